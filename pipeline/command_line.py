@@ -1,0 +1,241 @@
+"""From the command line to a checked configuration, every fault at once.
+
+Hydra stops at the first mistake and ends with status 1; here each override is looked at alone, so that all faults are
+reported together with the nearest valid name, before TensorFlow or MLflow is imported.
+"""
+
+import copy
+import dataclasses
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config import Config, check, leaves, nearest, one_of
+from pipeline.errors import UserError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def register_schema() -> None:
+    """Make the typed schema known to Hydra, as the root that conf/config.yaml starts from."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def groups() -> dict[str, list[str]]:
+    """The configuration groups of conf/ and their choices."""
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(CONF.iterdir())
+        if folder.is_dir()
+    }
+
+
+def compose_overrides(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of conf/ with these overrides, typed by the schema but not checked."""
+    register_schema()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="run"):
+        return compose("config", overrides=list(overrides))
+
+
+def checked(composed: DictConfig) -> Config:
+    """A composed configuration as the schema's dataclasses, every value in its range.
+
+    Merged as plain data into a fresh schema, since `+key=value` gets past the schema while Hydra composes.
+
+    Raises:
+        UserError: with every fault, one line each.
+    """
+    try:
+        config = _typed(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(composed)))
+    except OmegaConfBaseException as error:
+        raise UserError(reason(error)) from error
+    if faults := check(config):
+        raise UserError(*faults)
+    return config
+
+
+def checked_config(overrides: Sequence[str]) -> Config:
+    """Compose, validate and return the configuration that the overrides ask for.
+
+    Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked beside the
+    first ones of the rest. Their combinations, and what a sweeper draws from an interval, are checked when their run
+    starts.
+
+    Raises:
+        UserError: with every fault of every override, one line each, in the order of the overrides.
+    """
+    faults: list[str] = []
+    files: list[Values] = []  # overrides that choose a file of conf/, or are Hydra's own
+    keys: list[Values] = []
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            faults.append(_unparsable(text))
+            continue
+        if fault := _unknown(override):
+            faults.append(fault)
+        else:
+            kind = files if _chooses_file(override.key_or_group) else keys
+            kind.append(Values(text, override.key_or_group, _values(override), override.is_sweep_override()))
+
+    # Files first: they decide the value that a key starts from.
+    base, files = _compose_files([file for file in files if file.values], faults)
+    typed = []
+    for setting in keys:
+        try:
+            for value in setting.values:
+                _typed(_changed(base, {setting.key: value}))
+            typed.append(setting)
+        except OmegaConfBaseException as error:
+            faults.append(f"{setting.text}: {reason(error)}")
+
+    first = {setting.key: setting.values[0] for setting in typed if setting.values}
+    chosen = _changed(base, first)
+    trials = [chosen]
+    trials += [_changed(chosen, {setting.key: value}) for setting in typed for value in setting.values[1:]]
+    trials += [
+        _changed(compose_overrides([file.single(value if file is swept else file.values[0]) for file in files]), first)
+        for swept in files
+        for value in swept.values[1:]
+    ]
+    configs = [_typed(trial) for trial in trials]
+    faults += [fault for config in configs for fault in check(config)]
+    if faults:
+        given = [_key(text) for text in overrides]
+        order = {key: place for place, key in reversed(list(enumerate(given)))}
+        raise UserError(*sorted(dict.fromkeys(faults), key=lambda fault: order.get(_key(fault), len(given))))
+    return configs[0]
+
+
+@dataclass(frozen=True)
+class Values:
+    """One override and its values: one, several for a sweep, none for an interval that only a sweeper can enumerate."""
+
+    text: str
+    key: str
+    values: list[Any]
+    sweep: bool
+
+    def single(self, value: Any) -> str:
+        """The override with one value."""
+        return f"{self.text.partition('=')[0]}={value}" if self.sweep else self.text
+
+
+def _chooses_file(key: str) -> bool:
+    return key in groups() or key == "hydra" or key.startswith(("hydra.", "hydra/"))
+
+
+def _values(override: Override) -> list[Any]:
+    if not override.is_sweep_override():
+        return [override.value()]
+    if override.value_type is ValueType.INTERVAL_SWEEP:
+        return []
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        glob = override.value()
+        assert isinstance(glob, Glob)
+        return glob.filter(groups().get(override.key_or_group, []))
+    return [Override._convert_value(element) for element in override.sweep_iterator()]
+
+
+def _compose_files(files: list[Values], faults: list[str]) -> tuple[DictConfig, list[Values]]:
+    """The configuration before its keys are changed, and the overrides in it: those that Hydra refuses are told."""
+
+    def composed(files: list[Values]) -> DictConfig:
+        return compose_overrides([file.single(file.values[0]) for file in files])
+
+    try:
+        return composed(files), files
+    except (HydraException, OmegaConfBaseException):
+        good: list[Values] = []
+        for file in files:
+            try:
+                composed([*good, file])
+                good.append(file)
+            except (HydraException, OmegaConfBaseException) as error:
+                faults.append(f"{file.text}: {reason(error)}")
+        return composed(good), good
+
+
+def _typed(config: DictConfig | ListConfig) -> Config:
+    typed = OmegaConf.to_object(config)
+    assert isinstance(typed, Config)
+    return typed
+
+
+def _changed(config: DictConfig, settings: dict[str, Any]) -> DictConfig:
+    changed = copy.deepcopy(config)
+    for key, value in settings.items():
+        OmegaConf.update(changed, key, value, merge=True)
+    return changed
+
+
+def _unparsable(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if equals and key and '"' not in value:
+        return f"{text}: a value with special characters is quoted, twice for the shell: '{key}=\"{value}\"'"
+    return f"{text}: key=value expected"
+
+
+def _unknown(override: Override) -> str | None:
+    """The fault of an override whose key, or choice of a group, does not exist."""
+    text, key = str(override.input_line), override.key_or_group
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        return None
+    choices = groups()
+    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
+    keys = [name for name, _, _ in leaves(Config)]
+    if override.is_delete():
+        return f"{text}: no key can be taken away; set it to another value, or null where --help allows it"
+    if key not in {*choices, *sections, "dataset.splits", *keys}:
+        return f"{text}: there is no key '{key}'{_nearest_key(key, [*keys, *choices])}"
+    if override.is_add():
+        return f"{text}: '{key}' is there already; write {text.lstrip('+')}"
+    if key in choices:
+        values = _values(override)
+        wrong = [value for value in values if value not in choices[key]]
+        if wrong or not values:
+            value = wrong[0] if len(values) > 1 else text.partition("=")[2]
+            return f"{key}={value}: {one_of(choices[key])} expected{nearest(str(value), choices[key])}"
+    return None
+
+
+def _nearest_key(key: str, known: list[str]) -> str:
+    """The known key most like this one, in its whole, in its last part (`width`) or in its initials (`lr`)."""
+    if whole := nearest(key, known):
+        return whole
+    last = {name.rpartition(".")[2]: name for name in known}
+    last |= {"".join(word[0] for word in part.split("_")): name for part, name in last.items() if "_" in part}
+    close = difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
+    return f" (did you mean '{last[close[0]]}'?)" if close else " (see --help)"
+
+
+def _key(text: str) -> str:
+    """The key that an override, or a fault, starts with."""
+    return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)
+
+
+def reason(error: BaseException) -> str:
+    """The lines of a Hydra or OmegaConf error that say what is wrong, as one line."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    told = str(cause).partition("Config search path")[0].splitlines()
+    hidden = ("full_key", "object_type", "reference_type")
+    return " ".join(line.strip() for line in told if line.strip() and not line.strip().startswith(hidden))
+
+
+def report(error: UserError) -> None:
+    """Print a user's faults, one line each, on stderr."""
+    for fault in error.faults:
+        print(f"error: {fault}", file=sys.stderr)

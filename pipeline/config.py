@@ -1,0 +1,244 @@
+"""The typed schema of a configuration: every key, what it means, and what it may be.
+
+OmegaConf merges conf/ and the command line into these dataclasses, so a wrong type or an unknown key is refused there;
+`check` then finds everything that types cannot say. The help text of `run.py` is written from the same fields.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+def key(
+    help: str,
+    default: Any = MISSING,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field with its one-line help and its allowed values: one of `choices`, or the bounds of a number."""
+    metadata = {"help": help, "choices": choices, "least": least, "above": above, "most": most, "below": below}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class SplitsConfig:
+    train: str = key("list file of the training pictures, ImageSets/Segmentation/<name>.txt")
+    val: str | None = key("list file that chooses the best epoch; null holds out a part of train")
+    test: str | None = key("list file scored once at the end; null gives no test scores")
+
+
+@dataclass
+class DatasetConfig:
+    name: str = key("where the pictures come from", choices=("shapes", "voc2007", "voc2012", "folder"))
+    root: str | None = key(
+        "folder with JPEGImages/, SegmentationClass/ and ImageSets/; null: its place in data_dir", None
+    )
+    classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    val_fraction: float = key("share of train that is held out when splits.val is null", 0.1, above=0, below=1)
+
+
+@dataclass
+class ModelConfig:
+    name: str = key("architecture", choices=("unet",))
+    depth: int = key("down-sampling steps; each halves the picture", least=1, most=8)
+    width: int = key("channels of the first level; they double at each step down", least=1)
+    norm: str = key("normalisation after each convolution", choices=("batch", "group", "none"))
+    dropout: float = key("rate of dropout at the two deepest levels", least=0, below=1)
+    upsampling: str = key(
+        "transposed: 2x2 transposed convolution; nearest, bilinear: 1x1 convolution, then that interpolation",
+        choices=("transposed", "nearest", "bilinear"),
+    )
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = key("optimizer", choices=("adam", "adamw", "sgd"))
+    learning_rate: float = key("highest learning rate, reached after warm-up", above=0)
+    weight_decay: float | None = key("decoupled decay of the kernels; adamw and sgd only", None, least=0)
+    momentum: float | None = key("Nesterov momentum; sgd only", None, least=0, below=1)
+    clip_norm: float | None = key("gradients are scaled down to this global norm; null: never", None, above=0)
+    ema: float | None = key(
+        "momentum of the weights' moving average used for evaluation; null: none", None, above=0, below=1
+    )
+
+
+@dataclass
+class ScheduleConfig:
+    name: str = key("how the learning rate falls after warm-up", choices=("constant", "cosine", "poly"))
+    warmup_epochs: float = key("epochs (fractions allowed) over which it first rises from zero", 0.0, least=0)
+    power: float | None = key("exponent of the fall; poly only", None, above=0)
+
+
+@dataclass
+class LossConfig:
+    cross_entropy: float = key("weight of the cross-entropy over valid pixels", least=0)
+    focal_gamma: float = key("focus of the cross-entropy on hard pixels (Lin et al. 2017); 0: plain", 0.0, least=0)
+    class_weights: str = key("weights in the cross-entropy", "none", choices=("none", "median_frequency"))
+    dice: float = key("weight of the soft Dice loss over the classes present", least=0)
+
+
+@dataclass
+class AugmentConfig:
+    scale: list[float] = key("least and greatest random zoom, drawn log-uniformly")  # noqa: RUF009
+    flip: bool = key("mirror half of the crops from left to right")
+    brightness: float = key("greatest relative change of brightness", least=0, below=1)
+    contrast: float = key("greatest relative change of contrast", least=0, below=1)
+    saturation: float = key("greatest relative change of saturation", least=0, below=1)
+    hue: float = key("greatest turn of the hue, as a share of the full circle", least=0, most=0.5)
+
+
+@dataclass
+class EvaluateConfig:
+    batch_size: int = key("pictures per batch of equal padded size; does not change any prediction", 8, least=1)
+    overlays: int = key("overlay pictures kept of the test split, and as many of the best and of the worst", 8, least=0)
+    val_predictions: int = key("validation pictures whose predicted masks are kept after every epoch", 4, least=0)
+
+
+@dataclass
+class TrackingConfig:
+    uri: str | None = key("MLflow tracking address; null: mlruns/mlflow.db in the current directory", None)
+    experiment: str = key("MLflow experiment", "segmentation")
+    run_name: str | None = key("name of the run; null: made from dataset, model and seed", None)
+
+
+@dataclass
+class Config:
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    image_size: int = key("side of the square training crop, pixels", least=8)
+    long_side: int | None = key(
+        "long side that pictures are scaled to, in training and evaluation; null: own size", least=8
+    )
+    batch_size: int = key("training crops per step", least=1)
+    epochs: int = key("passes over the training split", least=1)
+    early_stopping: int | None = key(
+        "stop after so many epochs without a better validation mIoU; null: never", None, least=1
+    )
+    seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
+    data_dir: str = key("where datasets are downloaded to or generated", "data")
+    cache_mb: int = key("decoded training pictures stay in memory if they need no more than this, MiB", 4096, least=0)
+    precision: str = key(
+        "arithmetic of the network; auto: by the hardware's capabilities",
+        "auto",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    threads: int | str = key(
+        "processor threads; auto: one for each processor available", "auto", least=1, choices=("auto",)
+    )
+    deterministic: bool = key("the same bits on every run on the same machine", True)
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """` (did you mean 'x'?)` for the choice most like the word, or nothing where none is alike."""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every leaf of a configuration, or of its class, as (dotted key, dataclass field, value).
+
+    A class has no values yet: its leaves come with the field's default.
+    """
+    for item in dataclasses.fields(config):
+        name = prefix + item.name
+        if dataclasses.is_dataclass(item.type):
+            yield from leaves(item.type if isinstance(config, type) else getattr(config, item.name), name + ".")
+        else:
+            yield name, item, item.default if isinstance(config, type) else getattr(config, item.name)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """The configuration as {dotted key: value}, in the order of the schema."""
+    return {name: value for name, _, value in leaves(config)}
+
+
+def check(config: Config) -> list[str]:
+    """Everything in a typed configuration that cannot work, one line a fault; empty when all is well."""
+    faults = [fault for name, item, value in leaves(config) if (fault := _outside(name, item.metadata, value))]
+    model, optimizer, loss, augment = config.model, config.optimizer, config.loss, config.augment
+    classes = config.dataset.classes
+    multiple = 2**model.depth if 1 <= model.depth <= 8 else 1
+    if config.image_size >= 8 and config.image_size % multiple:
+        lower = config.image_size // multiple * multiple
+        valid = f"{lower} or {lower + multiple}" if lower else f"{multiple}"
+        faults.append(
+            f"image_size={config.image_size}: model.depth={model.depth} halves it {model.depth} times, "
+            f"so it must be a multiple of {multiple}: {valid}"
+        )
+    if optimizer.momentum is not None and optimizer.name != "sgd":
+        faults.append(f"optimizer.momentum={optimizer.momentum}: only optimizer=sgd has it, not {optimizer.name}")
+    if optimizer.weight_decay is not None and optimizer.name == "adam":
+        faults.append(f"optimizer.weight_decay={optimizer.weight_decay}: adam has none; choose optimizer=adamw or sgd")
+    if (config.schedule.power is not None) != (config.schedule.name == "poly"):
+        faults.append(f"schedule.power={config.schedule.power}: a number for schedule=poly, null for the others")
+    if config.schedule.warmup_epochs >= config.epochs > 0:
+        faults.append(
+            f"schedule.warmup_epochs={config.schedule.warmup_epochs}: less than epochs={config.epochs} expected"
+        )
+    if not loss.cross_entropy and not loss.dice:
+        faults.append("loss.cross_entropy=0 and loss.dice=0: one of them must be above 0")
+    if not loss.cross_entropy and (loss.focal_gamma or loss.class_weights != "none"):
+        faults.append(
+            "loss.focal_gamma and loss.class_weights act on the cross-entropy: loss.cross_entropy must be above 0"
+        )
+    if len(augment.scale) != 2 or not 0.05 <= augment.scale[0] <= augment.scale[1] <= 20:
+        faults.append(
+            f"augment.scale={augment.scale}: [least, greatest] between 0.05 and 20 expected, for example [0.5, 2]"
+        )
+    if not 2 <= len(classes) <= 255:
+        faults.append(f"dataset.classes: {len(classes)} names; 2 to 255 expected, background first")
+    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+        faults.append(f"dataset.classes: more than once: {', '.join(repeated)}; each name once expected")
+    if any(not name.strip() for name in classes):
+        faults.append("dataset.classes: a blank name; write every class's name")
+    if config.dataset.name == "folder" and config.dataset.root is None:
+        faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
+    return faults
+
+
+def allowed(metadata: Mapping[str, Any]) -> str:
+    """What a key may be, in words: its choices, its bounds, or both; empty where its type says all."""
+    bounds = {"at least": "least", "more than": "above", "at most": "most", "less than": "below"}
+    limits = [f"{words} {metadata[bound]}" for words, bound in bounds.items() if metadata[bound] is not None]
+    return " or ".join(part for part in (one_of(metadata["choices"]), " and ".join(limits)) if part)
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)
+
+
+def _outside(name: str, metadata: Mapping[str, Any], value: Any) -> str | None:
+    """The fault of one value against its choices or bounds, or None."""
+    choices = metadata["choices"]
+    if isinstance(value, str) and choices:
+        close = nearest(value, list(choices))
+        return None if value in choices else f"{name}={value}: {allowed(metadata)} expected{close}"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if not math.isfinite(value):
+        return f"{name}={value}: a finite number expected"
+    least, above, most, below = (metadata[bound] for bound in ("least", "above", "most", "below"))
+    inside = (
+        (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+    return None if inside else f"{name}={value}: {allowed(metadata)} expected"

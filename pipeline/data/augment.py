@@ -1,0 +1,93 @@
+"""Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
+
+Scale, crop and flip are one box for `tf.image.crop_and_resize`, sampled once from the picture (bilinear) and once from the
+mask (nearest neighbour, 255 outside).
+"""
+
+import math
+
+import tensorflow as tf
+
+from pipeline.config import AugmentConfig
+from pipeline.data.palette import VOID
+
+OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
+
+# RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.
+TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+
+
+def random_numbers(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Eight numbers in [0, 1), float32, for one example in one epoch; the counter-based Philox is the same on any device."""
+    key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch), index)
+    return tf.random.stateless_uniform([8], key, alg="philox")
+
+
+def crop_box(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> tf.Tensor:
+    """The crop as a normalised box (top, left, bottom, right), (4,) float32, for `crop_and_resize`.
+
+    The window is `crop / scale` pixels wide and starts at a whole pixel, so that a scale of 1 copies pixels. Where the
+    window is larger than the picture, the picture lies anywhere inside of it. A flip exchanges left and right.
+
+    Args:
+        size: (2,) int32 height and width of the picture.
+        numbers: (8,) float32 in [0, 1).
+    """
+    low, high = (math.log(edge) for edge in config.scale)
+    window = crop / tf.exp(low + numbers[0] * (high - low))
+    extent = tf.cast(size, tf.float32)  # (2,)
+    room = extent - window
+    start = tf.floor(numbers[1:3] * (tf.abs(room) + 1)) * tf.sign(room)  # 0 .. room, towards the picture's other end
+    start = tf.where(room >= 0, tf.minimum(start, tf.floor(room)), tf.maximum(start, tf.math.ceil(room)))
+    # Centres of the first and the last sample; crop_and_resize counts in units of (size - 1).
+    first, last = start + 0.5 * window / crop - 0.5, start + (crop - 0.5) * window / crop - 0.5
+    # Enlarged windows sample up to half a pixel beyond the edge: that is still the edge, not the outside.
+    inside = room >= 0
+    first, last = tf.where(inside, tf.maximum(first, 0.0), first), tf.where(inside, tf.minimum(last, extent - 1), last)
+    unit = tf.maximum(extent - 1, 1.0)
+    (top, left), (bottom, right) = tf.unstack(first / unit), tf.unstack(last / unit)
+    mirrored = tf.logical_and(config.flip, numbers[3] < 0.5)
+    return tf.stack([top, tf.where(mirrored, right, left), bottom, tf.where(mirrored, left, right)])
+
+
+def warp(image: tf.Tensor, mask: tf.Tensor, box: tf.Tensor, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sample a box: image (height, width, 3) uint8 and mask (height, width) uint8 to (crop, crop, 3) and (crop, crop)."""
+    boxes, which, size = box[tf.newaxis], tf.zeros([1], tf.int32), (crop, crop)
+    picture = tf.image.crop_and_resize(image[tf.newaxis], boxes, which, size, "bilinear", OUTSIDE)[0]
+    labels = mask[tf.newaxis, ..., tf.newaxis]
+    labels = tf.image.crop_and_resize(labels, boxes, which, size, "nearest", float(VOID))[0, ..., 0]
+    return tf.cast(tf.round(picture), tf.uint8), tf.cast(labels, tf.uint8)
+
+
+def jitter_colours(images: tf.Tensor, numbers: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
+    """Change brightness, contrast, saturation and hue of each crop of a batch.
+
+    All four are linear in RGB, so each crop gets one 3x3 matrix and one offset.
+
+    Args:
+        images: (batch, height, width, 3) uint8.
+        numbers: (batch, 8) float32 in [0, 1); columns 4 to 7 are used.
+
+    Returns:
+        (batch, height, width, 3) uint8.
+    """
+    strengths = (config.brightness, config.contrast, config.saturation, config.hue)
+    if not any(strengths):
+        return images
+    change = (2 * numbers[:, 4:] - 1) * tf.constant(strengths)  # (batch, 4)
+    brightness, contrast, saturation = (1 + change[:, i, tf.newaxis, tf.newaxis] for i in range(3))
+    turn = 2 * math.pi * change[:, 3]
+    cosine, sine, zero, one = tf.cos(turn), tf.sin(turn), tf.zeros_like(turn), tf.ones_like(turn)
+    rotation = tf.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], axis=1)
+    to_yiq = tf.constant(TO_YIQ)
+    hue = tf.linalg.inv(to_yiq) @ tf.reshape(rotation, (-1, 3, 3)) @ to_yiq  # (batch, 3, 3)
+    grey = tf.ones((3, 1)) @ to_yiq[:1]  # every channel becomes the luma
+    matrix = contrast * (saturation * tf.eye(3) + (1 - saturation) * grey) @ hue
+    pixels = tf.cast(images, tf.float32)
+    batch, height, width = tf.unstack(tf.shape(images)[:3])
+    mean = tf.reduce_mean(pixels @ to_yiq[0][:, tf.newaxis], axis=(1, 2), keepdims=True)  # (batch, 1, 1, 1) luma
+    flat = tf.reshape(pixels, (batch, height * width, 3)) @ tf.transpose(matrix, (0, 2, 1))
+    changed = brightness[..., tf.newaxis] * (
+        tf.reshape(flat, (batch, height, width, 3)) + (1 - contrast[..., tf.newaxis]) * mean
+    )
+    return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)

@@ -1,0 +1,20 @@
+"""PASCAL VOC's palette: which colour a class index is stored and shown with."""
+
+import numpy as np
+
+VOID = 255
+
+
+def voc_palette() -> np.ndarray:
+    """The 256 colours of VOC's palette PNGs, (256, 3) uint8 RGB.
+
+    The bits of the index are dealt to the high bits of red, green and blue in turn (VOCcode/VOClabelcolormap.m of
+    the VOC development kit), so neighbouring indices get clearly different colours; 255 is (224, 224, 192).
+    """
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((index >> channel) & 1) << (7 - bit)).astype(np.uint8)
+        index = index >> 3
+    return colours

@@ -1,0 +1,78 @@
+"""From `dataset=…` to a checked dataset: make it or fetch it where it is not there, list it, look at every pair."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Config, LossConfig
+from pipeline.data.check import Checked, check_dataset
+from pipeline.data.download import ensure_voc
+from pipeline.data.progress import Progress, silent
+from pipeline.data.shapes import make_shapes
+from pipeline.data.voc import Splits, find_examples
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked dataset: where it lies, its class names, its splits, and what is known of them."""
+
+    root: Path
+    classes: list[str]
+    splits: Splits
+    checked: Checked
+
+    @property
+    def absent_classes(self) -> list[str]:
+        """Names of classes that no training mask contains: nothing can be learnt of them."""
+        pixels = self.checked.facts["train"].class_pixels.sum(axis=0)
+        return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
+
+
+def prepare_dataset(config: Config, progress: Progress = silent) -> Dataset:
+    """The dataset that the configuration names, complete and without faults.
+
+    Raises:
+        UserError: it cannot be had, or its lists, pictures or masks have faults.
+    """
+    data_dir, name = Path(config.data_dir).expanduser(), config.dataset.name
+    if config.dataset.root is not None:
+        root = Path(config.dataset.root).expanduser()
+    elif name == "shapes":
+        root = data_dir / "shapes"
+        make_shapes(root, progress)
+    else:
+        root = ensure_voc(name.removeprefix("voc"), data_dir, progress)
+    splits, faults = find_examples(root, config.dataset)
+    if not faults and len(splits["train"]) < config.batch_size:
+        faults.append(
+            f"batch_size={config.batch_size}: the training split has only {len(splits['train'])} pictures, "
+            f"and a step needs a full batch; at most {len(splits['train'])} expected"
+        )
+    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
+    return Dataset(root, list(config.dataset.classes), splits, checked)
+
+
+def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:
+    """The weight of each class in the cross-entropy, (classes,) float32, by `loss.class_weights`."""
+    if loss.class_weights == "none":
+        return np.ones(len(dataset.classes), np.float32)
+    return median_frequency_weights(dataset.checked.facts["train"].class_pixels)
+
+
+def median_frequency_weights(class_pixels: np.ndarray) -> np.ndarray:
+    """Weight of each class, (classes,) float32: median frequency / its frequency.
+
+    A class's frequency is its share of the pixels of those pictures in which it occurs (Eigen and Fergus 2015, section
+    6.3.2). A class that never occurs gets weight 1, which no pixel uses.
+
+    Args:
+        class_pixels: (examples, classes) pixels of each class in each picture.
+    """
+    valid = class_pixels.sum(axis=1, keepdims=True)  # (examples, 1)
+    present = class_pixels > 0
+    frequency = class_pixels.sum(axis=0) / np.maximum((valid * present).sum(axis=0), 1)
+    occurs = frequency > 0
+    weights = np.ones(class_pixels.shape[1])
+    weights[occurs] = np.median(frequency[occurs]) / frequency[occurs]
+    return weights.astype(np.float32)

@@ -1,0 +1,119 @@
+"""TensorFlow brought up as the configuration asks: quietly, with so many threads, deterministic, in a precision."""
+
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, without the lines that its libraries print at import and at the first operation.
+
+    They go to file descriptor 2 past Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the import fails, what was
+    printed is shown.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+            return tf
+        except BaseException:
+            printed.seek(0)
+            os.write(kept, printed.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def resolve_auto(config: Config) -> Config:
+    """The configuration with `auto` replaced by a fixed rule on the hardware's capabilities, never by a timing.
+
+    precision: on GPUs mixed_bfloat16 from compute capability 8.0 on, mixed_float16 from 7.0 on; on processors that
+    multiply bfloat16 in hardware (AVX512_BF16, AMX_BF16) mixed_bfloat16; else float32.
+    threads: the processors this process may use.
+    """
+    threads = config.threads if isinstance(config.threads, int) else _processors()
+    precision = _precision() if config.precision == "auto" else config.precision
+    return replace(config, threads=threads, precision=precision)
+
+
+def set_up(config: Config) -> None:
+    """Set threads, determinism and precision of this process's TensorFlow and Keras.
+
+    Threads can only be set before TensorFlow's first operation; a later run in the same process must want the same.
+
+    Raises:
+        UserError: TensorFlow already runs with another number of threads.
+    """
+    tf = import_tensorflow()
+    import keras
+
+    threads = int(config.threads)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        running = tf.config.threading.get_intra_op_parallelism_threads()
+        if running != threads:
+            raise UserError(f"threads={threads}: this process already runs with {running}; start a new one") from error
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
+    keras.config.set_dtype_policy(config.precision)
+
+
+def strategy() -> Any:
+    """How training is spread: over all GPUs where there are several, else not at all."""
+    tf = import_tensorflow()
+    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+
+
+def describe() -> dict[str, str]:
+    """What the results may depend on beside configuration, data and code: names of processor and GPUs."""
+    tf = import_tensorflow()
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return {"cpu": _cpu_field("model name") or "unknown", "gpus": ", ".join(gpus) or "none", "processors": str(_processors())}
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _precision() -> str:
+    tf = import_tensorflow()
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    if capabilities:
+        return (
+            "mixed_bfloat16"
+            if min(capabilities) >= (8, 0)
+            else "mixed_float16"
+            if min(capabilities) >= (7, 0)
+            else "float32"
+        )
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(_cpu_field("flags").split()) else "float32"
+
+
+def _cpu_field(name: str) -> str:
+    """A field of the first processor in Linux's /proc/cpuinfo; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -1,0 +1,62 @@
+"""The text of `run.py --help`, written from the schema and the files of conf/, so that it cannot be out of date."""
+
+import textwrap
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pipeline.command_line import compose_overrides, groups
+from pipeline.config import Config, allowed, leaves
+
+HELP = """\
+Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and keeps everything in MLflow.
+
+  python run.py                                        the default job on generated shapes, minutes on two cores
+  python run.py dataset=voc2012 model.width=64         PASCAL VOC 2012, downloaded on first use
+  python run.py dataset=folder dataset.root=/my/VOC 'dataset.classes=[background,cat,dog]'
+  python run.py -m model.depth=2,3,4 seed=0,1,2        one run for each combination
+  python run.py --cfg job                              shows the composed configuration, runs nothing
+
+Then:  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     and open the address that a run prints at its end.
+
+Choose a group's file with group=name, and change any key with key=value:
+
+{groups}
+
+{keys}
+
+Completion of keys in the shell:  eval "$(python run.py -sc install=bash)"      (or zsh, fish)
+Hydra's own flags:  python run.py --hydra-help
+"""
+COLUMN = 38  # where the explanations start
+WIDTH = 118
+
+
+def help_text() -> str:
+    """Every group and key: its value in the default job, what it means and what it may be."""
+    defaults = compose_overrides([])
+    lines = []
+    section = None
+    for name, item, _ in leaves(Config):
+        group = name.partition(".")[0] if "." in name else "the run"
+        if group != section:
+            section = group
+            lines.append(f"\n{group}:")
+        label = f"  {name}={_shown(OmegaConf.select(defaults, name))}"
+        limits = allowed(item.metadata)
+        about = item.metadata["help"] + (f" ({limits})" if limits else "")
+        indent = " " * COLUMN
+        wrapped = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
+        # A long key or value takes a line of its own.
+        lines.append(f"{label}{wrapped[len(label) :]}" if len(label) < COLUMN else f"{label}\n{wrapped}")
+    listed = "\n".join(f"  {group + '=':<14}{' | '.join(choices)}" for group, choices in groups().items())
+    return HELP.format(groups=listed, keys="\n".join(lines).strip("\n"))
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    if OmegaConf.is_list(value):
+        return f"[{','.join(map(_shown, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,73 @@
+"""The training loss: cross-entropy (plain, weighted or focal) and soft Dice, over valid pixels only."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.config import LossConfig
+from pipeline.data.palette import VOID
+
+
+class SegmentationLoss(keras.losses.Loss):
+    """The weighted sum of cross-entropy and Dice that the configuration asks for.
+
+    Called with masks (batch, height, width) of class indices and logits (batch, height, width, classes), it gives one
+    float32 scalar. Void pixels (255) have no influence on it and get no gradient; a batch of void alone costs 0.
+    """
+
+    def __init__(self, config: LossConfig, class_weights: np.ndarray) -> None:
+        """Args: class_weights: (classes,) float32, used in the cross-entropy."""
+        super().__init__(name="segmentation", reduction="sum")  # `call` gives a scalar
+        self.config = config
+        self.class_weights = class_weights
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        mask, logits = tf.cast(y_true, tf.int32), tf.cast(y_pred, tf.float32)
+        loss = tf.constant(0.0)
+        if self.config.cross_entropy:
+            entropy = cross_entropy(mask, logits, tf.constant(self.class_weights), self.config.focal_gamma)
+            loss += self.config.cross_entropy * entropy
+        if self.config.dice:
+            loss += self.config.dice * dice(mask, logits)
+        return loss
+
+
+def cross_entropy(mask: tf.Tensor, logits: tf.Tensor, class_weights: tf.Tensor, focal_gamma: float = 0.0) -> tf.Tensor:
+    """The mean of -w (1 - p)**gamma log p over the valid pixels of the batch, divided by the sum of their weights w.
+
+    p is the probability of the true class. With gamma above 0 this is the focal loss (Lin et al. 2017, equation 5).
+
+    Args:
+        mask: (batch, height, width) int32, 255 is void.
+        logits: (batch, height, width, classes) float32.
+        class_weights: (classes,) float32.
+    """
+    valid = tf.not_equal(mask, VOID)
+    labels = tf.where(valid, mask, 0)  # an index in range; its pixel counts nothing
+    pixel_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)  # (batch, height, width), -log p
+    if focal_gamma:
+        # 1 - p from log p without cancellation; its power has no gradient at exactly 0, hence the floor.
+        pixel_loss *= tf.maximum(-tf.math.expm1(-pixel_loss), 1e-7) ** focal_gamma
+    weights = tf.where(valid, tf.gather(class_weights, labels), 0.0)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * pixel_loss), tf.reduce_sum(weights))
+
+
+def dice(mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """1 - soft Dice coefficient, averaged over the classes present in the batch's masks (Milletari et al. 2016).
+
+    For each class 2 sum(p g) / (sum(p) + sum(g)) over all valid pixels of the batch, with probabilities p and truth g.
+
+    Args:
+        mask: (batch, height, width) int32, 255 is void.
+        logits: (batch, height, width, classes) float32.
+    """
+    classes = logits.shape[-1]
+    valid = tf.cast(tf.not_equal(mask, VOID), tf.float32)[..., tf.newaxis]
+    truth = tf.one_hot(tf.where(mask == VOID, -1, mask), classes)  # void is in no class
+    probability = tf.nn.softmax(logits) * valid
+    over = (0, 1, 2)
+    both = tf.reduce_sum(probability * truth, over)  # (classes,)
+    true_sum = tf.reduce_sum(truth, over)
+    coefficient = tf.math.divide_no_nan(2 * both, tf.reduce_sum(probability, over) + true_sum)
+    present = tf.cast(true_sum > 0, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(present * (1 - coefficient)), tf.reduce_sum(present))

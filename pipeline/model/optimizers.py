@@ -1,0 +1,58 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from pipeline.config import OptimizerConfig, ScheduleConfig
+
+
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise from zero over the warm-up, then constant, half a cosine, or a power of what is left.
+
+    Step s of S, with W of warm-up, has f = (s - W) / (S - W) behind it and gets
+    constant: r; cosine: r (1 + cos(pi f)) / 2; poly: r (1 - f)**power.
+    """
+
+    def __init__(self, config: ScheduleConfig, learning_rate: float, steps: int, steps_per_epoch: int) -> None:
+        self.config = config
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        """The learning rate, float32, with which step 0, 1, … is taken."""
+        step = tf.cast(step, tf.float32)
+        left = 1 - tf.clip_by_value((step - self.warmup_steps) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
+        factor = {
+            "constant": lambda: tf.ones_like(step),
+            "cosine": lambda: 0.5 * (1 - tf.cos(math.pi * left)),
+            "poly": lambda: left ** (self.config.power or 1.0),
+        }[self.config.name]()
+        # The first step already moves: (step + 1) / warm-up.
+        rise = tf.minimum((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        return self.learning_rate * factor * rise
+
+    def get_config(self) -> dict[str, object]:
+        """Keras asks for it when it describes an optimizer; a run's own configuration is what is stored."""
+        return {"name": self.config.name, "learning_rate": self.learning_rate, "steps": self.steps}
+
+
+def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
+    """The optimizer of the configuration; biases and normalisation parameters are not decayed."""
+    common = {
+        "learning_rate": learning_rate,
+        "global_clipnorm": config.clip_norm,
+        "use_ema": config.ema is not None,
+        "ema_momentum": config.ema if config.ema is not None else 0.99,
+        "name": config.name,
+    }
+    decay = {"weight_decay": config.weight_decay or None}
+    optimizer: keras.Optimizer = {
+        "adam": lambda: keras.optimizers.Adam(**common),
+        "adamw": lambda: keras.optimizers.AdamW(**common, **decay),
+        "sgd": lambda: keras.optimizers.SGD(**common, **decay, momentum=config.momentum or 0.0, nesterov=bool(config.momentum)),
+    }[config.name]()
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

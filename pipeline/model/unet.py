@@ -1,0 +1,98 @@
+"""The U-Net (Ronneberger, Fischer and Brox 2015) by depth and width."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from pipeline.config import ModelConfig
+from pipeline.seeds import derive_seed
+
+
+def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
+    """A U-Net from plain RGB to logits; both sides of its input must be multiples of 2**depth.
+
+    Every level has two 3x3 convolutions; a step down halves the sides and doubles the channels, a step up undoes it and
+    joins the level's own features. Every layer is named, so weights have the same names in every process, and every
+    initial weight is a function of (seed, layer).
+
+    Returns:
+        A model from (batch, height, width, 3) uint8 RGB, 0 to 255, to (batch, height, width, classes) float32 logits.
+    """
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    # In float32: half precision would round the input before the first convolution.
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="input_scaling")(image)
+    skips = []
+    for level in range(config.depth):
+        x = _block(x, f"encoder_{level}", config, config.width * 2**level, seed, deep=level == config.depth - 1)
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"encoder_{level}_pool")(x)
+    x = _block(x, "bottom", config, config.width * 2**config.depth, seed, deep=True)
+    for level in reversed(range(config.depth)):
+        channels = config.width * 2**level
+        x = _up(x, f"decoder_{level}", config, channels, seed)
+        x = layers.Concatenate(name=f"decoder_{level}_join")([skips[level], x])
+        x = _block(x, f"decoder_{level}", config, channels, seed, deep=False)
+    # In float32 whatever the precision: the loss and the argmax need its differences.
+    logits = layers.Conv2D(
+        classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits"
+    )(x)  # (batch, height, width, classes)
+    return keras.Model(image, logits, name="unet")
+
+
+def _block(
+    x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, seed: int, deep: bool
+) -> keras.KerasTensor:
+    """Two convolutions, each with normalisation and ReLU; dropout after the two deepest levels, as in the paper."""
+    for part in range(2):
+        here = f"{name}_conv_{part}"
+        x = layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            use_bias=config.norm == "none",  # a normalisation has its own offset
+            kernel_initializer=_initializer(seed, here),
+            name=here,
+        )(x)
+        if config.norm == "batch":
+            # Runs of a few hundred steps are common here: 0.99, Keras's default, would still remember the start.
+            x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm_{part}")(x)
+        elif config.norm == "group":
+            x = layers.GroupNormalization(math.gcd(8, channels), epsilon=1e-3, name=f"{name}_norm_{part}")(x)
+        x = layers.ReLU(name=f"{name}_relu_{part}")(x)
+    if deep and config.dropout:
+        x = layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout", name), name=f"{name}_dropout")(x)
+    return x
+
+
+def _up(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, seed: int) -> keras.KerasTensor:
+    """Double the sides and halve the channels."""
+    here = f"{name}_up"
+    if config.upsampling == "transposed":
+        initializer = _initializer(seed, here)
+        return layers.Conv2DTranspose(channels, 2, strides=2, kernel_initializer=initializer, name=here)(x)
+    # A 1x1 convolution and an interpolation commute: before it, the convolution costs a quarter.
+    x = layers.Conv2D(channels, 1, kernel_initializer=_initializer(seed, f"{here}_conv"), name=f"{here}_conv")(x)
+    return Upsampling(config.upsampling, name=here)(x)
+
+
+class Upsampling(layers.Layer):
+    """Twice the height and width by interpolation; Keras's UpSampling2D cannot do "bilinear" on sizes unknown in advance."""
+
+    def __init__(self, interpolation: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.interpolation = interpolation
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        enlarged = tf.image.resize(x, 2 * tf.shape(x)[1:3], method=self.interpolation)
+        return tf.cast(enlarged, x.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        return batch, height and 2 * height, width and 2 * width, channels
+
+
+def _initializer(seed: int, layer: str) -> keras.Initializer:
+    return keras.initializers.HeNormal(seed=derive_seed(seed, "weights", layer))

@@ -1,0 +1,71 @@
+"""The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and a picture."""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.confusion_plot import confusion_picture
+from pipeline.data.decode import read_mask
+from pipeline.data.voc import Example
+from pipeline.model.metrics import Scores, accuracy_per_class, iou_per_class
+from pipeline.overlay import comparison, to_palette_png, write_png
+from pipeline.scoring import OnPrediction
+
+
+def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
+    """The examples with the smallest SHA-256 of their ids: the same pictures in every run on a dataset."""
+    return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())[:count]
+
+
+def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
+    """A receiver of predictions that writes each, or those of some examples, as <folder>/<id>.png with VOC's palette."""
+    chosen = None if only is None else {example.id for example in only}
+
+    def write(example: Example, prediction: np.ndarray) -> None:
+        if chosen is None or example.id in chosen:
+            write_png(folder / f"{example.id}.png", to_palette_png(prediction))
+
+    return write
+
+
+def write_overlays(
+    folder: Path, predictions: Path, examples: Sequence[Example], classes: list[str], scores: Scores, count: int, split: str
+) -> None:
+    """Write overlays/<split>/ for a fixed choice of examples, overlays/best/ and overlays/worst/.
+
+    Args:
+        predictions: where `prediction_writer` wrote every example's prediction.
+        count: how many of each of the three.
+    """
+    ranked = sorted(examples, key=lambda example: -scores.picture_iou[example.id])
+    chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
+    for place, listed in chosen.items():
+        for example in listed:
+            with Image.open(example.image) as image:
+                photograph = np.array(image.convert("RGB"))
+            prediction = read_mask(predictions / f"{example.id}.png")
+            heading = f"{example.id}   mean IoU {scores.picture_iou[example.id]:.3f}"
+            sheet = comparison(photograph, read_mask(example.mask), prediction, classes, heading)
+            write_png(folder / place / f"{example.id}.png", sheet)
+
+
+def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
+    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; an IoU that does not exist is an empty cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = scores.confusion_matrix
+    true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
+    rows = zip(classes, iou_per_class(matrix), accuracy_per_class(matrix), true, predicted, both, strict=True)
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["class", "iou", "accuracy", "true_pixels", "predicted_pixels", "correct_pixels"])
+        for name, iou, accuracy, *counts in rows:
+            table.writerow([name, *("" if np.isnan(value) else float(value) for value in (iou, accuracy)), *counts])
+    with (folder / "confusion_matrix.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["truth \\ prediction", *classes])
+        table.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+    write_png(folder / "confusion_matrix.png", confusion_picture(matrix, classes))

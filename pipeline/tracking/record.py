@@ -1,0 +1,87 @@
+"""One run in MLflow: its parameters, metrics, files and how it ended."""
+
+import math
+import re
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import mlflow
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import Metric, Param, RunTag
+
+from pipeline.tracking.store import HOME, Store, mask_credentials
+
+
+class TrackedRun:
+    """A run from its creation to its end: FINISHED, FAILED by an exception, or KILLED by an interrupt.
+
+    Use as a context manager. `folder` is the run's own place under mlruns/, named by `key`, a uuid made before MLflow
+    gives its id.
+    """
+
+    def __init__(self, store: Store, name: str, tags: dict[str, str]) -> None:
+        self.store = store
+        self.key = uuid.uuid4().hex
+        self.folder = HOME / "runs" / self.key
+        self._client = mlflow.MlflowClient(store.uri)
+        created = self._client.create_run(store.experiment_id, run_name=name, tags={"run_key": self.key, **tags})
+        self.id = str(created.info.run_id)
+
+    def __enter__(self) -> "TrackedRun":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The active run of this thread: MLflow's model logging and system metrics look for it.
+        mlflow.start_run(run_id=self.id, log_system_metrics=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            status = "FINISHED"
+        elif issubclass(kind, KeyboardInterrupt):
+            status = "KILLED"
+        else:
+            status = "FAILED"
+            self.tag(failure=f"{kind.__name__}: {error}"[:5000])
+        mlflow.end_run(status)
+
+    def params(self, values: dict[str, Any]) -> None:
+        """Log parameters; credentials are masked, and what is longer than MLflow keeps is cut with a mark."""
+        params = []
+        for key, value in values.items():
+            text = mask_credentials(str(value))
+            params.append(Param(key, text if len(text) <= 6000 else text[:5997] + "..."))
+        for start in range(0, len(params), 100):  # MLflow's limit for one request
+            self._client.log_batch(self.id, params=params[start : start + 100])
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Log metrics of one step as one request. A value that is NaN (a class that does not occur) is left out."""
+        now = int(time.time() * 1000)
+        found = [Metric(key, float(value), now, step) for key, value in values.items() if not math.isnan(value)]
+        for start in range(0, len(found), 1000):
+            self._client.log_batch(self.id, metrics=found[start : start + 1000])
+
+    def tag(self, **tags: str) -> None:
+        """Set tags; a dot in a name is written as two underscores."""
+        found = [RunTag(key.replace("__", "."), mask_credentials(value)) for key, value in tags.items()]
+        self._client.log_batch(self.id, tags=found)
+
+    def files(self, folder: Path, place: str) -> None:
+        """Keep a folder's contents as artifacts under `place`."""
+        self._client.log_artifacts(self.id, str(folder), place)
+
+    def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
+        """Name the data of a split; MLflow keeps 36 characters of a digest."""
+        source = LocalArtifactDatasetSource(str(root.resolve()))
+        mlflow.log_input(MetaDataset(source=source, name=name, digest=digest[:36]), context=split)
+
+
+def metric_names(prefix: str, names: list[str]) -> list[str]:
+    """A metric's name for each class, `<prefix>/<class>`, with characters that MLflow refuses replaced, all different."""
+    found: list[str] = []
+    for index, name in enumerate(names):
+        safe = re.sub(r"[^\w\-. :]", "_", name, flags=re.ASCII).strip(".") or "_"
+        found.append(f"{prefix}/{safe}" if f"{prefix}/{safe}" not in found else f"{prefix}/{safe}_{index}")
+    return found

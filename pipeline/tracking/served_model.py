@@ -1,0 +1,34 @@
+"""The file MLflow keeps with a logged model and runs when it is loaded: photographs in, class indices out.
+
+MLflow sets it beside a copy of this package, so a model loads where the project is not installed; nothing is unpickled.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class SegmentationModel(PythonModel):
+    """`predict` takes (batch, height, width, 3) uint8 RGB and gives (batch, height, width) uint8 class indices."""
+
+    def load_context(self, context: Any) -> None:
+        from pipeline.hardware import import_tensorflow
+        from pipeline.inference import predictor
+        from pipeline.network import load_network, read_config
+
+        import_tensorflow()
+        files = {name: Path(path) for name, path in context.artifacts.items()}
+        config = read_config(files["config"])
+        recorded = json.loads(files["weights_sha256"].read_text())
+        network = load_network(config, files["weights"], recorded)
+        self._predict = predictor(network, config.long_side, 2**config.model.depth)
+
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        return np.stack([self._predict(image).numpy() for image in model_input])
+
+
+set_model(SegmentationModel())

@@ -1,0 +1,61 @@
+"""What several tests need: a dataset folder made on the spot."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.palette import VOID, voc_palette
+
+
+@pytest.fixture
+def voc_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a small dataset in VOC layout below `tmp_path` and returns its folder.
+
+    voc_folder(train=4, val=2, test=2, size=(24, 32), classes=3, name="VOC", seed=0)
+
+    Pictures are called train_0, …, val_0, …, test_0, …: a dark noisy ground (class 0) with one rectangle for each other
+    class, in that class's colour of the VOC palette; the mask's first column is void. `size` is (height, width), or a
+    list of sizes that the pictures take in turn. The same arguments give the same bytes.
+    """
+
+    def write(
+        train: int = 4,
+        val: int = 2,
+        test: int = 2,
+        size: tuple[int, int] | list[tuple[int, int]] = (24, 32),
+        classes: int = 3,
+        name: str = "VOC",
+        seed: int = 0,
+    ) -> Path:
+        root = tmp_path / name
+        images, masks, lists = root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
+        for folder in (images, masks, lists):
+            folder.mkdir(parents=True)
+        rng = np.random.default_rng(seed)
+        sizes = size if isinstance(size, list) else [size]
+        for split, count in (("train", train), ("val", val), ("test", test)):
+            ids = [f"{split}_{index}" for index in range(count)]
+            (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
+            for index, id in enumerate(ids):
+                image, mask = _example(rng, *sizes[index % len(sizes)], classes)
+                Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
+                indexed = Image.fromarray(mask)
+                indexed.putpalette(voc_palette().tobytes())
+                indexed.save(masks / f"{id}.png")
+        return root
+
+    return write
+
+
+def _example(rng: np.random.Generator, height: int, width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Picture (height, width, 3) and mask (height, width), both uint8."""
+    image, mask = rng.integers(0, 40, (height, width, 3), dtype=np.uint8), np.zeros((height, width), np.uint8)
+    for label in range(1, classes):
+        top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+        place = np.s_[top : top + height // 2, left : left + width // 2]
+        image[place], mask[place] = voc_palette()[label], label
+    mask[:, 0] = VOID
+    return image, mask

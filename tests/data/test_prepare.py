@@ -1,0 +1,162 @@
+"""From `dataset=…` to a checked dataset, and the class weights drawn from it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.command_line import CONF, checked_config
+from pipeline.config import Config
+from pipeline.data import prepare, shapes
+from pipeline.data.prepare import median_frequency_weights, prepare_dataset
+from pipeline.errors import UserError
+
+Folder = Callable[..., Path]
+
+
+def folder_config(root: Path, *overrides: str) -> Config:
+    given = ["dataset=folder", f"dataset.root={root}", "dataset.classes=[background,cat,dog]", "batch_size=2"]
+    return checked_config(
+        [*given, f"data_dir={root.parent / 'data'}", "dataset.splits={val: val, test: test}", *overrides]
+    )
+
+
+def test_folder(voc_folder: Folder) -> None:
+    root = voc_folder(train=3, val=1, test=2)
+    dataset = prepare_dataset(folder_config(root))
+    assert dataset.root == root
+    assert dataset.classes == ["background", "cat", "dog"]
+    assert {split: len(examples) for split, examples in dataset.splits.items()} == {"train": 3, "val": 1, "test": 2}
+    assert dataset.checked.facts["train"].sizes.shape == (3, 2)
+    assert dataset.absent_classes == []
+    assert [path.name for path in (root.parent / "data").iterdir()] == ["checked"]
+
+
+def test_classes_that_no_training_mask_holds(voc_folder: Folder) -> None:
+    """What val and test hold does not help: nothing of it can be learnt."""
+    root = voc_folder(train=3, classes=3)
+    for index in range(3):
+        path = root / "SegmentationClass" / f"train_{index}.png"
+        Image.fromarray(np.where(np.asarray(Image.open(path)) == 1, 0, np.asarray(Image.open(path)))).save(path)
+    assert prepare_dataset(folder_config(root)).absent_classes == ["cat"]
+    assert prepare_dataset(folder_config(root, "dataset.classes=[background,cat,dog,cow]")).absent_classes == [
+        "cat",
+        "cow",
+    ]
+
+
+def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
+    root = voc_folder(train=4)
+    prepare_dataset(folder_config(root, "batch_size=4"))
+    with pytest.raises(UserError) as told:
+        prepare_dataset(folder_config(root, "batch_size=5"))
+    assert told.value.faults == (
+        "batch_size=5: the training split has only 4 pictures, and a step needs a full batch; at most 4 expected",
+    )
+
+
+def test_faults_of_lists_and_pictures_together(voc_folder: Folder) -> None:
+    root = voc_folder(train=4)
+    (root / "JPEGImages" / "train_0.jpg").unlink()
+    (root / "JPEGImages" / "val_0.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as told:
+        prepare_dataset(folder_config(root, "dataset.splits.test=tset", "batch_size=4"))
+    assert told.value.faults == (
+        "dataset.splits.test=tset: there is no ImageSets/Segmentation/tset.txt (did you mean 'test'?); "
+        "there are test, train, val",
+        "JPEGImages/train_0.jpg: missing, but listed in the train split",
+        "JPEGImages/val_0.jpg: is not a JPEG or PNG file, or its header is damaged",
+    )
+
+
+def test_no_tensorflow_is_needed() -> None:
+    """Faults of the data are told before seconds are spent on its import, and before its threads are set."""
+    code = "import sys, pipeline.data.prepare; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=True)
+
+
+def test_home_is_understood(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = voc_folder()
+    monkeypatch.setenv("HOME", str(root.parent))
+    config = folder_config(root, f'dataset.root="~/{root.name}"', 'data_dir="~/elsewhere"')
+    assert config.dataset.root == f"~/{root.name}"
+    assert prepare_dataset(config).root == root
+    assert (root.parent / "elsewhere" / "checked").is_dir()
+
+
+def test_shapes_are_drawn_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "SPLITS", {"train": 9, "val": 1, "test": 1})
+    config, told = checked_config([f"data_dir={tmp_path / 'data'}"]), []
+    dataset = prepare_dataset(config, lambda *news: told.append(news))
+    assert dataset.root == tmp_path / "data" / "shapes"
+    assert {split: len(examples) for split, examples in dataset.splits.items()} == shapes.SPLITS
+    assert list(dict.fromkeys(what for what, _, _ in told)) == [
+        "drawing shapes",
+        "hashing pictures",
+        "checking pictures",
+    ]
+    assert told[10] == ("drawing shapes", 11, 11)
+    told.clear()
+    again = prepare_dataset(config, lambda *news: told.append(news))
+    assert {what for what, _, _ in told} == {"hashing pictures"}
+    assert again.checked.digest == dataset.checked.digest
+
+
+def test_shapes_of_the_configuration_are_those_that_are_drawn() -> None:
+    assert tuple(checked_config([]).dataset.classes) == shapes.CLASSES
+
+
+@pytest.mark.parametrize("year", ["2007", "2012"])
+def test_voc_is_fetched_into_data_dir(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch, year: str) -> None:
+    root, asked = voc_folder(train=20, classes=21), []
+
+    def ensure_voc(*arguments: object) -> Path:
+        asked.append(arguments[:2])
+        return root
+
+    monkeypatch.setattr(prepare, "ensure_voc", ensure_voc)
+    dataset = prepare_dataset(checked_config([f"dataset=voc{year}", f"data_dir={root.parent}"]))
+    assert asked == [(year, root.parent)]
+    assert len(dataset.classes) == 21
+    expected = {"train": 18, "val": 2, "test": 2} if year == "2012" else {"train": 20, "val": 2, "test": 2}
+    assert {split: len(examples) for split, examples in dataset.splits.items()} == expected
+
+
+def test_root_wins_over_a_download(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = voc_folder(train=20, classes=21)
+    monkeypatch.setattr(prepare, "ensure_voc", lambda *_: pytest.fail("fetched"))
+    config = checked_config(["dataset=voc2012", f"dataset.root={root}", f"data_dir={root.parent / 'data'}"])
+    assert prepare_dataset(config).root == root
+
+
+# ---- class weights
+
+
+def test_median_frequency_weights_by_hand() -> None:
+    """Class 0 is in both pictures: 60 + 30 of 100 + 50 pixels. Class 1 in the first: 40 of 100. Class 2: 20 of 50.
+
+    Frequencies 0.6, 0.4, 0.4, median 0.4; class 3 never occurs and does not enter the median.
+    """
+    pixels = np.array([[60, 40, 0, 0], [30, 0, 20, 0]])
+    weights = median_frequency_weights(pixels)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, [0.4 / 0.6, 1, 1, 1], rtol=1e-6)
+
+
+def test_median_of_an_even_number_of_classes() -> None:
+    """Frequencies 90 of 100 and 10 of 100: the median is their mean, 0.5."""
+    np.testing.assert_allclose(median_frequency_weights(np.array([[90, 10]])), [0.5 / 0.9, 5], rtol=1e-6)
+
+
+def test_rare_class_is_weighed_by_the_pictures_that_hold_it() -> None:
+    """Half of the pixels wherever it is: the frequency of class 1 is 0.5 however many pictures lack it."""
+    pixels = np.array([[50, 50]] + [[100, 0]] * 9)
+    np.testing.assert_allclose(median_frequency_weights(pixels), [0.725 / 0.95, 0.725 / 0.5], rtol=1e-6)
+
+
+def test_picture_without_a_valid_pixel() -> None:
+    np.testing.assert_allclose(median_frequency_weights(np.array([[0, 0], [3, 1]])), [0.5 / 0.75, 2], rtol=1e-6)

@@ -1,0 +1,326 @@
+"""A folder in VOC layout becomes examples, and every fault of its lists and names is told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import DatasetConfig, SplitsConfig
+from pipeline.data.voc import find_examples, hold_out, shortened
+from pipeline.errors import UserError
+
+LISTS = Path("ImageSets/Segmentation")
+NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), unique=True, max_size=60)
+FRACTIONS = st.floats(0.01, 0.99)
+
+Folder = Callable[..., Path]
+
+
+def dataset(
+    train: str = "train", val: str | None = "val", test: str | None = "test", val_fraction: float = 0.1
+) -> DatasetConfig:
+    return DatasetConfig(
+        name="folder",
+        classes=["background", "cat", "dog"],
+        splits=SplitsConfig(train, val, test),
+        val_fraction=val_fraction,
+    )
+
+
+def ids_of(root: Path, config: DatasetConfig | None = None) -> dict[str, list[str]]:
+    """The ids of each split of a folder without faults."""
+    splits, faults = find_examples(root, config or dataset())
+    assert faults == []
+    return {split: [example.id for example in examples] for split, examples in splits.items()}
+
+
+def faults_of(root: Path, config: DatasetConfig | None = None) -> list[str]:
+    return find_examples(root, config or dataset())[1]
+
+
+def write_list(root: Path, name: str, content: str | bytes) -> None:
+    (root / LISTS / f"{name}.txt").write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+# ---- what is found
+
+
+def test_examples_in_the_order_of_the_lists(voc_folder: Folder) -> None:
+    root = voc_folder(train=3, val=1, test=1)
+    write_list(root, "train", "train_2\ntrain_0\ntrain_1\n")
+    splits, faults = find_examples(root, dataset())
+    assert not faults
+    assert list(splits) == ["train", "val", "test"]
+    assert [example.id for example in splits["train"]] == ["train_2", "train_0", "train_1"]
+    assert splits["train"][0].image == root / "JPEGImages" / "train_2.jpg"
+    assert splits["train"][0].mask == root / "SegmentationClass" / "train_2.png"
+
+
+def test_no_test_split_is_asked_for(voc_folder: Folder) -> None:
+    assert list(ids_of(voc_folder(test=0), dataset(test=None))) == ["train", "val"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"train_1\r\ntrain_0\r\n", id="Windows line ends"),
+        pytest.param(b"train_1\ntrain_0", id="no line end at the end"),
+        pytest.param(b"\n\ntrain_1\n   \n\ntrain_0\n\n", id="blank lines"),
+        pytest.param(b"\xef\xbb\xbftrain_1\ntrain_0\n", id="byte order mark"),
+        pytest.param(b"  train_1\t\ntrain_0  \n", id="spaces around"),
+    ],
+)
+def test_lists_as_editors_write_them(voc_folder: Folder, content: bytes) -> None:
+    root = voc_folder(train=2)
+    write_list(root, "train", content)
+    assert ids_of(root)["train"] == ["train_1", "train_0"]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".Jpeg", ".png", ".PNG"])
+def test_suffixes(voc_folder: Folder, suffix: str) -> None:
+    root = voc_folder()
+    image, mask = root / "JPEGImages" / "train_0.jpg", root / "SegmentationClass" / "train_0.png"
+    image.rename(image.with_suffix(suffix))
+    mask.rename(mask.with_suffix(".PNG"))
+    example = find_examples(root, dataset())[0]["train"][0]
+    assert (example.image.name, example.mask.name) == (f"train_0{suffix}", "train_0.PNG")
+
+
+def test_ids_with_folders_dots_and_spaces(voc_folder: Folder) -> None:
+    root = voc_folder(train=1)
+    ids = ["site a/day.1/x.y", "site a/other", "2007.000032"]
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        for id in ids:
+            copy = root / folder / f"{id}{suffix}"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes((root / folder / f"train_0{suffix}").read_bytes())
+    write_list(root, "train", "\n".join(ids))
+    assert ids_of(root)["train"] == ids
+
+
+def test_links_are_followed(voc_folder: Folder, tmp_path: Path) -> None:
+    """A linked file, a linked folder below JPEGImages, and a linked JPEGImages."""
+    root = voc_folder(train=2)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        first, second = (root / folder / f"train_{index}{suffix}" for index in range(2))
+        first.rename(elsewhere / first.name)
+        first.symlink_to(elsewhere / first.name)
+        (elsewhere / folder).mkdir()
+        second.rename(elsewhere / folder / f"deep{suffix}")
+        (root / folder / "linked").symlink_to(elsewhere / folder, target_is_directory=True)
+    write_list(root, "train", "train_0\nlinked/deep\n")
+    moved = (root / "JPEGImages").rename(elsewhere / "images")
+    (root / "JPEGImages").symlink_to(moved, target_is_directory=True)
+    assert ids_of(root)["train"] == ["train_0", "linked/deep"]
+
+
+def test_links_in_circles_end(voc_folder: Folder) -> None:
+    """Folders that hold themselves, several times over: walking them all would never end."""
+    root = voc_folder(train=1)
+    for folder in ("JPEGImages", "SegmentationClass"):
+        for name in ("a", "b", "c"):
+            (root / folder / name).symlink_to(root / folder, target_is_directory=True)
+    (root / "JPEGImages" / "itself").symlink_to(root / "JPEGImages" / "itself")
+    write_list(root, "train", "a/b/train_0\nitself/x\n")
+    assert faults_of(root) == [
+        "JPEGImages/itself/x.jpg: missing, but listed in the train split",
+        "SegmentationClass/itself/x.png: missing, but listed in the train split",
+    ]
+    write_list(root, "train", "a/b/train_0\n")
+    assert ids_of(root)["train"] == ["a/b/train_0"]
+
+
+# ---- faults
+
+
+@pytest.mark.parametrize("missing", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"])
+def test_not_in_voc_layout(voc_folder: Folder, missing: str) -> None:
+    root = voc_folder()
+    (root / missing).rename(root / "away")
+    with pytest.raises(UserError) as told:
+        find_examples(root, dataset())
+    expected = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ expected"
+    assert told.value.faults == (f"dataset.root={root}: has no folder {missing}; {expected}",)
+
+
+def test_root_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no folder JPEGImages, SegmentationClass, ImageSets/Segmentation;"):
+        find_examples(tmp_path / "nowhere", dataset())
+
+
+def test_missing_list_names_the_nearest(voc_folder: Folder) -> None:
+    assert faults_of(voc_folder(), dataset(val="vall")) == [
+        "dataset.splits.val=vall: there is no ImageSets/Segmentation/vall.txt (did you mean 'val'?); "
+        "there are test, train, val"
+    ]
+
+
+def test_no_list_at_all(voc_folder: Folder) -> None:
+    root = voc_folder()
+    for file in (root / LISTS).iterdir():
+        file.unlink()
+    assert faults_of(root, dataset(val=None, test=None)) == [
+        "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; there is no list at all"
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_empty_list(voc_folder: Folder, content: str) -> None:
+    root = voc_folder()
+    write_list(root, "val", content)
+    assert faults_of(root) == ["ImageSets/Segmentation/val.txt: empty; one id on each line expected"]
+
+
+def test_list_that_is_no_text(voc_folder: Folder) -> None:
+    root = voc_folder()
+    write_list(root, "val", b"\xff\xfe\x00val_0")
+    (fault,) = faults_of(root)
+    assert fault.startswith("ImageSets/Segmentation/val.txt: cannot be read as text: ")
+
+
+def test_id_twice_in_a_list(voc_folder: Folder) -> None:
+    root = voc_folder()
+    write_list(root, "train", "train_0\ntrain_1\n\ntrain_0\n")
+    assert faults_of(root) == ["ImageSets/Segmentation/train.txt line 4: id 'train_0' stands there twice"]
+
+
+def test_id_in_two_splits(voc_folder: Folder) -> None:
+    root = voc_folder()
+    write_list(root, "test", "test_0\ntrain_1\n")
+    assert faults_of(root) == ["id 'train_1' is in the train and in the test split: each picture may be in one only"]
+
+
+def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
+    """Holding out looks at train as listed, so a test id in train is found wherever it ends up."""
+    root = voc_folder(train=4)
+    held = ids_of(root, dataset(val=None))["val"]
+    write_list(root, "test", f"test_0\n{held[0]}\n")
+    assert faults_of(root, dataset(val=None)) == [
+        f"id '{held[0]}' is in the val and in the test split: each picture may be in one only"
+    ]
+
+
+@pytest.mark.parametrize("id", ["/etc/passwd", "../outside", "a/../../outside", "..", "a\\..\\b", "nul\0l"])
+def test_id_that_leads_outside(voc_folder: Folder, id: str) -> None:
+    root = voc_folder()
+    write_list(root, "train", f"train_0\n{id}\ntrain_1\n")
+    assert faults_of(root) == [
+        f"ImageSets/Segmentation/train.txt line 2: id '{id}' is absolute or contains '..': "
+        "a name inside JPEGImages/ expected"
+    ]
+    assert len(find_examples(root, dataset())[0]["train"]) == 2
+
+
+def test_missing_files(voc_folder: Folder) -> None:
+    root = voc_folder()
+    (root / "JPEGImages" / "train_1.jpg").unlink()
+    (root / "SegmentationClass" / "val_0.png").unlink()
+    write_list(root, "test", "test_0\ntest_1\n" + "x/" * 3000 + "long\n")
+    splits, faults = find_examples(root, dataset())
+    assert faults[:2] == [
+        "JPEGImages/train_1.jpg: missing, but listed in the train split",
+        "SegmentationClass/val_0.png: missing, but listed in the val split",
+    ]
+    assert [fault[-50:] for fault in faults[2:]] == [
+        f"x/x/long{suffix}: missing, but listed in the test split"[-50:] for suffix in (".jpg", ".png")
+    ]
+    assert [len(examples) for examples in splits.values()] == [3, 1, 2]
+
+
+def test_mask_must_be_a_png(voc_folder: Folder) -> None:
+    root = voc_folder()
+    mask = root / "SegmentationClass" / "train_0.png"
+    mask.rename(mask.with_suffix(".jpg"))
+    assert faults_of(root) == ["SegmentationClass/train_0.png: missing, but listed in the train split"]
+
+
+def test_ambiguous_picture(voc_folder: Folder) -> None:
+    root = voc_folder()
+    (root / "JPEGImages" / "train_0.png").touch()
+    assert faults_of(root) == ["JPEGImages/train_0: ambiguous, there are train_0.jpg and train_0.png"]
+
+
+def test_folder_that_may_not_be_read(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = voc_folder()
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match="JPEGImages: cannot be read: Permission denied"):
+        find_examples(root, dataset())
+
+
+def test_all_faults_together(voc_folder: Folder) -> None:
+    root = voc_folder()
+    write_list(root, "train", "train_0\ntrain_0\n/x\nval_1\nnowhere\n")
+    write_list(root, "test", "")
+    faults = faults_of(root, dataset(val="val"))
+    assert len(faults) == 6
+    for part in ("stands there twice", "is absolute", "test.txt: empty", "'val_1' is in the train and in the val"):
+        assert sum(part in fault for fault in faults) == 1
+    assert sum("nowhere" in fault for fault in faults) == 2
+
+
+def test_first_twenty_faults_and_a_count() -> None:
+    faults = [f"fault {number}" for number in range(25)]
+    assert shortened(faults[:20]) == faults[:20]
+    assert shortened(faults) == [*faults[:20], "and 5 more like these"]
+
+
+# ---- the held-out part of train
+
+
+def test_held_out_ids_are_those_with_the_smallest_hash() -> None:
+    """Worked out with the tool sha256sum: b 3e23…, c 2e7d…, a ca97…, d 18ac…, e 3f79…"""
+    assert hold_out(["a", "b", "c", "d", "e"], 0.4) == (["a", "b", "e"], ["c", "d"])
+
+
+@given(NAMES, FRACTIONS)
+def test_holding_out_is_a_partition_of_the_stated_size(ids: list[str], fraction: float) -> None:
+    train, val = hold_out(ids, fraction)
+    assert sorted([*train, *val]) == sorted(ids)
+    assert len(val) == (max(1, round(fraction * len(ids))) if ids else 0)
+    assert train == [id for id in ids if id in train]
+    assert val == [id for id in ids if id in val]
+
+
+@given(NAMES.flatmap(lambda ids: st.tuples(st.just(ids), st.permutations(ids))), FRACTIONS)
+def test_holding_out_does_not_depend_on_the_order(orders: tuple[list[str], list[str]], fraction: float) -> None:
+    one, other = orders
+    assert set(hold_out(one, fraction)[1]) == set(hold_out(other, fraction)[1])
+
+
+@given(NAMES, NAMES, FRACTIONS)
+def test_added_ids_move_few_others(ids: list[str], more: list[str], fraction: float) -> None:
+    """No more ids leave the held-out part than came into it, and none enters beyond the growth of its size."""
+    added = [id for id in more if id not in ids]
+    before, after = set(hold_out(ids, fraction)[1]), set(hold_out(ids + added, fraction)[1])
+    growth = len(after) - len(before)
+    entered, left = (after - before) & set(ids), before - after
+    assert len(entered) <= max(0, growth)
+    assert len(left) <= max(0, len(after & set(added)) - growth)
+    assert not (entered and left)
+
+
+def test_one_id_cannot_be_held_out(voc_folder: Folder) -> None:
+    assert faults_of(voc_folder(train=1), dataset(val=None)) == [
+        "ImageSets/Segmentation/train.txt: all 1 of its ids would be held out for validation; "
+        "list more, name a list in dataset.splits.val, or lower dataset.val_fraction=0.1"
+    ]
+
+
+def test_val_null_holds_out_a_part_of_train(voc_folder: Folder) -> None:
+    root = voc_folder(train=6, val=0)
+    whole = [f"train_{index}" for index in range(6)]
+    train, val = hold_out(whole, 0.3)
+    assert ids_of(root, dataset(val=None, val_fraction=0.3)) == {
+        "train": train,
+        "val": val,
+        "test": ["test_0", "test_1"],
+    }
+    assert len(val) == 2

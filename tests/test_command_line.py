@@ -1,0 +1,357 @@
+"""run.py's command line: every mistake in one line, help, completion, all before TensorFlow or MLflow is imported."""
+
+import functools
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import command_line
+from pipeline.command_line import CONF, checked, checked_config, compose_overrides
+from pipeline.config import Config, leaves
+from pipeline.errors import UserError
+from pipeline.help import help_text
+
+ROOT = CONF.parent
+KEYS = [name for name, _, _ in leaves(Config)]
+
+
+@pytest.fixture(autouse=True)
+def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
+    monkeypatch.setattr(command_line, "compose_overrides", lambda overrides: _composed(tuple(overrides)))
+
+
+_composed = functools.cache(compose_overrides)
+
+
+def faults_of(*overrides: str) -> list[str]:
+    with pytest.raises(UserError) as told:
+        checked_config(overrides)
+    return list(told.value.faults)
+
+
+def run(
+    arguments: str, cwd: Path, environment: dict[str, str] | None = None, shell: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """`python run.py <arguments>` in a folder of its own, with the slow imports forbidden."""
+    for name in ("tensorflow", "mlflow", "keras"):
+        (cwd / "forbidden" / name).mkdir(parents=True, exist_ok=True)
+        (cwd / "forbidden" / name / "__init__.py").write_text(f"raise SystemExit('{name} was imported')\n")
+    python_path = os.pathsep.join([str(cwd / "forbidden"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": python_path, **(environment or {})}
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'run.py'))} {arguments} {shell}"
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+# ---- overrides that are right
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("epochs=3", "epochs", 3),
+        ("++epochs=3", "epochs", 3),
+        ("threads=2", "threads", 2),
+        ("threads=auto", "threads", "auto"),
+        ("long_side=null", "long_side", None),
+        ("deterministic=false", "deterministic", False),
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate", 1e-3),
+        ("optimizer.learning_rate=1", "optimizer.learning_rate", 1.0),
+        ("augment.scale=[0.5,2]", "augment.scale", [0.5, 2.0]),
+        ("dataset.classes=[background,'a, b',\"c=d\",3]", "dataset.classes", ["background", "a, b", "c=d", "3"]),
+        ("tracking.run_name='a, b'", "tracking.run_name", "a, b"),
+        ('tracking.run_name="it\'s = 1"', "tracking.run_name", "it's = 1"),
+        ("tracking.run_name=${dataset.name}_${seed}", "tracking.run_name", "shapes_0"),
+        ("tracking.run_name=${oc.env:WHO}", "tracking.run_name", "Ada"),
+        ("model.width=${model.depth}", "model.width", 4),
+        ('tracking.uri="sqlite:////tmp/x.db?a=b"', "tracking.uri", "sqlite:////tmp/x.db?a=b"),
+        ("tracking.uri=http://127.0.0.1:5000", "tracking.uri", "http://127.0.0.1:5000"),
+        ("dataset.splits={train: all, val: null}", "dataset.splits.train", "all"),
+        ("dataset.splits.val=null", "dataset.splits.val", None),
+    ],
+)
+def test_value_is_what_was_typed(override: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHO", "Ada")
+    config: object = checked_config([override])
+    for part in key.split("."):
+        config = getattr(config, part)
+    assert config == value
+    assert type(config) is type(value)
+
+
+def test_the_last_of_two_overrides_counts() -> None:
+    assert checked_config(["epochs=3", "epochs=4"]).epochs == 4
+
+
+def test_a_key_counts_whatever_group_is_chosen_after_it() -> None:
+    config = checked_config(["optimizer.learning_rate=0.5", "image_size=64", "optimizer=sgd", "dataset=voc2012"])
+    assert (config.optimizer.name, config.optimizer.learning_rate, config.image_size) == ("sgd", 0.5, 64)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["dataset=voc2012", "model.depth=5", "optimizer=sgd", "seed=3"],
+        ["dataset.classes=[background,'a, b']", "augment.scale=[1,2]", "dataset.splits={val: null}"],
+        ["experiment=classic", "epochs=2", "loss=focal"],
+    ],
+)
+def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
+    assert checked_config(overrides) == checked(compose_overrides(overrides))
+
+
+# ---- overrides that are wrong: exactly one line
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("model.dept=3", "model.dept=3: there is no key 'model.dept' (did you mean 'model.depth'?)"),
+        ("epochz=3", "epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
+        ("lr=1", "lr=1: there is no key 'lr' (did you mean 'optimizer.learning_rate'?)"),
+        ("width=3", "width=3: there is no key 'width' (did you mean 'model.width'?)"),
+        ("optimiser=sgd", "optimiser=sgd: there is no key 'optimiser' (did you mean 'optimizer'?)"),
+        ("optimiser.ema=0.9", "optimiser.ema=0.9: there is no key 'optimiser.ema' (did you mean 'optimizer.ema'?)"),
+        ("qqqq=3", "qqqq=3: there is no key 'qqqq' (see --help)"),
+        ("+model.foo=3", "+model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
+        ("++model.foo=3", "++model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
+        ("+epochz=3", "+epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
+        ("+epochs=3", "+epochs=3: 'epochs' is there already; write epochs=3"),
+        ("+experiment=classic", "+experiment=classic: 'experiment' is there already; write experiment=classic"),
+        ("augment.scale.0=3", "augment.scale.0=3: there is no key 'augment.scale.0' (did you mean 'augment.scale'?)"),
+        (
+            "~model.depth",
+            "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
+        ),
+        ("~model", "~model: no key can be taken away; set it to another value, or null where --help allows it"),
+        ("model=unett", "model=unett: unet expected (did you mean 'unet'?)"),
+        ("dataset=vocc2012", "dataset=vocc2012: folder, shapes, voc2007 or voc2012 expected (did you mean 'voc2012'?)"),
+        ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
+        ("model=null", "model=null: unet expected"),
+        ("model=", "model=: unet expected"),
+        ("experiment=null", "experiment=null: classic expected"),
+        ("epochs=ten", "epochs=ten: Value 'ten' of type 'str' could not be converted to Integer"),
+        ("epochs=2.5", "epochs=2.5: Value '2.5' of type 'float' could not be converted to Integer"),
+        ("epochs=true", "epochs=true: Value 'True' of type 'bool' could not be converted to Integer"),
+        ("deterministic=maybe", "deterministic=maybe: Value 'maybe' is not a valid bool (type str)"),
+        ("seed=null", "seed=null: field 'seed' is not Optional"),
+        ("augment.scale=[a,b]", "augment.scale=[a,b]: Value 'a' of type 'str' could not be converted to Float"),
+        ("evaluate={overlay: 3}", "evaluate={overlay: 3}: Key 'overlay' not in 'EvaluateConfig'"),
+        ("threads=0", "threads=0: auto or at least 1 expected"),
+        ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan: a finite number expected"),
+        ("epochs=-3", "epochs=-3: at least 1 expected"),
+        ("epochs", "epochs: key=value expected"),
+        ("=3", "=3: there is no key '' (see --help)"),
+        (
+            "tracking.uri=sqlite:////tmp/x.db?a=b",
+            "tracking.uri=sqlite:////tmp/x.db?a=b: a value with special characters is quoted, twice for the shell: "
+            "'tracking.uri=\"sqlite:////tmp/x.db?a=b\"'",
+        ),
+        ("model.width=${model.dept}", "model.width=${model.dept}: Interpolation key 'model.dept' not found"),
+        (
+            "data_dir=${oc.env:NOT_SET_HERE}",
+            "data_dir=${oc.env:NOT_SET_HERE}: KeyError raised while resolving interpolation: "
+            "\"Environment variable 'NOT_SET_HERE' not found\"",
+        ),
+        ("hydra.foo=3", "hydra.foo=3: Key 'foo' not in 'HydraConf'"),
+        (
+            "hydra/launcher=foo",
+            "hydra/launcher=foo: In 'hydra/config': Could not find 'hydra/launcher/foo' "
+            "Available options in 'hydra/launcher': basic",
+        ),
+    ],
+)
+def test_one_mistake_is_one_line(override: str, fault: str) -> None:
+    assert faults_of(override) == [fault]
+
+
+def test_what_is_advised_works() -> None:
+    """The quoted form that the message names, as a shell hands it over."""
+    (fault,) = faults_of("tracking.uri=sqlite:////tmp/x.db?a=b")
+    (advised,) = shlex.split(fault.rpartition("shell: ")[2])
+    assert checked_config([advised]).tracking.uri == "sqlite:////tmp/x.db?a=b"
+
+
+def test_all_faults_at_once_in_the_order_given() -> None:
+    """Of unknown keys, of types, of ranges and of what does not go together, wherever they stand."""
+    faults = faults_of(
+        "epochs=-3",
+        "model.dept=2",
+        "seed=x",
+        "dataset=vocc2012",
+        "model.width=0",
+        "+foo=1",
+        "image_size=100",
+        "threads=0",
+    )
+    assert [fault.partition(":")[0] for fault in faults] == [
+        "epochs=-3",
+        "model.dept=2",
+        "seed=x",
+        "dataset=vocc2012",
+        "model.width=0",
+        "+foo=1",
+        "image_size=100",
+        "threads=0",
+    ]
+
+
+def test_a_fault_of_a_file_does_not_hide_the_others() -> None:
+    faults = faults_of("hydra/launcher=foo", "epochs=ten", "dataset=folder", "model@x=unet")
+    assert len(faults) == 4
+    assert faults[1].startswith("epochs=ten")
+    assert faults[3].startswith("dataset.root=null")
+
+
+# ---- sweeps
+
+
+@pytest.mark.parametrize(
+    ("overrides", "first"),
+    [
+        (["seed=1,2"], {"seed": 1}),
+        (["model.depth=2,3"], {"model.depth": 2}),
+        (["model.depth=choice(2,3)", "seed=range(5,8)"], {"model.depth": 2, "seed": 5}),
+        (["dataset=shapes,folder", "dataset.root=/my/VOC"], {"dataset.name": "shapes"}),
+        (["dataset=glob(voc*)"], {"dataset.name": "voc2007"}),
+        (["optimizer=sgd,adamw", "optimizer.weight_decay=0.1,0.01"], {"optimizer.name": "sgd"}),
+        (["augment.scale=[1,1],[0.5,2]"], {"augment.scale": [1.0, 1.0]}),
+        (["tracking.run_name='a,b','c,d'"], {"tracking.run_name": "a,b"}),
+        (["model.width=interval(8,64)"], {"model.width": 16}),
+    ],
+)
+def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: dict[str, object]) -> None:
+    config = checked_config(overrides)
+    values = {name: value for name, _, value in leaves(config)}
+    assert {name: values[name] for name in first} == first
+
+
+@pytest.mark.parametrize(
+    ("overrides", "faults"),
+    [
+        (["seed=1,x"], ["seed=1,x: Value 'x' of type 'str' could not be converted to Integer"]),
+        (["model.depth=2,30"], ["model.depth=30: at least 1 and at most 8 expected"]),
+        (["seed=range(-2,1)"], [f"seed={seed}: at least 0 and at most 2147483647 expected" for seed in (-2, -1)]),
+        (
+            ["dataset=shapes,vox2012,folder"],
+            ["dataset=vox2012: folder, shapes, voc2007 or voc2012 expected (did you mean 'voc2012'?)"],
+        ),
+        (
+            ["dataset=shapes,folder"],
+            ["dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others"],
+        ),
+        (["dataset=glob(x*)"], ["dataset=glob(x*): folder, shapes, voc2007 or voc2012 expected"]),
+        (
+            ["model.depth=4,5", "image_size=48"],
+            ["image_size=48: model.depth=5 halves it 5 times, so it must be a multiple of 32: 32 or 64"],
+        ),
+        (["epochs=0", "seed=1,2,3"], ["epochs=0: at least 1 expected"]),
+    ],
+)
+def test_every_value_of_a_sweep_is_checked(overrides: list[str], faults: list[str]) -> None:
+    assert faults_of(*overrides) == faults
+
+
+def test_what_hydra_composes_is_checked_too() -> None:
+    """A combination that only a sweep's run has: it passes the schema again, in full."""
+    with pytest.raises(UserError, match=r"^image_size=48: model.depth=5 halves it 5 times"):
+        checked(compose_overrides(["model.depth=5", "image_size=48"]))
+    with pytest.raises(UserError, match="epochz"):
+        checked(compose_overrides(["+epochz=3"]))
+
+
+# ---- the real command
+
+
+def test_help(tmp_path: Path) -> None:
+    done = run("--help", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for key in KEYS:
+        assert f"  {key}=" in done.stdout, key
+    assert "schema" not in done.stdout
+    assert "(batch, group or none)" in done.stdout
+    assert "optimizer=    adam | adamw | sgd" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert "Traceback" not in run("-h", tmp_path, shell="| head -1").stderr
+
+
+def test_help_shows_defaults_that_can_be_typed() -> None:
+    """Every `key=value` of the help, typed together, is the default job."""
+    shown = [
+        line.split()[0]
+        for line in help_text().splitlines()
+        if line.partition("=")[1] and line.partition("=")[0].strip() in KEYS
+    ]
+    assert len(shown) == len(KEYS)
+    assert checked_config(shown) == checked_config([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "faults"),
+    [
+        (
+            "epochs=-3 model.dept=5 model.width=0",
+            [
+                "error: epochs=-3: at least 1 expected",
+                "error: model.dept=5: there is no key 'model.dept' (did you mean 'model.depth'?)",
+                "error: model.width=0: at least 1 expected",
+            ],
+        ),
+        ("-m model.depth=2,30", ["error: model.depth=30: at least 1 and at most 8 expected"]),
+        ("--config-name nothing", ["error: Cannot find primary config 'nothing'."]),
+        ("seed=1,2", ["error: Ambiguous value for argument 'seed=1,2' "]),
+        ("-m seed=1,2 --cfg job", ["error: --multirun runs a sweep and --cfg, --info only show: one of them expected"]),
+    ],
+)
+def test_configuration_errors(arguments: str, faults: list[str], tmp_path: Path) -> None:
+    """Status 2 and nothing but clear lines, before the slow imports and before anything is written."""
+    done = run(arguments, tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(faults)
+    assert all(line.startswith(fault) for line, fault in zip(lines, faults, strict=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["forbidden"]
+
+
+def test_the_slow_imports_are_seen_to_be_forbidden(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
+    """The negative control of the tests above: a run without faults goes on to import them."""
+    arguments = f"dataset=folder dataset.root={voc_folder()} 'dataset.classes=[background,cat,dog]' batch_size=1"
+    assert "was imported" in run(arguments, tmp_path).stderr
+
+
+def test_cfg_shows_the_composed_configuration(tmp_path: Path) -> None:
+    done = run("model.depth=5 dataset=voc2012 --cfg job", tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    shown = yaml.safe_load(done.stdout)
+    assert shown["model"]["depth"] == 5
+    assert shown["dataset"]["splits"] == {"train": "train", "val": None, "test": "val"}
+    assert set(shown) == {name.partition(".")[0] for name in KEYS}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("model.de", ["model.depth="]),
+        ("optimizer=ad", ["optimizer=adam", "optimizer=adamw"]),
+        ("experiment=", ["experiment=classic"]),
+        ("epochs=-3 tracking.ur", ["tracking.uri="]),
+        ("sche", ["schedule=", "schedule."]),
+    ],
+)
+def test_completion(typed: str, offered: list[str], tmp_path: Path) -> None:
+    line = f"python run.py {typed}"
+    done = run("-sc query=bash", tmp_path, {"COMP_LINE": line, "COMP_POINT": str(len(line))})
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert sorted(done.stdout.split()) == sorted(offered)
