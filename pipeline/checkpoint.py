@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray]  # "<layer>/<variable>" -> values
 
 
 def named_weights(model: keras.Model) -> Arrays:
-    """The weights of a model, trained or tracked (as BatchNormalization's statistics are), by layer and variable name."""
+    """The weights of a model, trained or tracked as BatchNormalization's statistics are, by layer and variable."""
     return {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in model.layers for weight in layer.weights}
 
 

@@ -33,7 +33,9 @@ class PreparationDisplay:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
@@ -73,16 +75,16 @@ class TrainingDisplay:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def step(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
         """Epoch from 1, steps done in it, mean loss of the epoch so far."""
         speed = f"{images_per_second:.1f} images/s  " if images_per_second else ""
         told = f"{speed}{self._left(epoch - 1 + step / self.steps)}{self._best}"
-        self._bar.update(
-            self._task, total=self.steps, completed=step, epoch=epoch, doing=f"loss {loss:.4f}", told=told
-        )
+        self._bar.update(self._task, total=self.steps, completed=step, epoch=epoch, doing=f"loss {loss:.4f}", told=told)
 
     def validating(self, done: int, total: int) -> None:
         """Pictures of the validation split scored so far."""
@@ -125,6 +127,8 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
         # A class that is nowhere in the split has no score, and "nan" would look like a fault.
         table.add_row(name, *("-" if value != value else f"{value:.4f}" for value in values))
     table.add_section()
-    table.add_row("mean", *(f"{s.mean_iou:.4f}" for s in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)")
+    table.add_row(
+        "mean", *(f"{s.mean_iou:.4f}" for s in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)"
+    )
     table.add_row("loss", *(f"{s.loss:.4f}" for s in scores.values()), "")
     return table

@@ -112,9 +112,7 @@ def _train(
     )
 
 
-def _test(
-    run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset: Dataset, config: Config
-) -> Scores:
+def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset: Dataset, config: Config) -> Scores:
     """Score the test split, once, and keep its predictions, overlays and tables."""
     examples = dataset.splits["test"]
     predictions = run.folder / "predictions" / "test"
@@ -140,7 +138,9 @@ def _opening(config: Config, dataset: Dataset, network: keras.Model, run: Tracke
         f"run       {run.id} in experiment '{config.tracking.experiment}'",
     ]
     if left_over:
-        lines.append(f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training pictures")
+        lines.append(
+            f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training pictures"
+        )
     if dataset.absent_classes:
         absent = ", ".join(dataset.absent_classes)
         lines.append(f"warning   no training mask contains: {absent}; nothing can be learnt of them")

@@ -10,7 +10,18 @@ PACKAGE = Path(__file__).resolve().parent
 NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score
 WHERE_DATA_LIES = ("data_dir", "dataset.root")
 # Sources that only show, send or ask.
-WITHOUT_EFFECT = ("tracking/", "command_line.py", "confusion_plot.py", "display.py", "overlay.py", "predict.py")
+WITHOUT_EFFECT = (
+    "tracking/",
+    "command_line.py",
+    "confusion_plot.py",
+    "display.py",
+    "evaluate.py",
+    "help.py",
+    "overlay.py",
+    "predict.py",
+    "report.py",
+    "side_tool.py",
+)
 
 
 def fingerprint(config: Config, data_digest: str) -> str:

@@ -78,7 +78,11 @@ def set_up(config: Config) -> None:
 def strategy() -> Any:
     """How training is spread: over all GPUs where there are several, else not at all."""
     tf = import_tensorflow()
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_physical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
 
 
 def describe() -> dict[str, str]:
@@ -88,7 +92,11 @@ def describe() -> dict[str, str]:
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return {"cpu": _cpu_field("model name") or "unknown", "gpus": ", ".join(gpus) or "none", "processors": str(_processors())}
+    return {
+        "cpu": _cpu_field("model name") or "unknown",
+        "gpus": ", ".join(gpus) or "none",
+        "processors": str(_processors()),
+    }
 
 
 def _processors() -> int:

@@ -1,4 +1,4 @@
-"""From a padded picture to logits and to class indices: the one `predict_logits` of validation, test, predict and serving."""
+"""From a padded picture to logits and class indices: one way for validation, test, predict and serving."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
 
 
 def predictor(model: keras.Model, long_side: int | None, multiple: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from a decoded picture (height, width, 3) uint8 to its class indices (height, width) uint8."""
+    """A compiled function from a decoded picture (height, width, 3) uint8 to class indices (height, width) uint8."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     def predict(image: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,7 @@ def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
-    """A receiver of predictions that writes each, or those of some examples, as <folder>/<id>.png with VOC's palette."""
+    """What writes each prediction, or those of some examples, as <folder>/<id>.png in VOC's palette."""
     chosen = None if only is None else {example.id for example in only}
 
     def write(example: Example, prediction: np.ndarray) -> None:
@@ -33,7 +33,13 @@ def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> On
 
 
 def write_overlays(
-    folder: Path, predictions: Path, examples: Sequence[Example], classes: list[str], scores: Scores, count: int, split: str
+    folder: Path,
+    predictions: Path,
+    examples: Sequence[Example],
+    classes: list[str],
+    scores: Scores,
+    count: int,
+    split: str,
 ) -> None:
     """Write overlays/<split>/ for a fixed choice of examples, overlays/best/ and overlays/worst/.
 
@@ -54,7 +60,7 @@ def write_overlays(
 
 
 def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
-    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; an IoU that does not exist is an empty cell."""
+    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; a missing IoU is an empty cell."""
     folder.mkdir(parents=True, exist_ok=True)
     matrix = scores.confusion_matrix
     true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)

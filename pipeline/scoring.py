@@ -35,7 +35,12 @@ class Evaluator:
     """Scores one split with whatever weights the model has when it is called; compiled once."""
 
     def __init__(
-        self, model: keras.Model, loss: keras.losses.Loss, examples: Sequence[Example], sizes: np.ndarray, config: Config
+        self,
+        model: keras.Model,
+        loss: keras.losses.Loss,
+        examples: Sequence[Example],
+        sizes: np.ndarray,
+        config: Config,
     ) -> None:
         """Args: sizes: (examples, 2) height and width of the files' pictures."""
         self.examples = examples
@@ -63,7 +68,9 @@ class Evaluator:
 
         return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=1)
 
-    def __call__(self, on_prediction: OnPrediction | None = None, progress: Callable[[int, int], None] | None = None) -> Scores:
+    def __call__(
+        self, on_prediction: OnPrediction | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Scores:
         """Score the whole split.
 
         Args:

@@ -15,9 +15,9 @@ from pipeline.checkpoint import Arrays, named_weights, optimizer_arrays, weights
 from pipeline.config import Config
 from pipeline.display import TrainingDisplay
 from pipeline.errors import RunFailed
-from pipeline.scoring import Evaluator, OnPrediction
 from pipeline.model.metrics import Scores
 from pipeline.model.optimizers import WarmupSchedule, build_optimizer
+from pipeline.scoring import Evaluator, OnPrediction
 
 # Called with the completed epoch, from 1, and its metrics by their names in MLflow.
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -54,7 +54,9 @@ def train(
     Raises:
         RunFailed: the loss became NaN or infinite.
     """
-    schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, config.epochs * steps_per_epoch, steps_per_epoch)
+    schedule = WarmupSchedule(
+        config.schedule, config.optimizer.learning_rate, config.epochs * steps_per_epoch, steps_per_epoch
+    )
     model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
     with TrainingDisplay(config.epochs, steps_per_epoch, config.batch_size) as display:
         epochs = _Epochs(schedule, steps_per_epoch, validate, config, checkpoints, on_epoch, on_prediction, display)
@@ -86,7 +88,12 @@ class _Epochs(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.schedule, self.steps_per_epoch, self.validate, self.config = schedule, steps_per_epoch, validate, config
-        self.checkpoints, self.on_epoch, self.on_prediction, self.display = checkpoints, on_epoch, on_prediction, display
+        self.checkpoints, self.on_epoch, self.on_prediction, self.display = (
+            checkpoints,
+            on_epoch,
+            on_prediction,
+            display,
+        )
         self.trained: Trained | None = None
         self.epoch = 0
         self._warm = 0.0  # when the first step of this process or the epoch's start was over
@@ -104,7 +111,7 @@ class _Epochs(keras.callbacks.Callback):
             raise RunFailed(
                 f"the loss became {loss} in epoch {self.epoch}, step {batch + 1} of {self.steps_per_epoch} "
                 f"(optimizer.learning_rate={self.config.optimizer.learning_rate}, precision={self.config.precision}): "
-                "a lower learning rate, optimizer.clip_norm=1, a longer schedule.warmup_epochs or precision=float32 may help"
+                "a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or precision=float32 may help"
             )
         if not self._warm:  # the first step of all compiles, and is left out of the speed
             self._warm = time.perf_counter()
@@ -142,8 +149,8 @@ class _Epochs(keras.callbacks.Callback):
         self.display.epoch(self.epoch, metrics, best, self.trained.best_scores.mean_iou)
         if scores.collapsed:
             self.display.say(
-                f"warning: every validation pixel is predicted as one class (val mIoU {scores.mean_iou:.4f}). In the first "
-                "epochs that is usual; later it is a collapse: try loss=cross_entropy_dice, "
+                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere. In the "
+                "first epochs that is usual; later the network has collapsed: try loss=cross_entropy_dice, "
                 "loss.class_weights=median_frequency, model.norm=batch or another learning rate"
             )
         self.on_epoch(self.epoch, metrics)
@@ -164,7 +171,9 @@ class _Epochs(keras.callbacks.Callback):
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """The moving average in the place of the weights, where the optimizer keeps one, and back again."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it for loss scaling
-    averages = optimizer._model_variables_moving_average if optimizer.use_ema else []  # what Keras's SwapEMAWeights uses
+    averages = (
+        optimizer._model_variables_moving_average if optimizer.use_ema else []
+    )  # what Keras's SwapEMAWeights uses
     pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
     kept = [variable.numpy() for variable, _ in pairs]
     for variable, average in pairs:

@@ -36,7 +36,7 @@ def commands_of(path: Path) -> list[list[str]]:
     lines = path.read_text().splitlines()
     opening = [line for line in lines[:4] if line.startswith("# ") and not line.startswith("# @package")]
     commands = [line[2:].split("  ")[0] for line in opening if line.startswith("# python run.py")]
-    assert opening and opening[0].startswith("# python run.py"), f"{path} does not open with a command"
+    assert "".join(opening[:1]).startswith("# python run.py"), f"{path} does not open with a command"
     return [shlex.split(command)[2:] for command in commands]
 
 

@@ -1,7 +1,7 @@
 """Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
 
-Scale, crop and flip are one box for `tf.image.crop_and_resize`, sampled once from the picture (bilinear) and once from the
-mask (nearest neighbour, 255 outside).
+Scale, crop and flip are one box for `tf.image.crop_and_resize`, sampled once from the picture (bilinear) and once from
+the mask (nearest neighbour, 255 outside).
 """
 
 import math
@@ -18,7 +18,7 @@ TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0
 
 
 def random_numbers(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Eight numbers in [0, 1), float32, for one example in one epoch; the counter-based Philox is the same on any device."""
+    """Eight numbers in [0, 1), float32, for one example in one epoch; Philox gives the same on any device."""
     key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch), index)
     return tf.random.stateless_uniform([8], key, alg="philox")
 
@@ -51,7 +51,7 @@ def crop_box(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tens
 
 
 def warp(image: tf.Tensor, mask: tf.Tensor, box: tf.Tensor, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sample a box: image (height, width, 3) uint8 and mask (height, width) uint8 to (crop, crop, 3) and (crop, crop)."""
+    """Sample a box of image (height, width, 3) and mask (height, width), both uint8, with `crop` pixels a side."""
     boxes, which, size = box[tf.newaxis], tf.zeros([1], tf.int32), (crop, crop)
     picture = tf.image.crop_and_resize(image[tf.newaxis], boxes, which, size, "bilinear", OUTSIDE)[0]
     labels = mask[tf.newaxis, ..., tf.newaxis]

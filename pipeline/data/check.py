@@ -123,11 +123,8 @@ def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.
     """
     try:
         image = Image.open(path, formats=formats)
-    except (
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:  # neither is an OSError or ValueError
-        raise ValueError(str(error)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(str(error)) from error  # theirs is no class that a caller would think of
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise ValueError(f"{image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed")

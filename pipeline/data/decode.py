@@ -61,7 +61,7 @@ def scale_image(image: tf.Tensor, long_side: int | None) -> tf.Tensor:
 
 
 def scale_mask(mask: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """The mask beside `scale_image`, (height, width) uint8, by the nearest neighbour: for training crops, never for scores."""
+    """The mask beside `scale_image`, (height, width) uint8, by the nearest neighbour; for training, not for scores."""
     if long_side is None:
         return mask
     size = working_size(tf.shape(mask), long_side)

@@ -2,8 +2,9 @@
 
 The class of an object is its outline. Its hue is a hint: most objects of a class have a hue near the class's own, so a
 small network learns something in minutes, but some have any hue, or the background's, and only their outline tells what
-they are. Texture, size and rotation are drawn from the same distributions for every class. An outline is given by its signed distance function
-(negative inside), which yields the anti-aliased picture, the shadow, the mask and its void border alike.
+they are. Texture, size and rotation are drawn from the same distributions for every class. An outline is given by its
+signed distance function (negative inside), which yields the anti-aliased picture, the shadow, the mask and its void
+border alike.
 """
 
 import contextlib
@@ -111,10 +112,10 @@ def _place(rng: np.random.Generator, height: int, width: int) -> list[Shape]:
 
 
 def _hue(rng: np.random.Generator, label: int) -> float:
-    """The hue of an object, a share of the circle: near its class's own for nine in ten, anything for the others."""
-    if rng.random() < 0.1:
+    """The hue of an object, a share of the circle: near its class's own for most, anything for one in twenty-five."""
+    if rng.random() < 0.04:
         return rng.random()
-    return (label - 1) / (len(CLASSES) - 1) + rng.normal(0, 0.03)
+    return (label - 1) / (len(CLASSES) - 1) + rng.normal(0, 0.02)
 
 
 def _mix(colours: Field, amount: Field) -> Field:

@@ -73,14 +73,14 @@ def background_colours(rng: np.random.Generator, hue: float) -> Field:
 def object_colours(rng: np.random.Generator, hue: float, background: Field) -> Field:
     """Two colours round `hue` (0..1) for one object, (2, 3) RGB within 0..1.
 
-    One object in twenty instead wears the background's colours, a shade off: contrast is the rule but not a promise.
+    One object in thirty instead wears the background's colours, a shade off: contrast is the rule but not a promise.
     """
-    if rng.random() < 0.05:
+    if rng.random() < 1 / 30:
         shade = rng.choice([0.72, 0.8, 1.25, 1.35])
         return np.asarray(np.clip(background * shade + rng.uniform(-0.04, 0.04, 3), 0.0, 1.0))
     saturation, value = rng.uniform(0.45, 0.9), rng.uniform(0.55, 1.0)
     first = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     if rng.random() < 0.4:  # towards white, the rest towards a darker neighbour
         return np.array([first, colorsys.hsv_to_rgb(hue % 1, 0.25 * saturation, 0.5 + value / 2)])
-    darker = colorsys.hsv_to_rgb((hue + rng.uniform(-0.05, 0.05)) % 1, min(1.0, 1.1 * saturation), 0.62 * value)
+    darker = colorsys.hsv_to_rgb((hue + rng.uniform(-0.03, 0.03)) % 1, min(1.0, 1.1 * saturation), 0.62 * value)
     return np.array([first, darker])

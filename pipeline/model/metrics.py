@@ -60,5 +60,7 @@ class Scores:
 
     @property
     def collapsed(self) -> bool:
-        """Whether every pixel was given the same class."""
-        return int((self.confusion_matrix.sum(axis=0) > 0).sum()) <= 1
+        """Whether the mean IoU is no better than that of predicting the most frequent class everywhere, within 5 %."""
+        true = self.confusion_matrix.sum(axis=1)
+        one_class = true.max() / max(1, true.sum()) / max(1, int((true > 0).sum()))
+        return self.mean_iou <= 1.05 * one_class

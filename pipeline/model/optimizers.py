@@ -48,11 +48,15 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
         "ema_momentum": config.ema if config.ema is not None else 0.99,
         "name": config.name,
     }
-    decay = {"weight_decay": config.weight_decay or None}
     optimizer: keras.Optimizer = {
         "adam": lambda: keras.optimizers.Adam(**common),
-        "adamw": lambda: keras.optimizers.AdamW(**common, **decay),
-        "sgd": lambda: keras.optimizers.SGD(**common, **decay, momentum=config.momentum or 0.0, nesterov=bool(config.momentum)),
+        "adamw": lambda: keras.optimizers.AdamW(**common, weight_decay=config.weight_decay or 0.0),
+        "sgd": lambda: keras.optimizers.SGD(
+            **common,
+            weight_decay=config.weight_decay or None,
+            momentum=config.momentum or 0.0,
+            nesterov=bool(config.momentum),
+        ),
     }[config.name]()
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

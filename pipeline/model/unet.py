@@ -36,9 +36,9 @@ def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
         x = layers.Concatenate(name=f"decoder_{level}_join")([skips[level], x])
         x = _block(x, f"decoder_{level}", config, channels, seed, deep=False)
     # In float32 whatever the precision: the loss and the argmax need its differences.
-    logits = layers.Conv2D(
-        classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits"
-    )(x)  # (batch, height, width, classes)
+    logits = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits")(
+        x
+    )  # (batch, height, width, classes)
     return keras.Model(image, logits, name="unet")
 
 
@@ -79,7 +79,10 @@ def _up(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, see
 
 
 class Upsampling(layers.Layer):
-    """Twice the height and width by interpolation; Keras's UpSampling2D cannot do "bilinear" on sizes unknown in advance."""
+    """Twice the height and width by interpolation.
+
+    Keras's UpSampling2D cannot interpolate bilinearly where the size is not known in advance.
+    """
 
     def __init__(self, interpolation: str, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def packages() -> str:
     """`name==version` of every installed package, one a line, and Python's own version first."""
-    installed = {f"{item.metadata['Name']}=={item.version}" for item in metadata.distributions() if item.metadata["Name"]}
+    installed = {
+        f"{item.metadata['Name']}=={item.version}" for item in metadata.distributions() if item.metadata["Name"]
+    }
     return "\n".join([f"# python {sys.version.split()[0]}", *sorted(installed, key=str.lower)]) + "\n"
 
 
@@ -28,7 +30,11 @@ def git_state() -> tuple[dict[str, object], str]:
     # `git diff --no-index` says the contents of files that git does not know yet; its status 1 means "they differ".
     for name in untracked:
         changes += _git("diff", "--no-index", "--binary", "/dev/null", name, accept=(0, 1)) or ""
-    state = {"revision": revision, "branch": _git("rev-parse", "--abbrev-ref", "HEAD"), "dirty": bool(changes)}
+    state: dict[str, object] = {
+        "revision": revision,
+        "branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(changes),
+    }
     return state, changes
 
 
@@ -45,7 +51,9 @@ def write_environment(folder: Path, hardware: dict[str, str]) -> None:
 def _git(*arguments: str, accept: tuple[int, ...] = (0,)) -> str | None:
     """What git prints, or None where it cannot say."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError:
         return None
     text = done.stdout if arguments[0] == "diff" else done.stdout.strip()

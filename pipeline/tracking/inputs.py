@@ -15,7 +15,9 @@ from pipeline.tracking.store import mask_credentials
 def run_name(config: Config) -> str:
     """The name of a run in MLflow's table: the configured one, or what is told apart at a glance."""
     model = config.model
-    return config.tracking.run_name or f"{config.dataset.name}-{model.name}-d{model.depth}w{model.width}-seed{config.seed}"
+    return (
+        config.tracking.run_name or f"{config.dataset.name}-{model.name}-d{model.depth}w{model.width}-seed{config.seed}"
+    )
 
 
 def log_inputs(run: TrackedRun, config: Config, dataset: Dataset, overrides: list[str], hydra_yaml: str) -> Path:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 import mlflow
+from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.tracking.store import HOME, Store, mask_credentials
@@ -37,7 +37,9 @@ class TrackedRun:
         mlflow.start_run(run_id=self.id, log_system_metrics=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             status = "FINISHED"
         elif issubclass(kind, KeyboardInterrupt):
@@ -74,12 +76,13 @@ class TrackedRun:
 
     def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Name the data of a split; MLflow keeps 36 characters of a digest."""
-        source = LocalArtifactDatasetSource(str(root.resolve()))
-        mlflow.log_input(MetaDataset(source=source, name=name, digest=digest[:36]), context=split)
+        source = resolve_dataset_source(str(root.resolve()))
+        data = MetaDataset(source=source, name=name, digest=digest[:36])  # type: ignore[abstract]  # its own example
+        mlflow.log_input(data, context=split)
 
 
 def metric_names(prefix: str, names: list[str]) -> list[str]:
-    """A metric's name for each class, `<prefix>/<class>`, with characters that MLflow refuses replaced, all different."""
+    """A metric's name for each class, `<prefix>/<class>`: what MLflow refuses is replaced, and all are different."""
     found: list[str] = []
     for index, name in enumerate(names):
         safe = re.sub(r"[^\w\-. :]", "_", name, flags=re.ASCII).strip(".") or "_"

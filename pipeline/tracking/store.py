@@ -46,7 +46,9 @@ def tracking_uri(uri: str | None) -> str:
     scheme = urlsplit(uri).scheme
     known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
     if scheme not in known:
-        raise UserError(f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected")
+        raise UserError(
+            f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
+        )
     if scheme == "sqlite" and (database := _database(uri)) is not None:
         return f"sqlite:///{database}"
     return uri
@@ -103,7 +105,9 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise UserError(f"tracking.experiment={name}: was deleted; restore it (mlflow experiments restore) or choose another name")
+        raise UserError(
+            f"tracking.experiment={name}: was deleted; restore it (mlflow experiments restore) or choose another name"
+        )
     return str(found.experiment_id)
 
 

@@ -1,4 +1,4 @@
-"""A run that was tracked before, as far as the side tools need it: its configuration and the weights it was scored with."""
+"""A run that was tracked before, as the side tools need it: its configuration and the weights it was scored with."""
 
 import tempfile
 from dataclasses import dataclass
@@ -37,7 +37,9 @@ def fetch_run(run: str, uri: str | None) -> StoredRun:
     found = find_run(client, run, address)
     recorded = found.data.tags.get("weights_sha256")
     if recorded is None:
-        raise UserError(f"run={run}: has no evaluated weights; it is {found.info.status}, and only a FINISHED run has them")
+        raise UserError(
+            f"run={run}: has no evaluated weights; it is {found.info.status}, and only a FINISHED run has them"
+        )
     folder = tempfile.TemporaryDirectory(prefix="run-")
     try:
         config = _fetch(client, found.info.run_id, "config/config.yaml", folder.name)

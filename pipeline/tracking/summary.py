@@ -40,4 +40,4 @@ def describe_run(
     for split, found in scores.items():
         lines.append(f"| {split} | {found.mean_iou:.4f} | {found.pixel_accuracy:.4f} | {found.loss:.4f} |")
     lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run.key}`."]
-    run.tag(**{"mlflow__note__content": "\n".join(lines)})
+    run.tag(mlflow__note__content="\n".join(lines))

@@ -187,6 +187,21 @@ def test_truncated_mask(voc_folder: Folder) -> None:
         assert fault.startswith("SegmentationClass/train_0.png: ")
 
 
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_checksum_of_a_png(voc_folder: Folder, kind: str) -> None:
+    """The pixels of a PNG with a wrong checksum can be read, but TensorFlow refuses them."""
+    example = pair(voc_folder())
+    if kind == "image":
+        example = dataclasses.replace(example, image=example.image.with_suffix(".png"))
+        Image.new("RGB", (32, 24)).save(example.image)
+    path = getattr(example, kind)
+    content = bytearray(path.read_bytes())
+    content[-13] ^= 1  # the last byte of the checksum before the closing chunk of 12 bytes
+    path.write_bytes(content)
+    (fault,) = faults_of(example)
+    assert fault.startswith(f"{path.parent.name}/train_0.png: cannot be decoded: ")
+
+
 def test_damaged_bytes_never_raise(voc_folder: Folder) -> None:
     example = pair(voc_folder())
     rng = np.random.default_rng(0)
@@ -410,8 +425,12 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
     train.write_text(listed)
     val.write_text("val_0\nval_1\n")
     assert digest(root) == original
-    mask = np.asarray(Image.open(pair(root).mask)).copy()
-    mask[5, 5] = (mask[5, 5] + 1) % 3
-    Image.fromarray(mask).save(pair(root).mask)
+    for file in (*(root / "JPEGImages").iterdir(), *(root / "SegmentationClass").iterdir()):
+        file.rename(file.with_stem(file.stem.replace("train_0", "train_9")))
+    train.write_text(listed.replace("train_0", "train_9"))
     digests.add(digest(root))
-    assert len(digests) == 7
+    mask = np.asarray(Image.open(pair(root, "train_9").mask)).copy()
+    mask[5, 5] = (mask[5, 5] + 1) % 3
+    Image.fromarray(mask).save(pair(root, "train_9").mask)
+    digests.add(digest(root))
+    assert len(digests) == 8

@@ -59,11 +59,13 @@ class Mirror:
         self.requests.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.knows_ranges else 0
         if self.status != 200:
-            return handler.send_error(self.status)
+            handler.send_error(self.status)
+            return
         if start and start >= len(self.body):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(self.body)}")
-            return handler.end_headers()
+            handler.end_headers()
+            return
         handler.send_response(206 if start else 200)
         if start:
             said = start - 1 if self.wrong_range else start

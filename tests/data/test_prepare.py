@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.command_line import CONF, checked_config
 from pipeline.config import Config
 from pipeline.data import prepare, shapes
-from pipeline.data.prepare import median_frequency_weights, prepare_dataset
+from pipeline.data.prepare import class_weights, median_frequency_weights, prepare_dataset
 from pipeline.errors import UserError
 
 Folder = Callable[..., Path]
@@ -156,6 +156,16 @@ def test_rare_class_is_weighed_by_the_pictures_that_hold_it() -> None:
     """Half of the pixels wherever it is: the frequency of class 1 is 0.5 however many pictures lack it."""
     pixels = np.array([[50, 50]] + [[100, 0]] * 9)
     np.testing.assert_allclose(median_frequency_weights(pixels), [0.725 / 0.95, 0.725 / 0.5], rtol=1e-6)
+
+
+def test_class_weights_come_from_the_training_split(voc_folder: Folder) -> None:
+    config = folder_config(voc_folder(train=3))
+    dataset = prepare_dataset(config)
+    np.testing.assert_array_equal(class_weights(config.loss, dataset), np.ones(3, np.float32))
+    config.loss.class_weights = "median_frequency"
+    expected = median_frequency_weights(dataset.checked.facts["train"].class_pixels)
+    np.testing.assert_array_equal(class_weights(config.loss, dataset), expected)
+    assert len(set(expected)) > 1
 
 
 def test_picture_without_a_valid_pixel() -> None:

@@ -1,0 +1,124 @@
+"""Scores of a tracked run on any dataset: `python -m pipeline.evaluate`."""
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.command_line import checked_config
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.hardware import import_tensorflow
+from pipeline.side_tool import parse, run_tool
+
+HELP = """\
+Scores the network of a tracked run, exactly: an int64 confusion matrix at the pictures' own resolution.
+
+  python -m pipeline.evaluate run=<id>                                     on the run's own test split
+  python -m pipeline.evaluate run=<id> dataset=folder dataset.root=/my/VOC dataset.splits.test=mine
+
+run=…            MLflow's run id, or the run's run_key
+split=…          train, val or test (the default)
+dataset=…        another dataset, and dataset.*: as for run.py; its classes must be the run's
+data_dir=…       where datasets are downloaded to or generated
+evaluate.batch_size=…   changes speed and memory, no score
+output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
+tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+"""
+
+OWN_KEYS = ("run", "split", "output", "tracking.uri")
+
+
+def main(arguments: list[str]) -> int:
+    """Score and print the table; 0 when done.
+
+    Raises:
+        UserError: arguments, run or data are wrong; nothing was scored.
+    """
+    given = parse(arguments, ("run",), OWN_KEYS[1:], others=True)
+    overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
+    allowed = ("dataset", "data_dir", "evaluate.batch_size")
+    faults = [
+        f"{override}: a stored run is scored as it was trained; "
+        "only dataset, dataset.*, data_dir and evaluate.batch_size can differ"
+        for override in overrides
+        if override.partition("=")[0] not in allowed and not override.startswith("dataset.")
+    ]
+    split = given.get("split", "test")
+    if split not in ("train", "val", "test"):
+        faults.append(f"split={split}: train, val or test expected")
+    if faults:
+        raise UserError(*faults)
+    import_tensorflow()
+    from pipeline.data.prepare import class_weights, prepare_dataset
+    from pipeline.display import PreparationDisplay, score_table
+    from pipeline.hardware import set_up
+    from pipeline.model.losses import SegmentationLoss
+    from pipeline.network import load_network
+    from pipeline.report import prediction_writer, write_overlays, write_scores
+    from pipeline.scoring import Evaluator
+    from pipeline.tracking.stored import fetch_run
+
+    stored = fetch_run(given["run"], given.get("tracking.uri"))
+    with stored.folder:
+        set_up(stored.config)
+        network = load_network(stored.config, stored.weights, stored.weights_sha256)
+    config = with_data(stored.config, overrides)
+    with PreparationDisplay() as progress:
+        dataset = prepare_dataset(dataclasses.replace(config, batch_size=1), progress)
+    if split not in dataset.splits:
+        raise UserError(f"split={split}: dataset.splits.test is null; give dataset.splits.test=… or split=val")
+    examples = dataset.splits[split]
+    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
+    evaluate = Evaluator(network, loss, examples, dataset.checked.facts[split].sizes, config)
+    if "output" in given:
+        output = Path(given["output"])
+        predictions = output / "predictions" / split
+        scores = evaluate(prediction_writer(predictions))
+        count = config.evaluate.overlays
+        write_overlays(output / "overlays", predictions, examples, dataset.classes, scores, count, split)
+        write_scores(output / "evaluation", dataset.classes, scores)
+    else:
+        scores = evaluate()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}")
+    console.print(score_table(dataset.classes, {split: scores}))
+    return 0
+
+
+def with_data(stored: Config, overrides: list[str]) -> Config:
+    """A stored configuration with other data: everything that decides how a picture is predicted stays as it was.
+
+    A chosen dataset has the run's classes, unless `dataset.classes` says what they are called there.
+
+    Raises:
+        UserError: an override is wrong, or the number of classes differs from the run's.
+    """
+    asked = checked_config(overrides)
+    keys = {override.partition("=")[0] for override in overrides}
+    if "dataset" in keys:
+        dataset = asked.dataset
+        if "dataset.classes" not in keys:
+            dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
+    else:
+        named = {key.removeprefix("dataset.") for key in keys if key.startswith("dataset.")}
+        plain = {name: getattr(asked.dataset, name) for name in named if "." not in name}
+        splits = {name.removeprefix("splits.") for name in named if name.startswith("splits.")}
+        lists = {name: getattr(asked.dataset.splits, name) for name in splits}
+        dataset = dataclasses.replace(
+            stored.dataset, **plain, splits=dataclasses.replace(stored.dataset.splits, **lists)
+        )
+    if len(dataset.classes) != len(stored.dataset.classes):
+        raise UserError(
+            f"dataset.classes: {len(dataset.classes)} names, but the run has {len(stored.dataset.classes)}: "
+            + ", ".join(stored.dataset.classes)
+        )
+    evaluate = stored.evaluate
+    if "evaluate.batch_size" in keys:
+        evaluate = dataclasses.replace(evaluate, batch_size=asked.evaluate.batch_size)
+    data_dir = asked.data_dir if "data_dir" in keys else stored.data_dir
+    return dataclasses.replace(stored, dataset=dataset, evaluate=evaluate, data_dir=data_dir)
+
+
+if __name__ == "__main__":
+    run_tool(main, HELP)

@@ -1,0 +1,94 @@
+"""Masks and overlays for pictures, by the network of a tracked run: `python -m pipeline.predict`."""
+
+import sys
+from pathlib import Path
+
+from pipeline.data.check import UNDECODABLE, open_image, undecodable
+from pipeline.data.voc import IMAGE_SUFFIXES
+from pipeline.errors import UserError
+from pipeline.hardware import import_tensorflow
+from pipeline.side_tool import parse, run_tool
+
+HELP = """\
+Predicts masks for pictures with the network of a tracked run.
+
+  python -m pipeline.predict run=<id> input=<picture or folder> output=<folder>
+
+run=…            MLflow's run id, or the run's run_key
+input=…          a JPEG or PNG file, or a folder whose JPEG and PNG files are taken
+output=…         folder for <stem>.png (class indices with VOC's palette, at the picture's own size) and
+                 <stem>_overlay.png (the classes half-transparent over the photograph, with a legend)
+tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+
+A picture that cannot be read is reported, the others are done, and the exit status is 1.
+"""
+
+ORIENTATION = 0x0112  # the EXIF tag that asks a viewer to turn a picture
+
+
+def main(arguments: list[str]) -> int:
+    """Predict for every picture; 0 when all were done, 1 when some could not be read.
+
+    Raises:
+        UserError: arguments, run or input folder are wrong; nothing was predicted.
+    """
+    given = parse(arguments, ("run", "input", "output"), ("tracking.uri",))
+    pictures = _pictures(Path(given["input"]))
+    output = Path(given["output"])
+    import_tensorflow()
+    from pipeline.data.decode import decode_image
+    from pipeline.hardware import set_up
+    from pipeline.inference import predictor
+    from pipeline.network import load_network
+    from pipeline.overlay import comparison, to_palette_png, write_png
+    from pipeline.tracking.stored import fetch_run
+
+    stored = fetch_run(given["run"], given.get("tracking.uri"))
+    with stored.folder:
+        set_up(stored.config)
+        network = load_network(stored.config, stored.weights, stored.weights_sha256)
+    predict = predictor(network, stored.config.long_side, 2**stored.config.model.depth)
+    failed = 0
+    for picture in pictures:
+        try:
+            with open_image(picture) as opened:
+                opened.load()
+                turned = opened.getexif().get(ORIENTATION, 1) != 1
+            image = decode_image(str(picture))
+            prediction = predict(image).numpy()
+        except UNDECODABLE as error:
+            print(f"error: {picture}: {undecodable(error)}", file=sys.stderr)
+            failed += 1
+            continue
+        write_png(output / f"{picture.stem}.png", to_palette_png(prediction))
+        sheet = comparison(image.numpy(), None, prediction, stored.config.dataset.classes, picture.stem)
+        write_png(output / f"{picture.stem}_overlay.png", sheet)
+        note = "  (its EXIF data ask for a turn; the mask is in the file's own pixel frame)" if turned else ""
+        print(f"{picture} -> {output / picture.stem}.png{note}")
+    print(f"{len(pictures) - failed} of {len(pictures)} pictures predicted with run {stored.id}")
+    return 1 if failed else 0
+
+
+def _pictures(place: Path) -> list[Path]:
+    """The pictures of a folder, or the one picture.
+
+    Raises:
+        UserError: nothing is there, or two pictures would write to the same file.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise UserError(f"input={place}: there is no such file or folder")
+    found = sorted(file for file in place.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    if not found:
+        raise UserError(f"input={place}: has no {', '.join(IMAGE_SUFFIXES)} file")
+    stems = [file.stem for file in found]
+    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise UserError(
+            f"input={place}: several pictures are called {', '.join(repeated[:5])}, and would share a mask file"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    run_tool(main, HELP)
