@@ -49,7 +49,7 @@ def weights_sha256(arrays: Arrays) -> str:
     """SHA-256 over (name, dtype, shape, little-endian bytes) of the arrays, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
         digest.update(little.tobytes())

@@ -54,7 +54,7 @@ def write_overlays(
             with Image.open(example.image) as image:
                 photograph = np.array(image.convert("RGB"))
             prediction = read_mask(predictions / f"{example.id}.png")
-            heading = f"{example.id}   mean IoU {scores.picture_iou[example.id]:.3f}"
+            heading = f"{example.id} - mean IoU {scores.picture_iou[example.id]:.3f}"
             sheet = comparison(photograph, read_mask(example.mask), prediction, classes, heading)
             write_png(folder / place / f"{example.id}.png", sheet)
 

@@ -27,7 +27,9 @@ def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf
     valid = tf.not_equal(mask, VOID)
     truth = tf.cast(tf.boolean_mask(mask, valid), tf.int64)
     predicted = tf.cast(tf.boolean_mask(prediction, valid), tf.int64)
-    counts = tf.math.bincount(truth * classes + predicted, minlength=classes**2, maxlength=classes**2, dtype=tf.int64)
+    with tf.device("CPU:0"):  # on GPUs bincount refuses to run under op determinism
+        pairs, bins = truth * classes + predicted, classes**2
+        counts = tf.math.bincount(pairs, minlength=bins, maxlength=bins, dtype=tf.int64)
     return tf.reshape(counts, (classes, classes))
 
 

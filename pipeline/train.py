@@ -96,6 +96,7 @@ class _Epochs(keras.callbacks.Callback):
         )
         self.trained: Trained | None = None
         self.epoch = 0
+        self._told_collapse = False
         self._warm = 0.0  # when the first step of this process or the epoch's start was over
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -147,12 +148,16 @@ class _Epochs(keras.callbacks.Callback):
             "time/checkpoint_seconds": saved_at - validated_at,
         }
         self.display.epoch(self.epoch, metrics, best, self.trained.best_scores.mean_iou)
-        if scores.collapsed:
+        # Usual in the first two epochs; later it is told when it begins and when training ends with it.
+        if scores.collapsed and (self.epoch == self.config.epochs or (self.epoch > 2 and not self._told_collapse)):
+            self._told_collapse = True
             self.display.say(
-                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere. In the "
-                "first epochs that is usual; later the network has collapsed: try loss=cross_entropy_dice, "
-                "loss.class_weights=median_frequency, model.norm=batch or another learning rate"
+                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the network "
+                "has collapsed. loss=cross_entropy_dice, loss.class_weights=median_frequency, model.norm=batch, more "
+                "epochs or another learning rate may help"
             )
+        elif not scores.collapsed:
+            self._told_collapse = False
         self.on_epoch(self.epoch, metrics)
         patience = self.config.early_stopping
         if patience is not None and self.epoch - self.trained.best_epoch >= patience:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from pipeline.config import AugmentConfig
 from pipeline.data.palette import VOID
 
+EDGE_MARGIN = 2**-11  # pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied
 OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
 
 # RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.
@@ -19,7 +20,9 @@ TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0
 
 def random_numbers(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Eight numbers in [0, 1), float32, for one example in one epoch; Philox gives the same on any device."""
-    key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch), index)
+    key = tf.constant([seed, 0], tf.int64)
+    for part in (epoch, index):
+        key = tf.random.fold_in(key, tf.cast(part, tf.int64))  # int32 would give other numbers
     return tf.random.stateless_uniform([8], key, alg="philox")
 
 
@@ -27,7 +30,8 @@ def crop_box(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tens
     """The crop as a normalised box (top, left, bottom, right), (4,) float32, for `crop_and_resize`.
 
     The window is `crop / scale` pixels wide and starts at a whole pixel, so that a scale of 1 copies pixels. Where the
-    window is larger than the picture, the picture lies anywhere inside of it. A flip exchanges left and right.
+    window is larger than the picture, the picture lies anywhere inside of it. A flip exchanges left and right. A side
+    of a single pixel fills the whole crop: `crop_and_resize` knows no other place in it.
 
     Args:
         size: (2,) int32 height and width of the picture.
@@ -37,14 +41,15 @@ def crop_box(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tens
     window = crop / tf.exp(low + numbers[0] * (high - low))
     extent = tf.cast(size, tf.float32)  # (2,)
     room = extent - window
-    start = tf.floor(numbers[1:3] * (tf.abs(room) + 1)) * tf.sign(room)  # 0 .. room, towards the picture's other end
-    start = tf.where(room >= 0, tf.minimum(start, tf.floor(room)), tf.maximum(start, tf.math.ceil(room)))
+    start = tf.floor(numbers[1:3] * (tf.floor(tf.abs(room)) + 1)) * tf.sign(room)  # a whole pixel from 0 to room
     # Centres of the first and the last sample; crop_and_resize counts in units of (size - 1).
     first, last = start + 0.5 * window / crop - 0.5, start + (crop - 0.5) * window / crop - 0.5
     # Enlarged windows sample up to half a pixel beyond the edge: that is still the edge, not the outside.
     inside = room >= 0
     first, last = tf.where(inside, tf.maximum(first, 0.0), first), tf.where(inside, tf.minimum(last, extent - 1), last)
-    unit = tf.maximum(extent - 1, 1.0)
+    # A sample on the very edge could be rounded beyond it, to the outside: all move towards the picture's middle.
+    middle, unit = (extent - 1) / 2, tf.maximum(extent - 1, 1.0)
+    first, last = (edge + (middle - edge) * 2 * EDGE_MARGIN / unit for edge in (first, last))
     (top, left), (bottom, right) = tf.unstack(first / unit), tf.unstack(last / unit)
     mirrored = tf.logical_and(config.flip, numbers[3] < 0.5)
     return tf.stack([top, tf.where(mirrored, right, left), bottom, tf.where(mirrored, left, right)])

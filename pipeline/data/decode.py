@@ -17,7 +17,7 @@ def decode_image(path: tf.Tensor) -> tf.Tensor:
     and what Pillow uses; TensorFlow's faster default gives other pixels.
 
     Raises:
-        tf.errors.InvalidArgumentError: for anything but a whole JPEG or PNG.
+        tf.errors.InvalidArgumentError: the file is damaged or no picture. (A GIF would pass: `data.check` refuses it.)
     """
     content = tf.io.read_file(path)
     image = tf.cond(
@@ -33,7 +33,8 @@ def decode_mask(path: tf.Tensor) -> tf.Tensor:
 
     Pillow gives a palette PNG's indices; TensorFlow's decoder would turn them into colours.
     """
-    mask = tf.numpy_function(read_mask, [path], tf.uint8, stateful=False)
+    # Called eagerly, numpy_function hands over an array with the path in it; in a graph, the path itself.
+    mask = tf.numpy_function(lambda path: read_mask(np.asarray(path).item()), [path], tf.uint8, stateful=False)
     return tf.ensure_shape(mask, (None, None))
 
 

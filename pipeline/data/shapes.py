@@ -102,7 +102,7 @@ def _place(rng: np.random.Generator, height: int, width: int) -> list[Shape]:
     shapes: list[Shape] = []
     for _ in range(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.15, 0.2, 0.2, 0.2, 0.15])):
         for _attempt in range(12):
-            side = rng.uniform(30, 54)
+            side = rng.uniform(32, 56)
             x, y = rng.uniform(0.4 * side, width - 0.4 * side), rng.uniform(0.4 * side, height - 0.4 * side)
             if all(np.hypot(x - other.x, y - other.y) > 0.45 * (side + other.side) for other in shapes):
                 label = int(rng.integers(1, len(CLASSES)))
@@ -112,10 +112,10 @@ def _place(rng: np.random.Generator, height: int, width: int) -> list[Shape]:
 
 
 def _hue(rng: np.random.Generator, label: int) -> float:
-    """The hue of an object, a share of the circle: near its class's own for most, anything for one in twenty-five."""
-    if rng.random() < 0.04:
+    """The hue of an object, a share of the circle: near its class's own for most, anything for one in fifty."""
+    if rng.random() < 0.02:
         return rng.random()
-    return (label - 1) / (len(CLASSES) - 1) + rng.normal(0, 0.02)
+    return (label - 1) / (len(CLASSES) - 1) + rng.normal(0, 0.016)
 
 
 def _mix(colours: Field, amount: Field) -> Field:

@@ -63,7 +63,7 @@ def _edge(wave: Field, period: float) -> Field:
 def background_colours(rng: np.random.Generator, hue: float) -> Field:
     """Two calm colours round `hue` (0..1), (2, 3) RGB within 0..1: pale, middling or dark."""
     low, high = [(0.62, 0.98), (0.4, 0.75), (0.14, 0.45)][rng.choice(3, p=[0.45, 0.25, 0.3])]
-    saturation = rng.uniform(0.05, 0.3)
+    saturation = rng.uniform(0.04, 0.24)
     first = colorsys.hsv_to_rgb(hue % 1, saturation, rng.uniform(low, high))
     hue += rng.uniform(-0.15, 0.15)
     second = colorsys.hsv_to_rgb(hue % 1, saturation * rng.uniform(0.4, 1.4), rng.uniform(low, high))
@@ -73,9 +73,9 @@ def background_colours(rng: np.random.Generator, hue: float) -> Field:
 def object_colours(rng: np.random.Generator, hue: float, background: Field) -> Field:
     """Two colours round `hue` (0..1) for one object, (2, 3) RGB within 0..1.
 
-    One object in thirty instead wears the background's colours, a shade off: contrast is the rule but not a promise.
+    One object in fifty instead wears the background's colours, a shade off: contrast is the rule but not a promise.
     """
-    if rng.random() < 1 / 30:
+    if rng.random() < 0.02:
         shade = rng.choice([0.72, 0.8, 1.25, 1.35])
         return np.asarray(np.clip(background * shade + rng.uniform(-0.04, 0.04, 3), 0.0, 1.0))
     saturation, value = rng.uniform(0.45, 0.9), rng.uniform(0.55, 1.0)

@@ -89,8 +89,9 @@ class Upsampling(layers.Layer):
         self.interpolation = interpolation
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        enlarged = tf.image.resize(x, 2 * tf.shape(x)[1:3], method=self.interpolation)
-        return tf.cast(enlarged, x.dtype)
+        if self.interpolation == "nearest":  # the gradient of `resize` has no deterministic kernel on GPUs for this one
+            return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+        return tf.cast(tf.image.resize(x, 2 * tf.shape(x)[1:3], method=self.interpolation), x.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, channels = input_shape

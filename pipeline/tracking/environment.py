@@ -26,7 +26,7 @@ def git_state() -> tuple[dict[str, object], str]:
     if revision is None or Path(_git("rev-parse", "--show-toplevel") or "") != ROOT:
         return {"revision": None, "branch": None, "dirty": None}, ""
     changes = _git("diff", "HEAD", "--binary") or ""
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "--", "pipeline", "conf", "run.py") or "").split()
+    untracked = (_git("ls-files", "--others", "--exclude-standard", "--", "pipeline", "conf", "run.py") or "").splitlines()
     # `git diff --no-index` says the contents of files that git does not know yet; its status 1 means "they differ".
     for name in untracked:
         changes += _git("diff", "--no-index", "--binary", "/dev/null", name, accept=(0, 1)) or ""
@@ -38,14 +38,15 @@ def git_state() -> tuple[dict[str, object], str]:
     return state, changes
 
 
-def write_environment(folder: Path, hardware: dict[str, str]) -> None:
-    """Write packages.txt, git.json, git.diff and hardware.json."""
+def write_environment(folder: Path, hardware: dict[str, str]) -> str | None:
+    """Write packages.txt, git.json, git.diff and hardware.json; returns the revision of the code, if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     state, changes = git_state()
     (folder / "packages.txt").write_text(packages())
     (folder / "git.json").write_text(json.dumps(state, indent=2) + "\n")
     (folder / "git.diff").write_text(changes)
     (folder / "hardware.json").write_text(json.dumps(hardware, indent=2) + "\n")
+    return None if state["revision"] is None else str(state["revision"])
 
 
 def _git(*arguments: str, accept: tuple[int, ...] = (0,)) -> str | None:

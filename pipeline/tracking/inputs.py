@@ -1,5 +1,7 @@
 """What a run starts from, written down before it trains: configuration, environment, data."""
 
+import getpass
+import os
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -33,8 +35,19 @@ def log_inputs(run: TrackedRun, config: Config, dataset: Dataset, overrides: lis
     for name, text in texts.items():
         (folder / name).write_text(mask_credentials(text))
     run.files(folder, "config")
-    write_environment(run.folder / "environment", describe())
+    revision = write_environment(run.folder / "environment", describe())
     run.files(run.folder / "environment", "environment")
+    # Names that MLflow's table of runs has columns for.
+    run.tag(mlflow__user=_user(), mlflow__source__name="run.py", mlflow__source__type="LOCAL")
+    if revision is not None:
+        run.tag(mlflow__source__git__commit=revision)
     for split in dataset.splits:
         run.dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
     return folder / "config.yaml"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid())

@@ -32,7 +32,8 @@ class Store:
     def address(self, run_id: str) -> str:
         """Where the UI shows a run."""
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        return f"{host}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        # Without the last part the UI opens in its mode for language models.
+        return f"{host}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def tracking_uri(uri: str | None) -> str:

@@ -1,0 +1,278 @@
+"""From a file to what the network sees: Pillow's pixels, palette indices, scaling and padding by rule."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.data import decode
+from pipeline.data.palette import voc_palette
+
+sides = st.integers(1, 40)
+long_sides = st.integers(8, 60)
+
+
+def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Smooth random colours: noise would hide in JPEG's quantisation, a plain picture would be decoded alike by all."""
+    small = np.random.default_rng(seed).integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def decoded(path: Path) -> np.ndarray:
+    return decode.decode_image(str(path)).numpy()
+
+
+def as_pillow(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+# ---- pictures
+
+
+@pytest.mark.parametrize("size", [(37, 53), (48, 64), (1, 1), (8, 1)])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {"subsampling": "4:4:4"}),
+        ("RGB", {"subsampling": "4:2:2"}),
+        ("RGB", {"subsampling": "4:2:0"}),
+        ("RGB", {"subsampling": "4:2:0", "progressive": True, "quality": 60}),
+        ("L", {}),
+        ("CMYK", {}),
+    ],
+)
+def test_jpeg_has_pillows_pixels(tmp_path: Path, size: tuple[int, int], mode: str, options: dict[str, object]) -> None:
+    path = tmp_path / "picture.jpg"
+    photograph(*size).convert(mode).save(path, **options)
+    assert decoded(path).shape == (*size, 3)
+    np.testing.assert_array_equal(decoded(path), as_pillow(path))
+
+
+def test_tensorflows_default_would_give_other_pixels(tmp_path: Path) -> None:
+    """The comparison above can fail: without INTEGER_ACCURATE it does."""
+    path = tmp_path / "picture.jpg"
+    photograph(48, 64).save(path)
+    assert (tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy() != as_pillow(path)).mean() > 0.1
+
+
+def test_cmyk_has_the_colours_it_was_made_of(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    colours = np.zeros((16, 48, 3), np.uint8)
+    colours[:, :16], colours[:, 16:32], colours[:, 32:] = (250, 20, 20), (20, 250, 20), (240, 240, 240)
+    Image.fromarray(colours).convert("CMYK").save(path, quality=95, subsampling=0)
+    assert np.abs(decoded(path).astype(int) - colours).max() < 12
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA"])
+def test_png_has_pillows_pixels(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "picture.png"
+    photograph(13, 17).convert(mode).save(path)
+    np.testing.assert_array_equal(decoded(path), as_pillow(path))
+
+
+def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 4), np.uint8)
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(decoded(path), pixels[..., :3])
+
+
+def test_transparent_palette_entry_keeps_its_colour(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    photograph(9, 11).quantize(8).save(path, transparency=2)
+    np.testing.assert_array_equal(decoded(path), as_pillow(path))
+
+
+def test_16_bit_grey_is_taken_down_to_8(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    grey = np.random.default_rng(0).integers(0, 2**16, (9, 11)).astype(np.uint16)
+    Image.fromarray(grey).save(path)
+    np.testing.assert_array_equal(decoded(path), np.repeat((grey >> 8)[..., np.newaxis], 3, axis=2))
+
+
+def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
+    """The mask has no EXIF: a turned picture would no longer lie on it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    plain, turned = tmp_path / "plain.jpg", tmp_path / "turned.jpg"
+    photograph(24, 40).save(plain)
+    photograph(24, 40).save(turned, exif=exif)
+    np.testing.assert_array_equal(decoded(turned), decoded(plain))
+
+
+def test_the_content_counts_not_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    photograph(9, 11).save(path, format="PNG")
+    np.testing.assert_array_equal(decoded(path), as_pillow(path))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "text", "empty"])
+def test_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
+    content = {"text": b"no picture", "empty": b""}.get(kind)
+    if content is None:
+        buffer = io.BytesIO()
+        photograph(48, 64).save(buffer, format=kind)
+        content = buffer.getvalue()[: len(buffer.getvalue()) // 2]
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(content)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoded(path)
+
+
+def test_inside_a_dataset_as_outside(tmp_path: Path) -> None:
+    names = [str(tmp_path / "one.jpg"), str(tmp_path / "two.png")]
+    photograph(9, 11, 1).save(names[0])
+    photograph(12, 7, 2).save(names[1])
+    stream = tf.data.Dataset.from_tensor_slices(names).map(decode.decode_image, num_parallel_calls=2)
+    assert stream.element_spec.shape.as_list() == [None, None, 3]
+    for name, image in zip(names, stream.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(image, as_pillow(Path(name)))
+
+
+# ---- masks
+
+
+def save_mask(path: Path, labels: np.ndarray, mode: str = "P", **options: object) -> None:
+    image = Image.fromarray(labels)
+    if mode == "P":
+        image.putpalette(voc_palette().tobytes())
+    image.convert(mode).save(path, **options)
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_mask_is_its_indices(tmp_path: Path, mode: str) -> None:
+    """All 256 of them, 255 included; colours of the palette never show."""
+    labels = np.random.default_rng(0).permutation(np.arange(256, dtype=np.uint8)).reshape(8, 32)
+    save_mask(tmp_path / "mask.png", labels, mode)
+    mask = decode.decode_mask(str(tmp_path / "mask.png"))
+    assert mask.dtype == tf.uint8
+    np.testing.assert_array_equal(mask, labels)
+    np.testing.assert_array_equal(decode.read_mask(tmp_path / "mask.png"), labels)
+
+
+def test_mask_whose_palette_has_equal_colours(tmp_path: Path) -> None:
+    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    image = Image.fromarray(labels)
+    image.putpalette([7, 7, 7] * 256)
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(decode.decode_mask(str(tmp_path / "mask.png")), labels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_mask_of_few_bits(tmp_path: Path, bits: int) -> None:
+    labels = (np.arange(35) % 2**bits).astype(np.uint8).reshape(5, 7)
+    save_mask(tmp_path / "mask.png", labels, bits=bits)
+    np.testing.assert_array_equal(decode.decode_mask(str(tmp_path / "mask.png")), labels)
+
+
+def test_black_and_white_mask_is_0_and_1(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 2, (5, 7)).astype(bool)
+    Image.fromarray(labels).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(decode.decode_mask(str(tmp_path / "mask.png")), labels)
+
+
+def test_mask_inside_a_dataset(tmp_path: Path) -> None:
+    masks = [np.full((3 + i, 5), i, np.uint8) for i in range(4)]
+    names = [str(tmp_path / f"{i}.png") for i in range(4)]
+    for name, labels in zip(names, masks, strict=True):
+        save_mask(Path(name), labels)
+    stream = tf.data.Dataset.from_tensor_slices(names).map(decode.decode_mask, num_parallel_calls=2)
+    assert stream.element_spec.shape.as_list() == [None, None]
+    for labels, mask in zip(masks, stream.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(mask, labels)
+
+
+def test_a_mask_must_be_a_png(tmp_path: Path) -> None:
+    photograph(9, 11).convert("L").save(tmp_path / "mask.png", format="JPEG")
+    with pytest.raises(OSError, match="cannot identify"):
+        decode.read_mask(tmp_path / "mask.png")
+
+
+# ---- scale
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, long_sides)
+@example(1, 1, 8)
+@example(1, 40, 9)
+@example(40, 1, 9)
+@example(2, 1000, 8)
+def test_long_side_is_exact_and_the_aspect_kept(height: int, width: int, long_side: int) -> None:
+    tall, wide = decode.working_size(tf.constant([height, width]), long_side).numpy()
+    assert max(tall, wide) == long_side
+    short, scale = min(height, width), long_side / max(height, width)
+    assert min(tall, wide) == 1 or abs(min(tall, wide) - short * scale) <= 0.5
+    assert min(tall, wide) >= 1
+
+
+def test_own_size_without_a_long_side() -> None:
+    image, mask = tf.zeros((5, 9, 3), tf.uint8), tf.zeros((5, 9), tf.uint8)
+    assert decode.working_size(tf.constant([5, 9]), None).numpy().tolist() == [5, 9]
+    assert decode.scale_image(image, None) is image
+    assert decode.scale_mask(mask, None) is mask
+
+
+@settings(max_examples=40, deadline=None)
+@given(sides, sides, long_sides, st.integers(0, 9))
+def test_image_and_mask_are_scaled_alike(height: int, width: int, long_side: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(np.array([0, 3, 17, 255], np.uint8), (height, width))
+    image = tf.constant(rng.integers(0, 256, (height, width, 3), np.uint8))
+    scaled, mask = decode.scale_image(image, long_side), decode.scale_mask(tf.constant(labels), long_side)
+    size = decode.working_size(tf.constant([height, width]), long_side).numpy().tolist()
+    assert scaled.shape == (*size, 3) and mask.shape == size
+    assert scaled.dtype == mask.dtype == tf.uint8
+    assert set(np.unique(mask)) <= set(np.unique(labels))
+    # The nearest pixel by its centre, worked out here; where two are as near, either will do.
+    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, (height, width), strict=True))
+    nearest = labels[np.ix_(rows.astype(int), columns.astype(int))]
+    unsure = np.logical_or.outer(np.abs(rows - rows.round()) < 1e-3, np.abs(columns - columns.round()) < 1e-3)
+    assert (mask.numpy() == nearest)[~unsure].all()
+
+
+def test_scaling_to_its_own_size_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
+    np.testing.assert_array_equal(decode.scale_image(tf.constant(image), 37), image)
+    np.testing.assert_array_equal(decode.scale_mask(tf.constant(image[..., 0]), 37), image[..., 0])
+
+
+def test_shrinking_averages_and_enlarging_interpolates() -> None:
+    """A board of single black and white pixels becomes grey, not black or white; a ramp stays a ramp."""
+    board = np.indices((32, 32)).sum(axis=0) % 2 * 255
+    image = np.repeat(board[..., np.newaxis], 3, axis=2).astype(np.uint8)
+    shrunk = decode.scale_image(tf.constant(image), 8).numpy()[1:-1, 1:-1]
+    assert np.abs(shrunk.astype(int) - 127.5).max() < 6
+    ramp = np.repeat(np.array([[[0], [100], [200]]], np.uint8), 3, axis=2)
+    enlarged = decode.scale_image(tf.constant(np.repeat(ramp, 3, axis=0)), 6).numpy()
+    np.testing.assert_array_equal(enlarged[0, :, 0], [0, 25, 75, 125, 175, 200])
+
+
+# ---- padding
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, st.sampled_from([1, 2, 4, 8, 16, 32]))
+@example(1, 1, 32)
+@example(2, 1, 32)
+@example(33, 2, 32)
+def test_padding_is_numpys_reflection(height: int, width: int, multiple: int) -> None:
+    image = np.random.default_rng(height * 41 + width).integers(0, 256, (height, width, 3), np.uint8)
+    padded = decode.pad_reflect(tf.constant(image), multiple)
+    room = [(0, -side % multiple) for side in (height, width)]
+    expected = np.pad(image, [*room, (0, 0)], mode="reflect")
+    assert padded.dtype == tf.uint8
+    np.testing.assert_array_equal(padded, expected)
+    assert expected.shape[:2] == tuple(decode.padded_length(side, multiple) for side in (height, width))
+
+
+def test_padding_keeps_the_static_rank_in_a_graph() -> None:
+    spec = tf.TensorSpec((None, None, 3), tf.uint8)
+    padded = tf.function(lambda image: decode.pad_reflect(image, 8), input_signature=[spec])
+    assert padded.get_concrete_function().output_shapes.as_list() == [None, None, 3]
+    assert padded(tf.zeros((9, 3, 3), tf.uint8)).shape == (16, 8, 3)

@@ -1,0 +1,301 @@
+"""Examples become batches: the batch of a step is a function of (seed, step), and a whole picture comes exactly once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from pipeline.config import AugmentConfig, Config
+from pipeline.data import augment, decode, stream
+from pipeline.data.palette import VOID, voc_palette
+from pipeline.data.voc import Example
+from pipeline.seeds import derive_seed
+
+SIZES = [(24, 32), (40, 17), (9, 30)]
+Batches = list[tuple[np.ndarray, np.ndarray]]
+Folder = Callable[..., Path]
+
+standard = AugmentConfig(scale=[0.7, 1.5], flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
+
+
+def examples_of(root: Path, split: str = "train") -> list[Example]:
+    ids = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+    return [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
+
+
+def sizes_of(examples: list[Example]) -> np.ndarray:
+    return np.array([Image.open(example.mask).size[::-1] for example in examples])
+
+
+def config(**values: object) -> Config:
+    wanted = Config(image_size=16, long_side=None, batch_size=3, epochs=3, seed=5)
+    wanted.augment = standard
+    for key, value in values.items():
+        assert hasattr(wanted, key)
+        setattr(wanted, key, value)
+    return wanted
+
+
+def batches(pictures: stream.Pictures | stream.CachedPictures, count: int, config: Config, start: int = 0) -> Batches:
+    return list(stream.training_stream(pictures, count, config, start).as_numpy_iterator())
+
+
+def assert_same(one: Batches, other: Batches) -> None:
+    assert len(one) == len(other)
+    for (images, masks), (other_images, other_masks) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(masks, other_masks)
+
+
+@pytest.fixture
+def examples(voc_folder: Folder) -> list[Example]:
+    """Seven pictures of mixed sizes."""
+    return examples_of(voc_folder(train=7, val=0, test=0, size=SIZES))
+
+
+# ---- the order
+
+
+def test_known_order() -> None:
+    """A change here means that no old run can be repeated."""
+    assert stream.shuffled_indices(11, tf.constant(2, tf.int64), 10).numpy().tolist() == [2, 1, 6, 9, 7, 4, 8, 0, 5, 3]
+
+
+def test_an_order_is_a_permutation_and_a_function_of_seed_and_epoch() -> None:
+    orders = {}
+    for seed in (0, 1, 2):
+        for epoch in range(5):
+            order = stream.shuffled_indices(seed, tf.constant(epoch, tf.int64), 50).numpy()
+            assert sorted(order) == list(range(50))
+            again = stream.shuffled_indices(seed, tf.constant(epoch, tf.int32), 50).numpy()
+            np.testing.assert_array_equal(order, again)
+            orders[seed, epoch] = tuple(order)
+    assert len(set(orders.values())) == len(orders)
+
+
+def test_orders_are_uniform() -> None:
+    """Chi-squared of (position, index), and of which index follows which, over the epochs of one seed and of many."""
+    count, draws = 8, 4000
+    orders = tf.function(
+        lambda seeds, epochs: tf.map_fn(
+            lambda pair: stream_order(pair[0], pair[1], count), (seeds, epochs), fn_output_signature=tf.int32
+        )
+    )
+    numbers = tf.range(draws, dtype=tf.int64)
+    for seeds, epochs in ((tf.zeros_like(numbers), numbers), (numbers, tf.zeros_like(numbers))):
+        drawn = orders(seeds, epochs).numpy()  # (draws, count)
+        places = np.stack([np.bincount(drawn[:, position], minlength=count) for position in range(count)])
+        pairs = np.zeros((count, count))
+        np.add.at(pairs, (drawn[:, :-1], drawn[:, 1:]), 1)
+        expected = draws / count
+        freedom = (count - 1) ** 2
+        assert ((places - expected) ** 2 / expected).sum() < freedom + 4 * np.sqrt(2 * freedom)
+        off = ~np.eye(count, dtype=bool)
+        expected = draws * (count - 1) / (count * (count - 1))
+        assert ((pairs[off] - expected) ** 2 / expected).sum() < off.sum() + 4 * np.sqrt(2 * off.sum())
+
+
+def stream_order(seed: tf.Tensor, epoch: tf.Tensor, count: int) -> tf.Tensor:
+    return stream.shuffled_indices(seed, epoch, count)
+
+
+def test_steps_per_epoch_leaves_out_what_fills_no_batch() -> None:
+    assert [stream.steps_per_epoch(7, batch) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
+
+
+# ---- training
+
+
+def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Example]) -> None:
+    """Put together here, one crop at a time, from the parts that are tested alone."""
+    wanted = config(long_side=28)
+    found = batches(stream.Pictures(examples, 28), 7, wanted)
+    assert len(found) == 6  # three epochs of two full batches
+    augment_seed, order_seed = derive_seed(5, "augment"), derive_seed(5, "order")
+    for step, (images, masks) in enumerate(found):
+        assert images.dtype == masks.dtype == np.uint8
+        assert images.shape == (3, 16, 16, 3) and masks.shape == (3, 16, 16)
+        epoch, part = divmod(step, 2)
+        indices = stream.shuffled_indices(order_seed, tf.constant(epoch), 7)[3 * part : 3 * part + 3].numpy()
+        crops, labels, drawn = [], [], []
+        for index in indices:
+            image = decode.scale_image(decode.decode_image(str(examples[index].image)), 28)
+            mask = decode.scale_mask(decode.decode_mask(str(examples[index].mask)), 28)
+            drawn.append(augment.random_numbers(augment_seed, tf.constant(epoch), tf.constant(index)))
+            box = augment.crop_box(tf.shape(mask), 16, standard, drawn[-1])
+            crop, label = augment.warp(image, mask, box, 16)
+            crops.append(crop)
+            labels.append(label)
+        np.testing.assert_array_equal(masks, tf.stack(labels))
+        np.testing.assert_array_equal(images, augment.jitter_colours(tf.stack(crops), tf.stack(drawn), standard))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_from_any_step_on_the_rest_is_the_same(examples: list[Example], cached: bool) -> None:
+    pictures: stream.Pictures | stream.CachedPictures = stream.Pictures(examples, None)
+    if cached:
+        pictures = stream.CachedPictures(stream.Pictures(examples, None), sizes_of(examples))
+    whole = batches(pictures, 7, config())
+    for start in range(len(whole) + 1):
+        assert_same(batches(pictures, 7, config(), start), whole[start:])
+
+
+def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
+    pictures = stream.Pictures(examples, None)
+    assert_same(batches(pictures, 7, config(epochs=4))[:6], batches(pictures, 7, config()))
+
+
+@pytest.mark.parametrize("long_side", [None, 20, 50])
+def test_memory_and_files_give_the_same_bits(examples: list[Example], long_side: int | None) -> None:
+    files = stream.training_pictures(examples, sizes_of(examples), long_side, cache_mb=0)
+    told: list[tuple[str, int, int | None]] = []
+    memory = stream.training_pictures(
+        examples, sizes_of(examples), long_side, cache_mb=1, progress=lambda *now: told.append(now)
+    )
+    assert isinstance(files, stream.Pictures) and isinstance(memory, stream.CachedPictures)
+    assert [done for _, done, _ in told] == list(range(1, 8)) and {total for *_, total in told} == {7}
+    for index, example in enumerate(examples):
+        image, mask = memory.load(tf.constant(index))
+        expected = stream.load_example(str(example.image), str(example.mask), long_side)
+        np.testing.assert_array_equal(image, expected[0])
+        np.testing.assert_array_equal(mask, expected[1])
+        assert long_side is None or max(mask.shape) == long_side
+    wanted = config(long_side=long_side)
+    assert_same(batches(files, 7, wanted), batches(memory, 7, wanted))
+
+
+@pytest.mark.parametrize(("pixels", "cached"), [(2**18 - 256, True), (2**18, True), (2**18 + 256, False)])
+def test_memory_holds_four_bytes_a_pixel(pixels: int, cached: bool, tmp_path: Path) -> None:
+    """`cache_mb` MiB exactly is still enough; a byte more is not."""
+    height, width = pixels // 256, 256
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "mask.png")
+    example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
+    pictures = stream.training_pictures([example], np.array([[height, width]]), None, cache_mb=1)
+    assert isinstance(pictures, stream.CachedPictures) == cached
+
+
+def test_memory_is_counted_at_working_scale(examples: list[Example]) -> None:
+    """Seven tiny pictures, scaled up to 700 pixels, do not fit into 1 MiB; in 64 they do."""
+    sizes = sizes_of(examples)
+    assert isinstance(stream.training_pictures(examples, sizes, 700, cache_mb=1), stream.Pictures)
+    assert isinstance(stream.training_pictures(examples, sizes, 100, cache_mb=1), stream.CachedPictures)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_workers_change_nothing(examples: list[Example], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = stream.Pictures(examples, None)
+    expected = batches(pictures, 7, config())
+    monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    found = stream.training_stream(pictures, 7, config()).with_options(options)
+    assert_same(list(found.as_numpy_iterator()), expected)
+
+
+def labelled(folder: Path, count: int) -> list[Example]:
+    """Pictures whose every pixel tells which example it is of."""
+    examples = []
+    for index in range(count):
+        label = Image.fromarray(np.full((16, 16), index, np.uint8))
+        label.putpalette(voc_palette().tobytes())
+        label.save(folder / f"mask_{index}.png")
+        Image.fromarray(np.full((16, 16, 3), 10 * index, np.uint8)).save(folder / f"{index}.png")
+        examples.append(Example(str(index), folder / f"{index}.png", folder / f"mask_{index}.png"))
+    return examples
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
+    examples = labelled(tmp_path, 8)
+    plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
+    wanted = config(augment=plain, seed=seed, epochs=6)
+    found = batches(stream.Pictures(examples, None), 8, wanted)
+    seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(6, 6)  # (epochs, examples taken)
+    for images, masks in found:
+        np.testing.assert_array_equal(images[..., 0], 10 * masks)  # each mask with its own picture
+        assert (masks == masks[:, :1, :1]).all()
+    assert all(len(set(epoch)) == 6 for epoch in seen)
+    assert len({tuple(epoch) for epoch in seen}) == 6
+    assert set(seen.ravel()) == set(range(8))  # what one epoch leaves out, another takes
+    for epoch, taken in enumerate(seen):
+        order = stream.shuffled_indices(derive_seed(seed, "order"), tf.constant(epoch), 8)
+        np.testing.assert_array_equal(taken, order[:6])
+
+
+def test_another_seed_gives_other_batches(examples: list[Example]) -> None:
+    pictures = stream.Pictures(examples, None)
+    one, other = batches(pictures, 7, config()), batches(pictures, 7, config(seed=6))
+    assert all((a != b).any() for (a, _), (b, _) in zip(one, other, strict=True))
+    images = [images.tobytes() for images, _ in one]
+    assert len(set(images)) == len(images)
+
+
+def test_one_picture_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
+    found = batches(stream.Pictures(examples[:1], None), 1, config(batch_size=1, epochs=5))
+    assert len({images.tobytes() for images, _ in found}) == 5
+
+
+# ---- whole pictures
+
+
+MIXED = [(24, 32), (9, 30), (32, 24), (17, 25), (20, 28), (1, 13)]  # 1st, 4th and 5th are 24 x 32 once padded to 8
+
+
+@pytest.mark.parametrize("long_side", [None, 16, 40])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_every_picture_comes_once_scaled_padded_and_with_its_mask(
+    voc_folder: Folder, long_side: int | None, batch_size: int
+) -> None:
+    examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
+    sizes = sizes_of(examples)
+    found = stream.whole_pictures(examples, sizes, long_side=long_side, multiple=8, batch_size=batch_size)
+    seen: list[int] = []
+    for indices, images, working, masks, own in found.as_numpy_iterator():
+        assert 1 <= len(indices) <= batch_size
+        assert images.dtype == masks.dtype == np.uint8 and own.dtype == working.dtype == np.int32
+        assert images.shape[1] % 8 == images.shape[2] % 8 == 0
+        assert masks.shape[1:] == tuple(own.max(axis=0))
+        for row, index in enumerate(indices):
+            image, mask = stream.load_example(str(examples[index].image), str(examples[index].mask), None)
+            scaled = decode.scale_image(image, long_side)
+            np.testing.assert_array_equal(images[row], decode.pad_reflect(scaled, 8))
+            assert working[row].tolist() == list(scaled.shape[:2])
+            assert own[row].tolist() == sizes[index].tolist() == list(mask.shape)
+            height, width = own[row]
+            np.testing.assert_array_equal(masks[row, :height, :width], mask)
+            assert (masks[row, height:] == VOID).all() and (masks[row, :, width:] == VOID).all()
+        seen.extend(indices.tolist())
+    assert sorted(seen) == list(range(13))
+
+
+def test_batches_are_full_but_for_the_last_of_each_size(voc_folder: Folder) -> None:
+    """And the order of the examples within a padded size is kept."""
+    examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
+    found = stream.whole_pictures(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=4)
+    indices = [batch[0].tolist() for batch in found.as_numpy_iterator()]
+    # 24x32: examples 0, 3, 4, 5, 8, 9, 10; 16x32: 1, 6, 11; 32x24: 2, 7, 12
+    assert indices == [[0, 3, 4, 5], [8, 9, 10], [1, 6, 11], [2, 7, 12]]
+
+
+def test_whole_pictures_have_a_known_rank(voc_folder: Folder) -> None:
+    examples = examples_of(voc_folder(train=0, val=2, test=0), "val")
+    found = stream.whole_pictures(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=2)
+    shapes = [spec.shape.as_list() for spec in found.element_spec]
+    assert shapes == [[None], [None, None, None, 3], [None, 2], [None, None, None], [None, 2]]
+
+
+def test_a_picture_of_one_row(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(39, dtype=np.uint8).reshape(1, 13, 3)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((1, 13), np.uint8)).save(tmp_path / "mask.png")
+    example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
+    sizes = np.array([[1, 13]])
+    for long_side, working in ((None, [1, 13]), (40, [3, 40]), (8, [1, 8])):
+        found = stream.whole_pictures([example], sizes, long_side=long_side, multiple=4, batch_size=1)
+        ((_, image, size, mask, own),) = found.as_numpy_iterator()
+        assert size.tolist() == [working] and own.tolist() == [[1, 13]]
+        assert image.shape[1:3] == tuple(decode.padded_length(side, 4) for side in working)
+        assert mask.shape == (1, 1, 13)
