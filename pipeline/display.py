@@ -17,11 +17,16 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def text_console() -> Console:
+    """A console for stdout that shows text as it is: no colours for numbers, no [markup] or :emoji: in names."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 class PreparationDisplay:
     """Shows how far preparing the data is; called as `pipeline.data.progress.Progress`."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = text_console()
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
             console=self._console, transient=True, disable=not self._console.is_terminal,
@@ -55,7 +60,7 @@ class TrainingDisplay:
     """A line for each epoch, and on a terminal a bar that moves with each step."""
 
     def __init__(self, epochs: int, steps: int, batch_size: int) -> None:
-        self.console = Console(highlight=False)
+        self.console = text_console()
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),

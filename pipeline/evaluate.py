@@ -3,10 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from rich.console import Console
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from pipeline.command_line import checked_config
-from pipeline.config import Config
+from pipeline.command_line import checked, checked_config
+from pipeline.config import Config, nearest
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
 from pipeline.side_tool import parse, run_tool
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> int:
     overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
     allowed = ("dataset", "data_dir", "evaluate.batch_size")
     faults = [
-        f"{override}: a stored run is scored as it was trained; "
-        "only dataset, dataset.*, data_dir and evaluate.batch_size can differ"
+        f"{override}: a stored run is scored as it was trained, so only dataset, dataset.*, data_dir and "
+        f"evaluate.batch_size can differ{nearest(override.partition('=')[0], [*OWN_KEYS, *allowed])}"
         for override in overrides
         if override.partition("=")[0] not in allowed and not override.startswith("dataset.")
     ]
@@ -49,9 +50,16 @@ def main(arguments: list[str]) -> int:
         faults.append(f"split={split}: train, val or test expected")
     if faults:
         raise UserError(*faults)
+    asked = checked_config(overrides)
+    if swept := [
+        override.input_line
+        for override in OverridesParser.create().parse_overrides(overrides)
+        if override.is_sweep_override()
+    ]:
+        raise UserError(*(f"{override}: one value expected" for override in swept))
     import_tensorflow()
     from pipeline.data.prepare import class_weights, prepare_dataset
-    from pipeline.display import PreparationDisplay, score_table
+    from pipeline.display import PreparationDisplay, score_table, text_console
     from pipeline.hardware import set_up
     from pipeline.model.losses import SegmentationLoss
     from pipeline.network import load_network
@@ -63,11 +71,13 @@ def main(arguments: list[str]) -> int:
     with stored.folder:
         set_up(stored.config)
         network = load_network(stored.config, stored.weights, stored.weights_sha256)
-    config = with_data(stored.config, overrides)
+    config = with_data(stored.config, asked, overrides)
+    if split == "test" and config.dataset.splits.test is None:
+        raise UserError("split=test: dataset.splits.test is null; give dataset.splits.test=… or split=val")
+    # Weights by frequency come from the training masks.
+    wanted = [split] if config.loss.class_weights == "none" else ["train", split]
     with PreparationDisplay() as progress:
-        dataset = prepare_dataset(dataclasses.replace(config, batch_size=1), progress)
-    if split not in dataset.splits:
-        raise UserError(f"split={split}: dataset.splits.test is null; give dataset.splits.test=… or split=val")
+        dataset = prepare_dataset(dataclasses.replace(config, batch_size=1), progress, wanted)
     examples = dataset.splits[split]
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.checked.facts[split].sizes, config)
@@ -80,34 +90,34 @@ def main(arguments: list[str]) -> int:
         write_scores(output / "evaluation", dataset.classes, scores)
     else:
         scores = evaluate()
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}")
+    console = text_console()
+    console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
     return 0
 
 
-def with_data(stored: Config, overrides: list[str]) -> Config:
+def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
     """A stored configuration with other data: everything that decides how a picture is predicted stays as it was.
 
     A chosen dataset has the run's classes, unless `dataset.classes` says what they are called there.
 
+    Args:
+        asked: what the overrides compose to by themselves.
+
     Raises:
-        UserError: an override is wrong, or the number of classes differs from the run's.
+        UserError: the number of classes differs from the run's.
     """
-    asked = checked_config(overrides)
     keys = {override.partition("=")[0] for override in overrides}
     if "dataset" in keys:
         dataset = asked.dataset
         if "dataset.classes" not in keys:
             dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
     else:
-        named = {key.removeprefix("dataset.") for key in keys if key.startswith("dataset.")}
-        plain = {name: getattr(asked.dataset, name) for name in named if "." not in name}
-        splits = {name.removeprefix("splits.") for name in named if name.startswith("splits.")}
-        lists = {name: getattr(asked.dataset.splits, name) for name in splits}
-        dataset = dataclasses.replace(
-            stored.dataset, **plain, splits=dataclasses.replace(stored.dataset.splits, **lists)
-        )
+        changed = OmegaConf.structured(stored)
+        for override in OverridesParser.create().parse_overrides(overrides):
+            if override.key_or_group.startswith("dataset."):
+                OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+        dataset = checked(changed).dataset
     if len(dataset.classes) != len(stored.dataset.classes):
         raise UserError(
             f"dataset.classes: {len(dataset.classes)} names, but the run has {len(stored.dataset.classes)}: "

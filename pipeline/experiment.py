@@ -8,14 +8,13 @@ import time
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from pipeline.checkpoint import set_weights
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset, class_weights, prepare_dataset
 from pipeline.data.stream import steps_per_epoch, training_pictures, training_stream
-from pipeline.display import PreparationDisplay, duration, score_table
+from pipeline.display import PreparationDisplay, duration, score_table, text_console
 from pipeline.fingerprint import fingerprint
 from pipeline.hardware import resolve_auto, set_up, strategy
 from pipeline.model.losses import SegmentationLoss
@@ -45,18 +44,18 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str) -> flo
         RunFailed: training could not go on.
     """
     started = time.perf_counter()
-    console = Console(highlight=False, soft_wrap=True)
+    console = text_console()
     config = resolve_auto(config)
     set_up(config)
+    store = open_store(config.tracking)  # first, since data may take long: a wrong address fails at once
     with PreparationDisplay() as progress:
         dataset = prepare_dataset(config, progress)
-    store = open_store(config.tracking)
     with TrackedRun(store, run_name(config), {"fingerprint": fingerprint(config, dataset.checked.digest)}) as run:
         stored_config = log_inputs(run, config, dataset, overrides, hydra_yaml)
         with strategy().scope():
             network = build_network(config)
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-        console.print(_opening(config, dataset, network, run))
+        console.print(_opening(config, dataset, network, run), soft_wrap=True)
 
         trained = _train(run, network, loss, dataset, config)
         set_weights(network, trained.best_weights, "checkpoints/best")
@@ -73,7 +72,7 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str) -> flo
         run.metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
         describe_run(run, config, dataset, trained, scores, seconds)
     console.print(score_table(dataset.classes, scores))
-    console.print(_closing(run, trained, seconds))
+    console.print(_closing(run, trained, seconds), soft_wrap=True)
     return trained.best_scores.mean_iou
 
 

@@ -71,6 +71,7 @@ def set_up(config: Config) -> None:
             raise UserError(f"threads={threads}: this process already runs with {running}; start a new one") from error
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    keras.utils.clear_session()  # forgets the graphs of an earlier run in this process
     keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
     keras.config.set_dtype_policy(config.precision)
 

@@ -27,10 +27,13 @@ def read_config(path: Path) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        stored = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as a stored configuration: {error}") from error
-    if not isinstance(stored, dict) or "${" in text:
+        # An alias (`*name`) repeats what was said before, and a few of them multiply to more than memory holds.
+        plain = not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        stored = yaml.safe_load(text) if plain else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as a stored configuration: {' '.join(str(error).split())}") from error
+    # Looked for in the values, since YAML can write the two characters as escapes.
+    if not isinstance(stored, dict) or "${" in str(stored):
         raise UserError(f"{path}: is not a stored configuration: plain keys and values expected, no '${{'")
     return checked(OmegaConf.create(stored))
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline.data.check import UNDECODABLE, open_image, undecodable
+from pipeline.data.check import UNDECODABLE, open_whole, undecodable
 from pipeline.data.voc import IMAGE_SUFFIXES
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
@@ -51,8 +51,7 @@ def main(arguments: list[str]) -> int:
     failed = 0
     for picture in pictures:
         try:
-            with open_image(picture) as opened:
-                opened.load()
+            with open_whole(picture) as opened:
                 turned = opened.getexif().get(ORIENTATION, 1) != 1
             image = decode_image(str(picture))
             prediction = predict(image).numpy()

@@ -152,9 +152,9 @@ class _Epochs(keras.callbacks.Callback):
         if scores.collapsed and (self.epoch == self.config.epochs or (self.epoch > 2 and not self._told_collapse)):
             self._told_collapse = True
             self.display.say(
-                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the network "
-                "has collapsed. loss=cross_entropy_dice, loss.class_weights=median_frequency, model.norm=batch, more "
-                "epochs or another learning rate may help"
+                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the "
+                "network has collapsed. loss=cross_entropy_dice, loss.class_weights=median_frequency, "
+                "model.norm=batch, more epochs or another learning rate may help"
             )
         elif not scores.collapsed:
             self._told_collapse = False

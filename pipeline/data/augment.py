@@ -11,7 +11,9 @@ import tensorflow as tf
 from pipeline.config import AugmentConfig
 from pipeline.data.palette import VOID
 
-EDGE_MARGIN = 2**-11  # pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied
+EDGE_MARGIN = (
+    2**-11
+)  # pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied
 OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
 
 # RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.

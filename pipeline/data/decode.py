@@ -14,15 +14,16 @@ def decode_image(path: tf.Tensor) -> tf.Tensor:
     """The picture of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
 
     Grey is repeated, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG standard's reference transform
-    and what Pillow uses; TensorFlow's faster default gives other pixels.
+    and what Pillow uses; TensorFlow's faster default gives other pixels. A damaged JPEG is read as far as Pillow reads
+    it: whether a file is whole is `data.check`'s question.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or no picture. (A GIF would pass: `data.check` refuses it.)
+        tf.errors.InvalidArgumentError: the file is no picture. (A GIF would pass: `data.check` refuses it.)
     """
     content = tf.io.read_file(path)
     image = tf.cond(
         tf.io.is_jpeg(content),
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE", try_recover_truncated=True),
         lambda: tf.io.decode_png(content, channels=3),
     )
     return tf.ensure_shape(image, (None, None, 3))

@@ -1,5 +1,6 @@
 """From `dataset=…` to a checked dataset: make it or fetch it where it is not there, list it, look at every pair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,13 @@ class Dataset:
         return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
 
 
-def prepare_dataset(config: Config, progress: Progress = silent) -> Dataset:
+def prepare_dataset(
+    config: Config, progress: Progress = silent, only: Sequence[str] = ("train", "val", "test")
+) -> Dataset:
     """The dataset that the configuration names, complete and without faults.
+
+    Args:
+        only: the splits that are wanted; the others are neither looked for nor looked at.
 
     Raises:
         UserError: it cannot be had, or its lists, pictures or masks have faults.
@@ -43,8 +49,8 @@ def prepare_dataset(config: Config, progress: Progress = silent) -> Dataset:
         make_shapes(root, progress)
     else:
         root = ensure_voc(name.removeprefix("voc"), data_dir, progress)
-    splits, faults = find_examples(root, config.dataset)
-    if not faults and len(splits["train"]) < config.batch_size:
+    splits, faults = find_examples(root, config.dataset, only)
+    if not faults and "train" in splits and len(splits["train"]) < config.batch_size:
         faults.append(
             f"batch_size={config.batch_size}: the training split has only {len(splits['train'])} pictures, "
             f"and a step needs a full batch; at most {len(splits['train'])} expected"

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,10 +27,15 @@ class Example:
 Splits = dict[str, list[Example]]  # "train", "val" and, unless dataset.splits.test is null, "test"
 
 
-def find_examples(root: Path, dataset: DatasetConfig) -> tuple[Splits, list[str]]:
-    """The examples of every split, in the order of the list files, and every fault of lists and file names.
+def find_examples(
+    root: Path, dataset: DatasetConfig, only: Sequence[str] = ("train", "val", "test")
+) -> tuple[Splits, list[str]]:
+    """The examples of the splits, in the order of the list files, and every fault of lists and file names.
 
     A picture with a fault is not among the examples, so that the others can be looked at nevertheless.
+
+    Args:
+        only: the splits that are wanted; lists of the others need not be there.
 
     Raises:
         UserError: the folder is not in VOC layout at all.
@@ -40,8 +46,13 @@ def find_examples(root: Path, dataset: DatasetConfig) -> tuple[Splits, list[str]
         raise UserError(f"dataset.root={root}: has no folder {', '.join(missing)}; {expected}")
     faults: list[str] = []
     names = {"train": dataset.splits.train, "val": dataset.splits.val, "test": dataset.splits.test}
-    ids = {split: _read_list(root, split, name, faults) for split, name in names.items() if name is not None}
-    if "val" not in ids:
+    holds_out = dataset.splits.val is None and not {"train", "val"}.isdisjoint(only)
+    ids = {
+        split: _read_list(root, split, name, faults)
+        for split, name in names.items()
+        if name is not None and (split in only or (split == "train" and holds_out))
+    }
+    if holds_out:
         listed = ids.pop("train")
         train, val = hold_out(listed, dataset.val_fraction)
         ids = {"train": train, "val": val, **ids}
@@ -50,6 +61,7 @@ def find_examples(root: Path, dataset: DatasetConfig) -> tuple[Splits, list[str]
                 f"{LISTS}/{dataset.splits.train}.txt: all {len(listed)} of its ids would be held out for validation; "
                 f"list more, name a list in dataset.splits.val, or lower dataset.val_fraction={dataset.val_fraction}"
             )
+    ids = {split: split_ids for split, split_ids in ids.items() if split in only}
     faults += _in_two_splits(ids)
 
     every = {id for split_ids in ids.values() for id in split_ids}

@@ -26,7 +26,9 @@ def git_state() -> tuple[dict[str, object], str]:
     if revision is None or Path(_git("rev-parse", "--show-toplevel") or "") != ROOT:
         return {"revision": None, "branch": None, "dirty": None}, ""
     changes = _git("diff", "HEAD", "--binary") or ""
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "--", "pipeline", "conf", "run.py") or "").splitlines()
+    untracked = (
+        _git("ls-files", "--others", "--exclude-standard", "--", "pipeline", "conf", "run.py") or ""
+    ).splitlines()
     # `git diff --no-index` says the contents of files that git does not know yet; its status 1 means "they differ".
     for name in untracked:
         changes += _git("diff", "--no-index", "--binary", "/dev/null", name, accept=(0, 1)) or ""

@@ -4,6 +4,7 @@ import math
 import re
 import time
 import uuid
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,9 +33,13 @@ class TrackedRun:
         self.id = str(created.info.run_id)
 
     def __enter__(self) -> "TrackedRun":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # The active run of this thread: MLflow's model logging and system metrics look for it.
-        mlflow.start_run(run_id=self.id, log_system_metrics=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # The active run of this thread: MLflow's model logging and system metrics look for it.
+            mlflow.start_run(run_id=self.id, log_system_metrics=True)
+        except BaseException as error:  # Python calls no __exit__ then, and the run would stay RUNNING for ever
+            self._client.set_terminated(self.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
         return self
 
     def __exit__(
@@ -76,7 +81,9 @@ class TrackedRun:
 
     def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Name the data of a split; MLflow keeps 36 characters of a digest."""
-        source = resolve_dataset_source(str(root.resolve()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow has two equal sources for a folder, and wonders which is meant
+            source = resolve_dataset_source(str(root.resolve()))
         data = MetaDataset(source=source, name=name, digest=digest[:36])  # type: ignore[abstract]  # its own example
         mlflow.log_input(data, context=split)
 
@@ -85,6 +92,9 @@ def metric_names(prefix: str, names: list[str]) -> list[str]:
     """A metric's name for each class, `<prefix>/<class>`: what MLflow refuses is replaced, and all are different."""
     found: list[str] = []
     for index, name in enumerate(names):
-        safe = re.sub(r"[^\w\-. :]", "_", name, flags=re.ASCII).strip(".") or "_"
-        found.append(f"{prefix}/{safe}" if f"{prefix}/{safe}" not in found else f"{prefix}/{safe}_{index}")
+        safe = re.sub(r"[^\w\-. :]", "_", name)[:200].strip(" .") or "_"  # MLflow keeps 250 characters
+        metric, number = f"{prefix}/{safe}", index
+        while metric in found:
+            metric, number = f"{prefix}/{safe}_{number}", number + 1
+        found.append(metric)
     return found

@@ -4,13 +4,18 @@ import fcntl
 import logging
 import os
 import re
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+import sqlalchemy
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
@@ -27,7 +32,9 @@ class Store:
 
     def open_command(self) -> str | None:
         """The command that starts MLflow's UI on this store; None where a server runs already."""
-        return None if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {mask_credentials(self.uri)}"
+        if self.uri.startswith("http"):
+            return None
+        return f"mlflow ui --backend-store-uri {shlex.quote(mask_credentials(self.uri))}"
 
     def address(self, run_id: str) -> str:
         """Where the UI shows a run."""
@@ -43,16 +50,20 @@ def tracking_uri(uri: str | None) -> str:
         UserError: MLflow knows no such address.
     """
     if uri is None:
-        return f"sqlite:///{(HOME / 'mlflow.db').resolve()}"
+        return _sqlite_uri(HOME / "mlflow.db")
     scheme = urlsplit(uri).scheme
     known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
     if scheme not in known:
         raise UserError(
             f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )
-    if scheme == "sqlite" and (database := _database(uri)) is not None:
-        return f"sqlite:///{database}"
-    return uri
+    if scheme != "sqlite":
+        return uri
+    place, question, options = uri.partition("?")
+    file = unquote(place.removeprefix("sqlite:///"))
+    if not place.startswith("sqlite:///") or file in ("", ":memory:"):
+        raise UserError(f"tracking.uri={uri}: sqlite:///<file> expected; a database in memory ends with the process")
+    return _sqlite_uri(Path(file)) + question + options
 
 
 def open_store(config: TrackingConfig) -> Store:
@@ -64,28 +75,72 @@ def open_store(config: TrackingConfig) -> Store:
     Raises:
         UserError: the address does not answer, or the experiment was deleted.
     """
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = tracking_uri(config.uri)
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient(uri)
-    database = _database(uri)
-    try:
+    database = database_file(uri)
+    with answering(uri):
         if database is None:
-            return Store(uri, _experiment(client, config.experiment, None))
+            return Store(uri, _experiment(connect(uri), config.experiment, None))
         database.parent.mkdir(parents=True, exist_ok=True)
         with (database.parent / f".{database.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return Store(uri, _experiment(client, config.experiment, database.parent / "artifacts"))
-    except (MlflowException, OSError) as error:
-        reason = mask_credentials(str(error).strip().splitlines()[0])
-        raise UserError(f"tracking.uri={mask_credentials(uri)}: {reason}") from error
+            return Store(uri, _experiment(connect(uri), config.experiment, database.parent / "artifacts"))
+
+
+def connect(uri: str) -> mlflow.MlflowClient:
+    """A client of a store that answers. MLflow's log lines and progress bars are switched off."""
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    if not uri.startswith("http"):
+        # MLflow asks a database that does not answer ten times in 100 seconds; this asks once.
+        engine = sqlalchemy.create_engine(uri)
+        sqlalchemy.inspect(engine).get_table_names()
+        engine.dispose()
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """For the first requests to a store: they fail in seconds, not in minutes, and as the user's mistake.
+
+    A server that goes away in the middle of a run is asked again for as long as MLflow has it.
+
+    Raises:
+        UserError: the store does not answer, or not as MLflow's.
+    """
+    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    ours = {name: value for name, value in quick.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        raise UserError(f"tracking.uri={mask_credentials(uri)}: {mask_credentials(_reason(error))}") from error
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
+def _reason(error: Exception) -> str:
+    """The part of an error that says why a store does not answer."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, ImportError):
+        return f"the driver for this database is not installed ({text})"
+    if refused := re.search(r"\[Errno -?\d+\] ([^'\")]+)", text):
+        return f"does not answer: {refused[1]}"
+    return text.splitlines()[0]
 
 
 def mask_credentials(text: str) -> str:
-    """The text with user and password of every address in it replaced by ***."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+    """The text with user and password of every address in it replaced by ***.
+
+    All up to the last @ of a word is taken for them, since SQLAlchemy allows a password any character.
+    """
+    text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) -> str:
@@ -112,8 +167,12 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
     return str(found.experiment_id)
 
 
-def _database(uri: str) -> Path | None:
-    """The file of a sqlite address."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).expanduser().resolve()
+def database_file(uri: str) -> Path | None:
+    """The file of an address that `tracking_uri` gave, None for a server."""
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])) if uri.startswith("sqlite:///") else None
+
+
+def _sqlite_uri(file: Path) -> str:
+    """SQLAlchemy reads % as an escape and ? as the start of its options."""
+    path = str(file.expanduser().resolve())
+    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"

@@ -1,5 +1,6 @@
 """A run that was tracked before, as the side tools need it: its configuration and the weights it was scored with."""
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.network import read_config
-from pipeline.tracking.store import mask_credentials, tracking_uri
+from pipeline.tracking.store import answering, connect, database_file, mask_credentials, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,15 @@ def fetch_run(run: str, uri: str | None) -> StoredRun:
         UserError: there is no such run, or it has no weights yet.
     """
     address = tracking_uri(uri)
-    mlflow.set_tracking_uri(address)
-    client = mlflow.MlflowClient(address)
-    found = find_run(client, run, address)
+    database = database_file(address)
+    if database is not None and not database.is_file():
+        raise UserError(
+            f"tracking.uri={address}: there is no such database; start in the folder that holds mlruns/, "
+            "or say where the runs are with tracking.uri=…"
+        )
+    with answering(address):
+        client = connect(address)
+        found = find_run(client, run, address)
     recorded = found.data.tags.get("weights_sha256")
     if recorded is None:
         raise UserError(
@@ -54,19 +61,14 @@ def find_run(client: mlflow.MlflowClient, run: str, address: str) -> Run:
     """The run with this id or run_key.
 
     Raises:
-        UserError: no run, or no store, answers.
+        UserError: no run has it.
     """
-    try:
-        try:
-            return client.get_run(run)
-        except MlflowException:
-            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-            quoted = run.replace("'", "")
-            for match in client.search_runs(experiments, f"tags.run_key = '{quoted}'", max_results=1):
-                return match
-    except (MlflowException, OSError) as error:
-        reason = mask_credentials(str(error).strip().splitlines()[0])
-        raise UserError(f"tracking.uri={mask_credentials(address)}: {reason}") from error
+    with contextlib.suppress(MlflowException):
+        return client.get_run(run)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    quoted = run.replace("'", "")
+    for match in client.search_runs(experiments, f"tags.run_key = '{quoted}'", max_results=1):
+        return match
     raise UserError(f"run={run}: no run has this id or run_key at tracking.uri={mask_credentials(address)}")
 
 

@@ -1,0 +1,254 @@
+"""The U-Net over depth, width, normalisation and up-sampling: shapes, names, seeds, precision, gradients."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.config import ModelConfig
+from pipeline.model.unet import build_unet
+
+
+def model_config(
+    depth: int = 2, width: int = 4, norm: str = "batch", dropout: float = 0.0, upsampling: str = "bilinear"
+) -> ModelConfig:
+    return ModelConfig("unet", depth, width, norm, dropout, upsampling)
+
+
+VARIANTS = [
+    model_config(1, 1, "none", 0.0, "nearest"),
+    model_config(1, 8, "batch", 0.1, "transposed"),
+    model_config(2, 3, "group", 0.0, "bilinear"),
+    model_config(3, 4, "batch", 0.0, "nearest"),
+    model_config(3, 2, "none", 0.2, "transposed"),
+    model_config(4, 2, "group", 0.0, "bilinear"),
+    model_config(4, 1, "batch", 0.0, "bilinear"),
+]
+
+
+@dataclass
+class Variant:
+    """A configuration and a network of it for three classes, shared by tests that leave its trained weights alone."""
+
+    config: ModelConfig
+    model: keras.Model
+    multiple: int
+
+
+@pytest.fixture(
+    scope="module",
+    params=VARIANTS,
+    ids=lambda config: f"depth{config.depth}-width{config.width}-{config.norm}-{config.upsampling}",
+)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    config: ModelConfig = request.param
+    return Variant(config, build_unet(config, 3, seed=1), 2**config.depth)
+
+
+@pytest.fixture
+def precision() -> Iterator[None]:
+    """Puts the policy back, whatever a test sets."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def images(*shape: int, seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8))
+
+
+def weights(model: keras.Model) -> dict[str, np.ndarray]:
+    return {f"{layer.name}/{weight.name}": weight.numpy() for layer in model.layers for weight in layer.weights}
+
+
+def test_logits_for_every_size_that_depth_can_halve(variant: Variant) -> None:
+    """Called directly and from one graph for all sizes."""
+    model, side = variant.model, variant.multiple
+    assert model.input_shape == (None, None, None, 3) and model.output_shape == (None, None, None, 3)
+    assert model.inputs[0].dtype == "uint8"
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+    for batch, height, width in ((1, side, side), (2, 2 * side, 3 * side), (3, 3 * side, side)):
+        picture = images(batch, height, width)
+        logits = model(picture, training=False)
+        assert logits.shape == (batch, height, width, 3) and logits.dtype == tf.float32
+        assert np.isfinite(logits).all() and np.ptp(logits) > 0
+        np.testing.assert_allclose(graph(picture), logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_one_logit_a_class(classes: int) -> None:
+    assert build_unet(model_config(1, 1), classes, seed=0)(images(1, 4, 6)).shape == (1, 4, 6, classes)
+
+
+def test_every_layer_has_its_own_name_in_every_build(variant: Variant) -> None:
+    one, other = variant.model, build_unet(variant.config, 3, seed=1)
+    names = [layer.name for layer in one.layers]
+    assert names == [layer.name for layer in other.layers] and len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(r"image|input_scaling|((encoder|decoder)_\d|bottom)_[a-z]+(_[01]|_conv)?|logits", name), (
+            name
+        )
+    assert len(weights(one)) == len(one.weights)
+    assert [weight.path for weight in one.weights] == [weight.path for weight in other.weights]
+
+
+@pytest.mark.parametrize("config", [VARIANTS[1], VARIANTS[2], VARIANTS[4]], ids=str)
+def test_initial_weights_are_a_function_of_seed_and_layer(config: ModelConfig) -> None:
+    first = weights(build_unet(config, 3, seed=1))
+    keras.utils.set_random_seed(99)  # neither global state nor what was built before has a say
+    build_unet(model_config(1, 2), 2, seed=5)
+    again, another = weights(build_unet(config, 3, seed=1)), weights(build_unet(config, 3, seed=2))
+    kernels = [name for name in first if name.endswith("/kernel")]
+    assert kernels
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+    for name in kernels:
+        assert (first[name] != another[name]).all(), name
+    same_shape: dict[tuple[int, ...], list[str]] = {}
+    for name in kernels:
+        same_shape.setdefault(first[name].shape, []).append(name)
+    for alike in same_shape.values():
+        assert len({first[name].tobytes() for name in alike}) == len(alike)
+
+
+def test_a_layers_weights_do_not_depend_on_the_others() -> None:
+    """A deeper network begins like a shallower one, and its blocks are the same whatever the up-sampling."""
+    shallow, deep = weights(build_unet(model_config(1), 3, 7)), weights(build_unet(model_config(3), 3, 7))
+    np.testing.assert_array_equal(shallow["encoder_0_conv_1/kernel"], deep["encoder_0_conv_1/kernel"])
+    other = weights(build_unet(model_config(3, upsampling="transposed"), 3, 7))
+    np.testing.assert_array_equal(other["decoder_0_conv_1/kernel"], deep["decoder_0_conv_1/kernel"])
+
+
+def test_initial_kernels_have_hes_variance() -> None:
+    """Keeps the size of activations through ReLUs (He et al. 2015): variance 2 / (inputs of a unit)."""
+    kernel = weights(build_unet(model_config(1, 64, "none"), 3, 0))["encoder_0_conv_1/kernel"]
+    assert kernel.var() == pytest.approx(2 / (9 * 64), rel=0.02)
+    assert abs(kernel.mean()) < 0.001
+
+
+def test_gradient_reaches_every_trainable_weight(variant: Variant) -> None:
+    """With a width of 1 the only ReLU of a layer may be dead."""
+    model, side = variant.model, 4 * variant.multiple
+    target = tf.constant(np.random.default_rng(1).normal(size=(2, side, side, 3)), tf.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum((model(images(2, side, side), training=True) - target) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        assert variant.config.width == 1 or np.abs(gradient).max() > 0, variable.path
+
+
+def expected_parameters(config: ModelConfig, classes: int) -> int:
+    """Counted level by level from the paper's drawing."""
+
+    def convolution(kernel: int, inputs: int, outputs: int, bias: bool) -> int:
+        return kernel * kernel * inputs * outputs + (outputs if bias else 0)
+
+    def block(inputs: int, outputs: int) -> int:
+        plain = config.norm == "none"
+        norm = 2 * {"none": 0, "group": 2, "batch": 4}[config.norm] * outputs
+        return convolution(3, inputs, outputs, plain) + convolution(3, outputs, outputs, plain) + norm
+
+    channels = [config.width * 2**level for level in range(config.depth + 1)]
+    total = sum(block(inputs, outputs) for inputs, outputs in zip([3, *channels], channels, strict=False))
+    kernel = 2 if config.upsampling == "transposed" else 1
+    for level in range(config.depth):
+        total += convolution(kernel, channels[level + 1], channels[level], True)
+        total += block(2 * channels[level], channels[level])
+    return total + convolution(1, config.width, classes, True)
+
+
+def test_parameters_are_as_many_as_counted_by_hand(variant: Variant) -> None:
+    assert variant.model.count_params() == expected_parameters(variant.config, 3)
+
+
+def test_parameters_of_the_smallest_network() -> None:
+    """One channel, one level, two classes, no normalisation: 28 + 10, 20 + 38, 3, 19 + 10, 4."""
+    model = build_unet(model_config(1, 1, "none", 0.0, "nearest"), 2, seed=0)
+    assert model.count_params() == 38 + 58 + 3 + 29 + 4
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest", "bilinear"])
+def test_half_precision_inside_float32_at_both_ends(policy: str, upsampling: str, precision: None) -> None:
+    half = policy.removeprefix("mixed_")
+    keras.config.set_dtype_policy(policy)
+    model = build_unet(model_config(2, 4, upsampling=upsampling), 3, seed=0)
+    logits = model(images(1, 16, 16))
+    assert logits.dtype == tf.float32
+    assert model.get_layer("input_scaling").compute_dtype == model.get_layer("logits").compute_dtype == "float32"
+    inner = [layer for layer in model.layers if layer.name not in ("image", "input_scaling", "logits")]
+    assert {layer.compute_dtype for layer in inner} == {half}
+    assert {keras.backend.standardize_dtype(layer.output.dtype) for layer in inner} == {half}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    keras.config.set_dtype_policy("float32")
+    exact = build_unet(model_config(2, 4, upsampling=upsampling), 3, seed=0)(images(1, 16, 16)).numpy()
+    assert 0 < np.abs(logits - exact).max() < 0.05 * np.ptp(exact)
+
+
+def test_input_is_scaled_to_minus_one_to_one() -> None:
+    model = build_unet(model_config(), 3, seed=0)
+    scaled = model.get_layer("input_scaling")(tf.constant([0, 127, 128, 255], tf.uint8))
+    np.testing.assert_allclose(scaled, [-1, 127 / 127.5 - 1, 128 / 127.5 - 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_dropout_only_in_training(norm: str) -> None:
+    model = build_unet(model_config(2, 4, norm, dropout=0.5), 3, seed=0)
+    picture = images(2, 16, 16)
+    np.testing.assert_array_equal(model(picture, training=False), model(picture, training=False))
+    assert (model(picture, training=True).numpy() != model(picture, training=True).numpy()).any()
+    assert [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
+        "encoder_1_dropout",
+        "bottom_dropout",
+    ]
+    seeds = [layer.seed for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert len(set(seeds)) == 2
+
+
+def test_the_same_seed_drops_the_same() -> None:
+    picture = images(2, 16, 16)
+    one, same, other = (build_unet(model_config(dropout=0.5), 3, seed=seed) for seed in (4, 4, 5))
+    for model in (same, other):
+        for mine, theirs in zip(model.trainable_variables, one.trainable_variables, strict=True):
+            mine.assign(theirs)
+    for _ in range(2):
+        first = one(picture, training=True)
+        np.testing.assert_array_equal(first, same(picture, training=True))
+        assert (first.numpy() != other(picture, training=True).numpy()).any()
+
+
+def test_batch_statistics_move_in_training_only() -> None:
+    model = build_unet(model_config(), 3, seed=0)
+    before = weights(model)
+    model(images(2, 16, 16), training=False)
+    assert all((values == before[name]).all() for name, values in weights(model).items())
+    model(images(2, 16, 16), training=True)
+    moved = {name for name, values in weights(model).items() if (values != before[name]).any()}
+    assert moved == {name for name in before if "/moving_" in name} and moved
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_upsampling_is_the_usual_one(upsampling: str) -> None:
+    model = build_unet(model_config(1, 2, upsampling=upsampling), 3, seed=0)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 5, 2)), tf.float32)
+    enlarged = model.get_layer("decoder_0_up")(x)
+    np.testing.assert_allclose(enlarged, tf.image.resize(x, (6, 10), method=upsampling), atol=1e-6)
+    np.testing.assert_allclose(tf.reduce_mean(enlarged, (1, 2)), tf.reduce_mean(x, (1, 2)), atol=0.3)
+
+
+def test_skip_connections_carry_detail_past_the_bottom() -> None:
+    """With the way up silenced, the picture still changes the logits pixel by pixel."""
+    model = build_unet(model_config(2, 4, "none"), 3, seed=0)
+    for variable in model.get_layer("decoder_0_up_conv").trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    one = images(1, 16, 16).numpy()
+    other = one.copy()
+    other[0, 5, 5] = 255 - other[0, 5, 5]
+    changed = np.abs(model(one).numpy() - model(other).numpy())[0].max(axis=-1) > 1e-7
+    assert changed[5, 5] and changed.sum() <= 81  # four 3x3 convolutions see 9x9
