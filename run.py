@@ -11,6 +11,7 @@ from pipeline.help import help_text
 
 def main() -> int:
     """Run what the command line asks for and return the exit status."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a class may be called anything
     if {"--help", "-h"} & set(sys.argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
         print(help_text())
@@ -56,10 +57,10 @@ def main() -> int:
         report(UserError(str(error)))
         return 1
     except Terminated:
-        print("terminated: the run ended as KILLED", file=sys.stderr)
+        print("terminated; a run that had begun is KILLED in MLflow", file=sys.stderr)
         return 143
     except KeyboardInterrupt:
-        print("interrupted: the run ended as KILLED", file=sys.stderr)
+        print("interrupted; a run that had begun is KILLED in MLflow", file=sys.stderr)
         return 130
     return 0
 

@@ -62,12 +62,16 @@ def optimizer_arrays(optimizer: keras.Optimizer) -> Arrays:
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any], weights: Arrays, optimizer: Arrays | None = None) -> None:
-    """Replace the checkpoint in a folder as a whole: at any instant the folder is the old one or the new one.
+    """Replace the checkpoint in a folder as a whole.
+
+    Whenever this is killed, either the old checkpoint or the new one is there and complete: in the folder or, in the
+    instant between the last two renames, where `recover_checkpoint` finds it.
 
     Args:
         state: what JSON can say of the training; completed with the SHA-256 of each file.
     """
-    unfinished, outdated = (folder.with_name(f".{folder.name}.{word}") for word in ("unfinished", "outdated"))
+    recover_checkpoint(folder)
+    unfinished, outdated = _beside(folder, "unfinished"), _beside(folder, "outdated")
     for leftover in (unfinished, outdated):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -89,6 +93,17 @@ def write_checkpoint(folder: Path, state: dict[str, Any], weights: Arrays, optim
     shutil.rmtree(outdated, ignore_errors=True)
 
 
+def recover_checkpoint(folder: Path) -> None:
+    """Put the old checkpoint back where its replacement was killed between two renames; to be called before reading."""
+    outdated = _beside(folder, "outdated")
+    if outdated.exists() and not folder.exists():
+        outdated.rename(folder)
+
+
+def _beside(folder: Path, word: str) -> Path:
+    return folder.with_name(f".{folder.name}.{word}")
+
+
 def read_arrays(path: Path) -> Arrays:
     """The arrays of an npz file, which is never unpickled.
 
@@ -97,6 +112,6 @@ def read_arrays(path: Path) -> Arrays:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: np.asarray(file[name]) for name in file.files}  # other than .npy it would give bytes
     except Exception as error:  # numpy raises what its zip reader raises: a dozen types, all meaning "damaged"
         raise UserError(f"{path}: cannot be read as named arrays (npz): {error}") from error

@@ -51,11 +51,8 @@ def main(arguments: list[str]) -> int:
     if faults:
         raise UserError(*faults)
     asked = checked_config(overrides)
-    if swept := [
-        override.input_line
-        for override in OverridesParser.create().parse_overrides(overrides)
-        if override.is_sweep_override()
-    ]:
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
         raise UserError(*(f"{override}: one value expected" for override in swept))
     import_tensorflow()
     from pipeline.data.prepare import class_weights, prepare_dataset

@@ -1,6 +1,7 @@
 """Masks and overlays for pictures, by the network of a tracked run: `python -m pipeline.predict`."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 from pipeline.data.check import UNDECODABLE, open_whole, undecodable
@@ -33,9 +34,11 @@ def main(arguments: list[str]) -> int:
         UserError: arguments, run or input folder are wrong; nothing was predicted.
     """
     given = parse(arguments, ("run", "input", "output"), ("tracking.uri",))
-    pictures = _pictures(Path(given["input"]))
     output = Path(given["output"])
+    pictures = _pictures(Path(given["input"]), output)
     import_tensorflow()
+    import tensorflow as tf
+
     from pipeline.data.decode import decode_image
     from pipeline.hardware import set_up
     from pipeline.inference import predictor
@@ -48,6 +51,10 @@ def main(arguments: list[str]) -> int:
         set_up(stored.config)
         network = load_network(stored.config, stored.weights, stored.weights_sha256)
     predict = predictor(network, stored.config.long_side, 2**stored.config.model.depth)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output={output}: cannot be made a folder: {error.strerror}") from error
     failed = 0
     for picture in pictures:
         try:
@@ -55,7 +62,7 @@ def main(arguments: list[str]) -> int:
                 turned = opened.getexif().get(ORIENTATION, 1) != 1
             image = decode_image(str(picture))
             prediction = predict(image).numpy()
-        except UNDECODABLE as error:
+        except (*UNDECODABLE, tf.errors.InvalidArgumentError) as error:
             print(f"error: {picture}: {undecodable(error)}", file=sys.stderr)
             failed += 1
             continue
@@ -68,24 +75,24 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _pictures(place: Path) -> list[Path]:
+def _pictures(place: Path, output: Path) -> list[Path]:
     """The pictures of a folder, or the one picture.
 
     Raises:
-        UserError: nothing is there, or two pictures would write to the same file.
+        UserError: nothing is there, two results would be written to the same file, or a result over a picture.
     """
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
+    if not place.exists():
         raise UserError(f"input={place}: there is no such file or folder")
-    found = sorted(file for file in place.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    found = [place]
+    if place.is_dir():
+        found = sorted(file for file in place.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not found:
         raise UserError(f"input={place}: has no {', '.join(IMAGE_SUFFIXES)} file")
-    stems = [file.stem for file in found]
-    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise UserError(
-            f"input={place}: several pictures are called {', '.join(repeated[:5])}, and would share a mask file"
-        )
+    results = Counter(output / f"{file.stem}{end}.png" for file in found for end in ("", "_overlay"))
+    if repeated := sorted(file.name for file, count in results.items() if count > 1):
+        raise UserError(f"input={place}: several pictures would write {', '.join(repeated[:5])}; rename one of them")
+    if lost := sorted({file.resolve() for file in results} & {file.resolve() for file in found}):
+        raise UserError(f"output={output}: would write over the picture {lost[0].name}; choose another folder")
     return found
 
 

@@ -65,12 +65,12 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
     matrix = scores.confusion_matrix
     true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
     rows = zip(classes, iou_per_class(matrix), accuracy_per_class(matrix), true, predicted, both, strict=True)
-    with (folder / "per_class.csv").open("w", newline="") as file:
+    with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["class", "iou", "accuracy", "true_pixels", "predicted_pixels", "correct_pixels"])
         for name, iou, accuracy, *counts in rows:
             table.writerow([name, *("" if np.isnan(value) else float(value) for value in (iou, accuracy)), *counts])
-    with (folder / "confusion_matrix.csv").open("w", newline="") as file:
+    with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["truth \\ prediction", *classes])
         table.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))

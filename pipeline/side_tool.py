@@ -39,6 +39,7 @@ def parse(
 
 def run_tool(main: Callable[[list[str]], int], help_text: str) -> None:
     """Run a side tool as a program: `--help`, faults on stderr with status 2, 130 when interrupted."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file may be called anything
     arguments = sys.argv[1:]
     if not arguments or {"--help", "-h"} & set(arguments):
         print(help_text)

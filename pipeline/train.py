@@ -57,7 +57,8 @@ def train(
     schedule = WarmupSchedule(
         config.schedule, config.optimizer.learning_rate, config.epochs * steps_per_epoch, steps_per_epoch
     )
-    model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
+    with model.distribute_strategy.scope():  # the optimizer lives on the network's devices
+        model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
     with TrainingDisplay(config.epochs, steps_per_epoch, config.batch_size) as display:
         epochs = _Epochs(schedule, steps_per_epoch, validate, config, checkpoints, on_epoch, on_prediction, display)
         model.fit(

@@ -1,5 +1,6 @@
 """What several tests need: a dataset folder made on the spot."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,39 +16,48 @@ def voc_folder(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a small dataset in VOC layout below `tmp_path` and returns its folder.
 
     voc_folder(train=4, val=2, test=2, size=(24, 32), classes=3, name="VOC", seed=0)
+    """
+    return functools.partial(write_voc, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def voc_writer() -> Callable[..., Path]:
+    """The function behind `voc_folder`, for fixtures that several tests share: its first argument is the place."""
+    return write_voc
+
+
+def write_voc(
+    place: Path,
+    train: int = 4,
+    val: int = 2,
+    test: int = 2,
+    size: tuple[int, int] | list[tuple[int, int]] = (24, 32),
+    classes: int = 3,
+    name: str = "VOC",
+    seed: int = 0,
+) -> Path:
+    """Write a small dataset in VOC layout and return its folder.
 
     Pictures are called train_0, …, val_0, …, test_0, …: a dark noisy ground (class 0) with one rectangle for each other
     class, in that class's colour of the VOC palette; the mask's first column is void. `size` is (height, width), or a
     list of sizes that the pictures take in turn. The same arguments give the same bytes.
     """
-
-    def write(
-        train: int = 4,
-        val: int = 2,
-        test: int = 2,
-        size: tuple[int, int] | list[tuple[int, int]] = (24, 32),
-        classes: int = 3,
-        name: str = "VOC",
-        seed: int = 0,
-    ) -> Path:
-        root = tmp_path / name
-        images, masks, lists = root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
-        for folder in (images, masks, lists):
-            folder.mkdir(parents=True)
-        rng = np.random.default_rng(seed)
-        sizes = size if isinstance(size, list) else [size]
-        for split, count in (("train", train), ("val", val), ("test", test)):
-            ids = [f"{split}_{index}" for index in range(count)]
-            (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
-            for index, id in enumerate(ids):
-                image, mask = _example(rng, *sizes[index % len(sizes)], classes)
-                Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
-                indexed = Image.fromarray(mask)
-                indexed.putpalette(voc_palette().tobytes())
-                indexed.save(masks / f"{id}.png")
-        return root
-
-    return write
+    root = place / name
+    images, masks, lists = root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
+    for folder in (images, masks, lists):
+        folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    sizes = size if isinstance(size, list) else [size]
+    for split, count in (("train", train), ("val", val), ("test", test)):
+        ids = [f"{split}_{index}" for index in range(count)]
+        (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
+        for index, id in enumerate(ids):
+            image, mask = _example(rng, *sizes[index % len(sizes)], classes)
+            Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
+            indexed = Image.fromarray(mask)
+            indexed.putpalette(voc_palette().tobytes())
+            indexed.save(masks / f"{id}.png")
+    return root
 
 
 def _example(rng: np.random.Generator, height: int, width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,8 @@ class SegmentationLoss(keras.losses.Loss):
             loss += self.config.cross_entropy * entropy
         if self.config.dice:
             loss += self.config.dice * dice(mask, logits)
-        return loss
+        # Keras adds up losses and gradients of the devices that share a batch, and divides only what it reduced itself.
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def cross_entropy(mask: tf.Tensor, logits: tf.Tensor, class_weights: tf.Tensor, focal_gamma: float = 0.0) -> tf.Tensor:

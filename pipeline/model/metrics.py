@@ -63,4 +63,4 @@ class Scores:
         """Whether the mean IoU is no better than that of predicting the most frequent class everywhere, within 5 %."""
         true = self.confusion_matrix.sum(axis=1)
         one_class = true.max() / max(1, true.sum()) / max(1, int((true > 0).sum()))
-        return self.mean_iou <= 1.05 * one_class
+        return bool(self.mean_iou <= 1.05 * one_class)

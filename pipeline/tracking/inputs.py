@@ -33,7 +33,7 @@ def log_inputs(run: TrackedRun, config: Config, dataset: Dataset, overrides: lis
         "hydra.yaml": hydra_yaml,
     }
     for name, text in texts.items():
-        (folder / name).write_text(mask_credentials(text))
+        (folder / name).write_text(mask_credentials(text), encoding="utf-8")
     run.files(folder, "config")
     revision = write_environment(run.folder / "environment", describe())
     run.files(run.folder / "environment", "environment")

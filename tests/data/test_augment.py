@@ -154,7 +154,7 @@ def test_against_a_slow_sampler(
     assert np.abs(image[turn] - expected.image)[expected.sure].max(initial=0) < 1.01
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(2, 300), st.integers(2, 60), st.integers(8, 200), units, units, st.booleans())
 @example(281, 3, 252, 0.0, 0.0, True)  # found by search: without EDGE_MARGIN these lose an edge
 @example(208, 3, 353, 0.0, 0.999999, False)
@@ -235,7 +235,8 @@ def test_every_start_is_as_likely(side: int) -> None:
 
 def test_zoom_is_log_uniform_and_half_are_flipped() -> None:
     config = AugmentConfig(scale=[0.5, 2.0], flip=True, brightness=0, contrast=0, saturation=0, hue=0)
-    drawn = np.stack([augment.random_numbers(1, 0, index) for index in range(400)])
+    numbers_of = tf.function(lambda index: augment.random_numbers(1, 0, index))
+    drawn = np.stack([numbers_of(index) for index in tf.range(400)])
     top, left, bottom, right = boxes_of(1000, 101, config, tf.constant(drawn)).T * 999
     zooms, flips = np.log2(100 / (bottom - top)), (right < left).sum()
     np.testing.assert_allclose(np.abs(right - left), bottom - top, atol=0.6)  # half a pixel where the edge clamps

@@ -27,7 +27,7 @@ def examples_of(root: Path, split: str = "train") -> list[Example]:
 
 
 def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([Image.open(example.mask).size[::-1] for example in examples])
+    return np.array([decode.read_mask(example.mask).shape for example in examples])
 
 
 def config(**values: object) -> Config:

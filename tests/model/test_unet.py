@@ -76,7 +76,8 @@ def test_logits_for_every_size_that_depth_can_halve(variant: Variant) -> None:
         picture = images(batch, height, width)
         logits = model(picture, training=False)
         assert logits.shape == (batch, height, width, 3) and logits.dtype == tf.float32
-        assert np.isfinite(logits).all() and np.ptp(logits) > 0
+        assert np.isfinite(logits).all()
+        assert np.ptp(logits) > 0 or variant.config.width == 1  # the only ReLU may be dead
         np.testing.assert_allclose(graph(picture), logits, atol=1e-4)
 
 

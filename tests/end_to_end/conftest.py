@@ -1,0 +1,29 @@
+"""A dataset, and one finished run on it that many tests look at."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.commands import Finished, make_run
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
+    """A folder with the dataset VOC in it: pictures of three sizes, five classes, of which the masks have four."""
+    place = tmp_path_factory.mktemp("data")
+    voc_writer(place, train=5, val=2, test=3, size=[(24, 32), (40, 30), (33, 27)], classes=4)
+    return place
+
+
+@pytest.fixture(scope="session")
+def finished(data: Path) -> Finished:
+    """`run.py` on the dataset, for two epochs."""
+    return make_run(data, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, data: Path) -> Path:
+    """A new folder with the same dataset."""
+    (tmp_path / "VOC").symlink_to(data / "VOC")
+    return tmp_path

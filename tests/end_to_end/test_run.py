@@ -1,0 +1,336 @@
+"""`python run.py`: what a run leaves in MLflow and on the screen, and that it can be had again to the bit."""
+
+import csv
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.config import Config, leaves
+from tests.end_to_end.commands import (
+    CLASSES,
+    NAMED,
+    RUN,
+    TINY,
+    Finished,
+    environment,
+    history,
+    lines,
+    python,
+    several,
+    stored_runs,
+)
+
+EACH_EPOCH = [
+    "learning_rate", "time/checkpoint_seconds", "time/tracking_seconds", "time/train_seconds",
+    "time/validation_seconds", "train/images_per_second", "train/loss", "val/loss", "val/mean_iou",
+    "val/pixel_accuracy",
+]  # fmt: skip
+
+
+# ---- what is kept
+
+
+def test_every_leaf_of_the_configuration_is_a_parameter(finished: Finished) -> None:
+    params = finished.run.data.params
+    assert set(params) == {name for name, _, _ in leaves(Config)}
+    assert params["model.depth"] == "2" and params["dataset.classes"] == str(CLASSES)
+    assert params["threads"] == "2" and params["precision"] == "float32"
+
+
+def test_every_epoch_has_its_metrics_and_the_steps_count_completed_epochs(finished: Finished) -> None:
+    for name in EACH_EPOCH:
+        measured = finished.client.get_metric_history(finished.id, name)
+        assert [metric.step for metric in measured] == [1, 2], name
+    learning_rates = finished.client.get_metric_history(finished.id, "learning_rate")
+    # Adam's 2e-3, two steps an epoch, one of warm-up, then half a cosine over the other three.
+    expected = [2e-3 * 0.5 * (1 + np.cos(np.pi * done / 3)) for done in (0, 2)]
+    assert [metric.value for metric in learning_rates] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_end_has_the_best_epoch_the_test_scores_and_a_metric_for_each_class(finished: Finished) -> None:
+    metrics = finished.run.data.metrics
+    validated = [metric.value for metric in finished.client.get_metric_history(finished.id, "val/mean_iou")]
+    assert metrics["best/val_mean_iou"] == max(validated)
+    assert metrics["best/epoch"] == 1 + int(np.argmax(validated))
+    # MLflow refuses / inside a name's part and ?; the class that occurs nowhere and is never predicted has no IoU.
+    class_ious = {name for name in metrics if name.startswith("test/iou/")}
+    assert class_ious <= {f"test/iou/{name}" for name in ("background", "potted plant", "a_b", "a_b_3", "Büsche")}
+    assert class_ious >= {f"test/iou/{name}" for name in ("background", "potted plant", "a_b", "a_b_3")}
+    others = set(metrics) - class_ious - set(EACH_EPOCH)
+    assert {name for name in others if not name.startswith("system/")} == {
+        "best/epoch", "best/val_mean_iou", "test/loss", "test/mean_iou", "test/pixel_accuracy", "time/total_seconds",
+    }  # fmt: skip
+    assert metrics["test/mean_iou"] == pytest.approx(np.mean([metrics[name] for name in class_ious]), abs=1e-12)
+    assert {metric.step for name in class_ious for metric in finished.client.get_metric_history(finished.id, name)} == {
+        metrics["best/epoch"]
+    }
+
+
+def test_the_load_of_the_machine_is_measured(finished: Finished) -> None:
+    assert finished.run.data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert finished.run.data.metrics["system/system_memory_usage_megabytes"] > 0
+
+
+def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
+    root = finished.artifact(".")
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    test, val = [f"test_{index}.png" for index in range(3)], [f"val_{index}.png" for index in range(2)]
+    assert found == {
+        *(f"config/{name}.yaml" for name in ("config", "overrides", "hydra")),
+        *(f"environment/{name}" for name in ("packages.txt", "git.json", "git.diff", "hardware.json")),
+        *(f"overlays/{place}/{name}" for place in ("test", "best", "worst") for name in test),
+        *(f"predictions/test/{name}" for name in test),
+        *(f"predictions/val/{epoch}/{name}" for epoch in (1, 2) for name in val),
+        *(f"evaluation/{name}" for name in ("per_class.csv", "confusion_matrix.csv", "confusion_matrix.png")),
+        *(f"checkpoints/best/{name}" for name in ("weights.npz", "state.json")),
+        *(f"checkpoints/last/{name}" for name in ("weights.npz", "optimizer.npz", "state.json")),
+    }
+    assert yaml.safe_load((root / "config/config.yaml").read_text())["dataset"]["classes"] == CLASSES
+    assert yaml.safe_load((root / "config/overrides.yaml").read_text()) == [*TINY, NAMED]
+    assert yaml.safe_load((root / "config/hydra.yaml").read_text())["job"]["name"] == "run"
+    assert "tensorflow==" in (root / "environment/packages.txt").read_text()
+
+
+def test_the_tables_agree_with_the_metrics(finished: Finished) -> None:
+    with finished.artifact("evaluation/confusion_matrix.csv").open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header[1:] == CLASSES == [row[0] for row in rows]
+    counts = np.array([[int(cell) for cell in row[1:]] for row in rows])
+    accuracy = finished.run.data.metrics["test/pixel_accuracy"]
+    assert np.trace(counts) / counts.sum() == pytest.approx(accuracy, abs=1e-12)
+    with finished.artifact("evaluation/per_class.csv").open(encoding="utf-8") as file:
+        table = {row["class"]: row for row in csv.DictReader(file)}
+    assert float(table["a?b"]["iou"]) == finished.run.data.metrics["test/iou/a_b_3"]
+    assert [int(table[name]["true_pixels"]) for name in CLASSES] == counts.sum(axis=1).tolist()
+
+
+def test_mean_iou_recomputed_from_the_mask_files_is_the_logged_one(finished: Finished) -> None:
+    counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    for path in sorted(finished.artifact("predictions/test").iterdir()):
+        truth = np.array(Image.open(finished.cwd / "VOC/SegmentationClass" / path.name))
+        prediction = np.array(Image.open(path))
+        assert prediction.shape == truth.shape
+        valid = truth != 255
+        np.add.at(counts, (truth[valid], prediction[valid]), 1)
+    union = counts.sum(0) + counts.sum(1) - np.diag(counts)
+    expected = (np.diag(counts)[union > 0] / union[union > 0]).mean()
+    assert finished.run.data.metrics["test/mean_iou"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_data_of_each_split_is_named_with_its_digest(finished: Finished) -> None:
+    inputs = {item.tags[0].value: item.dataset for item in finished.run.inputs.dataset_inputs}
+    assert set(inputs) == {"train", "val", "test"}
+    assert len({item.digest for item in inputs.values()}) == 3
+    assert all(re.fullmatch("[0-9a-f]{36}", item.digest) for item in inputs.values())
+    assert json.loads(inputs["val"].source) == {"uri": str(finished.cwd / "VOC")}
+
+
+def test_tags_description_and_status(finished: Finished) -> None:
+    tags = finished.run.data.tags
+    assert finished.run.info.status == "FINISHED"
+    assert re.fullmatch("[0-9a-f]{32}", tags["run_key"])
+    assert all(
+        re.fullmatch("[0-9a-f]{64}", tags[name]) for name in ("fingerprint", "weights_sha256", "last_weights_sha256")
+    )
+    revision = json.loads(finished.artifact("environment/git.json").read_text())["revision"]
+    assert tags.get("mlflow.source.git.commit") == revision
+    assert tags["mlflow.source.name"] == "run.py" and tags["mlflow.user"]
+    assert f"| test | {finished.run.data.metrics['test/mean_iou']:.4f} |" in tags["mlflow.note.content"]
+    assert tags["run_key"] in tags["mlflow.note.content"]
+
+
+def test_everything_lies_under_mlruns_and_data(finished: Finished) -> None:
+    assert {path.name for path in finished.cwd.iterdir()} == {"VOC", "mlruns", "data"}
+
+
+# ---- what is shown
+
+
+def test_without_a_terminal_the_output_is_plain_lines_with_the_run_and_its_address(finished: Finished) -> None:
+    told = finished.stdout.splitlines()
+    assert "\x1b" not in finished.stdout and "\r" not in finished.stdout
+    assert re.match(r"data +folder: 5 train, 2 val, 3 test pictures, 5 classes, in VOC$", told[0])
+    assert any("batch_size=2" in line and "leaves out 1 " in line for line in told)
+    assert any(line.startswith("warning   no training mask contains: Büsche;") for line in told)
+    epochs = [line for line in told if line.startswith("epoch ")]
+    pattern = r"epoch \d/2  loss \d\.\d{4}  val loss \d\.\d{4}  val mIoU 0\.\d{4}( \*|  )  [\d.]+ images/s  \d:\d\d"
+    assert len(epochs) == 2 and all(re.match(pattern, line) for line in epochs)
+    table = finished.stdout.partition("scores")[2]
+    assert all(name in table for name in CLASSES)
+    experiment = finished.run.info.experiment_id
+    address = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{finished.id}"
+    assert f"run {finished.id}" in told
+    assert any(line.endswith(f"mlflow ui --backend-store-uri sqlite:///{finished.cwd}/mlruns/mlflow.db") for line in told)
+    assert any(line.split()[-1].partition("?")[0] == address for line in told[-3:])
+
+
+def test_stderr_is_empty(finished: Finished) -> None:
+    assert finished.stderr == ""
+
+
+# ---- the same run again
+
+
+def test_a_sweep_in_one_process_repeats_the_run_to_the_bit_and_another_seed_differs(finished: Finished) -> None:
+    cwd = finished.cwd
+    done = python(RUN, "-m", *TINY, NAMED, "seed=1,0", cwd=cwd)
+    assert (done.returncode, done.stderr) == (0, "")
+    client, (first, other, again) = stored_runs(cwd)
+    assert [run.info.status for run in (first, other, again)] == ["FINISHED"] * 3
+    for tag in ("weights_sha256", "last_weights_sha256", "fingerprint"):
+        assert first.data.tags[tag] == again.data.tags[tag] != other.data.tags[tag]
+    assert history(client, first) == history(client, again)
+    assert history(client, first)["train/loss"] != history(client, other)["train/loss"]
+    assert first.data.tags["run_key"] != again.data.tags["run_key"]
+
+
+# ---- the model, elsewhere
+
+LOAD = """
+import json, sys, mlflow, numpy as np
+from PIL import Image
+model = mlflow.pyfunc.load_model(sys.argv[1])
+picture = np.array(Image.open(sys.argv[2]).convert("RGB"))
+prediction = model.predict(picture[np.newaxis])
+import pipeline
+np.save("prediction.npy", prediction)
+print(json.dumps([pipeline.__file__, str(model.metadata.signature), list(model.input_example.shape)]))
+"""
+
+
+def test_the_model_loads_outside_of_the_project_and_predicts_the_same(finished: Finished, tmp_path: Path) -> None:
+    (model,) = finished.client.search_logged_models(
+        [finished.run.info.experiment_id], filter_string=f"source_run_id='{finished.id}'"
+    )
+    assert model.name == "model"
+    picture = finished.cwd / "VOC/JPEGImages/test_1.jpg"
+    done = python("-c", LOAD, model.artifact_location, str(picture), cwd=tmp_path, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    code, signature, example = json.loads(lines(done.stdout)[-1])
+    assert Path(code).is_relative_to(model.artifact_location.removeprefix("file://"))
+    assert "uint8" in signature and example[0] == 1 and example[3] == 3
+    prediction = np.load(tmp_path / "prediction.npy")
+    expected = np.array(Image.open(finished.artifact("predictions/test/test_1.png")))
+    assert prediction.dtype == np.uint8
+    np.testing.assert_array_equal(prediction[0], expected)
+    assert not list(Path(model.artifact_location.removeprefix("file://")).rglob("*.pkl"))
+
+
+# ---- variants of training
+
+STRATEGY = """
+import sys
+from pipeline.hardware import import_tensorflow
+tf = import_tensorflow()
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from pipeline import experiment
+from pipeline.command_line import checked_config
+config = checked_config(sys.argv[1:])
+experiment.run_experiment(config, [], "")
+experiment.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+experiment.run_experiment(config, [], "")
+"""
+
+
+def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(workplace: Path) -> None:
+    options = {
+        **dict(option.split("=", 1) for option in (*TINY, NAMED)), "precision": "mixed_bfloat16", "epochs": "1",
+        "batch_size": "4", "dataset.splits.test": "null", "optimizer": "adamw", "optimizer.ema": "0.5",
+        "model.dropout": "0.2", "loss": "cross_entropy_dice", "loss.class_weights": "median_frequency",
+    }  # fmt: skip
+    done = python("-c", STRATEGY, *(f"{key}={value}" for key, value in options.items()), cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    _, runs = stored_runs(workplace)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    # Dropout draws other numbers on each device, and norms see half a batch; the loss is still that of the whole batch.
+    alone, mirrored = (run.data.metrics for run in runs)
+    assert mirrored["train/loss"] == pytest.approx(alone["train/loss"], rel=0.2)
+    assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)
+    for run in runs:  # the average is what is scored and kept as best
+        assert run.data.tags["weights_sha256"] != run.data.tags["last_weights_sha256"]
+
+
+# ---- a tracking server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a real MLflow server with a database and artifacts of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = tmp_path / "server"
+    place.mkdir()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{place}/mlflow.db", "--artifacts-destination", str(place / "kept")]
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=place, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            for _ in range(600):
+                try:
+                    urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                    break
+                except OSError:
+                    assert process.poll() is None, (place / "log").read_text()
+                    time.sleep(0.1)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str, workplace: Path) -> None:
+    """Also early stopping: with a learning rate of almost nothing no epoch is better than the first."""
+    secret = f"http://ada:lovelace@{server}"
+    options = {
+        **dict(option.split("=", 1) for option in (*TINY, NAMED)), "dataset.splits.test": "null", "epochs": "9",
+        "early_stopping": "2", "optimizer.learning_rate": "1e-12", "tracking.uri": secret,
+        "tracking.experiment": "elsewhere", "tracking.run_name": f"'{secret}/x'",
+    }  # fmt: skip
+    done = python(RUN, *(f"{key}={value}" for key, value in options.items()), cwd=workplace)
+    assert (done.returncode, done.stderr) == (0, "")
+    client = mlflow.MlflowClient(f"http://{server}")
+    experiment = client.get_experiment_by_name("elsewhere")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["best/epoch"] == 1 and len(client.get_metric_history(run.info.run_id, "val/loss")) == 3
+    assert "early stopping" in done.stdout
+    assert not any(name.startswith("test/") for name in run.data.metrics)
+
+    address = f"http://***@{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
+    assert lines(done.stdout)[-1].split()[-1].partition("?")[0] == address
+    assert "mlflow ui" not in done.stdout and "View run" not in done.stdout
+
+    kept = workplace / "kept"
+    client.download_artifacts(run.info.run_id, "", str(kept.mkdir() or kept))
+    assert (kept / "checkpoints/best/weights.npz").is_file() and not (kept / "predictions/test").exists()
+    assert not (workplace / "mlruns/artifacts").exists()
+    told = [run.info.run_name, *run.data.params.values(), *run.data.tags.values(), done.stdout]
+    told += [path.read_text() for path in kept.rglob("*") if path.suffix in (".yaml", ".txt", ".json", ".diff")]
+    assert not any("lovelace" in text for text in told)
+    assert run.data.params["tracking.uri"] == f"http://***@{server}"
+
+    picture = workplace / "VOC/JPEGImages/val_0.jpg"
+    (predicted,) = several(
+        [["pipeline.predict", f"run={run.info.run_id}", f"input={picture}", "output=masks", f"tracking.uri={secret}"]],
+        workplace,
+    )
+    assert (predicted.status, predicted.stderr) == (0, "")
+    expected = np.array(Image.open(kept / "predictions/val/1/val_0.png"))
+    np.testing.assert_array_equal(np.array(Image.open(workplace / "masks/val_0.png")), expected)
