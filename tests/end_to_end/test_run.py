@@ -248,7 +248,7 @@ experiment.run_experiment(config, [], "")
 
 def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(workplace: Path) -> None:
     options = {
-        **dict(option.split("=", 1) for option in (*TINY, NAMED)), "precision": "mixed_bfloat16", "epochs": "1",
+        **dict(option.split("=", 1) for option in (*TINY, NAMED)), "precision": "mixed_bfloat16",
         "batch_size": "4", "dataset.splits.test": "null", "optimizer": "adamw", "optimizer.ema": "0.5",
         "model.dropout": "0.2", "loss": "cross_entropy_dice", "loss.class_weights": "median_frequency",
     }  # fmt: skip

@@ -1,0 +1,207 @@
+"""`python -m pipeline.predict`: masks for any picture, by the recorded weights and nothing else."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
+
+ROTATED = 6  # EXIF: turn by 90 degrees to look at it
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every kind of picture that predict takes, and one that it cannot."""
+    folder = tmp_path_factory.mktemp("pictures")
+    colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8))
+    colour.save(folder / "plain.png")
+    colour.convert("L").save(folder / "grey.png")
+    colour.convert("RGBA").save(folder / "alpha.PNG")
+    colour.convert("CMYK").save(folder / "cmyk.jpeg")
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED
+    colour.save(folder / "turned.jpg", exif=exif)
+    (folder / "broken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(finished: Finished, pictures: Path) -> dict[str, Ended]:
+    """Every command of this file, one after the other in one process."""
+    key, voc = finished.run.data.tags["run_key"], finished.cwd / "VOC/JPEGImages"
+    for name in ("own", "one"):
+        (finished.cwd / name).mkdir()
+    shutil.copy(voc / "test_0.jpg", finished.cwd / "own/a.jpg")
+    shutil.copy(pictures / "plain.png", finished.cwd / "one/b.png")
+    run = f"run={finished.id}"
+    commands = {
+        "split": [f"run={key}", f"input={voc}", "output=masks"],
+        "kinds": [run, f"input={pictures}", "output=kinds"],
+        "single": [run, "input=own/a.jpg", "output=single/new"],
+        "over": [run, "input=one", "output=one"],
+        "unknown run": ["run=0123", "input=own", "output=nowhere"],
+        "unknown key": [run, "inptu=own", "output=nowhere"],
+        "no input": [run, "input=missing", "output=nowhere"],
+        "empty input": [run, "input=mlruns", "output=nowhere"],
+        "no database": [run, "input=own", "output=nowhere", "tracking.uri=sqlite:///elsewhere/mlflow.db"],
+        "no server": [run, "input=own", "output=nowhere", "tracking.uri=http://ada:secret@127.0.0.1:9"],
+        "no address": [run, "input=own", "output=nowhere", "tracking.uri=mlruns"],
+        "output is a file": [run, "input=own", "output=own/a.jpg"],
+    }
+    done = several([["pipeline.predict", *command] for command in commands.values()], finished.cwd)
+    return dict(zip(commands, done, strict=True))
+
+
+def test_masks_of_the_test_pictures_are_those_that_the_run_scored(finished: Finished, ended: dict[str, Ended]) -> None:
+    assert (ended["split"].status, ended["split"].stderr) == (0, "")
+    counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    for number in range(3):
+        mask = Image.open(finished.cwd / f"masks/test_{number}.png")
+        assert mask.mode == "P"
+        prediction = np.array(mask)
+        logged = np.array(Image.open(finished.artifact(f"predictions/test/test_{number}.png")))
+        np.testing.assert_array_equal(prediction, logged)
+        truth = np.array(Image.open(finished.cwd / f"VOC/SegmentationClass/test_{number}.png"))
+        np.add.at(counts, (truth[truth != 255], prediction[truth != 255]), 1)
+    union = counts.sum(0) + counts.sum(1) - np.diag(counts)
+    mean_iou = (np.diag(counts)[union > 0] / union[union > 0]).mean()
+    assert mean_iou == pytest.approx(finished.run.data.metrics["test/mean_iou"], abs=1e-6)
+
+
+def test_a_folder_gives_a_mask_and_an_overlay_for_each_picture(finished: Finished, ended: dict[str, Ended]) -> None:
+    names = {path.name for path in (finished.cwd / "masks").iterdir()}
+    ids = [f"{split}_{i}" for split, count in (("train", 5), ("val", 2), ("test", 3)) for i in range(count)]
+    assert names == {f"{id}{end}.png" for id in ids for end in ("", "_overlay")}
+    assert lines(ended["split"].stdout)[-1] == f"10 of 10 pictures predicted with run {finished.id}"
+
+
+def test_grey_alpha_cmyk_and_turned_pictures_keep_the_frame_of_their_file(
+    finished: Finished, ended: dict[str, Ended]
+) -> None:
+    masks = {path.stem: Image.open(path) for path in (finished.cwd / "kinds").glob("*.png") if "_overlay" not in path.stem}
+    assert set(masks) == {"plain", "grey", "alpha", "cmyk", "turned"}
+    assert {mask.size for mask in masks.values()} == {(34, 21)}
+    # Alpha is dropped, not laid over a ground: the same colours give the same mask.
+    np.testing.assert_array_equal(np.array(masks["alpha"]), np.array(masks["plain"]))
+    turned = [line for line in ended["kinds"].stdout.splitlines() if "EXIF" in line]
+    assert len(turned) == 1 and "turned.jpg" in turned[0] and "own pixel frame" in turned[0]
+
+
+def test_a_broken_picture_is_told_and_the_others_are_done(pictures: Path, ended: dict[str, Ended]) -> None:
+    told = ended["kinds"]
+    assert told.status == 1
+    (fault,) = lines(told.stderr)
+    assert fault.startswith(f"error: {pictures / 'broken.jpg'}: cannot be decoded: ")
+    assert "5 of 6 pictures predicted" in told.stdout and "notes.txt" not in told.stdout
+
+
+def test_a_single_picture_and_a_folder_that_is_not_there_yet(finished: Finished, ended: dict[str, Ended]) -> None:
+    assert ended["single"].status == 0
+    assert {path.name for path in (finished.cwd / "single/new").iterdir()} == {"a.png", "a_overlay.png"}
+
+
+def test_no_result_is_written_over_a_picture(finished: Finished, pictures: Path, ended: dict[str, Ended]) -> None:
+    assert ended["over"].status == 2 and "would write over the picture b.png" in ended["over"].stderr
+    assert (finished.cwd / "one/b.png").read_bytes() == (pictures / "plain.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
+        ("unknown key", "inptu=own: there is no key 'inptu' (did you mean 'input'?)"),
+        ("no input", "input=missing: there is no such file or folder"),
+        ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
+        ("no database", "there is no such database; start in the folder that holds mlruns/"),
+        ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
+        ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
+        ("output is a file", "output=own/a.jpg: cannot be made a folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    finished: Finished, ended: dict[str, Ended], command: str, told: str
+) -> None:
+    assert ended[command].status == 2
+    faults = lines(ended[command].stderr)
+    assert all(fault.startswith("error: ") for fault in faults) and told in faults[0]
+    assert not (finished.cwd / "nowhere").exists() and not (finished.cwd / "elsewhere").exists()
+
+
+# ---- what comes from a store may be hostile
+
+
+def _weights(arrays: Callable[[dict[str, np.ndarray]], None]) -> Callable[[Path], None]:
+    def tamper(artifacts: Path) -> None:
+        path = artifacts / "checkpoints/best/weights.npz"
+        found = dict(np.load(path))
+        arrays(found)
+        np.savez(path, **found)
+
+    return tamper
+
+
+def _config(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def tamper(artifacts: Path) -> None:
+        path = artifacts / "config/config.yaml"
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        change(found)
+        path.write_text(yaml.safe_dump(found), encoding="utf-8")
+
+    return tamper
+
+
+def _escaped(artifacts: Path) -> None:
+    path = artifacts / "config/config.yaml"
+    path.write_text(re.sub(r"(?m)^data_dir: .*", r'data_dir: "\\x24{oc.env:HOME}"', path.read_text(encoding="utf-8")))
+
+
+TAMPERED = {
+    "one weight": (_weights(lambda found: found["logits/bias"].__iadd__(1)), "weights_sha256 is "),
+    "no npz": (lambda root: (root / "checkpoints/best/weights.npz").write_bytes(b"\x80\x04."), "cannot be read as named"),
+    "a pickle": (_weights(lambda found: found.update(x=np.array([print], object))), "cannot be read as named arrays"),
+    "no weights": (lambda root: (root / "checkpoints/best/weights.npz").unlink(), "has no artifact checkpoints/best"),
+    "environment": (_config(lambda found: found.update(data_dir="${oc.env:HOME}")), "no '${'"),
+    "escaped": (_escaped, "no '${'"),
+    "unknown key": (_config(lambda found: found["model"].update(deepth=3)), "deepth"),
+    "target": (_config(lambda found: found["model"].update(_target_="os.system")), "_target_"),
+    "no YAML": (lambda root: (root / "config/config.yaml").write_text("a: [b"), "cannot be read as a stored config"),
+    "python": (lambda root: (root / "config/config.yaml").write_text("!!python/object/apply:os.system [ls]"), "cannot be"),
+    "other network": (_config(lambda found: found["model"].update(width=5)), "but the network has float32"),
+    "out of range": (_config(lambda found: found.update(epochs=-1)), "epochs=-1"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tampered(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Copies of the run, each changed in one way, and what predict says of them."""
+    cwd = tmp_path_factory.mktemp("tampered")
+    client = type(finished.client)(f"sqlite:///{cwd}/mlflow.db")
+    experiment = client.create_experiment("x", artifact_location=(cwd / "artifacts").as_uri())
+    commands = []
+    for tamper, _ in TAMPERED.values():
+        run = client.create_run(experiment, tags={"weights_sha256": finished.run.data.tags["weights_sha256"]})
+        root = cwd / "artifacts" / run.info.run_id / "artifacts"
+        for name in ("config", "checkpoints"):
+            shutil.copytree(finished.artifact(name), root / name)
+        tamper(root)
+        arguments = [f"run={run.info.run_id}", f"input={finished.cwd}/VOC/JPEGImages/val_0.jpg", "output=nowhere"]
+        commands.append(["pipeline.predict", *arguments, f"tracking.uri=sqlite:///{cwd}/mlflow.db"])
+    ended = dict(zip(TAMPERED, several(commands, cwd), strict=True))
+    assert not (cwd / "nowhere").exists()
+    return ended
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_a_tampered_run_is_refused_in_one_line(tampered: dict[str, Ended], name: str) -> None:
+    told = tampered[name]
+    assert told.status == 2 and told.stdout == ""
+    faults = lines(told.stderr)
+    assert all(fault.startswith("error: ") for fault in faults) and TAMPERED[name][1] in faults[0], json.dumps(faults)
