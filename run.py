@@ -36,7 +36,10 @@ def main() -> int:
 
         hydra_config = HydraConfig.get()
         overrides = list(hydra_config.overrides.task)
-        return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config))
+        try:
+            return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config))
+        except Exception as error:
+            raise PastHydra(error) from error
 
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -46,7 +49,10 @@ def main() -> int:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
             checked_config(flags.overrides)
-        job()
+        try:
+            job()
+        except PastHydra as carried:
+            raise carried.error from None
     except UserError as error:
         report(error)
         return 2
@@ -63,6 +69,14 @@ def main() -> int:
         print("interrupted; a run that had begun is KILLED in MLflow", file=sys.stderr)
         return 130
     return 0
+
+
+class PastHydra(BaseException):
+    """Carries an error out of a job: of an Exception Hydra first prints all overrides, passwords included."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Terminated(KeyboardInterrupt):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from pipeline.config import AugmentConfig
 from pipeline.data.palette import VOID
 
+# Pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied.
 EDGE_MARGIN = (
     2**-11
 )  # pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied

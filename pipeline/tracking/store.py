@@ -115,11 +115,14 @@ def answering(uri: str) -> Iterator[None]:
     quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     ours = {name: value for name, value in quick.items() if name not in os.environ}
     os.environ.update(ours)
+    retries = logging.getLogger("urllib3")  # which would tell each of them
+    retries.setLevel(logging.ERROR)
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         raise UserError(f"tracking.uri={mask_credentials(uri)}: {mask_credentials(_reason(error))}") from error
     finally:
+        retries.setLevel(logging.NOTSET)
         for name in ours:
             del os.environ[name]
 
