@@ -12,9 +12,7 @@ from pipeline.config import AugmentConfig
 from pipeline.data.palette import VOID
 
 # Pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied.
-EDGE_MARGIN = (
-    2**-11
-)  # pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied
+EDGE_MARGIN = 2**-11
 OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
 
 # RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.

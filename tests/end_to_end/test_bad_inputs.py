@@ -1,6 +1,5 @@
 """Mistakes through the real command line: an `error:` line for each on stderr, status 2, and nothing in MLflow."""
 
-import os
 from pathlib import Path
 
 import mlflow

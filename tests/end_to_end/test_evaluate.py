@@ -116,5 +116,3 @@ def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: st
     assert ended[command].status == 2 and ended[command].stdout == ""
     faults = lines(ended[command].stderr)
     assert len(faults) == 1 and faults[0].startswith("error: ") and told in faults[0]
-
-

@@ -86,7 +86,9 @@ def test_a_folder_gives_a_mask_and_an_overlay_for_each_picture(finished: Finishe
 def test_grey_alpha_cmyk_and_turned_pictures_keep_the_frame_of_their_file(
     finished: Finished, ended: dict[str, Ended]
 ) -> None:
-    masks = {path.stem: Image.open(path) for path in (finished.cwd / "kinds").glob("*.png") if "_overlay" not in path.stem}
+    masks = {
+        path.stem: Image.open(path) for path in (finished.cwd / "kinds").glob("*.png") if "_overlay" not in path.stem
+    }
     assert set(masks) == {"plain", "grey", "alpha", "cmyk", "turned"}
     assert {mask.size for mask in masks.values()} == {(34, 21)}
     # Alpha is dropped, not laid over a ground: the same colours give the same mask.

@@ -172,7 +172,9 @@ def test_without_a_terminal_the_output_is_plain_lines_with_the_run_and_its_addre
     experiment = finished.run.info.experiment_id
     address = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{finished.id}"
     assert f"run {finished.id}" in told
-    assert any(line.endswith(f"mlflow ui --backend-store-uri sqlite:///{finished.cwd}/mlruns/mlflow.db") for line in told)
+    assert any(
+        line.endswith(f"mlflow ui --backend-store-uri sqlite:///{finished.cwd}/mlruns/mlflow.db") for line in told
+    )
     assert any(line.split()[-1].partition("?")[0] == address for line in told[-3:])
 
 
