@@ -167,7 +167,7 @@ def _escaped(artifacts: Path) -> None:
 
 TAMPERED = {
     "one weight": (_weights(lambda found: found["logits/bias"].__iadd__(1)), "weights_sha256 is "),
-    "no npz": (lambda root: (root / "checkpoints/best/weights.npz").write_bytes(b"\x80\x04."), "cannot be read as named"),
+    "no npz": (lambda root: (root / "checkpoints/best/weights.npz").write_bytes(b"\x80\x04."), "cannot be read as"),
     "a pickle": (_weights(lambda found: found.update(x=np.array([print], object))), "cannot be read as named arrays"),
     "no weights": (lambda root: (root / "checkpoints/best/weights.npz").unlink(), "has no artifact checkpoints/best"),
     "environment": (_config(lambda found: found.update(data_dir="${oc.env:HOME}")), "no '${'"),
@@ -175,7 +175,7 @@ TAMPERED = {
     "unknown key": (_config(lambda found: found["model"].update(deepth=3)), "deepth"),
     "target": (_config(lambda found: found["model"].update(_target_="os.system")), "_target_"),
     "no YAML": (lambda root: (root / "config/config.yaml").write_text("a: [b"), "cannot be read as a stored config"),
-    "python": (lambda root: (root / "config/config.yaml").write_text("!!python/object/apply:os.system [ls]"), "cannot be"),
+    "python": (lambda root: (root / "config/config.yaml").write_text("!!python/object/apply:os.system [ls]"), "cannot"),
     "other network": (_config(lambda found: found["model"].update(width=5)), "but the network has float32"),
     "out of range": (_config(lambda found: found.update(epochs=-1)), "epochs=-1"),
 }  # fmt: skip
