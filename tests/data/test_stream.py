@@ -1,5 +1,6 @@
 """Examples become batches: a step's batch is a function of (seed, step), and a whole picture comes exactly once."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +181,27 @@ def test_workers_change_nothing(examples: list[Example], workers: int, monkeypat
     options.threading.private_threadpool_size = workers
     found = stream.training_stream(pictures, 7, config()).with_options(options)
     assert_same(list(found.as_numpy_iterator()), expected)
+
+
+class Slow:
+    """In the place of pictures: each all of its own index, and every other one late."""
+
+    def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def wait(index: np.ndarray) -> np.ndarray:
+            time.sleep(0.03 * float(index % 2))
+            return np.uint8(index)
+
+        label = tf.ensure_shape(tf.numpy_function(wait, [index], tf.uint8), ())
+        return tf.fill((16, 16, 3), label), tf.fill((16, 16), label)
+
+
+def test_a_late_picture_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.data, "AUTOTUNE", 4)
+    plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
+    found = batches(Slow(), 8, config(augment=plain, batch_size=4, epochs=3))  # type: ignore[arg-type]
+    seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(3, 8)
+    for epoch, taken in enumerate(seen):
+        np.testing.assert_array_equal(taken, stream.shuffled_indices(derive_seed(5, "order"), tf.constant(epoch), 8))
 
 
 def labelled(folder: Path, count: int) -> list[Example]:
