@@ -29,7 +29,7 @@ def import_tensorflow() -> Any:
 
             tf.config.list_physical_devices()
             return tf
-        except BaseException:
+        except Exception:
             printed.seek(0)
             os.write(kept, printed.read())
             raise

@@ -148,6 +148,8 @@ class _Epochs(keras.callbacks.Callback):
             "time/validation_seconds": validated_at - trained_at,
             "time/checkpoint_seconds": saved_at - validated_at,
         }
+        self.on_epoch(self.epoch, metrics)
+        # Shown when it is logged: what a person saw of a run that is killed is in MLflow too.
         self.display.epoch(self.epoch, metrics, best, self.trained.best_scores.mean_iou)
         # Usual in the first two epochs; later it is told when it begins and when training ends with it.
         if scores.collapsed and (self.epoch == self.config.epochs or (self.epoch > 2 and not self._told_collapse)):
@@ -159,7 +161,6 @@ class _Epochs(keras.callbacks.Callback):
             )
         elif not scores.collapsed:
             self._told_collapse = False
-        self.on_epoch(self.epoch, metrics)
         patience = self.config.early_stopping
         if patience is not None and self.epoch - self.trained.best_epoch >= patience:
             self.display.say(f"early stopping: no better val mIoU for {patience} epochs")
