@@ -60,7 +60,7 @@ def checked(composed: DictConfig) -> Config:
     try:
         config = _typed(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(composed)))
     except OmegaConfBaseException as error:
-        raise UserError(reason(error)) from error
+        raise UserError(": ".join(part for part in (error.full_key, reason(error)) if part)) from error
     if faults := check(config):
         raise UserError(*faults)
     return config

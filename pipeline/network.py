@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.checkpoint import read_arrays, set_weights, weights_sha256
 from pipeline.command_line import checked
@@ -27,15 +28,27 @@ def read_config(path: Path) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        # An alias (`*name`) repeats what was said before, and a few of them multiply to more than memory holds.
-        plain = not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-        stored = yaml.safe_load(text) if plain else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        stored = yaml.safe_load(text) if _is_plain(text) else None
+        # Looked for in the values, since YAML can write the two characters as escapes.
+        if not isinstance(stored, dict) or "${" in str(stored):
+            raise UserError(f"{path}: is not a stored configuration: plain keys and values expected, no '${{'")
+        composed = OmegaConf.create(stored)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: cannot be read as a stored configuration: {' '.join(str(error).split())}") from error
-    # Looked for in the values, since YAML can write the two characters as escapes.
-    if not isinstance(stored, dict) or "${" in str(stored):
-        raise UserError(f"{path}: is not a stored configuration: plain keys and values expected, no '${{'")
-    return checked(OmegaConf.create(stored))
+    try:
+        return checked(composed)
+    except UserError as error:
+        raise UserError(*(f"{path}: {fault}" for fault in error.faults)) from error
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML is without what can fill memory or time from few bytes: aliases (`*name`) and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > 9 or isinstance(event, yaml.AliasEvent):
+            return False
+    return True
 
 
 def load_network(config: Config, weights: Path, expected_sha256: str) -> keras.Model:

@@ -142,7 +142,7 @@ def mask_credentials(text: str) -> str:
 
     All up to the last @ of a word is taken for them, since SQLAlchemy allows a password any character.
     """
-    text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
+    text = re.sub(r"(?<=://)(?!/)[^\s'\"]+@", "***@", text)
     return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 

@@ -81,6 +81,7 @@ class Finished:
     stderr: str
     run: Run
     client: mlflow.MlflowClient
+    left: frozenset[str]  # what the folder held when the run had ended
 
     @property
     def id(self) -> str:
@@ -110,7 +111,7 @@ def make_run(cwd: Path, *arguments: str, **more: str) -> Finished:
     done = python(RUN, *TINY, NAMED, *arguments, cwd=cwd, **more)
     assert done.returncode == 0, done.stderr
     client, runs = stored_runs(cwd)
-    return Finished(cwd, done.stdout, done.stderr, runs[-1], client)
+    return Finished(cwd, done.stdout, done.stderr, runs[-1], client, frozenset(path.name for path in cwd.iterdir()))
 
 
 def lines(text: str) -> list[str]:

@@ -152,7 +152,7 @@ def test_tags_description_and_status(finished: Finished) -> None:
 
 
 def test_everything_lies_under_mlruns_and_data(finished: Finished) -> None:
-    assert {path.name for path in finished.cwd.iterdir()} == {"VOC", "mlruns", "data"}
+    assert finished.left == {"VOC", "mlruns", "data"}
 
 
 # ---- what is shown

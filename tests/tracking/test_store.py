@@ -1,0 +1,176 @@
+"""Tracking addresses, the first contact with a store, and credentials."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.tracking.store import HOME, Store, database_file, mask_credentials, open_store, tracking_uri
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+# ---- addresses
+
+
+def test_the_default_is_a_database_under_the_current_directory_made_absolute(tmp_path: Path) -> None:
+    assert tracking_uri(None) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+
+
+def test_a_sqlite_address_is_made_absolute_and_keeps_its_options(tmp_path: Path) -> None:
+    assert tracking_uri("sqlite:///runs.db?timeout=30") == f"sqlite:///{tmp_path}/runs.db?timeout=30"
+    assert tracking_uri("sqlite:////somewhere/runs.db") == "sqlite:////somewhere/runs.db"
+    assert tracking_uri("sqlite:///~/runs.db") == f"sqlite:///{Path.home()}/runs.db"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://host/mlflow", "postgresql://u:p@host/db"])
+def test_a_servers_address_stays_as_it_is(uri: str) -> None:
+    assert tracking_uri(uri) == uri
+    assert database_file(uri) is None
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:./mlruns", "ftp://u:secret@host", "C:/runs", "sqlite", ""])
+def test_another_address_is_refused_with_those_that_there_are(uri: str) -> None:
+    with pytest.raises(UserError, match="sqlite:///, postgresql:// or mysql:// expected") as told:
+        tracking_uri(uri)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db"])
+def test_a_database_without_a_file_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="sqlite:///<file> expected"):
+        tracking_uri(uri)
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "%41", "what?", "#1", "Büsche", "[x]"])
+def test_a_folder_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    uri = tracking_uri(None)
+    assert database_file(uri) == tmp_path / name / "mlruns" / "mlflow.db"
+    assert tracking_uri(uri) == uri
+
+
+# ---- opening
+
+
+def test_a_store_is_made_under_mlruns_with_its_experiment_and_artifacts(tmp_path: Path) -> None:
+    store = open_store(TrackingConfig(uri=None, experiment="a b/c"))
+    experiment = mlflow.MlflowClient(store.uri).get_experiment(store.experiment_id)
+    assert experiment.name == "a b/c"
+    assert experiment.artifact_location == (tmp_path / "mlruns/artifacts/a_b_c").as_uri()
+    assert {path.name for path in tmp_path.iterdir()} == {"mlruns"}
+    assert open_store(TrackingConfig(uri=None, experiment="a b/c")) == store
+    assert open_store(TrackingConfig(uri=None, experiment="other")).experiment_id != store.experiment_id
+
+    mlflow.MlflowClient(store.uri).delete_experiment(store.experiment_id)
+    with pytest.raises(UserError, match=r"tracking\.experiment=a b/c: was deleted; restore it"):
+        open_store(TrackingConfig(uri=None, experiment="a b/c"))
+
+
+def test_a_database_works_in_a_folder_with_escapes_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "%41 ?").mkdir()
+    monkeypatch.chdir(tmp_path / "%41 ?")
+    open_store(TrackingConfig(uri=None, experiment="x"))
+    with sqlite3.connect(tmp_path / "%41 ?/mlruns/mlflow.db") as database:
+        assert ("x",) in database.execute("select name from experiments").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://ada:lovelace@127.0.0.1:9", "does not answer: Connection refused"),
+        ("sqlite:///text.db", "file is not a database"),
+        ("mssql://ada:lovelace@127.0.0.1/x", r"the driver for this database is not installed \(No module"),
+        ("sqlite:////proc/nowhere/x.db", "No such file or directory"),
+    ],
+)
+def test_a_store_that_does_not_answer_is_told_in_seconds(tmp_path: Path, uri: str, told: str) -> None:
+    (tmp_path / "text.db").write_text("this is no database, however long one looks at it")
+    before = dict(os.environ)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=told) as error:
+        open_store(TrackingConfig(uri=uri, experiment="x"))
+    assert time.monotonic() - started < 30
+    assert "lovelace" not in str(error.value)
+    assert {name for name in os.environ if "HTTP_REQUEST" in name} == {
+        name for name in before if "HTTP_REQUEST" in name
+    }
+
+
+TOGETHER = """
+from pipeline.config import TrackingConfig
+from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.store import open_store
+with TrackedRun(open_store(TrackingConfig(uri=None, experiment="x")), "name", {}) as run:
+    for step in range(3):
+        run.metrics({"a": float(step)}, step)
+"""
+
+
+def test_four_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, told
+    assert told == [""] * 4
+    with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("FINISHED",)] * 4
+        assert database.execute("select count(*) from metrics where key = 'a'").fetchall() == [(12,)]
+
+
+# ---- credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("http://ada:secret@host:5000/x", "http://***@host:5000/x"),
+        ("http://secret@host", "http://***@host"),
+        ("postgresql://ada:sec/r?e#t@@host/db", "postgresql://***@host/db"),
+        ("postgresql://host/db?user=ada&password=secret&x=1", "postgresql://host/db?user=ada&password=***&x=1"),
+        ("- tracking.uri='http://a:secret@h'\n- 'x@y'", "- tracking.uri='http://***@h'\n- 'x@y'"),
+        ("http://h/a and mail@secret.org", "http://h/a and mail@secret.org"),
+        ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+    ],
+)
+def test_credentials_are_masked_and_nothing_else(text: str, masked: str) -> None:
+    assert mask_credentials(text) == masked
+    assert mask_credentials(masked) == masked
+
+
+@given(st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="'\""), min_size=1))
+def test_no_password_shines_through(password: str) -> None:
+    assert mask_credentials(f"uri: postgresql://ada:{password}@host/db\n") == "uri: postgresql://***@host/db\n"
+
+
+def test_how_a_run_is_opened(tmp_path: Path) -> None:
+    local = Store("sqlite:////tmp/a b/mlflow.db", "3")
+    assert local.open_command() == "mlflow ui --backend-store-uri 'sqlite:////tmp/a b/mlflow.db'"
+    assert local.address("r").startswith("http://127.0.0.1:5000/#/experiments/3/runs/r")
+    server = Store("https://ada:secret@host/mlflow/", "3")
+    assert server.open_command() is None
+    assert server.address("r").startswith("https://***@host/mlflow/#/experiments/3/runs/r")
+    assert (
+        Store("postgresql://a:secret@h/d", "3").open_command() == "mlflow ui --backend-store-uri 'postgresql://***@h/d'"
+    )
+    assert not HOME.is_absolute()
