@@ -18,7 +18,7 @@ from pipeline.tracking.store import open_store
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a logged model; logging does not open its configuration and weights, which are placeholders."""  # noqa: E501
+    """The folder of a logged model; logging does not open its configuration and weights, which are placeholders."""
     place = tmp_path_factory.mktemp("model")
     (place / "config.yaml").write_text("seed: 0\n")
     (place / "weights.npz").write_bytes(b"weights")
