@@ -1,0 +1,89 @@
+"""What is in the fingerprint of a run, and what is not."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline import fingerprint as module
+from pipeline.command_line import checked_config
+from pipeline.config import Config, leaves
+from pipeline.fingerprint import fingerprint, sources_sha256
+
+OUTSIDE = {"tracking.uri", "tracking.experiment", "tracking.run_name", "data_dir", "dataset.root"}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return checked_config([])
+
+
+def changed(config: Config, key: str, value: Any) -> Config:
+    tree = OmegaConf.structured(config)
+    OmegaConf.update(tree, key, value)
+    result = OmegaConf.to_object(tree)
+    assert isinstance(result, Config)
+    return result
+
+
+def another(value: Any) -> Any:
+    """Some value of the same type."""
+    if value is None:
+        return 1
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, list):
+        return value[::-1]
+    return value + (1 if isinstance(value, int | float) else "x")
+
+
+@pytest.mark.parametrize("key", [name for name, _, _ in leaves(Config)])
+def test_every_key_counts_but_where_runs_and_data_lie(config: Config, key: str) -> None:
+    value = {name: value for name, _, value in leaves(config)}[key]
+    other = changed(config, key, "x" if key in OUTSIDE or key.startswith("dataset.splits") else another(value))
+    assert (fingerprint(other, "d") == fingerprint(config, "d")) == (key in OUTSIDE)
+
+
+def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) -> None:
+    assert fingerprint(config, "d") == fingerprint(dataclasses.replace(config), "d") != fingerprint(config, "e")
+    assert len(fingerprint(config, "d")) == 64
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package, in its place."""
+    shutil.copytree(module.PACKAGE, tmp_path / "pipeline")
+    monkeypatch.setattr(module, "PACKAGE", tmp_path / "pipeline")
+    return tmp_path / "pipeline"
+
+
+@pytest.mark.parametrize(
+    "name", ["train.py", "model/unet.py", "data/augment.py", "scoring.py", "seeds.py", "config.py"]
+)
+def test_a_byte_of_a_source_that_trains_or_scores_counts(config: Config, copy: Path, name: str) -> None:
+    before = fingerprint(config, "d")
+    assert sources_sha256() == sources_sha256()
+    (copy / name).write_bytes((copy / name).read_bytes() + b"#")
+    assert fingerprint(config, "d") != before
+
+
+def test_a_new_or_renamed_source_counts(copy: Path) -> None:
+    before = sources_sha256()
+    (copy / "data/new.py").write_text("")
+    new = sources_sha256()
+    (copy / "data/new.py").rename(copy / "data/newer.py")
+    assert len({before, new, sources_sha256()}) == 3
+
+
+@pytest.mark.parametrize("name", ["tracking/record.py", "display.py", "overlay.py", "predict.py", "evaluate.py"])
+def test_a_source_that_only_shows_or_sends_does_not(copy: Path, name: str) -> None:
+    before = sources_sha256()
+    (copy / name).write_bytes((copy / name).read_bytes() + b"#")
+    assert sources_sha256() == before
+
+
+def test_every_name_without_effect_exists() -> None:
+    assert all((module.PACKAGE / name).exists() for name in module.WITHOUT_EFFECT)
