@@ -47,6 +47,7 @@ def write_overlays(
         predictions: where `prediction_writer` wrote every example's prediction.
         count: how many of each of the three.
     """
+    folder.mkdir(parents=True, exist_ok=True)  # also when none is wanted
     ranked = sorted(examples, key=lambda example: -scores.picture_iou[example.id])
     chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
     for place, listed in chosen.items():

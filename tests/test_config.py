@@ -137,7 +137,7 @@ def test_no_number_may_be_nan(key: str) -> None:
         ("long_side", None),
         ("early_stopping", None),
         ("image_size", 16),
-        ("schedule.warmup_epochs", 11.9),
+        ("schedule.warmup_epochs", 7.9),
     ],
 )
 def test_value_at_the_edge_of_its_range(key: str, value: Any) -> None:
@@ -186,8 +186,8 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
             "schedule.power=None: a number for schedule=poly, null for the others",
         ),
         (
-            {"schedule__warmup_epochs": 12.0},
-            "schedule.warmup_epochs=12.0: less than epochs=12 expected",
+            {"schedule__warmup_epochs": 8.0},
+            "schedule.warmup_epochs=8.0: less than epochs=8 expected",
         ),
         (
             {"loss__cross_entropy": 0.0},
@@ -250,7 +250,7 @@ def test_flatten_keeps_values_as_they_are() -> None:
     flat = flatten(DEFAULT)
     assert flat["model.depth"] == 4
     assert flat["dataset.splits.val"] == "val"
-    assert flat["long_side"] == 96
+    assert flat["long_side"] == 64
     assert flat["dataset.classes"][0] == "background"
     assert flat["tracking.uri"] is None
 

@@ -59,6 +59,8 @@ def test_overlays_show_the_fixed_choice_the_best_and_the_worst(tmp_path: Path, v
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
     assert found["test"] == {example.id for example in fixed_choice(listed, 2)}
+    write_overlays(tmp_path / "none", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 0, "test")
+    assert list((tmp_path / "none").iterdir()) == []
     best, worst = (np.array(Image.open(tmp_path / f"overlays/{name}.png")) for name in ("best/test_1", "worst/test_2"))
     assert best.shape == worst.shape and (best != worst).any()
 

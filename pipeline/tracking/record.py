@@ -29,7 +29,9 @@ class TrackedRun:
         self.key = uuid.uuid4().hex
         self.folder = HOME / "runs" / self.key
         self._client = mlflow.MlflowClient(store.uri)
-        created = self._client.create_run(store.experiment_id, run_name=name, tags={"run_key": self.key, **tags})
+        created = self._client.create_run(
+            store.experiment_id, run_name=mask_credentials(name), tags={"run_key": self.key, **tags}
+        )
         self.id = str(created.info.run_id)
 
     def __enter__(self) -> "TrackedRun":

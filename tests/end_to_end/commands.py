@@ -21,6 +21,14 @@ TINY = (
 )  # fmt: skip
 NAMED = "dataset.classes=[" + ",".join(f'"{name}"' for name in CLASSES) + "]"
 
+
+def tiny(**changes: str) -> list[str]:
+    """Those options with an even smaller network and some changed; a dot in a key is written as two underscores."""
+    options = dict(option.split("=", 1) for option in (*TINY, NAMED, "model.depth=1"))
+    options |= {key.replace("__", "."): value for key, value in changes.items()}
+    return [f"{key}={value}" for key, value in options.items()]
+
+
 # Several commands in one process, each as if it were a program: importing TensorFlow is what takes the time.
 SEVERAL = """
 import contextlib, io, json, os, runpy, sys

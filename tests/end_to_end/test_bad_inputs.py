@@ -5,7 +5,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.end_to_end.commands import NAMED, RUN, TINY, Ended, Finished, lines, python, several, stored_runs
+from tests.end_to_end.commands import RUN, Ended, Finished, lines, python, several, stored_runs, tiny
 
 
 def test_all_faults_of_a_broken_data_folder_are_told_at_once_and_no_run_is_made(
@@ -15,7 +15,7 @@ def test_all_faults_of_a_broken_data_folder_are_told_at_once_and_no_run_is_made(
     (root / "JPEGImages/train_0.jpg").unlink()
     (root / "JPEGImages/train_1.jpg").write_bytes(b"no picture")
     (root / "SegmentationClass/val_0.png").write_bytes((root / "SegmentationClass/val_1.png").read_bytes()[:60])
-    done = python(RUN, *TINY, "dataset.classes=[background,a,b]", cwd=tmp_path)
+    done = python(RUN, *tiny(dataset__classes="[background,a,b]"), cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     faults = lines(done.stderr)
     assert all(fault.startswith("error: ") for fault in faults)
@@ -42,7 +42,7 @@ def ended(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "batch": ["batch_size=99"],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
-    said = several([[RUN, *TINY, NAMED, *command] for command in commands.values()], cwd)
+    said = several([[RUN, *tiny(), *command] for command in commands.values()], cwd)
     ended = dict(zip(commands, said, strict=True))
     ended["cwd"] = cwd
     return ended

@@ -27,7 +27,7 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
     elsewhere = [run, "dataset=folder", f"dataset.root={other}", "dataset.splits.val=val"]
     commands = {
         "own": [run, "output=scored"],
-        "one by one": [f"run={finished.run.data.tags['run_key']}", "evaluate.batch_size=1", "output=one"],
+        "one by one": [f"run={finished.run.data.tags['run_key']}", "evaluate.batch_size=1", "output=singly"],
         "val": [run, "split=val", "output=val"],
         "other": [*elsewhere, "dataset.splits.test=test", "output=other"],
         "list": [run, f"dataset.root={other}", "dataset.splits.test=extra", "output=list"],
@@ -50,7 +50,7 @@ def scores(folder: Path) -> dict[str, float]:
         return {row["class"]: float(row["iou"]) for row in csv.DictReader(file) if row["iou"]}
 
 
-@pytest.mark.parametrize(("command", "folder"), [("own", "scored"), ("one by one", "one")])
+@pytest.mark.parametrize(("command", "folder"), [("own", "scored"), ("one by one", "singly")])
 def test_the_own_test_split_scores_exactly_as_logged_whatever_the_batch(
     finished: Finished, ended: dict[str, Ended], command: str, folder: str
 ) -> None:

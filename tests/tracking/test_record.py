@@ -73,8 +73,9 @@ def test_a_run_that_cannot_start_does_not_stay_running(
 
 def test_parameters_of_any_length_and_number_with_credentials_masked(store: Store) -> None:
     values = {f"p{number}": number for number in range(250)} | {"long": "x" * 7000, "uri": "http://a:b@h", "none": None}
-    with TrackedRun(store, "name", {}) as run:
+    with TrackedRun(store, "at http://a:b@h", {}) as run:
         run.params(values)
+    assert stored(store, run).info.run_name == "at http://***@h"
     found = stored(store, run).data.params
     assert len(found) == 253 and found["p249"] == "249" and found["none"] == "None"
     assert found["long"] == "x" * 5997 + "..." and found["uri"] == "http://***@h"
