@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from pipeline.data.check import UNDECODABLE, open_whole, undecodable
+from pipeline.data.picture_file import UNDECODABLE, open_whole, undecodable
 from pipeline.data.voc import IMAGE_SUFFIXES
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
@@ -37,9 +37,7 @@ def main(arguments: list[str]) -> int:
     output = Path(given["output"])
     pictures = _pictures(Path(given["input"]), output)
     import_tensorflow()
-    import tensorflow as tf
-
-    from pipeline.data.decode import decode_image
+    from pipeline.data.decode import decode_file
     from pipeline.hardware import set_up
     from pipeline.inference import predictor
     from pipeline.network import load_network
@@ -60,14 +58,14 @@ def main(arguments: list[str]) -> int:
         try:
             with open_whole(picture) as opened:
                 turned = opened.getexif().get(ORIENTATION, 1) != 1
-            image = decode_image(str(picture))
+            image = decode_file(picture)
             prediction = predict(image).numpy()
-        except (*UNDECODABLE, tf.errors.InvalidArgumentError) as error:
+        except UNDECODABLE as error:
             print(f"error: {picture}: {undecodable(error)}", file=sys.stderr)
             failed += 1
             continue
         write_png(output / f"{picture.stem}.png", to_palette_png(prediction))
-        sheet = comparison(image.numpy(), None, prediction, stored.config.dataset.classes, picture.stem)
+        sheet = comparison(image, None, prediction, stored.config.dataset.classes, picture.stem)
         write_png(output / f"{picture.stem}_overlay.png", sheet)
         note = "  (its EXIF data ask for a turn; the mask is in the file's own pixel frame)" if turned else ""
         print(f"{picture} -> {output / picture.stem}.png{note}")

@@ -7,7 +7,6 @@ that an unchanged folder is hashed but not decoded again.
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,20 +14,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from pipeline.data.decode import decode_file
 from pipeline.data.palette import VOID
+from pipeline.data.picture_file import UNDECODABLE, open_whole, undecodable
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.errors import UserError
 
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow's own cap, above MAX_PIXELS
-
 T = TypeVar("T")
-MAX_PIXELS = 2**26  # 67 megapixels; a larger picture is a mistake or an attack (a "decompression bomb")
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-UNDECODABLE = (OSError, SyntaxError, ValueError)  # what Pillow raises for a file that is no whole picture
-RULES = 1  # counts the changes of what is checked: verdicts of other rules are not trusted
+RULES = 2  # counts the changes of what is checked: verdicts of other rules are not trusted
 
 
 @dataclass(frozen=True)
@@ -90,6 +85,7 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
     try:
         with open_whole(example.image) as opened:
             size = opened.size
+        decode_file(example.image)  # Pillow reads some damaged files on which training would stop
     except UNDECODABLE as error:
         faults.append(f"{image}: {undecodable(error)}")
     try:
@@ -113,48 +109,6 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
             f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
         )
     return faults, [height, width, *map(int, pixels[:classes])]
-
-
-def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
-    """Open a picture by its header: JPEG or PNG only, and not larger than `MAX_PIXELS`.
-
-    Raises:
-        OSError, ValueError: what Pillow says, or that the picture is too large.
-    """
-    try:
-        image = Image.open(path, formats=formats)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(str(error)) from error  # theirs is no class that a caller would think of
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise ValueError(f"{image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed")
-    return image
-
-
-def open_whole(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
-    """Open and decode a picture, and make sure that it is whole to its last byte.
-
-    Pillow forgives a PNG that is damaged or cut after its pixels; TensorFlow, which decodes for training, does not.
-
-    Raises:
-        OSError, SyntaxError, ValueError: why it is not.
-    """
-    with open_image(path, formats) as opened:
-        opened.verify()  # the checksums of a PNG
-        if opened.format == "PNG" and PNG_END not in path.read_bytes():
-            raise ValueError("the file ends too early")
-    image = open_image(path, formats)
-    image.load()
-    return image
-
-
-def undecodable(error: Exception) -> str:
-    """Why a picture cannot be read, in words for its owner."""
-    if isinstance(error, UnidentifiedImageError):
-        return "is not a JPEG or PNG file, or its header is damaged"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read: {os.strerror(error.errno)}"
-    return f"cannot be decoded: {error}"
 
 
 def _hashes(example: Example) -> tuple[str | None, str | None]:

@@ -14,19 +14,30 @@ def decode_image(path: tf.Tensor) -> tf.Tensor:
     """The picture of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
 
     Grey is repeated, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG standard's reference transform
-    and what Pillow uses; TensorFlow's faster default gives other pixels. A damaged JPEG is read as far as Pillow reads
-    it: whether a file is whole is `data.check`'s question.
+    and what Pillow uses; TensorFlow's faster default gives other pixels.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is no picture. (A GIF would pass: `data.check` refuses it.)
+        tf.errors.InvalidArgumentError: the file is damaged or no picture. (A GIF would pass: `open_image` refuses it.)
     """
     content = tf.io.read_file(path)
     image = tf.cond(
         tf.io.is_jpeg(content),
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE", try_recover_truncated=True),
+        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_png(content, channels=3),
     )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def decode_file(path: Path) -> np.ndarray:
+    """`decode_image` outside of a graph.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return decode_image(str(path)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError("its data are damaged or end too early") from error
 
 
 def decode_mask(path: tf.Tensor) -> tf.Tensor:

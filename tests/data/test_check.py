@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from pipeline.config import DatasetConfig, SplitsConfig
-from pipeline.data import check
+from pipeline.data import check, picture_file
 from pipeline.data.check import Checked, check_dataset, check_pair
+from pipeline.data.decode import decode_image
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.errors import UserError
@@ -147,9 +149,9 @@ def test_file_that_is_no_picture(voc_folder: Folder, kind: str, content: bytes, 
 
 def test_pixel_cap_is_reached_without_decoding(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     example = pair(voc_folder())
-    monkeypatch.setattr(check, "MAX_PIXELS", 24 * 32)
+    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32)
     assert faults_of(example) == []
-    monkeypatch.setattr(check, "MAX_PIXELS", 24 * 32 - 1)
+    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32 - 1)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     reason = "cannot be decoded: 32x24 pixels are more than the 767 allowed"
     assert faults_of(example) == [f"JPEGImages/train_0.jpg: {reason}", f"SegmentationClass/train_0.png: {reason}"]
@@ -215,6 +217,27 @@ def test_damaged_bytes_never_raise(voc_folder: Folder) -> None:
             told += bool(faults_of(example))
         path.write_bytes(whole.tobytes())
     assert told > 150
+
+
+def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder) -> None:
+    """Some damaged JPEGs load without a word in Pillow, and would stop training in its midst."""
+    example = pair(voc_folder(size=(96, 128)))
+    whole = np.frombuffer(example.image.read_bytes(), np.uint8)
+    rng, only_here = np.random.default_rng(0), 0
+    for _ in range(3000):
+        damaged = whole.copy()
+        damaged[rng.integers(0, len(whole), 2)] = rng.integers(0, 256, 2)
+        example.image.write_bytes(damaged.tobytes())
+        try:
+            picture_file.open_whole(example.image).close()
+        except picture_file.UNDECODABLE:
+            continue
+        try:
+            decode_image(str(example.image))
+        except tf.errors.InvalidArgumentError:
+            only_here += 1
+            assert faults_of(example)[0].endswith("cannot be decoded: its data are damaged or end too early")
+    assert only_here > 0
 
 
 def test_names_are_those_of_the_ids(voc_folder: Folder) -> None:

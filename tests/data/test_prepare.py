@@ -1,7 +1,5 @@
 """From `dataset=…` to a checked dataset, and the class weights drawn from it."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.command_line import CONF, checked_config
+from pipeline.command_line import checked_config
 from pipeline.config import Config
 from pipeline.data import prepare, shapes
 from pipeline.data.prepare import class_weights, median_frequency_weights, prepare_dataset
@@ -71,12 +69,6 @@ def test_faults_of_lists_and_pictures_together(voc_folder: Folder) -> None:
         "JPEGImages/train_0.jpg: missing, but listed in the train split",
         "JPEGImages/val_0.jpg: is not a JPEG or PNG file, or its header is damaged",
     )
-
-
-def test_no_tensorflow_is_needed() -> None:
-    """Faults of the data are told before seconds are spent on its import, and before its threads are set."""
-    code = "import sys, pipeline.data.prepare; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=True)
 
 
 def test_home_is_understood(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

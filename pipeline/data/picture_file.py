@@ -1,0 +1,55 @@
+"""Is a file a whole picture? Asked of datasets before training and of every picture before prediction."""
+
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow's own cap, above MAX_PIXELS
+
+MAX_PIXELS = 2**26  # 67 megapixels; a larger picture is a mistake or an attack (a "decompression bomb")
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+UNDECODABLE = (OSError, SyntaxError, ValueError)  # what is raised for a file that is no whole picture
+
+
+def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
+    """Open a picture by its header: JPEG or PNG only, and not larger than `MAX_PIXELS`.
+
+    Raises:
+        OSError, ValueError: what Pillow says, or that the picture is too large.
+    """
+    try:
+        image = Image.open(path, formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(str(error)) from error  # theirs is no class that a caller would think of
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"{image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed")
+    return image
+
+
+def open_whole(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
+    """Open and decode a picture, and make sure that it is whole to its last byte.
+
+    Pillow forgives a PNG that is damaged or cut after its pixels; TensorFlow, which decodes for training, does not.
+
+    Raises:
+        OSError, SyntaxError, ValueError: why it is not.
+    """
+    with open_image(path, formats) as opened:
+        opened.verify()  # the checksums of a PNG
+        if opened.format == "PNG" and PNG_END not in path.read_bytes():
+            raise ValueError("the file ends too early")
+    image = open_image(path, formats)
+    image.load()
+    return image
+
+
+def undecodable(error: Exception) -> str:
+    """Why a picture cannot be read, in words for its owner."""
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a JPEG or PNG file, or its header is damaged"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read: {os.strerror(error.errno)}"
+    return f"cannot be decoded: {error}"
