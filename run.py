@@ -1,12 +1,15 @@
 """Train, evaluate and track one U-Net: compose the configuration, check it, hand it to the experiment."""
 
+import errno
 import os
 import signal
 import sys
 
-from pipeline.command_line import checked, checked_config, reason, register_schema, report
-from pipeline.errors import RunFailed, UserError
+from pipeline import interrupts
+from pipeline.command_line import checked, checked_config, reason, register, report
+from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.help import help_text
+from pipeline.origin import take_origin
 
 
 def main() -> int:
@@ -24,31 +27,31 @@ def main() -> int:
 
     # Hydra then raises its errors instead of printing them and choosing the exit status itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_schema()
-
-    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-    def job(composed: DictConfig) -> float:
-        # Help and faults of the configuration come before the seconds that this import takes.
-        from pipeline.hardware import import_tensorflow
-
-        import_tensorflow()
-        from pipeline.experiment import run_experiment
-
-        hydra_config = HydraConfig.get()
-        overrides = list(hydra_config.overrides.task)
-        try:
-            return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config))
-        except Exception as error:
-            raise PastHydra(error) from error
-
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupts.install()
     try:
+        origin, sys.argv[1:] = take_origin(sys.argv[1:])
         flags = get_args_parser().parse_args()
         # Shell completion asks in the middle of typing, when nothing is whole enough to be checked.
         if not flags.shell_completion:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-            checked_config(flags.overrides)
+            checked_config(flags.overrides, origin.base)
+
+        @hydra.main(version_base="1.3", config_path="conf", config_name=register(origin.base))
+        def job(composed: DictConfig) -> float:
+            # Help and faults of the configuration come before the seconds that this import takes.
+            from pipeline.hardware import import_tensorflow
+
+            import_tensorflow()
+            from pipeline.experiment import run_experiment
+
+            hydra_config = HydraConfig.get()
+            overrides = [*origin.typed, *hydra_config.overrides.task]
+            try:
+                return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), origin)
+            except Exception as error:
+                raise PastHydra(error) from error
+
         try:
             job()
         except PastHydra as carried:
@@ -59,15 +62,20 @@ def main() -> int:
     except HydraException as error:
         report(UserError(reason(error)))
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        report(UserError(f"{error.filename or 'the disk'}: cannot be written: {error.strerror}"))
+        return 1
     except RunFailed as error:
         report(UserError(str(error)))
         return 1
-    except Terminated:
-        print("terminated; a run that had begun is KILLED in MLflow", file=sys.stderr)
-        return 143
-    except KeyboardInterrupt:
-        print("interrupted; a run that had begun is KILLED in MLflow", file=sys.stderr)
-        return 130
+    except RerunDiffers as error:
+        report(UserError(str(error)))
+        return 3
+    except interrupts.Interrupted as error:
+        print(error.word, file=sys.stderr)
+        return error.exit_status
     return 0
 
 
@@ -77,14 +85,6 @@ class PastHydra(BaseException):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised between two operations like Ctrl-C."""
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -1,117 +1,237 @@
-"""Weights as plain named arrays, their hash, and checkpoints that are complete or absent.
+"""Checkpoints on the disk: each is a folder of its own that is complete or absent, and says so itself.
 
-A checkpoint is a folder: weights.npz, optimizer.npz where there is one, and state.json with the training state and the
-SHA-256 of the others. No pickle, no code: names, shapes and numbers.
+<checkpoints>/step-00000480/ holds weights.npz, optimizer.npz, running.npz and, written last, state.json with the rest
+the training state and the SHA-256 of the others. <checkpoints>/best-0003/ holds the weights that epoch 3 was validated
+with. Nothing is changed once it has its name.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
+from pipeline.weights import Arrays, read_arrays
 
-Arrays = dict[str, np.ndarray]  # "<layer>/<variable>" -> values
-
-
-def named_weights(model: keras.Model) -> Arrays:
-    """The weights of a model, trained or tracked as BatchNormalization's statistics are, by layer and variable."""
-    return {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in model.layers for weight in layer.weights}
+STATE = "state.json"
+FILES = ("weights.npz", "optimizer.npz", "running.npz")  # of a checkpoint that training can go on from
+LARGEST_STATE = 2**26  # bytes
 
 
-def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
-    """Put named arrays into a model.
+@dataclass(frozen=True)
+class Best:
+    """The epoch with the highest validation mIoU so far."""
+
+    epoch: int
+    mean_iou: float
+    loss: float
+    confusion_matrix: list[list[int]]
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where training stands, beside the arrays. `step` is beyond the closed epochs when one is under way."""
+
+    step: int  # batches trained
+    epoch: int  # epochs closed: trained, validated and logged
+    steps_per_epoch: int
+    seconds: float  # of training so far, over all processes that worked on it
+    told_collapse: bool
+    best: Best | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checkpoint that training goes on from."""
+
+    folder: Path
+    state: TrainingState
+    files: dict[str, Arrays]
+
+
+class Unfinished:
+    """A checkpoint whose arrays are written, and which does not exist before it is committed."""
+
+    def __init__(self, folder: Path, files: dict[str, Arrays]) -> None:
+        """Write the arrays beside the folder that they will be in.
+
+        Raises:
+            RunFailed: they cannot be written, as on a full disk; nothing is left of them.
+        """
+        self.folder, self._hidden = folder, folder.with_name(f".{folder.name}")
+        self._hashes: dict[str, str] = {}
+
+        def write() -> None:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            self._hidden.mkdir(parents=True)
+            for name, arrays in files.items():
+                with (self._hidden / name).open("w+b") as file:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]
+                    os.fsync(file.fileno())
+                    file.seek(0)
+                    self._hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+
+        self._or_fail(write)
+
+    def commit(self, state: dict[str, Any]) -> None:
+        """Give it its state and its name; a checkpoint of that name is replaced.
+
+        Raises:
+            RunFailed: it cannot be written.
+        """
+
+        def write() -> None:
+            with (self._hidden / STATE).open("w") as text:
+                json.dump({**state, "sha256": self._hashes}, text, indent=2)
+                text.flush()
+                os.fsync(text.fileno())
+            if self.folder.exists():  # a damaged one, or one of an epoch that is repeated
+                outdated = self.folder.with_name(f".{self.folder.name}.outdated")
+                self.folder.rename(outdated)
+                shutil.rmtree(outdated)
+            self._hidden.rename(self.folder)
+            parent = os.open(self.folder.parent, os.O_RDONLY)
+            try:
+                os.fsync(parent)
+            finally:
+                os.close(parent)
+
+        self._or_fail(write)
+
+    def _or_fail(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            raise RunFailed(
+                f"{self.folder}: the checkpoint cannot be written: {error.strerror}; the one before it is whole"
+            ) from error
+
+
+def step_folder(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return checkpoints / f"step-{step:08d}"
+
+
+def best_folder(checkpoints: Path, epoch: int) -> Path:
+    """Where the weights of an epoch that was the best are."""
+    return checkpoints / f"best-{epoch:04d}"
+
+
+def newest_first(checkpoints: Path) -> Iterator[Path]:
+    """The folders of checkpoints that training can go on from, damaged ones included."""
+    yield from sorted(checkpoints.glob("step-*"), reverse=True)
+
+
+def prune(checkpoints: Path, keep: int) -> None:
+    """Remove all but the newest checkpoints and the best weights that these name, and what was never committed."""
+    kept = [folder for number, folder in enumerate(newest_first(checkpoints)) if number < keep]
+    for folder in kept[:]:
+        try:
+            best = read_state(folder).best
+        except UserError:
+            continue  # damaged, and of no use to anyone
+        if best is not None:
+            kept.append(best_folder(checkpoints, best.epoch))
+    for folder in checkpoints.iterdir():
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_state(folder: Path) -> TrainingState:
+    """The state of a checkpoint, without a look at its arrays.
 
     Raises:
-        UserError: a name, shape or dtype is not exactly the model's; `origin` says where the arrays are from.
+        UserError: it is damaged, or was not written by this program.
     """
-    variables = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
-    faults = [f"{origin}: has no weights '{name}', which the network has" for name in variables if name not in arrays]
-    faults += [f"{origin}: has weights '{name}', which the network has not" for name in arrays if name not in variables]
-    for name, variable in variables.items():
-        if name in arrays and (arrays[name].shape != tuple(variable.shape) or arrays[name].dtype != variable.dtype):
-            faults.append(
-                f"{origin}: '{name}' is {arrays[name].dtype} {arrays[name].shape}, "
-                f"but the network has {variable.dtype} {tuple(variable.shape)}"
-            )
-    if faults:
-        raise UserError(*faults[:5])
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
+    return _state(_manifest(folder), folder)
 
 
-def weights_sha256(arrays: Arrays) -> str:
-    """SHA-256 over (name, dtype, shape, little-endian bytes) of the arrays, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
-        digest.update(little.tobytes())
-    return digest.hexdigest()
-
-
-def optimizer_arrays(optimizer: keras.Optimizer) -> Arrays:
-    """Every variable of an optimizer (step count, moments, moving averages, loss scale) by its path."""
-    return {variable.path: np.asarray(variable) for variable in optimizer.variables}
-
-
-def write_checkpoint(folder: Path, state: dict[str, Any], weights: Arrays, optimizer: Arrays | None = None) -> None:
-    """Replace the checkpoint in a folder as a whole.
-
-    Whenever this is killed, either the old checkpoint or the new one is there and complete: in the folder or, in the
-    instant between the last two renames, where `recover_checkpoint` finds it.
-
-    Args:
-        state: what JSON can say of the training; completed with the SHA-256 of each file.
-    """
-    recover_checkpoint(folder)
-    unfinished, outdated = _beside(folder, "unfinished"), _beside(folder, "outdated")
-    for leftover in (unfinished, outdated):
-        shutil.rmtree(leftover, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    files = {"weights.npz": weights} | ({"optimizer.npz": optimizer} if optimizer is not None else {})
-    hashes = {}
-    for name, arrays in files.items():
-        with (unfinished / name).open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        hashes[name] = hashlib.sha256((unfinished / name).read_bytes()).hexdigest()
-    with (unfinished / "state.json").open("w") as text:
-        json.dump({**state, "sha256": hashes}, text, indent=2)
-        text.flush()
-        os.fsync(text.fileno())
-    if folder.exists():
-        folder.rename(outdated)
-    unfinished.rename(folder)
-    shutil.rmtree(outdated, ignore_errors=True)
-
-
-def recover_checkpoint(folder: Path) -> None:
-    """Put the old checkpoint back where its replacement was killed between two renames; to be called before reading."""
-    outdated = _beside(folder, "outdated")
-    if outdated.exists() and not folder.exists():
-        outdated.rename(folder)
-
-
-def _beside(folder: Path, word: str) -> Path:
-    return folder.with_name(f".{folder.name}.{word}")
-
-
-def read_arrays(path: Path) -> Arrays:
-    """The arrays of an npz file, which is never unpickled.
+def read_checkpoint(folder: Path) -> tuple[TrainingState, dict[str, Arrays]]:
+    """A checkpoint that training can go on from, every byte compared with its hash.
 
     Raises:
-        UserError: the file is missing, damaged or holds Python objects.
+        UserError: it is damaged, or was not written by this program.
     """
+    manifest = _manifest(folder)
+    return _state(manifest, folder), {name: _verified(folder, name, manifest) for name in FILES}
+
+
+def read_best(folder: Path) -> Arrays:
+    """The weights of an epoch that was the best.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    return _verified(folder, "weights.npz", _manifest(folder))
+
+
+def newest_start(checkpoints: Path) -> tuple[Start | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for each newer one that is not."""
+    notes = []
+    for folder in newest_first(checkpoints):
+        try:
+            state, files = read_checkpoint(folder)
+            if state.best is not None:
+                read_best(best_folder(checkpoints, state.best.epoch))
+        except UserError as error:
+            notes.append(f"{error}; the checkpoint before it is used")
+            continue
+        return Start(folder, state, files), notes
+    return None, notes
+
+
+def as_json(state: TrainingState) -> dict[str, Any]:
+    """What `read_state` reads."""
+    return asdict(state)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / STATE
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}  # other than .npy it would give bytes
-    except Exception as error:  # numpy raises what its zip reader raises: a dozen types, all meaning "damaged"
-        raise UserError(f"{path}: cannot be read as named arrays (npz): {error}") from error
+        if path.stat().st_size > LARGEST_STATE:
+            raise ValueError("it is too large")
+        manifest = json.loads(path.read_text())
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
+            raise ValueError("it names no hashes")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged or missing: {error}") from error
+    return manifest
+
+
+def _state(manifest: dict[str, Any], folder: Path) -> TrainingState:
+    """A state with the types that it should have: it may come from a tracking server."""
+    try:
+        best = manifest["best"]
+        if best is not None:
+            matrix = [[int(count) for count in row] for row in best["confusion_matrix"]]
+            best = Best(
+                int(best["epoch"]), float(best["mean_iou"]), float(best["loss"]), matrix, str(best["weights_sha256"])
+            )
+        step, epoch, steps_per_epoch = (int(manifest[key]) for key in ("step", "epoch", "steps_per_epoch"))
+        if not 0 <= epoch * steps_per_epoch <= step <= (epoch + 1) * steps_per_epoch or steps_per_epoch < 1:
+            raise ValueError(f"step {step} does not lie in epoch {epoch} of {steps_per_epoch} steps")
+        return TrainingState(
+            step, epoch, steps_per_epoch, float(manifest["seconds"]), bool(manifest["told_collapse"]), best
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{folder / STATE}: is no training state: {error!r}") from error
+
+
+def _verified(folder: Path, name: str, manifest: dict[str, Any]) -> Arrays:
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: is missing: {error.strerror}") from error
+    if found != manifest["sha256"].get(name):
+        raise UserError(f"{path}: is damaged: its SHA-256 is not the recorded one")
+    return read_arrays(path)

@@ -8,8 +8,9 @@ import copy
 import dataclasses
 import difflib
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,22 @@ from pipeline.errors import UserError
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
-def register_schema() -> None:
-    """Make the typed schema known to Hydra, as the root that conf/config.yaml starts from."""
-    ConfigStore.instance().store(name="schema", node=Config)
+def register(base: Config | None = None) -> str:
+    """Make the typed schema known to Hydra, and with it a stored configuration, if that is the base.
+
+    Returns:
+        The name of the configuration that Hydra starts from.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    if base is None:
+        return "config"
+    # What Hydra itself is told, as where its folders are, is no part of a run's configuration.
+    own = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))["hydra"]  # type: ignore[call-overload,index]
+    values = OmegaConf.to_container(OmegaConf.structured(base))
+    assert isinstance(values, dict)
+    store.store(name="stored", node={"defaults": ["schema", "_self_"], **values, "hydra": own})
+    return "stored"
 
 
 def groups() -> dict[str, list[str]]:
@@ -42,11 +56,11 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def compose_overrides(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of conf/ with these overrides, typed by the schema but not checked."""
-    register_schema()
+def compose_overrides(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
+    """The configuration of conf/, or a stored one, with these overrides, typed by the schema but not checked."""
+    name = register(base)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="run"):
-        return compose("config", overrides=list(overrides))
+        return compose(name, overrides=list(overrides))
 
 
 def checked(composed: DictConfig) -> Config:
@@ -66,12 +80,15 @@ def checked(composed: DictConfig) -> Config:
     return config
 
 
-def checked_config(overrides: Sequence[str]) -> Config:
+def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
     """Compose, validate and return the configuration that the overrides ask for.
 
     Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked beside the
     first ones of the rest. Their combinations, and what a sweeper draws from an interval, are checked when their run
     starts.
+
+    Args:
+        base: a stored configuration that the overrides change; None: that of conf/.
 
     Raises:
         UserError: with every fault of every override, one line each, in the order of the overrides.
@@ -85,29 +102,31 @@ def checked_config(overrides: Sequence[str]) -> Config:
         except HydraException:
             faults.append(_unparsable(text))
             continue
-        if fault := _unknown(override):
+        if fault := _unknown(override) or (_group_of_stored(override) if base is not None else None):
             faults.append(fault)
         else:
             kind = files if _chooses_file(override.key_or_group) else keys
             kind.append(Values(text, override.key_or_group, _values(override), override.is_sweep_override()))
 
     # Files first: they decide the value that a key starts from.
-    base, files = _compose_files([file for file in files if file.values], faults)
+    chosen_files, files = _compose_files([file for file in files if file.values], faults, base)
     typed = []
     for setting in keys:
         try:
             for value in setting.values:
-                _typed(_changed(base, {setting.key: value}))
+                _typed(_changed(chosen_files, {setting.key: value}))
             typed.append(setting)
         except OmegaConfBaseException as error:
             faults.append(f"{setting.text}: {reason(error)}")
 
     first = {setting.key: setting.values[0] for setting in typed if setting.values}
-    chosen = _changed(base, first)
+    chosen = _changed(chosen_files, first)
     trials = [chosen]
     trials += [_changed(chosen, {setting.key: value}) for setting in typed for value in setting.values[1:]]
     trials += [
-        _changed(compose_overrides([file.single(value if file is swept else file.values[0]) for file in files]), first)
+        _changed(
+            compose_overrides([file.single(value if file is swept else file.values[0]) for file in files], base), first
+        )
         for swept in files
         for value in swept.values[1:]
     ]
@@ -150,11 +169,11 @@ def _values(override: Override) -> list[Any]:
     return [Override._convert_value(element) for element in override.sweep_iterator()]
 
 
-def _compose_files(files: list[Values], faults: list[str]) -> tuple[DictConfig, list[Values]]:
+def _compose_files(files: list[Values], faults: list[str], base: Config | None) -> tuple[DictConfig, list[Values]]:
     """The configuration before its keys are changed, and the overrides in it: those that Hydra refuses are told."""
 
     def composed(files: list[Values]) -> DictConfig:
-        return compose_overrides([file.single(file.values[0]) for file in files])
+        return compose_overrides([file.single(file.values[0]) for file in files], base)
 
     try:
         return composed(files), files
@@ -210,6 +229,43 @@ def _unknown(override: Override) -> str | None:
             value = wrong[0] if len(values) > 1 else text.partition("=")[2]
             return f"{key}={value}: {one_of(choices[key])} expected{nearest(str(value), choices[key])}"
     return None
+
+
+def _group_of_stored(override: Override) -> str | None:
+    """The fault of choosing a group's file where a stored configuration, which has none, is the base."""
+    group, values = override.key_or_group, _values(override)
+    if group not in groups():
+        return None
+    content = OmegaConf.load(CONF / group / f"{values[0]}.yaml")
+    assert isinstance(content, DictConfig)
+    prefix = "" if group in ("dataset", "experiment") else f"{group}."  # their files set keys of other groups too
+    keys = [
+        shlex.quote(f"{key}={as_typed(value)}")
+        for name in content
+        if name != "defaults"
+        for key, value in _flat(content[name], prefix + str(name))
+    ]
+    return (
+        f"{override.input_line}: a stored configuration has keys, not the files of conf/ that they came from; "
+        f"type {' '.join(keys)}"
+    )
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, DictConfig):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name!s}")
+    else:
+        yield key, value
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, ListConfig | list):
+        return f"[{','.join(map(as_typed, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _nearest_key(key: str, known: list[str]) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or changes its meaning
+
 
 def key(
     help: str,
@@ -105,6 +107,20 @@ class EvaluateConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    every_steps: int | None = key(
+        "also after so many steps, so that little of a long epoch is lost; null: never", None, least=1
+    )
+    keep: int = key("newest checkpoints kept on the disk, beside the best epoch's weights", 2, least=1)
+    upload: str = key(
+        "what MLflow gets: best: the best epoch's weights, at the end; end: and the last checkpoint; epoch: both after "
+        "every epoch, so that another machine can resume",
+        "end",
+        choices=("best", "end", "epoch"),
+    )
+
+
+@dataclass
 class TrackingConfig:
     uri: str | None = key("MLflow tracking address; null: mlruns/mlflow.db in the current directory", None)
     experiment: str = key("MLflow experiment", "segmentation")
@@ -120,6 +136,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     image_size: int = key("side of the square training crop, pixels", least=8)
     long_side: int | None = key(

@@ -59,9 +59,10 @@ class PreparationDisplay:
 class TrainingDisplay:
     """A line for each epoch, and on a terminal a bar that moves with each step."""
 
-    def __init__(self, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(self, epochs: int, done: int, steps: int) -> None:
+        """Args: done: epochs that an earlier process trained; steps: of an epoch."""
         self.console = text_console()
-        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+        self.epochs, self.done, self.steps = epochs, done, steps
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=24),
@@ -72,7 +73,7 @@ class TrainingDisplay:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=steps, epoch=1, epochs=epochs, doing="compiling", told="")
+        self._task = self._bar.add_task("", total=steps, epoch=done + 1, epochs=epochs, doing="compiling", told="")
         self._started = time.perf_counter()
         self._best = ""
 
@@ -111,10 +112,10 @@ class TrainingDisplay:
         self.console.print(text, soft_wrap=True)
 
     def _left(self, epochs_done: float, before: str = "") -> str:
-        if not 0 < epochs_done < self.epochs:
+        if not self.done < epochs_done < self.epochs:
             return ""
         elapsed = time.perf_counter() - self._started
-        return f"{before}{duration(elapsed / epochs_done * (self.epochs - epochs_done))} left"
+        return f"{before}{duration(elapsed / (epochs_done - self.done) * (self.epochs - epochs_done))} left"
 
 
 def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:

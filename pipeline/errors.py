@@ -14,3 +14,7 @@ class UserError(Exception):
 
 class RunFailed(Exception):
     """A run that had to stop for a reason that one line tells: status 1, no traceback."""
+
+
+class RerunDiffers(Exception):
+    """A rerun that had to give the same results gave others: status 3."""

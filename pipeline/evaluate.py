@@ -62,13 +62,15 @@ def main(arguments: list[str]) -> int:
     from pipeline.network import load_network
     from pipeline.report import prediction_writer, write_overlays, write_scores
     from pipeline.scoring import Evaluator
-    from pipeline.tracking.stored import fetch_run
+    from pipeline.tracking.stored import fetch_weights, open_run
 
-    stored = fetch_run(given["run"], given.get("tracking.uri"))
+    stored = open_run(given["run"], given.get("tracking.uri"))
     with stored.folder:
-        set_up(stored.config)
-        network = load_network(stored.config, stored.weights, stored.weights_sha256)
-    config = with_data(stored.config, asked, overrides)
+        weights, recorded = fetch_weights(stored)
+        trained = stored.config()
+        set_up(trained)
+        network = load_network(trained, weights, recorded)
+    config = with_data(trained, asked, overrides)
     if split == "test" and config.dataset.splits.test is None:
         raise UserError("split=test: dataset.splits.test is null; give dataset.splits.test=… or split=val")
     # Weights by frequency come from the training masks.

@@ -3,77 +3,136 @@
 Imported when TensorFlow is up (`pipeline.hardware.import_tensorflow`).
 """
 
-import shutil
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from pipeline.checkpoint import set_weights
+from pipeline.beginning import begin_or_continue
+from pipeline.checkpoint import newest_start
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset, class_weights, prepare_dataset
 from pipeline.data.stream import steps_per_epoch, training_pictures, training_stream
+from pipeline.data.voc import Example
 from pipeline.display import PreparationDisplay, duration, score_table, text_console
-from pipeline.fingerprint import fingerprint
+from pipeline.epochs import Trained
+from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
 from pipeline.network import build_network
+from pipeline.origin import Origin
 from pipeline.report import fixed_choice, prediction_writer, write_overlays, write_scores
-from pipeline.scoring import Evaluator
-from pipeline.tracking.inputs import log_inputs, run_name
-from pipeline.tracking.model import log_model
+from pipeline.rerun import changed_keys, compare
+from pipeline.resume import Finished
+from pipeline.scoring import Evaluator, OnPrediction
+from pipeline.tracking.inputs import log_inputs
+from pipeline.tracking.leftovers import mark_leftovers
+from pipeline.tracking.model import save_model
 from pipeline.tracking.record import TrackedRun
-from pipeline.tracking.store import open_store
+from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.summary import describe_run, log_scores
-from pipeline.train import Trained, train
+from pipeline.train import train
+from pipeline.weights import set_weights
+
+NEW = Origin()
 
 
-def run_experiment(config: Config, overrides: list[str], hydra_yaml: str) -> float:
+def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin: Origin = NEW) -> float:
     """Train, evaluate and track what a checked configuration describes.
 
     Args:
         overrides: what was typed; it is kept with the run, as is Hydra's own configuration.
+        origin: the run that this one repeats or continues.
 
     Returns:
         The best validation mean IoU.
 
     Raises:
-        UserError: faults of the data or of the tracking address; nothing was trained.
+        UserError: faults of the data, of the tracking address or of the run to continue; nothing was trained.
         RunFailed: training could not go on.
+        RerunDiffers: the results are not the original's, and `origin.strict` asks for them.
     """
     started = time.perf_counter()
     console = text_console()
     config = resolve_auto(config)
     set_up(config)
-    store = open_store(config.tracking)  # first, since data may take long: a wrong address fails at once
+    store = open_if_it_answers(config.tracking)  # first, since data may take long: a wrong address fails at once
+    for id in mark_leftovers(config.tracking, store):
+        console.print(
+            f"note      run {id} was left by a dead process: KILLED now; resume={id} continues it", soft_wrap=True
+        )
     with PreparationDisplay() as progress:
         dataset = prepare_dataset(config, progress)
-    with TrackedRun(store, run_name(config), {"fingerprint": fingerprint(config, dataset.checked.digest)}) as run:
-        stored_config = log_inputs(run, config, dataset, overrides, hydra_yaml)
+    run = begin_or_continue(config, overrides, dataset, store, origin)
+    if isinstance(run, Finished):
+        text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
+        console.print(text, soft_wrap=True)
+        return run.score
+    with run:
         with strategy().scope():
             network = build_network(config)
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
         console.print(_opening(config, dataset, network, run), soft_wrap=True)
+        differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun)
+        if origin.rerun is not None:
+            differences = changed_keys(origin.rerun.config, config) + differences
+        for difference in differences:
+            console.print(f"differs   {difference}", soft_wrap=True)
 
         trained = _train(run, network, loss, dataset, config)
-        set_weights(network, trained.best_weights, "checkpoints/best")
+        set_weights(network, trained.best_weights, str(trained.best))
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
             scores["test"] = _test(run, network, loss, dataset, config)
 
-        log_scores(run, config, dataset, trained, scores)
-        photograph = decode_image(str(dataset.splits["val"][0].image)).numpy()
-        weights = run.folder / "checkpoints" / "best" / "weights.npz"
-        log_model(stored_config, weights, trained.best_weights_sha256, photograph[np.newaxis])
-        run.files(run.folder / "checkpoints", "checkpoints")
+        _keep(run, config, dataset, trained, scores)
         seconds = time.perf_counter() - started
         run.metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
         describe_run(run, config, dataset, trained, scores, seconds)
+        verdict = None
+        if origin.rerun is not None:
+            verdict = compare(origin.rerun, run.journal.history(), trained.best_weights_sha256, differences)
+            run.tag(rerun_verdict=verdict.text)
     console.print(score_table(dataset.classes, scores))
     console.print(_closing(run, trained, seconds), soft_wrap=True)
+    if verdict is not None and origin.rerun is not None:
+        console.print(f"rerun of {origin.rerun.id}: {verdict.text}", soft_wrap=True)
+        if origin.strict and not verdict.identical:
+            raise RerunDiffers(f"rerun={origin.rerun.id}: {verdict.text.splitlines()[0]}")
     return trained.best_scores.mean_iou
+
+
+class _Watcher:
+    """Logs what training tells."""
+
+    def __init__(self, run: TrackedRun, config: Config, validation: list[Example]) -> None:
+        self._run, self._upload = run, config.checkpoint.upload
+        self._watched = fixed_choice(validation, config.evaluate.val_predictions)
+
+    def predictions(self, epoch: int) -> OnPrediction:
+        """See `pipeline.epochs.Watcher`."""
+        return prediction_writer(self._folder(epoch), self._watched)
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """See `pipeline.epochs.Watcher`."""
+        started = time.perf_counter()
+        if self._watched:
+            self._run.files(self._folder(epoch), f"predictions/val/{epoch}")
+        self._run.metrics(metrics, step=epoch)
+        # A record of its own, since it tells how long the others took.
+        self._run.metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
+
+    def saved(self, last: Path, best: Path) -> None:
+        """See `pipeline.epochs.Watcher`."""
+        if self._upload == "epoch":
+            self._run.files(best, "checkpoints/best", keep=True)
+            self._run.files(last, "checkpoints/last", keep=True)
+
+    def _folder(self, epoch: int) -> Path:
+        return self._run.folder / "predictions" / "val" / str(epoch)
 
 
 def _train(
@@ -83,33 +142,27 @@ def _train(
     dataset: Dataset,
     config: Config,
 ) -> Trained:
+    """Train from the newest checkpoint in the run's folder, or from the beginning."""
+    start, notes = newest_start(run.folder / "checkpoints")
+    if start is not None:
+        done, steps = start.state.step % start.state.steps_per_epoch, start.state.steps_per_epoch
+        within = f", after its step {done} of {steps}" if done else ""
+        notes.append(f"goes on with epoch {start.state.step // steps + 1}{within}")
+    for note in notes:
+        text_console().print(f"note      {note}", soft_wrap=True)
     examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
     with PreparationDisplay() as progress:
         pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, progress)
-    validation = dataset.splits["val"]
-    validate = Evaluator(network, loss, validation, dataset.checked.facts["val"].sizes, config)
-    watched = fixed_choice(validation, config.evaluate.val_predictions)
-
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        started = time.perf_counter()
-        predictions = run.folder / "predictions" / "val" / str(epoch)
-        if watched:
-            run.files(predictions, f"predictions/val/{epoch}")
-            shutil.rmtree(predictions)
-        run.metrics(metrics, step=epoch)
-        # A request of its own, since it tells how long the others took.
-        run.metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
-
     return train(
         network,
         loss,
-        training_stream(pictures, len(examples), config),
+        lambda step: training_stream(pictures, len(examples), config, step),
         steps_per_epoch(len(examples), config.batch_size),
-        validate,
+        Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
         config,
         run.folder / "checkpoints",
-        on_epoch,
-        lambda epoch: prediction_writer(run.folder / "predictions" / "val" / str(epoch), watched),
+        _Watcher(run, config, dataset.splits["val"]),
+        start,
     )
 
 
@@ -123,20 +176,33 @@ def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset
         run.folder / "overlays", predictions, examples, dataset.classes, scores, config.evaluate.overlays, "test"
     )
     write_scores(run.folder / "evaluation", dataset.classes, scores)
-    for place in ("predictions", "overlays", "evaluation"):
+    for place in ("predictions/test", "overlays", "evaluation"):
         run.files(run.folder / place, place)
-        shutil.rmtree(run.folder / place)  # the artifacts are kept by MLflow now
     return scores
+
+
+def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:
+    """Log the scores, the model and the checkpoints."""
+    log_scores(run, config, dataset, trained, scores)
+    photograph = decode_image(str(dataset.splits["val"][0].image)).numpy()
+    stored_config = run.journal.records[0]["config"]
+    weights = trained.best / "weights.npz"
+    save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, photograph[np.newaxis])
+    run.model(run.folder / "model")
+    run.files(trained.best, "checkpoints/best", keep=True)
+    if config.checkpoint.upload != "best":
+        run.files(trained.last, "checkpoints/last", keep=True)
 
 
 def _opening(config: Config, dataset: Dataset, network: keras.Model, run: TrackedRun) -> str:
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     left_over = len(dataset.splits["train"]) % config.batch_size
+    where = f"in experiment '{config.tracking.experiment}'" if run.store else "in its journal until MLflow answers"
     lines = [
         f"data      {config.dataset.name}: {counts} pictures, {len(dataset.classes)} classes, in {dataset.root}",
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
-        f"run       {run.id} in experiment '{config.tracking.experiment}'",
+        f"run       {run.id} {where}",
     ]
     if left_over:
         lines.append(
@@ -149,11 +215,12 @@ def _opening(config: Config, dataset: Dataset, network: keras.Model, run: Tracke
 
 
 def _closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
-    command = run.store.open_command()
     lines = [
         f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all",
         f"run {run.id}",
-        *([f"open it:  {command}"] if command else []),
-        f"{'then:     ' if command else 'open it:  '}{run.store.address(run.id)}",
     ]
+    if run.store is not None:
+        command = run.store.open_command()
+        lines += [f"open it:  {command}"] if command else []
+        lines.append(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.id)}")
     return "\n".join(lines)

@@ -17,29 +17,39 @@ WITHOUT_EFFECT = (
     "display.py",
     "evaluate.py",
     "help.py",
+    "interrupts.py",
     "overlay.py",
     "predict.py",
     "report.py",
+    "rerun.py",
+    "resume.py",
     "side_tool.py",
+    "sync.py",
 )
+
+
+def changes_nothing(key: str) -> bool:
+    """Whether a key of the configuration is without effect on weights and scores."""
+    return key.startswith(NOT_IN_IT) or key in WHERE_DATA_LIES
 
 
 def fingerprint(config: Config, data_digest: str) -> str:
     """SHA-256 over the resolved configuration, the digest of the data and the contents of the sources."""
-    keys = {
-        key: value
-        for key, value in flatten(config).items()
-        if not key.startswith(NOT_IN_IT) and key not in WHERE_DATA_LIES
-    }
+    keys = {key: value for key, value in flatten(config).items() if not changes_nothing(key)}
     content = {"config": keys, "data": data_digest, "sources": sources_sha256()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sources_sha256() -> str:
     """SHA-256 over names and contents of this package's files that affect weights or scores."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        if not name.startswith(WITHOUT_EFFECT):
-            digest.update(json.dumps([name, hashlib.sha256(path.read_bytes()).hexdigest()]).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(sorted(sources().items())).encode()).hexdigest()
+
+
+def sources() -> dict[str, str]:
+    """{name: SHA-256 of its content} of this package's files that affect weights or scores."""
+    found = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in found.items()
+        if not name.startswith(WITHOUT_EFFECT)
+    }

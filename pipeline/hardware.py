@@ -1,6 +1,7 @@
 """TensorFlow brought up as the configuration asks: quietly, with so many threads, deterministic, in a precision."""
 
 import os
+import platform
 import sys
 import tempfile
 from dataclasses import replace
@@ -87,7 +88,7 @@ def strategy() -> Any:
 
 
 def describe() -> dict[str, str]:
-    """What the results may depend on beside configuration, data and code: names of processor and GPUs."""
+    """What the results may depend on beside configuration, data and code: machine and TensorFlow build."""
     tf = import_tensorflow()
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
@@ -97,6 +98,11 @@ def describe() -> dict[str, str]:
         "cpu": _cpu_field("model name") or "unknown",
         "gpus": ", ".join(gpus) or "none",
         "processors": str(_processors()),
+        "platform": platform.platform(),
+        "tensorflow build": ", ".join(f"{key} {value}" for key, value in sorted(tf.sysconfig.get_build_info().items())),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "threads": f"{tf.config.threading.get_intra_op_parallelism_threads()} within an operation, "
+        f"{tf.config.threading.get_inter_op_parallelism_threads()} between operations",
     }
 
 

@@ -1,11 +1,10 @@
 """The text of `run.py --help`, written from the schema and the files of conf/, so that it cannot be out of date."""
 
 import textwrap
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.command_line import compose_overrides, groups
+from pipeline.command_line import as_typed, compose_overrides, groups
 from pipeline.config import Config, allowed, leaves
 
 HELP = """\
@@ -42,7 +41,7 @@ def help_text() -> str:
         if group != section:
             section = group
             lines.append(f"\n{group}:")
-        label = f"  {name}={_shown(OmegaConf.select(defaults, name))}"
+        label = f"  {name}={as_typed(OmegaConf.select(defaults, name))}"
         limits = allowed(item.metadata)
         about = item.metadata["help"] + (f" ({limits})" if limits else "")
         indent = " " * COLUMN
@@ -51,12 +50,3 @@ def help_text() -> str:
         lines.append(f"{label}{wrapped[len(label) :]}" if len(label) < COLUMN else f"{label}\n{wrapped}")
     listed = "\n".join(f"  {group + '=':<14}{' | '.join(choices)}" for group, choices in groups().items())
     return HELP.format(groups=listed, keys="\n".join(lines).strip("\n"))
-
-
-def _shown(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if value is None:
-        return "null"
-    if OmegaConf.is_list(value):
-        return f"[{','.join(map(_shown, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)

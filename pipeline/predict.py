@@ -42,13 +42,15 @@ def main(arguments: list[str]) -> int:
     from pipeline.inference import predictor
     from pipeline.network import load_network
     from pipeline.overlay import comparison, to_palette_png, write_png
-    from pipeline.tracking.stored import fetch_run
+    from pipeline.tracking.stored import fetch_weights, open_run
 
-    stored = fetch_run(given["run"], given.get("tracking.uri"))
+    stored = open_run(given["run"], given.get("tracking.uri"))
     with stored.folder:
-        set_up(stored.config)
-        network = load_network(stored.config, stored.weights, stored.weights_sha256)
-    predict = predictor(network, stored.config.long_side, 2**stored.config.model.depth)
+        weights, recorded = fetch_weights(stored)
+        trained = stored.config()
+        set_up(trained)
+        network = load_network(trained, weights, recorded)
+    predict = predictor(network, trained.long_side, 2**trained.model.depth)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,7 +67,7 @@ def main(arguments: list[str]) -> int:
             failed += 1
             continue
         write_png(output / f"{picture.stem}.png", to_palette_png(prediction))
-        sheet = comparison(image, None, prediction, stored.config.dataset.classes, picture.stem)
+        sheet = comparison(image, None, prediction, trained.dataset.classes, picture.stem)
         write_png(output / f"{picture.stem}_overlay.png", sheet)
         note = "  (its EXIF data ask for a turn; the mask is in the file's own pixel frame)" if turned else ""
         print(f"{picture} -> {output / picture.stem}.png{note}")

@@ -37,11 +37,11 @@ def parse(
     return found
 
 
-def run_tool(main: Callable[[list[str]], int], help_text: str) -> None:
+def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: bool = True) -> None:
     """Run a side tool as a program: `--help`, faults on stderr with status 2, 130 when interrupted."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file may be called anything
     arguments = sys.argv[1:]
-    if not arguments or {"--help", "-h"} & set(arguments):
+    if (needs_arguments and not arguments) or {"--help", "-h"} & set(arguments):
         print(help_text)
         sys.exit(0 if arguments else 2)
     try:

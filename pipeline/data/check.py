@@ -23,6 +23,7 @@ from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.errors import UserError
 
 T = TypeVar("T")
+Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
 RULES = 2  # counts the changes of what is checked: verdicts of other rules are not trusted
 
 
@@ -40,6 +41,7 @@ class Checked:
 
     digest: str  # SHA-256 over the ordered (id, image hash, mask hash) of each split and the class names
     split_digests: dict[str, str]  # the same over one split each
+    contents: Contents  # what they are over
     facts: dict[str, SplitFacts]
 
 
@@ -74,7 +76,8 @@ def check_dataset(
         part = table[start : start + len(listed)]
         facts[split] = SplitFacts(sizes=part[:, :2], class_pixels=part[:, 2:])
         start += len(listed)
-    return Checked(digest, {split: _digest({split: rows}, classes) for split, rows in contents.items()}, facts)
+    split_digests = {split: _digest({split: rows}, classes) for split, rows in contents.items()}
+    return Checked(digest, split_digests, contents, facts)
 
 
 def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
@@ -122,9 +125,6 @@ def _hashes(example: Example) -> tuple[str | None, str | None]:
             return None
 
     return sha256(example.image), sha256(example.mask)
-
-
-Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
 
 
 def _contents(splits: Splits, hashes: Iterable[tuple[str | None, str | None]]) -> Contents:

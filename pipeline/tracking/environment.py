@@ -1,13 +1,30 @@
-"""What a run was made with: package versions, the revision of this code and its uncommitted changes."""
+"""What a run was made with: packages, machine, revision and changes of this code, data."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "sources.json", "data.json")
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What the results of a run may depend on, beside its configuration."""
+
+    packages: dict[str, str]  # name -> version; "python" is one of them
+    git: dict[str, Any]  # revision, branch, dirty
+    hardware: dict[str, str]
+    sources: dict[str, str]  # file of this package -> SHA-256
+    data: dict[str, list[list[str]]]  # split -> (id, SHA-256 of the picture, of the mask) of each example
 
 
 def packages() -> str:
@@ -37,15 +54,57 @@ def git_state() -> tuple[dict[str, object], bytes]:
     return {"revision": revision, "branch": branch, "dirty": bool(changes)}, changes
 
 
-def write_environment(folder: Path, hardware: dict[str, str]) -> str | None:
-    """Write packages.txt, git.json, git.diff and hardware.json; returns the revision of the code, if there is one."""
+def write_environment(
+    folder: Path, hardware: dict[str, str], sources: dict[str, str], data: Mapping[str, Any]
+) -> MadeWith:
+    """Write every file of `FILES` into a folder, and return what they say."""
     folder.mkdir(parents=True, exist_ok=True)
     state, changes = git_state()
     (folder / "packages.txt").write_text(packages(), encoding="utf-8")
-    (folder / "git.json").write_text(json.dumps(state, indent=2) + "\n")
     (folder / "git.diff").write_bytes(changes)
-    (folder / "hardware.json").write_text(json.dumps(hardware, indent=2) + "\n")
-    return None if state["revision"] is None else str(state["revision"])
+    for name, content in (("git", state), ("hardware", hardware), ("sources", sources), ("data", data)):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return read_environment(folder)
+
+
+def read_environment(folder: Path) -> MadeWith:
+    """What the files in a folder say; a file that is not there says nothing.
+
+    Raises:
+        UserError: a file is not what `write_environment` writes.
+    """
+    lines = _text(folder / "packages.txt").splitlines()
+    versions = dict(line.split("==", 1) for line in lines if "==" in line)
+    if lines and lines[0].startswith("# python "):
+        versions["python"] = lines[0].removeprefix("# python ")
+    data = {
+        split: [[str(part) for part in row] for row in rows]
+        for split, rows in _json(folder / "data.json", list).items()
+    }
+    return MadeWith(
+        versions,
+        _json(folder / "git.json", object),
+        _json(folder / "hardware.json", str),
+        _json(folder / "sources.json", str),
+        data,
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _json(path: Path, kind: type) -> dict[str, Any]:
+    """A file's {text: value of a kind}; rows of `data.json` are lists of three."""
+    try:
+        found = json.loads(_text(path) or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no JSON: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):
+        raise UserError(f"{path}: is not what a run writes: a table of text to {kind.__name__} expected")
+    if kind is list and not all(isinstance(row, list) and len(row) == 3 for rows in found.values() for row in rows):
+        raise UserError(f"{path}: is not what a run writes: rows of id, picture and mask expected")
+    return found
 
 
 def _git(*arguments: str, accept: tuple[int, ...] = (0,)) -> bytes:

@@ -2,14 +2,17 @@
 
 import getpass
 import os
+import tempfile
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from pipeline.config import Config, flatten
 from pipeline.data.prepare import Dataset
+from pipeline.fingerprint import sources
 from pipeline.hardware import describe
-from pipeline.tracking.environment import write_environment
+from pipeline.rerun import Original, differences
+from pipeline.tracking.environment import read_environment, write_environment
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import mask_credentials
 
@@ -22,28 +25,49 @@ def run_name(config: Config) -> str:
     )
 
 
-def log_inputs(run: TrackedRun, config: Config, dataset: Dataset, overrides: list[str], hydra_yaml: str) -> Path:
-    """Log parameters, config/, environment/ and the data of each split; returns the local config.yaml."""
-    run.params(flatten(config))
-    folder = run.folder / "config"
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "config.yaml": OmegaConf.to_yaml(OmegaConf.structured(config)),
-        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(overrides)),
-        "hydra.yaml": hydra_yaml,
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(mask_credentials(text), encoding="utf-8")
-    run.files(folder, "config")
-    revision = write_environment(run.folder / "environment", describe())
-    run.files(run.folder / "environment", "environment")
+def log_inputs(
+    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: Original | None
+) -> list[str]:
+    """Log config/, environment/, the data of each split and, last of all, the parameters.
+
+    Of a resumed run all this was logged when it began.
+
+    Args:
+        original: the run that this one repeats.
+
+    Returns:
+        How what this process makes the run with differs from what the original, or the resumed run, was made with.
+    """
+    environment = run.folder / "environment"
+    if any(run.journal.of("params")):
+        with tempfile.TemporaryDirectory() as folder:
+            now = write_environment(Path(folder), describe(), sources(), dataset.checked.contents)
+        return differences(read_environment(environment), now) if environment.is_dir() else []
+    now = write_environment(environment, describe(), sources(), dataset.checked.contents)
+    _log_config(run, hydra_yaml)
+    run.files(environment, "environment", keep=True)
     # Names that MLflow's table of runs has columns for.
     run.tag(mlflow__user=_user(), mlflow__source__name="run.py", mlflow__source__type="LOCAL")
-    if revision is not None:
-        run.tag(mlflow__source__git__commit=revision)
+    if now.git["revision"] is not None:
+        run.tag(mlflow__source__git__commit=now.git["revision"])
     for split in dataset.splits:
         run.dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
-    return folder / "config.yaml"
+    run.params(flatten(config))
+    return differences(original.made_with, now) if original is not None else []
+
+
+def _log_config(run: TrackedRun, hydra_yaml: str) -> None:
+    folder = run.folder / "config"
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = run.journal.records[0]
+    texts = {
+        "config.yaml": begin["config"],
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(begin["overrides"])),
+        "hydra.yaml": mask_credentials(hydra_yaml),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    run.files(folder, "config")
 
 
 def _user() -> str:

@@ -1,93 +1,135 @@
-"""One run in MLflow: its parameters, metrics, files and how it ended."""
+"""One run as the rest of the program sees it: what is logged goes into its journal, and from there into MLflow."""
 
-import math
 import re
-import time
+import shutil
+import sys
 import uuid
-import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import mlflow
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, RunTag
+from pipeline.config import SCHEMA_VERSION, TrackingConfig
+from pipeline.errors import RunFailed
+from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.process import Process
+from pipeline.tracking.sender import Sender
+from pipeline.tracking.store import HOME, Store, mask_credentials, tracking_uri
+from pipeline.tracking.system_metrics import SystemMetrics
 
-from pipeline.tracking.store import HOME, Store, mask_credentials
+RUNS = HOME / "runs"
+PATIENCE = 30.0  # seconds that a finished run waits for a server that does not answer
+HURRY = 5.0  # seconds that an interrupted run waits for anything
 
 
 class TrackedRun:
-    """A run from its creation to its end: FINISHED, FAILED by an exception, or KILLED by an interrupt.
+    """A run from its beginning, or from its resumption, to its end: FINISHED, FAILED by an exception, or KILLED.
 
     Use as a context manager. `folder` is the run's own place under mlruns/, named by `key`, a uuid made before MLflow
     gives its id.
     """
 
-    def __init__(self, store: Store, name: str, tags: dict[str, str]) -> None:
-        self.store = store
-        self.key = uuid.uuid4().hex
-        self.folder = HOME / "runs" / self.key
-        self._client = mlflow.MlflowClient(store.uri)
-        created = self._client.create_run(
-            store.experiment_id, run_name=mask_credentials(name), tags={"run_key": self.key, **tags}
+    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
+        self.journal = journal
+        self.folder, self.key = journal.folder, journal.folder.name
+        self._delivery = Delivery(journal, tracking)
+        self._sender = Sender(self._delivery)
+        self._system_metrics = SystemMetrics(journal)
+
+    @staticmethod
+    def begin(
+        tracking: TrackingConfig, name: str, tags: dict[str, str], config: str, overrides: list[str]
+    ) -> "TrackedRun":
+        """A new run. Its journal has the configuration before anything else happens.
+
+        Args:
+            config: the resolved configuration as YAML.
+        """
+        journal = Journal(RUNS / uuid.uuid4().hex)
+        journal.append(
+            "begin",
+            name=mask_credentials(name),
+            tags={"schema": str(SCHEMA_VERSION), **{key: mask_credentials(value) for key, value in tags.items()}},
+            tracking_uri=None if tracking.uri is None else mask_credentials(tracking_uri(tracking.uri)),
+            experiment=tracking.experiment,
+            config=mask_credentials(config),
+            overrides=[mask_credentials(override) for override in overrides],
         )
-        self.id = str(created.info.run_id)
+        return TrackedRun(journal, tracking)
+
+    @property
+    def id(self) -> str:
+        """MLflow's id, or the run's key as long as MLflow has not given one; every command takes both."""
+        return self._delivery.run_id or self.key
+
+    @property
+    def store(self) -> Store | None:
+        """Where the run is in MLflow; None as long as MLflow does not answer."""
+        return self._delivery.store
 
     def __enter__(self) -> "TrackedRun":
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # The active run of this thread: MLflow's model logging and system metrics look for it.
-            mlflow.start_run(run_id=self.id, log_system_metrics=True)
-        except BaseException as error:  # Python calls no __exit__ then, and the run would stay RUNNING for ever
-            self._client.set_terminated(self.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            raise
+        self.journal.append("process", process=vars(Process.this()))
+        self._sender.start()
+        self._system_metrics.start()
+        self._sender.wait_for_run(seconds=10)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            status = "FINISHED"
-        elif issubclass(kind, KeyboardInterrupt):
-            status = "KILLED"
-        else:
-            status = "FAILED"
-            self.tag(failure=f"{kind.__name__}: {error}"[:5000])
-        mlflow.end_run(status)
+        self._system_metrics.stop()
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        try:
+            if kind is not None and not interrupted:
+                self.tag(failure=f"{kind.__name__}: {error}"[:5000])
+            self.journal.append("status", status="KILLED" if interrupted else "FAILED" if kind else "FINISHED")
+        except RunFailed as fault:  # a full disk: the next start on this machine will mark the run
+            if kind is None:
+                raise
+            print(f"error: {fault}", file=sys.stderr)
+        unsent = self._sender.close(PATIENCE, HURRY if interrupted else float("inf"))
+        if unsent is not None:
+            print(
+                f"warning: {unsent}; a part of run {self.key} is not in MLflow yet: python -m pipeline.sync sends it",
+                file=sys.stderr,
+            )
+        elif kind is None:
+            shutil.rmtree(self.folder / "outbox", ignore_errors=True)
+        self.journal.close()
+        if interrupted:
+            print(f"run {self.id} is KILLED; resume={self.id} continues it", file=sys.stderr)
 
     def params(self, values: dict[str, Any]) -> None:
         """Log parameters; credentials are masked, and what is longer than MLflow keeps is cut with a mark."""
-        params = []
-        for key, value in values.items():
-            text = mask_credentials(str(value))
-            params.append(Param(key, text if len(text) <= 6000 else text[:5997] + "..."))
-        for start in range(0, len(params), 100):  # MLflow's limit for one request
-            self._client.log_batch(self.id, params=params[start : start + 100])
+        texts = {key: mask_credentials(str(value)) for key, value in values.items()}
+        cut = {key: text if len(text) <= 6000 else text[:5997] + "..." for key, text in texts.items()}
+        self.journal.append("params", values=cut)
 
     def metrics(self, values: dict[str, float], step: int) -> None:
-        """Log metrics of one step as one request. A value that is NaN (a class that does not occur) is left out."""
-        now = int(time.time() * 1000)
-        found = [Metric(key, float(value), now, step) for key, value in values.items() if not math.isnan(value)]
-        for start in range(0, len(found), 1000):
-            self._client.log_batch(self.id, metrics=found[start : start + 1000])
+        """Log metrics of one step. A value that is NaN, or that this step has already, is left out."""
+        self.journal.metrics(values, step)
 
     def tag(self, **tags: str) -> None:
         """Set tags; a dot in a name is written as two underscores."""
-        found = [RunTag(key.replace("__", "."), mask_credentials(value)) for key, value in tags.items()]
-        self._client.log_batch(self.id, tags=found)
+        self.journal.append(
+            "tags", values={key.replace("__", "."): mask_credentials(value) for key, value in tags.items()}
+        )
 
-    def files(self, folder: Path, place: str) -> None:
-        """Keep a folder's contents as artifacts under `place`."""
-        self._client.log_artifacts(self.id, str(folder), place)
+    def files(self, folder: Path, place: str, keep: bool = False) -> None:
+        """Keep a folder's contents as artifacts under `place`; the folder is gone afterwards, unless `keep` is set.
+
+        Args:
+            keep: the files stay, and must never be changed.
+        """
+        self.journal.post(folder, "files", keep, place=place)
+
+    def model(self, folder: Path) -> None:
+        """Keep a model that `mlflow.pyfunc.save_model` wrote; the folder is gone afterwards."""
+        self.journal.post(folder, "model", keep=False)
 
     def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
-        """Name the data of a split; MLflow keeps 36 characters of a digest."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow has two equal sources for a folder, and wonders which is meant
-            source = resolve_dataset_source(str(root.resolve()))
-        data = MetaDataset(source=source, name=name, digest=digest[:36])  # type: ignore[abstract]  # its own example
-        mlflow.log_input(data, context=split)
+        """Name the data of a split."""
+        self.journal.append("dataset", split=split, name=name, source=str(root.resolve()), digest=digest)
 
 
 def metric_names(prefix: str, names: list[str]) -> list[str]:

@@ -18,7 +18,8 @@ class SegmentationModel(PythonModel):
     def load_context(self, context: Any) -> None:
         from pipeline.hardware import import_tensorflow
         from pipeline.inference import predictor
-        from pipeline.network import load_network, read_config
+        from pipeline.network import load_network
+        from pipeline.stored_config import read_config
 
         import_tensorflow()
         files = {name: Path(path) for name, path in context.artifacts.items()}

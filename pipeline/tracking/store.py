@@ -15,12 +15,16 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 import sqlalchemy
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 
 HOME = Path("mlruns")  # under the current directory: all that runs write
+
+
+class Unreachable(UserError):
+    """The address may be right, but nothing answers there now."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,28 @@ def open_store(config: TrackingConfig) -> Store:
             return Store(uri, _experiment(connect(uri), config.experiment, database.parent / "artifacts"))
 
 
+def open_if_it_answers(config: TrackingConfig) -> Store | None:
+    """As `open_store`, but None where nothing answers: a run goes on without, and is sent later.
+
+    Raises:
+        UserError: the address is wrong, or the experiment was deleted.
+    """
+    try:
+        return open_store(config)
+    except Unreachable:
+        return None
+
+
 def connect(uri: str) -> mlflow.MlflowClient:
     """A client of a store that answers. MLflow's log lines and progress bars are switched off."""
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # A request fails in seconds, not in minutes: who wants to have it repeated repeats it.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # which would tell each of them
     if not uri.startswith("http"):
         # MLflow asks a database that does not answer ten times in 100 seconds; this asks once.
         engine = sqlalchemy.create_engine(uri)
@@ -105,26 +125,26 @@ def connect(uri: str) -> mlflow.MlflowClient:
 
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """For the first requests to a store: they fail in seconds, not in minutes, and as the user's mistake.
-
-    A server that goes away in the middle of a run is asked again for as long as MLflow has it.
+    """For requests that a user waits for: what goes wrong with them is told in a line.
 
     Raises:
-        UserError: the store does not answer, or not as MLflow's.
+        Unreachable: the store does not answer.
+        UserError: what answers is no store of MLflow's, or refuses.
     """
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    ours = {name: value for name, value in quick.items() if name not in os.environ}
-    os.environ.update(ours)
-    retries = logging.getLogger("urllib3")  # which would tell each of them
-    retries.setLevel(logging.ERROR)
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        raise UserError(f"tracking.uri={mask_credentials(uri)}: {mask_credentials(_reason(error))}") from error
-    finally:
-        retries.setLevel(logging.NOTSET)
-        for name in ours:
-            del os.environ[name]
+        kind = Unreachable if _is_absence(uri, error) else UserError
+        raise kind(f"tracking.uri={mask_credentials(uri)}: {mask_credentials(_reason(error))}") from error
+
+
+def _is_absence(uri: str, error: Exception) -> bool:
+    """Whether the same request may go through later: no connection, or a fault on the server's side."""
+    if database_file(uri) is not None:
+        return False
+    if isinstance(error, MlflowException):
+        return "failed with exception" in str(error) or error.get_http_status_code() >= 500
+    return isinstance(error, OperationalError | OSError)
 
 
 def _reason(error: Exception) -> str:

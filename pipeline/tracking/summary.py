@@ -3,9 +3,9 @@
 from pipeline.config import Config
 from pipeline.data.prepare import Dataset
 from pipeline.display import duration
+from pipeline.epochs import Trained
 from pipeline.model.metrics import Scores, iou_per_class
 from pipeline.tracking.record import TrackedRun, metric_names
-from pipeline.train import Trained
 
 
 def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:

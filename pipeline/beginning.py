@@ -1,0 +1,49 @@
+"""Which run a command works on: a new one, one that was interrupted, or none because the work is done already."""
+
+from omegaconf import OmegaConf
+
+from pipeline.config import Config
+from pipeline.data.prepare import Dataset
+from pipeline.fingerprint import fingerprint
+from pipeline.origin import Origin
+from pipeline.resume import Finished, check_unchanged, find_same, finished_already, reopen, take_over
+from pipeline.tracking.inputs import run_name
+from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.store import Store
+
+
+def begin_or_continue(
+    config: Config, overrides: list[str], dataset: Dataset, store: Store | None, origin: Origin
+) -> TrackedRun | Finished:
+    """The run that training logs to, with the checkpoints it goes on from in its folder; or the one that did it all.
+
+    Args:
+        overrides: what was typed.
+        store: None while it does not answer.
+
+    Raises:
+        UserError: the run that was to be continued cannot be.
+    """
+    digest = dataset.checked.digest
+    identity = fingerprint(config, digest)
+    resumed = origin.resume
+    if resumed is not None:
+        check_unchanged(resumed, config)
+    elif origin.auto:
+        same = find_same(identity, config.tracking.experiment, store)
+        if isinstance(same, Finished):
+            return same
+        resumed = same
+    if resumed is not None and config.epochs == resumed.config.epochs:
+        return finished_already(resumed) or reopen(resumed, config, digest)
+    tags = {"fingerprint": identity, "data_digest": digest}
+    if origin.rerun is not None:
+        tags["rerun_of"] = origin.rerun.id
+    if resumed is not None:  # a longer run than the one that was begun
+        tags["resumed_from"] = resumed.id
+    run = TrackedRun.begin(
+        config.tracking, run_name(config), tags, OmegaConf.to_yaml(OmegaConf.structured(config)), overrides
+    )
+    if resumed is not None:
+        take_over(resumed, config, digest, run.folder / "checkpoints")
+    return run

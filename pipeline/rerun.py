@@ -1,0 +1,180 @@
+"""`rerun=<run id>`: what a tracked run was made with, what is different now, and whether the results are the same."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.config import Config, flatten
+from pipeline.errors import UserError
+from pipeline.fingerprint import changes_nothing
+from pipeline.tracking.environment import FILES, MadeWith, read_environment
+from pipeline.tracking.stored import StoredRun, open_run
+
+History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
+WALL_CLOCK = ("time/", "system/", "train/images_per_second")  # metrics that tell of the machine, not of the result
+AT_THE_END = ("best/", "test/")
+MOST_NAMED = 5  # packages, files or pictures that a line names
+
+
+@dataclass(frozen=True)
+class Original:
+    """A finished run that is to be repeated, as MLflow has it."""
+
+    id: str
+    config: Config
+    history: History
+    weights_sha256: str
+    made_with: MadeWith
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a rerun gave what its original gave, and where it first did not."""
+
+    identical: bool
+    text: str
+
+
+def find_original(name: str, uri: str | None) -> Original:
+    """A finished run, by MLflow's id or by its run_key.
+
+    Raises:
+        UserError: it cannot be repeated, and why.
+    """
+    stored = open_run(name, uri, "rerun")
+    with stored.folder:
+        status = stored.run.info.status
+        if status != "FINISHED":
+            hint = f"; resume={name} continues it" if status in ("KILLED", "FAILED") else ""
+            raise UserError(f"rerun={name}: is {status}, and only a FINISHED run can be repeated{hint}")
+        recorded = stored.tags.get("weights_sha256")
+        if recorded is None:
+            raise UserError(f"rerun={name}: has no weights_sha256 to compare with")
+        config = stored.config()
+        config.tracking.uri = uri  # where it was found, with the password that no run keeps
+        return Original(stored.id, config, stored.history(), recorded, fetch_made_with(stored))
+
+
+def fetch_made_with(stored: StoredRun) -> MadeWith:
+    """What a stored run was made with, as far as it says so."""
+    for name in FILES:
+        if stored.has(f"environment/{name}"):
+            stored.fetch(f"environment/{name}")
+    stored.path("environment").mkdir(exist_ok=True)
+    return read_environment(stored.path("environment"))
+
+
+def changed_keys(original: Config, now: Config) -> list[str]:
+    """`epochs: 8 -> 20` for every key that changes weights or scores and is not what it was."""
+    before, after = flatten(original), flatten(now)
+    return [
+        f"{key}: {before[key]} -> {after[key]}"
+        for key in after
+        if before[key] != after[key] and not changes_nothing(key)
+    ]
+
+
+def differences(original: MadeWith, now: MadeWith) -> list[str]:
+    """A line for each kind of thing that is not what it was: data, sources, packages, hardware."""
+    lines = []
+    if original.data:  # runs of older versions do not name their pictures
+        lines += [line for split in now.data if (line := _data(split, original.data.get(split, []), now.data[split]))]
+    if original.sources:
+        lines += _table("sources", original.sources, now.sources, values=False)
+    lines += _table("packages", original.packages, now.packages)
+    lines += _table("hardware", original.hardware, now.hardware)
+    if lines and original.git.get("revision") != now.git.get("revision"):
+        lines.append(f"revision: {_revision(original)} -> {_revision(now)}")
+    return lines
+
+
+def compare(original: Original, history: History, weights_sha256: str, explanations: list[str]) -> Verdict:
+    """Compare every metric of every step, but those that tell time, and the weights.
+
+    Args:
+        explanations: differences that may be the reason, told with the first value that differs.
+    """
+    before, after = _results(original.history), _results(history)
+    steps = {step for values in before.values() for step in values}
+    both = [
+        (step, key)
+        for key in before.keys() | after.keys()
+        for step in before.get(key, {}).keys() | after.get(key, {}).keys()
+    ]
+    differing = [
+        (step, key) for step, key in both if not _equal(before.get(key, {}).get(step), after.get(key, {}).get(step))
+    ]
+    same_weights = weights_sha256 == original.weights_sha256
+    if not differing and same_weights:
+        return Verdict(True, f"bit-identical: {len(before)} metrics x {len(steps)} steps, weights equal")
+    lines = []
+    if differing:
+        # What is logged at the end is told last, though its step is the best epoch.
+        step, key = min(differing, key=lambda item: (item[1].startswith(AT_THE_END), *item))
+        then, now = before.get(key, {}).get(step), after.get(key, {}).get(step)
+        by = f", by {now - then:+.3g}" if then is not None and now is not None else ""
+        lines.append(
+            f"differs from step {step}: {key} was {_shown(then)}, is {_shown(now)}{by} "
+            f"({len(differing)} of {len(both)} values differ)"
+        )
+    else:
+        lines.append("every metric is equal, but the weights are not")
+    lines.append(f"weights {'equal' if same_weights else 'differ'}")
+    lines += ["possible reasons:", *(f"  {line}" for line in explanations)] if explanations else ["no reason is known"]
+    return Verdict(False, "\n".join(lines))
+
+
+def _results(history: History) -> dict[str, Mapping[int, float]]:
+    return {key: values for key, values in history.items() if not key.startswith(WALL_CLOCK)}
+
+
+def _equal(then: float | None, now: float | None) -> bool:
+    if then is None or now is None:
+        return then is now
+    # A database keeps infinity as the greatest finite number.
+    return then == now or (math.isinf(now) and abs(then) > 1.7e308 and then * now > 0)
+
+
+def _shown(value: float | None) -> str:
+    return "not there" if value is None else repr(value)
+
+
+def _data(split: str, before: list[list[str]], now: list[list[str]]) -> str:
+    """What is different in the pictures of a split; empty if nothing is."""
+    if before == now:
+        return ""
+    then, here = {row[0]: row[1:] for row in before}, {row[0]: row[1:] for row in now}
+    parts = []
+    for what, place in (("picture", 0), ("mask", 1)):
+        changed = [id for id in here if id in then and then[id][place] != here[id][place]]
+        if changed:
+            parts.append(f"another {what} {_named(changed)}")
+    for word, ids in (("gone", then.keys() - here.keys()), ("new", here.keys() - then.keys())):
+        if ids:
+            parts.append(f"{word} {_named(sorted(ids))}")
+    return f"data, {split} split: {'; '.join(parts) or 'another order'}"
+
+
+def _table(what: str, before: Mapping[str, str], now: Mapping[str, str], values: bool = True) -> list[str]:
+    """`packages: numpy 2.3.1 -> 2.4.6` for the entries of two tables that differ; nothing where one says nothing."""
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if not names or not before:
+        return []
+    told = [
+        f"{name} {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        if values
+        else f"{name} changed"
+        if name in before and name in now
+        else f"{name} {'new' if name in now else 'gone'}"
+        for name in names
+    ]
+    return [f"{what}: {_named(told)}"]
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
+def _revision(made_with: MadeWith) -> str:
+    revision = made_with.git.get("revision")
+    return f"{str(revision)[:12]}{' with changes' if made_with.git.get('dirty') else ''}" if revision else "none"

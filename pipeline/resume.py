@@ -1,0 +1,252 @@
+"""`resume=<run id>` and `resume=auto`: an interrupted run, its configuration, and the checkpoint it goes on from."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+
+from pipeline.checkpoint import FILES, STATE, best_folder, newest_start, read_best, read_checkpoint, step_folder
+from pipeline.config import Config, flatten
+from pipeline.errors import UserError
+from pipeline.rerun import fetch_made_with
+from pipeline.stored_config import parse_config
+from pipeline.tracking.delivery import write_position
+from pipeline.tracking.journal import Busy, Journal, Record, history_of, in_use, read_journal, status_of
+from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, tracking_of
+from pipeline.tracking.process import STALE_AFTER, Process
+from pipeline.tracking.record import RUNS, TrackedRun
+from pipeline.tracking.store import Store
+from pipeline.tracking.stored import StoredRun, open_run
+
+MAY_CHANGE = ("tracking.", "data_dir", "dataset.root")  # what a resumed run may be told anew
+SCORE = "best/val_mean_iou"
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A run that was begun before, with its folder under mlruns/."""
+
+    id: str  # MLflow's, or the run's key
+    config: Config
+    folder: Path
+    status: str
+    data_digest: str | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that needs no more training, and the score that it returned."""
+
+    id: str
+    score: float
+
+
+def find_resumable(name: str, uri: str | None) -> Resumable:
+    """The run with this id or run_key: from its journal if that is on this machine, else from MLflow.
+
+    Raises:
+        UserError: there is none, it is alive, or nothing of it can be had on this machine.
+    """
+    folder = find_local(name)
+    if folder is None:
+        stored = open_run(name, uri, "resume")
+        with stored.folder:
+            folder = RUNS / stored.tags.get("run_key", stored.id)
+            if not read_journal(folder):
+                refuse_if_alive(name, Process.read(stored.tags), stored.run.info.status, _heartbeat(stored.tags))
+                _adopt(stored, folder)
+    found = _local(folder)
+    process = last_process(read_journal(folder))
+    if in_use(folder):
+        raise UserError(f"resume={name}: is still alive{_where(process)}; it can be resumed when it has ended")
+    beat = folder / "heartbeat"
+    refuse_if_alive(name, process, found.status, beat.stat().st_mtime if beat.is_file() else 0.0)
+    found.config.tracking = tracking_of(read_journal(folder)[0], uri)
+    return found
+
+
+def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finished | Resumable | None:
+    """A run with this fingerprint in an experiment: a finished one before an interrupted one, the newest of each.
+
+    Runs that are alive, that failed, or whose checkpoints are on another machine are passed over.
+
+    Args:
+        store: None while it does not answer; only this machine is searched then.
+    """
+    folders = [folder for folder in local_runs() if _matches(read_journal(folder)[0], fingerprint, experiment)]
+    if store is not None:
+        client = mlflow.MlflowClient(store.uri)
+        tracked = client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'")
+        for run in tracked:
+            if run.info.status == "FINISHED" and SCORE in run.data.metrics:
+                return Finished(str(run.info.run_id), run.data.metrics[SCORE])
+        # One that was deleted in MLflow is no longer wanted.
+        ids = {run.info.run_id for run in tracked}
+        folders = [folder for folder in folders if local_id(folder) in {*ids, None}]
+    for folder in folders:
+        records = read_journal(folder)
+        if status_of(records) == "FINISHED" and (score := history_of(records).get(SCORE)):
+            return Finished(local_id(folder) or folder.name, next(iter(score.values())))
+    interrupted = (folder for folder in folders if status_of(read_journal(folder)) == "KILLED")
+    return next((_local(folder) for folder in interrupted if not in_use(folder)), None)
+
+
+def check_unchanged(run: Resumable, config: Config) -> None:
+    """Nothing but the number of epochs, and what may change, may be another than it was.
+
+    Raises:
+        UserError: with a line for each key that is.
+    """
+    before, after = flatten(run.config), flatten(config)
+    faults = [
+        f"{key}={after[key]}: it is {before[key]} in run {run.id}, and a resumed run is the same run; only epochs (as "
+        "a new run), tracking.* and where the data lie may change. A new run with other settings: rerun=<run id>"
+        for key in after
+        if after[key] != before[key] and key != "epochs" and not key.startswith(MAY_CHANGE)
+    ]
+    if faults:
+        raise UserError(*faults)
+
+
+def finished_already(run: Resumable) -> Finished | None:
+    """The result of a run that has one."""
+    score = history_of(read_journal(run.folder)).get(SCORE)
+    return Finished(run.id, next(iter(score.values()))) if run.status == "FINISHED" and score else None
+
+
+def reopen(run: Resumable, config: Config, data_digest: str) -> TrackedRun:
+    """The run again, to be continued under its own name.
+
+    Raises:
+        UserError: its data have changed, or another process has it.
+    """
+    _check_data(run, data_digest)
+    try:
+        return TrackedRun(Journal(run.folder), config.tracking)
+    except Busy as error:
+        raise UserError(f"resume={run.id}: another process continues it already") from error
+
+
+def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Path) -> None:
+    """Give a new and longer run the newest checkpoint of this one.
+
+    Raises:
+        UserError: its data have changed, it has no whole checkpoint, or it was trained longer already.
+    """
+    _check_data(run, data_digest)
+    start, notes = newest_start(run.folder / "checkpoints")
+    if start is None:
+        raise UserError(f"resume={run.id}: has no whole checkpoint in {run.folder / 'checkpoints'}", *notes)
+    if start.state.epoch >= config.epochs:
+        raise UserError(
+            f"epochs={config.epochs}: run {run.id} has trained {start.state.epoch} epochs; more than that expected"
+        )
+    folders = [start.folder]
+    if start.state.best is not None:
+        folders.append(best_folder(run.folder / "checkpoints", start.state.best.epoch))
+    checkpoints.mkdir(parents=True)
+    for folder in folders:
+        copy_folder(folder, checkpoints / folder.name)
+
+
+def _check_data(run: Resumable, digest: str) -> None:
+    if run.data_digest not in (None, digest):
+        raise UserError(
+            f"resume={run.id}: its data are not what they were when it began (digest {run.data_digest}, now {digest}): "
+            f"it cannot go on as the same run; rerun={run.id} names the pictures that changed"
+        )
+
+
+def refuse_if_alive(name: str, process: Process | None, status: str, heartbeat: float) -> None:
+    """A run that is RUNNING may be alive: here, where its process can be looked up, or elsewhere, where it beats.
+
+    Raises:
+        UserError: it is, or may be.
+    """
+    if status != "RUNNING" or process is None:
+        return
+    silent = time.time() - heartbeat
+    if process.lives if process.here else silent < STALE_AFTER:
+        seen = "" if process.here else f", and was heard of {max(0, silent):.0f} s ago"
+        raise UserError(f"resume={name}: is still alive{_where(process)}{seen}; it can be resumed when it has ended")
+
+
+def _local(folder: Path) -> Resumable:
+    records = read_journal(folder)
+    config = parse_config(records[0]["config"], f"{folder}: the journal's configuration")
+    digest = records[0]["tags"].get("data_digest")
+    return Resumable(local_id(folder) or folder.name, config, folder, status_of(records), digest)
+
+
+def _matches(begin: Record, fingerprint: str, experiment: str) -> bool:
+    return begin["tags"].get("fingerprint") == fingerprint and begin["experiment"] == experiment
+
+
+def _adopt(stored: StoredRun, folder: Path) -> None:
+    """Make the folder of a run that another machine began: its checkpoints, and a journal that knows what was told."""
+    config, config_text = stored.config(), stored.path("config/config.yaml").read_text(encoding="utf-8")
+    is_finished = stored.run.info.status == "FINISHED"
+    if all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES)):
+        _fetch_checkpoints(stored, folder / "checkpoints")
+    elif not is_finished:
+        process = Process.read(stored.tags)
+        raise UserError(
+            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload={config.checkpoint.upload}) and "
+            f"are not here: resume it{_where(process) or ' where it ran'}, or copy {folder} from there to here"
+        )
+    fetch_made_with(stored)
+    shutil.copytree(stored.path("environment"), folder / "environment", dirs_exist_ok=True)
+    try:
+        journal = Journal(folder)
+    except Busy as error:
+        raise UserError(f"resume={stored.id}: is being resumed by another process") from error
+    experiment = stored.client.get_experiment(stored.run.info.experiment_id).name
+    journal.append(
+        "begin", name=stored.run.info.run_name, tags=stored.tags, tracking_uri=None, experiment=experiment,
+        config=config_text, overrides=[],
+    )  # fmt: skip
+    for key, values in stored.history().items():
+        for step, value in values.items():
+            journal.metrics({key: value}, step)
+    journal.append("params", values=dict(stored.run.data.params))
+    journal.append("status", status="FINISHED" if is_finished else "KILLED")
+    write_position(folder, stored.id, len(journal.records))  # MLflow has all of this
+    journal.close()
+
+
+def _fetch_checkpoints(stored: StoredRun, checkpoints: Path) -> None:
+    """The last and the best checkpoint of a run on a server, every byte compared with its hash."""
+    for name in (STATE, *FILES):
+        stored.fetch(f"checkpoints/last/{name}")
+    state, _ = read_checkpoint(stored.path("checkpoints/last"))
+    parts = [(stored.path("checkpoints/last"), step_folder(checkpoints, state.step))]
+    if state.best is not None:
+        for name in (STATE, "weights.npz"):
+            stored.fetch(f"checkpoints/best/{name}")
+        read_best(stored.path("checkpoints/best"))
+        parts.append((stored.path("checkpoints/best"), best_folder(checkpoints, state.best.epoch)))
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for source, target in parts:
+        if not target.exists():
+            copy_folder(source, target)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that it is there as a whole or not at all."""
+    hidden = target.with_name(f".{target.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.copytree(source, hidden)
+    hidden.rename(target)
+
+
+def _heartbeat(tags: dict[str, str]) -> float:
+    try:
+        return float(tags.get("heartbeat", "0"))
+    except ValueError:
+        return 0.0
+
+
+def _where(process: Process | None) -> str:
+    return "" if process is None else f" on {process.host.split()[0]}, process {process.pid}"

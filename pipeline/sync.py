@@ -1,0 +1,71 @@
+"""What runs could not send to MLflow is sent now: `python -m pipeline.sync`."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.side_tool import parse, run_tool
+
+HELP = """\
+Sends to MLflow what is still in the journals of runs under mlruns/, as after a run whose tracking server went away.
+
+  python -m pipeline.sync                       every run of this folder that is not alive
+  python -m pipeline.sync run=<run_key or id>   one of them
+
+run=…            one run
+tracking.uri=…   MLflow tracking address; by default the one that each run was started with
+
+What is sent twice changes nothing, and runs that are alive send for themselves. Exit status 1: something is left.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Send; 0 when nothing is left, 1 when something is.
+
+    Raises:
+        UserError: arguments are wrong, or there is no such run.
+    """
+    given = parse(arguments, (), ("run", "tracking.uri"))
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from pipeline.tracking.delivery import Delivery
+    from pipeline.tracking.journal import Busy, Journal
+    from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
+    from pipeline.tracking.record import RUNS
+    from pipeline.tracking.store import mask_credentials
+
+    mark_leftovers(TrackingConfig(), None)
+    folders: list[Path] = list(local_runs())
+    if "run" in given:
+        folder = find_local(given["run"])
+        if folder is None:
+            raise UserError(f"run={given['run']}: no run under {RUNS} has this run_key or id")
+        folders = [folder]
+    left = False
+    for folder in reversed(folders):  # the oldest first
+        try:
+            journal = Journal(folder)
+        except Busy:
+            print(f"{folder.name}: is alive and sends for itself")
+            continue
+        with contextlib.closing(journal):
+            delivery = None
+            try:
+                delivery = Delivery(journal, tracking_of(journal.records[0], given.get("tracking.uri")))
+                waiting = len(journal.records) - delivery.sent
+                while not delivery.done:
+                    delivery.send_next()
+                print(f"{delivery.run_id or folder.name}: {waiting or 'nothing'} sent")
+            except (UserError, MlflowException, SQLAlchemyError, OSError) as error:
+                left = True
+                reason = mask_credentials(str(error).strip().splitlines()[0])
+                waiting = len(journal.records) - (delivery.sent if delivery else 0)
+                print(f"error: {folder.name}: {waiting} records are left: {reason}", file=sys.stderr)
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    run_tool(main, HELP, needs_arguments=False)

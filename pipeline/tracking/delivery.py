@@ -1,0 +1,171 @@
+"""From a run's journal into MLflow, record by record, in order; a record that is sent again changes nothing."""
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from pipeline.config import TrackingConfig
+from pipeline.tracking.journal import OUTBOX, Journal, Record
+from pipeline.tracking.store import Store, connect, open_store
+
+POSITION = "sent.json"
+
+
+class Delivery:
+    """Sends one journal to one tracking address and remembers beside it how far it came.
+
+    Attributes:
+        sent: how many records MLflow has.
+        run_id: MLflow's name of the run, None before it has been made.
+    """
+
+    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
+        self.journal, self.tracking = journal, tracking
+        self.store: Store | None = None
+        self.run_id: str | None = None
+        self.sent = 0
+        try:
+            position = json.loads((journal.folder / POSITION).read_text())
+            self.run_id, self.sent = position["run_id"], position["records"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # all is sent again, which changes nothing
+
+    @property
+    def done(self) -> bool:
+        """Whether MLflow has the whole journal."""
+        return self.sent >= len(self.journal.records)
+
+    def send_next(self) -> None:
+        """Send one record.
+
+        Raises:
+            UserError, MlflowException, OSError, …: it did not go through; to be tried again.
+        """
+        if self.store is None:
+            store = open_store(self.tracking)
+            self._client = connect(store.uri)
+            self._find_run(store)
+            self.store = store  # last: what failed half way is done again
+        record = self.journal.records[self.sent]
+        self._apply(record, self.store)
+        self.sent += 1
+        write_position(self.journal.folder, self.run_id, self.sent)
+        if "parcel" in record:
+            shutil.rmtree(self._parcel(record), ignore_errors=True)
+
+    def heartbeat(self, instant: float) -> None:
+        """Tell other machines, in seconds since the epoch, that the run is alive."""
+        if self.store is not None and self.run_id is not None:
+            self._client.set_tag(self.run_id, "heartbeat", f"{instant:.0f}")
+
+    def _find_run(self, store: Store) -> None:
+        """Find the run that an earlier process made; in another store than before, all is told from the start."""
+        key = self.journal.folder.name
+        if self.run_id is not None and _run_key(self._client, self.run_id) == key:
+            return
+        self.run_id, self.sent = None, 0
+        made = self._client.search_runs([store.experiment_id], f"tags.run_key = '{key}'", max_results=1)
+        if made:
+            self.run_id = str(made[0].info.run_id)
+
+    def _apply(self, record: Record, store: Store) -> None:
+        kind = record["kind"]
+        if kind == "begin":
+            if self.run_id is None:
+                tags = {**record["tags"], "run_key": self.journal.folder.name}
+                created = self._client.create_run(
+                    store.experiment_id, start_time=record["time"], run_name=record["name"], tags=tags
+                )
+                self.run_id = str(created.info.run_id)
+            return
+        run_id = self.run_id
+        assert run_id is not None  # a journal starts with "begin"
+        if kind == "process":
+            self._client.update_run(run_id, status="RUNNING")
+            if "failure" in self._client.get_run(run_id).data.tags:  # of an earlier process
+                self._client.delete_tag(run_id, "failure")
+            stored = {**record["process"], "heartbeat": int(record["time"] / 1000)}
+            self._client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in stored.items()])
+        elif kind == "params":
+            params = [Param(key, value) for key, value in record["values"].items()]
+            for start in range(0, len(params), 100):  # MLflow's limit for one request
+                self._client.log_batch(run_id, params=params[start : start + 100])
+        elif kind == "metrics":
+            # The journalled time: MLflow knows a metric again by its name, step, value and time.
+            metrics = [Metric(key, value, record["time"], record["step"]) for key, value in record["values"].items()]
+            for start in range(0, len(metrics), 1000):
+                self._client.log_batch(run_id, metrics=metrics[start : start + 1000])
+        elif kind == "tags":
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in record["values"].items()])
+        elif kind == "dataset":
+            self._client.log_inputs(run_id, [_dataset_input(record)])
+        elif kind == "files":
+            if self._parcel(record).is_dir():  # another store has it, when all is told again
+                self._client.log_artifacts(run_id, str(self._parcel(record)), record["place"])
+        elif kind == "model":
+            if self._parcel(record).is_dir():
+                self._send_model(self._parcel(record), run_id, store)
+        elif kind == "status":
+            self._client.set_terminated(run_id, record["status"], record["time"])
+        else:
+            raise ValueError(f"{self.journal.path}: has a record '{kind}', which this version does not know")
+
+    def _send_model(self, folder: Path, run_id: str, store: Store) -> None:
+        """What `mlflow.pyfunc.log_model` does with a model that lies in a folder, but once."""
+        of_run = f"source_run_id = '{run_id}' AND name = 'model'"
+        found = self._client.search_logged_models([store.experiment_id], filter_string=of_run, max_results=1)
+        if found:
+            model = found[0]
+        else:
+            params = self._client.get_run(run_id).data.params
+            model = self._client.create_logged_model(store.experiment_id, "model", source_run_id=run_id, params=params)
+        outputs = self._client.get_run(run_id).outputs
+        if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        described = Model.load(str(folder))
+        described.run_id, described.model_id = run_id, model.model_id
+        described.artifact_path = model.artifact_location
+        described.save(str(folder / "MLmodel"))
+        self._client.log_model_artifacts(model.model_id, str(folder))
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def _parcel(self, record: Record) -> Path:
+        return self.journal.folder / OUTBOX / os.path.basename(record["parcel"])
+
+
+def write_position(folder: Path, run_id: str | None, records: int) -> None:
+    """Remember beside a journal that MLflow has so many of its records, under this id."""
+    place = folder / POSITION
+    private = place.with_name(f".{POSITION}")
+    private.write_text(json.dumps({"run_id": run_id, "records": records}))
+    private.replace(place)
+
+
+def _dataset_input(record: dict[str, Any]) -> DatasetInput:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow has two equal sources for a folder, and wonders which is meant
+        source = resolve_dataset_source(record["source"])
+    # MLflow keeps 36 characters of a digest.
+    data = MetaDataset(source=source, name=record["name"], digest=record["digest"][:36])  # type: ignore[abstract]
+    return DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, record["split"])])
+
+
+def _run_key(client: mlflow.MlflowClient, run_id: str) -> str | None:
+    try:
+        run: Run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run.data.tags.get("run_key")

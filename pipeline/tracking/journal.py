@@ -1,0 +1,203 @@
+"""A run's own record of all it tracks: one file, only ever appended to, written before anything is sent to MLflow.
+
+`mlruns/runs/<run_key>/journal.jsonl` holds one JSON object a line: the configuration first, before the MLflow run
+exists, then parameters, metrics, tags and the names of files in the order in which they came. Whoever writes it holds
+the lock beside it, so a journal that can be locked belongs to no process that lives.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline.errors import RunFailed
+
+Record = dict[str, Any]  # {"kind": …, "time": milliseconds since the epoch, …}
+FILE, LOCK, OUTBOX = "journal.jsonl", "lock", "outbox"
+
+
+class Busy(Exception):
+    """Another process writes this journal."""
+
+
+class Journal:
+    """The journal of one run, locked by this process until it is closed. Threads may append at once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the journal of a run's folder; folder and file are made when they are not there.
+
+        Raises:
+            Busy: another process has it.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(folder / LOCK)
+        self.path = folder / FILE
+        self.path.touch()
+        self.records, whole = _whole_records(self.path.read_bytes())
+        self._file = self.path.open("r+b")
+        self._file.truncate(whole)  # cuts off the line that the last process died in
+        self._file.seek(whole)
+        self._told = {(key, record["step"]) for record in self.of("metrics") for key in record["values"]}
+        self.appended = threading.Condition(threading.RLock())  # whoever sends waits for it
+        self._sweep_outbox()
+
+    def of(self, kind: str) -> Iterator[Record]:
+        """The records of one kind, the oldest first."""
+        return (record for record in list(self.records) if record["kind"] == kind)
+
+    @property
+    def status(self) -> str:
+        """How the run ended: FINISHED, FAILED or KILLED; RUNNING where nothing says that it did."""
+        return status_of(self.records)
+
+    def append(self, kind: str, **content: Any) -> None:
+        """Write a record, to the disk.
+
+        Raises:
+            RunFailed: it cannot be written; the journal is as it was before.
+        """
+        record = {"kind": kind, "time": int(time.time() * 1000), **content}
+        line = json.dumps(record).encode() + b"\n"
+        with self.appended:
+            end = self._file.tell()
+            try:
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except BaseException as error:  # a full disk, or an interrupt
+                with contextlib.suppress(OSError):  # what is left in the buffer is tried again
+                    self._file.close()
+                os.truncate(self.path, end)
+                self._file = self.path.open("r+b")
+                self._file.seek(end)
+                if isinstance(error, OSError):
+                    raise RunFailed(f"{self.path}: cannot be written: {error.strerror}") from error
+                raise
+            self.records.append(record)
+            self.appended.notify_all()
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Write metrics of one step, but those that this step has already: what is told is never told again.
+
+        A value that is NaN, as of a class that does not occur, is left out.
+        """
+        with self.appended:
+            new = {
+                key: float(value)
+                for key, value in values.items()
+                if (key, step) not in self._told and not math.isnan(value)
+            }
+            if new:
+                self.append("metrics", step=step, values=new)
+                self._told |= {(key, step) for key in new}
+
+    def post(self, folder: Path, kind: str, keep: bool, **content: Any) -> None:
+        """Put a folder's files into the outbox, where they stay as they are until they are sent.
+
+        Args:
+            keep: whether the folder stays too; its files must then never change, since both share them.
+        """
+        parcel = f"{len(self.records)}-{time.time_ns()}"
+        place = self.folder / OUTBOX / parcel
+        place.parent.mkdir(exist_ok=True)
+        if keep:
+            shutil.copytree(folder, place, copy_function=_link)
+        else:
+            folder.rename(place)
+        self.append(kind, parcel=parcel, **content)
+
+    def history(self) -> dict[str, dict[int, float]]:
+        """Every metric as {step: value}."""
+        return history_of(self.records)
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._file.close()
+        self._lock.close()
+
+    def _sweep_outbox(self) -> None:
+        """Remove what a process put there and died before it wrote so."""
+        named = {record["parcel"] for record in self.records if "parcel" in record}
+        for parcel in (self.folder / OUTBOX).glob("*"):
+            if parcel.name not in named:
+                shutil.rmtree(parcel)
+
+
+def read_journal(folder: Path) -> list[Record]:
+    """The whole records of a run's journal, without locking it; empty where there is none."""
+    path = folder / FILE
+    if not path.is_file():
+        return []
+    return _whole_records(path.read_bytes())[0]
+
+
+def status_of(records: list[Record]) -> str:
+    """FINISHED, FAILED or KILLED, or RUNNING where the last start of the run has no end."""
+    for record in reversed(records):
+        if record["kind"] == "status":
+            return str(record["status"])
+        if record["kind"] == "process":
+            break
+    return "RUNNING"
+
+
+def history_of(records: list[Record]) -> dict[str, dict[int, float]]:
+    """Every metric of a journal as {step: value}."""
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record["kind"] == "metrics":
+            for key, value in record["values"].items():
+                found.setdefault(key, {})[record["step"]] = value
+    return found
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process that lives writes the journal of this folder."""
+    try:
+        _locked(folder / LOCK).close()
+    except Busy:
+        return True
+    return False
+
+
+def _locked(path: Path) -> TextIO:
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise Busy(str(path)) from error
+    return file
+
+
+def _whole_records(content: bytes) -> tuple[list[Record], int]:
+    """The records of a journal and the length of their lines.
+
+    A line is on the disk before the next is begun, so only the last can be torn, or full of zeros after a power cut.
+    """
+    records, length = [], 0
+    for line in content.splitlines(keepends=True):
+        try:
+            record = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            break
+        if not isinstance(record, dict) or "kind" not in record:
+            break
+        records.append(record)
+        length += len(line)
+    return records, length
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)

@@ -1,0 +1,107 @@
+"""Runs on this machine: found by name, and those whose process died without a word marked as KILLED."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.tracking.delivery import POSITION, Delivery
+from pipeline.tracking.journal import Busy, Journal, Record, read_journal, status_of
+from pipeline.tracking.process import Process
+from pipeline.tracking.record import RUNS
+from pipeline.tracking.store import Store, Unreachable, tracking_uri
+
+
+def local_runs() -> Iterator[Path]:
+    """The folders of all runs under mlruns/, the newest first."""
+    folders = [folder for folder in RUNS.glob("*") if (folder / "journal.jsonl").is_file()]
+    yield from sorted(folders, key=lambda folder: -(folder / "journal.jsonl").stat().st_mtime)
+
+
+def find_local(name: str) -> Path | None:
+    """The folder of the run with this run_key or MLflow id, if it is under mlruns/."""
+    for folder in local_runs():
+        if name == folder.name or name == local_id(folder):
+            return folder
+    return None
+
+
+def local_id(folder: Path) -> str | None:
+    """MLflow's id of a run under mlruns/, if it has got one."""
+    try:
+        return str(json.loads((folder / POSITION).read_text())["run_id"] or "") or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def last_process(records: list[Record]) -> Process | None:
+    """The process that last worked on a run."""
+    started = [record for record in records if record["kind"] == "process"]
+    return Process.read(started[-1]["process"]) if started else None
+
+
+def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
+    """Mark as KILLED what SIGKILL or a power cut left RUNNING on this machine; whatever is alive is left alone.
+
+    Args:
+        store: None while it does not answer; the journals then say it to whoever sends them.
+
+    Returns:
+        The ids of the runs that were marked.
+    """
+    marked = []
+    for folder in local_runs():
+        records = read_journal(folder)
+        process = last_process(records)
+        if status_of(records) != "RUNNING" or process is None or not process.here or process.lives:
+            continue
+        with contextlib.suppress(Busy):
+            journal = Journal(folder)
+            with contextlib.closing(journal):
+                if journal.status != "RUNNING":  # another process was quicker
+                    continue
+                journal.append("status", status="KILLED")
+                marked.append(local_id(folder) or folder.name)
+                if store is not None and _same_store(records[0], tracking):
+                    delivery = Delivery(journal, tracking_of(records[0], tracking.uri))
+                    with contextlib.suppress(Unreachable):
+                        while not delivery.done:
+                            delivery.send_next()
+    if store is not None:
+        marked += _mark_in_store(store, known=marked)
+    return marked
+
+
+def tracking_of(begin: Record, uri: str | None) -> TrackingConfig:
+    """Where a journal is sent to.
+
+    Raises:
+        UserError: its address had a password, which no journal keeps, and none is given.
+    """
+    address = uri if uri is not None else begin["tracking_uri"]
+    if address is not None and "***" in address:
+        raise UserError(f"tracking.uri={address}: the journal keeps no password; give the whole address")
+    return TrackingConfig(uri=address, experiment=begin["experiment"])
+
+
+def _same_store(begin: Record, tracking: TrackingConfig) -> bool:
+    recorded = begin["tracking_uri"]
+    return tracking_uri(tracking.uri) == tracking_uri(None if recorded is None or "***" in recorded else recorded)
+
+
+def _mark_in_store(store: Store, known: list[str]) -> list[str]:
+    """The same for runs of this machine whose folder is elsewhere: another directory, or one that was removed."""
+    client, marked = mlflow.MlflowClient(store.uri), []
+    local = {folder.name for folder in local_runs()}
+    for run in client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'"):
+        process = Process.read(run.data.tags)
+        if process is None or run.data.tags.get("run_key") in local or run.info.run_id in known:
+            continue
+        if process.here and not process.lives:
+            client.set_terminated(run.info.run_id, "KILLED")
+            marked.append(str(run.info.run_id))
+    return marked

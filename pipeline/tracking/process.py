@@ -1,0 +1,63 @@
+"""Which process works on a run, and whether it still lives: host, process id and the instant it was started."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STALE_AFTER = 180.0  # seconds without a heartbeat after which a process on another machine counts as dead
+HEARTBEAT = 20.0  # seconds between two
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that no later one can be taken for, since process ids are given out again."""
+
+    host: str  # with the namespace of process ids: two containers of one machine do not see each other's
+    boot: str  # another one after every start of the machine; empty where it is not known
+    pid: int
+    started: float  # seconds since the epoch
+
+    @staticmethod
+    def this() -> "Process":
+        """The process that asks."""
+        return Process(_host(), _boot(), os.getpid(), psutil.Process().create_time())
+
+    @staticmethod
+    def read(stored: Any) -> "Process | None":
+        """What `vars` of a process became as JSON or as tags, or None where it is nothing of the kind."""
+        try:
+            found = Process(stored["host"], stored["boot"], int(stored["pid"]), float(stored["started"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return found if isinstance(found.host, str) and isinstance(found.boot, str) and found.pid > 0 else None
+
+    @property
+    def here(self) -> bool:
+        """Whether it runs, or ran, where its process id can be looked up."""
+        return self.host == _host()
+
+    @property
+    def lives(self) -> bool:
+        """Whether a process that is `here` is still there; of one elsewhere nothing can be seen."""
+        if self.boot != _boot():
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            # The start is counted from the machine's, whose instant moves when the clock is set.
+            return abs(process.create_time() - self.started) < 2 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def _host() -> str:
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {os.readlink(namespace)}" if namespace.is_symlink() else socket.gethostname()
+
+
+def _boot() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return boot.read_text().strip() if boot.is_file() else ""

@@ -1,0 +1,110 @@
+"""The thread that sends a run's journal while the run trains, and goes on trying while the server does not answer."""
+
+import sys
+import threading
+import time
+
+from pipeline.errors import UserError
+from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.process import HEARTBEAT
+from pipeline.tracking.store import mask_credentials
+
+LONGEST_PAUSE = 60.0  # seconds between two attempts
+
+
+class Sender:
+    """Sends what is appended to a journal, in the background. Training never waits for it."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery, self._journal = delivery, delivery.journal
+        self._closing = self._left = False
+        self._failure: str | None = None  # why the last attempt failed
+        self._beaten = 0.0
+        self._told = False
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def wait_for_run(self, seconds: float) -> str | None:
+        """MLflow's id of the run, as soon as it has one; None when it has none after so many seconds."""
+        until = time.monotonic() + seconds
+        while self._delivery.run_id is None and self._failure is None and time.monotonic() < until:
+            time.sleep(0.01)
+        return self._delivery.run_id
+
+    def close(self, patience: float, longest: float = float("inf")) -> str | None:
+        """Send the rest and end.
+
+        Args:
+            patience: seconds for which a server that does not answer is asked again.
+            longest: seconds after which even a server that answers is left.
+
+        Returns:
+            Why something is left to be sent; None when all is sent.
+        """
+        with self._journal.appended:
+            self._closing = True
+            self._journal.appended.notify_all()
+        began = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.02)
+            waited = time.monotonic() - began
+            if waited > longest or (self._failure is not None and waited > patience):
+                self._left = True
+                return self._failure or "there was no time"
+        return None
+
+    def _work(self) -> None:
+        failures = 0
+        while not self._left:
+            with self._journal.appended:
+                if self._delivery.done and not self._closing:
+                    self._journal.appended.wait(HEARTBEAT / 4)
+                if self._delivery.done and self._closing:
+                    return
+            try:
+                if not self._delivery.done:
+                    self._delivery.send_next()
+                self._beat()
+            except Exception as error:  # whatever it is, the run goes on, and what is not sent stays in the journal
+                self._failure = _told(error)
+                self._say_once()
+                pause = min(LONGEST_PAUSE, 0.5 * 2**failures)
+                failures += 1
+                self._pause(pause)
+            else:
+                if failures:
+                    failures = 0
+                self._failure = None
+
+    def _beat(self) -> None:
+        if time.time() - self._beaten > HEARTBEAT:
+            self._beaten = time.time()
+            (self._journal.folder / "heartbeat").touch()
+            self._delivery.heartbeat(self._beaten)
+
+    def _say_once(self) -> None:
+        if not self._told:
+            self._told = True
+            print(
+                f"warning: {self._failure}; the run goes on, and what it logs is kept in {self._journal.folder} "
+                "and sent as soon as it can be",
+                file=sys.stderr,
+            )
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not long once the run is over and everything waits for this."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._closing:
+                left = min(left, 0.5)
+                until = min(until, time.monotonic() + left)
+            time.sleep(min(left, 0.1))
+
+
+def _told(error: Exception) -> str:
+    """The line of an error that says what went wrong."""
+    text = str(error) if isinstance(error, UserError) else f"tracking: {error or type(error).__name__}"
+    return mask_credentials(text.strip().splitlines()[0])
