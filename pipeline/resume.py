@@ -1,5 +1,6 @@
 """`resume=<run id>` and `resume=auto`: an interrupted run, its configuration, and the checkpoint it goes on from."""
 
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from pipeline.errors import UserError
 from pipeline.rerun import fetch_made_with
 from pipeline.stored_config import parse_config
 from pipeline.tracking.delivery import write_position
-from pipeline.tracking.journal import Busy, Journal, Record, history_of, in_use, read_journal, status_of
-from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, tracking_of
+from pipeline.tracking.journal import Busy, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
+from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, silence, tracking_of
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
@@ -53,16 +54,21 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
     if folder is None:
         stored = open_run(name, uri, "resume")
         with stored.folder:
-            folder = RUNS / stored.tags.get("run_key", stored.id)
+            key = stored.tags.get("run_key", "")
+            if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
+                raise UserError(f"resume={name}: has no run_key of this program")
+            folder = RUNS / key
             if not read_journal(folder):
-                refuse_if_alive(name, Process.read(stored.tags), stored.run.info.status, _heartbeat(stored.tags))
+                if stored.run.info.status == "RUNNING":
+                    refuse_if_alive(name, Process.read(stored.tags), silence(stored.tags))
                 _adopt(stored, folder)
     found = _local(folder)
     process = last_process(read_journal(folder))
     if in_use(folder):
         raise UserError(f"resume={name}: is still alive{_where(process)}; it can be resumed when it has ended")
     beat = folder / "heartbeat"
-    refuse_if_alive(name, process, found.status, beat.stat().st_mtime if beat.is_file() else 0.0)
+    if found.status == "RUNNING" and process is not None and not process.here and beat.is_file():
+        refuse_if_alive(name, process, time.time() - beat.stat().st_mtime)  # a shared folder without locks
     found.config.tracking = tracking_of(read_journal(folder)[0], uri)
     return found
 
@@ -75,7 +81,7 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
     Args:
         store: None while it does not answer; only this machine is searched then.
     """
-    folders = [folder for folder in local_runs() if _matches(read_journal(folder)[0], fingerprint, experiment)]
+    folders = [folder for folder in local_runs() if _matches(begin_of(folder), fingerprint, experiment)]
     if store is not None:
         client = mlflow.MlflowClient(store.uri)
         tracked = client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'")
@@ -159,18 +165,20 @@ def _check_data(run: Resumable, digest: str) -> None:
         )
 
 
-def refuse_if_alive(name: str, process: Process | None, status: str, heartbeat: float) -> None:
+def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
     """A run that is RUNNING may be alive: here, where its process can be looked up, or elsewhere, where it beats.
+
+    Args:
+        silent: seconds since it was heard of.
 
     Raises:
         UserError: it is, or may be.
     """
-    if status != "RUNNING" or process is None:
-        return
-    silent = time.time() - heartbeat
-    if process.lives if process.here else silent < STALE_AFTER:
-        seen = "" if process.here else f", and was heard of {max(0, silent):.0f} s ago"
-        raise UserError(f"resume={name}: is still alive{_where(process)}{seen}; it can be resumed when it has ended")
+    if process is not None and (process.lives if process.visible else silent < STALE_AFTER):
+        raise UserError(
+            f"resume={name}: is still alive{_where(process)}, heard of {max(0, silent):.0f} s ago; "
+            "it can be resumed when it has ended"
+        )
 
 
 def _local(folder: Path) -> Resumable:
@@ -180,8 +188,8 @@ def _local(folder: Path) -> Resumable:
     return Resumable(local_id(folder) or folder.name, config, folder, status_of(records), digest)
 
 
-def _matches(begin: Record, fingerprint: str, experiment: str) -> bool:
-    return begin["tags"].get("fingerprint") == fingerprint and begin["experiment"] == experiment
+def _matches(begin: Record | None, fingerprint: str, experiment: str) -> bool:
+    return begin is not None and begin["tags"].get("fingerprint") == fingerprint and begin["experiment"] == experiment
 
 
 def _adopt(stored: StoredRun, folder: Path) -> None:
@@ -239,13 +247,6 @@ def copy_folder(source: Path, target: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
     shutil.copytree(source, hidden)
     hidden.rename(target)
-
-
-def _heartbeat(tags: dict[str, str]) -> float:
-    try:
-        return float(tags.get("heartbeat", "0"))
-    except ValueError:
-        return 0.0
 
 
 def _where(process: Process | None) -> str:

@@ -139,6 +139,22 @@ def read_journal(folder: Path) -> list[Record]:
     return _whole_records(path.read_bytes())[0]
 
 
+def begin_of(folder: Path) -> Record | None:
+    """The first record of a run's journal, which has its configuration; None where a process died before it."""
+    with (folder / FILE).open("rb") as file:
+        records, _ = _whole_records(file.readline())
+    return records[0] if records else None
+
+
+def says_its_end(folder: Path) -> bool:
+    """Whether the journal's last record is how the run ended, told from its last bytes alone."""
+    with (folder / FILE).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 200))
+        last = file.read().splitlines(keepends=True)[-1:]
+    records, _ = _whole_records(last[0] if last else b"")
+    return bool(records) and records[0]["kind"] == "status"
+
+
 def status_of(records: list[Record]) -> str:
     """FINISHED, FAILED or KILLED, or RUNNING where the last start of the run has no end."""
     for record in reversed(records):

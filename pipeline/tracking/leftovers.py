@@ -2,24 +2,27 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.tracking.delivery import POSITION, Delivery
-from pipeline.tracking.journal import Busy, Journal, Record, read_journal, status_of
-from pipeline.tracking.process import Process
+from pipeline.tracking.journal import FILE, Busy, Journal, Record, begin_of, read_journal, says_its_end
+from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS
-from pipeline.tracking.store import Store, Unreachable, tracking_uri
+from pipeline.tracking.store import Store, mask_credentials, tracking_uri
 
 
 def local_runs() -> Iterator[Path]:
-    """The folders of all runs under mlruns/, the newest first."""
-    folders = [folder for folder in RUNS.glob("*") if (folder / "journal.jsonl").is_file()]
-    yield from sorted(folders, key=lambda folder: -(folder / "journal.jsonl").stat().st_mtime)
+    """The folders of all runs under mlruns/ whose journal has begun, the newest first."""
+    journals = [journal for journal in RUNS.glob(f"*/{FILE}") if begin_of(journal.parent) is not None]
+    yield from (journal.parent for journal in sorted(journals, key=lambda path: -path.stat().st_mtime))
 
 
 def find_local(name: str) -> Path | None:
@@ -55,9 +58,11 @@ def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
     """
     marked = []
     for folder in local_runs():
+        if says_its_end(folder):
+            continue
         records = read_journal(folder)
         process = last_process(records)
-        if status_of(records) != "RUNNING" or process is None or not process.here or process.lives:
+        if process is None or not process.here or process.lives:
             continue
         with contextlib.suppress(Busy):
             journal = Journal(folder)
@@ -67,13 +72,22 @@ def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
                 journal.append("status", status="KILLED")
                 marked.append(local_id(folder) or folder.name)
                 if store is not None and _same_store(records[0], tracking):
-                    delivery = Delivery(journal, tracking_of(records[0], tracking.uri))
-                    with contextlib.suppress(Unreachable):
+                    # What cannot be sent now waits in the journal for `python -m pipeline.sync`.
+                    with contextlib.suppress(UserError, MlflowException, SQLAlchemyError, OSError):
+                        delivery = Delivery(journal, tracking_of(records[0], tracking.uri))
                         while not delivery.done:
                             delivery.send_next()
     if store is not None:
         marked += _mark_in_store(store, known=marked)
     return marked
+
+
+def silence(tags: dict[str, str]) -> float:
+    """Seconds since a run on a server was heard of; infinite for one that never was."""
+    try:
+        return time.time() - float(tags["heartbeat"])
+    except (KeyError, ValueError):
+        return float("inf")
 
 
 def tracking_of(begin: Record, uri: str | None) -> TrackingConfig:
@@ -89,19 +103,22 @@ def tracking_of(begin: Record, uri: str | None) -> TrackingConfig:
 
 
 def _same_store(begin: Record, tracking: TrackingConfig) -> bool:
-    recorded = begin["tracking_uri"]
-    return tracking_uri(tracking.uri) == tracking_uri(None if recorded is None or "***" in recorded else recorded)
+    recorded = begin["tracking_uri"] or tracking_uri(None)
+    return bool(mask_credentials(tracking_uri(tracking.uri)) == mask_credentials(recorded))
 
 
 def _mark_in_store(store: Store, known: list[str]) -> list[str]:
-    """The same for runs of this machine whose folder is elsewhere: another directory, or one that was removed."""
+    """The same for runs of this machine whose folder is elsewhere: another directory, or one that was removed.
+
+    Another machine may have this one's name, so a run that was heard of lately is left alone.
+    """
     client, marked = mlflow.MlflowClient(store.uri), []
     local = {folder.name for folder in local_runs()}
     for run in client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'"):
         process = Process.read(run.data.tags)
         if process is None or run.data.tags.get("run_key") in local or run.info.run_id in known:
             continue
-        if process.here and not process.lives:
+        if process.here and not process.lives and silence(run.data.tags) > STALE_AFTER:
             client.set_terminated(run.info.run_id, "KILLED")
             marked.append(str(run.info.run_id))
     return marked

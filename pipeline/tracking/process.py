@@ -37,13 +37,18 @@ class Process:
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, where its process id can be looked up."""
+        """Whether it runs, or ran, on a machine of this name; several machines can have one name."""
         return self.host == _host()
 
     @property
+    def visible(self) -> bool:
+        """Whether it can be looked up: it belongs to this start of this machine."""
+        return self.here and self.boot == _boot()
+
+    @property
     def lives(self) -> bool:
-        """Whether a process that is `here` is still there; of one elsewhere nothing can be seen."""
-        if self.boot != _boot():
+        """Whether a visible process is still there; of any other nothing can be seen."""
+        if not self.visible:
             return False
         try:
             process = psutil.Process(self.pid)
