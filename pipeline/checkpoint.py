@@ -1,8 +1,8 @@
 """Checkpoints on the disk: each is a folder of its own that is complete or absent, and says so itself.
 
 <checkpoints>/step-00000480/ holds weights.npz, optimizer.npz, running.npz and, written last, state.json with the rest
-the training state and the SHA-256 of the others. <checkpoints>/best-0003/ holds the weights that epoch 3 was validated
-with. Nothing is changed once it has its name.
+the training state and the SHA-256 of the others and of itself. <checkpoints>/best-0003/ holds the weights that epoch 3
+was validated with. Nothing is changed once it has its name.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from pipeline.errors import RunFailed, UserError
 from pipeline.weights import Arrays, read_arrays
 
 STATE = "state.json"
+OUTDATED = ".outdated"  # ends the name of a checkpoint that another of its step replaces
 FILES = ("weights.npz", "optimizer.npz", "running.npz")  # of a checkpoint that training can go on from
 LARGEST_STATE = 2**26  # bytes
 
@@ -88,20 +89,19 @@ class Unfinished:
         """
 
         def write() -> None:
+            content = {**state, "sha256": self._hashes}
             with (self._hidden / STATE).open("w") as text:
-                json.dump({**state, "sha256": self._hashes}, text, indent=2)
+                json.dump({**content, "state_sha256": _sha256(content)}, text, indent=2)
                 text.flush()
                 os.fsync(text.fileno())
-            if self.folder.exists():  # a damaged one, or one of an epoch that is repeated
-                outdated = self.folder.with_name(f".{self.folder.name}.outdated")
-                self.folder.rename(outdated)
-                shutil.rmtree(outdated)
+            _flush(self._hidden)
+            outdated = self.folder.with_name(self.folder.name + OUTDATED)
+            if self.folder.exists():  # a damaged one, or one of an epoch that was not closed or is repeated
+                shutil.rmtree(outdated, ignore_errors=True)
+                self.folder.rename(outdated)  # a folder can only be renamed to a name that is free
             self._hidden.rename(self.folder)
-            parent = os.open(self.folder.parent, os.O_RDONLY)
-            try:
-                os.fsync(parent)
-            finally:
-                os.close(parent)
+            _flush(self.folder.parent)
+            shutil.rmtree(outdated, ignore_errors=True)  # till here it could be gone on from
 
         self._or_fail(write)
 
@@ -127,12 +127,22 @@ def best_folder(checkpoints: Path, epoch: int) -> Path:
 
 def newest_first(checkpoints: Path) -> Iterator[Path]:
     """The folders of checkpoints that training can go on from, damaged ones included."""
-    yield from sorted(checkpoints.glob("step-*"), reverse=True)
+
+    def age(folder: Path) -> tuple[str, bool]:
+        return folder.name.removesuffix(OUTDATED), not folder.name.endswith(OUTDATED)
+
+    yield from sorted(checkpoints.glob("step-*"), key=age, reverse=True)
 
 
-def prune(checkpoints: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints and the best weights that these name, and what was never committed."""
-    kept = [folder for number, folder in enumerate(newest_first(checkpoints)) if number < keep]
+def prune(newest: Path, keep: int) -> None:
+    """Remove all but a checkpoint, the ones before it, `keep` in all, and the best weights that these name.
+
+    Args:
+        newest: the one that was just written. What claims to be of a later step is damaged: it was passed over.
+    """
+    checkpoints = newest.parent
+    folders = list(newest_first(checkpoints))
+    kept = folders[folders.index(newest) :][:keep]
     for folder in kept[:]:
         try:
             best = read_state(folder).best
@@ -201,6 +211,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
             raise ValueError("it names no hashes")
+        if manifest.pop("state_sha256", None) != _sha256(manifest):
+            raise ValueError("its SHA-256 is not the recorded one")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is damaged or missing: {error}") from error
     return manifest
@@ -212,6 +224,8 @@ def _state(manifest: dict[str, Any], folder: Path) -> TrainingState:
         best = manifest["best"]
         if best is not None:
             matrix = [[int(count) for count in row] for row in best["confusion_matrix"]]
+            if any(len(row) != len(matrix) or not all(0 <= count < 2**63 for count in row) for row in matrix):
+                raise ValueError("what should be a confusion matrix is none")
             best = Best(
                 int(best["epoch"]), float(best["mean_iou"]), float(best["loss"]), matrix, str(best["weights_sha256"])
             )
@@ -223,6 +237,20 @@ def _state(manifest: dict[str, Any], folder: Path) -> TrainingState:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{folder / STATE}: is no training state: {error!r}") from error
+
+
+def _flush(folder: Path) -> None:
+    """Have the names in a folder on the disk, whatever happens to the power."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    """The hash of a manifest, whatever the order and the layout of its file."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _verified(folder: Path, name: str, manifest: dict[str, Any]) -> Arrays:

@@ -181,7 +181,7 @@ class Epochs(keras.callbacks.Callback):
         self._warn_of_collapse(epoch, scores)
         self.state = replace(self.state, epoch=epoch, seconds=self._seconds())
         checkpoint.commit(as_json(self.state))
-        prune(self.checkpoints, self.config.checkpoint.keep)
+        prune(checkpoint.folder, self.config.checkpoint.keep)
         # Shown when it is safe: what a person saw of a run that is killed is not lost.
         assert self.state.best is not None  # the first epoch is always the best so far
         self.display.epoch(epoch, metrics, is_best, self.state.best.mean_iou)
@@ -199,7 +199,7 @@ class Epochs(keras.callbacks.Callback):
         self.state = replace(self.state, seconds=self._seconds())
         checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), training_arrays(self.model))
         checkpoint.commit(as_json(self.state))
-        prune(self.checkpoints, self.config.checkpoint.keep)
+        prune(checkpoint.folder, self.config.checkpoint.keep)
 
     def _seconds(self) -> float:
         now = time.perf_counter()

@@ -15,6 +15,11 @@ Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and
   python run.py dataset=folder dataset.root=/my/VOC 'dataset.classes=[background,cat,dog]'
   python run.py -m model.depth=2,3,4 seed=0,1,2        one run for each combination
   python run.py --cfg job                              shows the composed configuration, runs nothing
+  python run.py rerun=<run id>                         repeats a tracked run and says whether it gave the same bits;
+                                                       further keys change it; rerun_strict=true: exit status 3 if not
+  python run.py resume=<run id>                        continues an interrupted run; with epochs=N, a longer new one
+  python run.py resume=auto ...                        takes the score of, or continues, a run of the same fingerprint
+  python -m pipeline.sync                              sends what MLflow missed while it did not answer
 
 Then:  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     and open the address that a run prints at its end.
 

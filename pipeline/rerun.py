@@ -67,11 +67,14 @@ def fetch_made_with(stored: StoredRun) -> MadeWith:
 def changed_keys(original: Config, now: Config) -> list[str]:
     """`epochs: 8 -> 20` for every key that changes weights or scores and is not what it was."""
     before, after = flatten(original), flatten(now)
-    return [
+    lines = [
         f"{key}: {before[key]} -> {after[key]}"
         for key in after
         if before[key] != after[key] and not changes_nothing(key)
     ]
+    if not original.deterministic and not now.deterministic:
+        lines.append("deterministic=false: two runs of the same command need not give the same bits")
+    return lines
 
 
 def differences(original: MadeWith, now: MadeWith) -> list[str]:

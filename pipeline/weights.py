@@ -75,6 +75,8 @@ def read_arrays(path: Path) -> Arrays:
         with zipfile.ZipFile(path) as parts:
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
                 raise ValueError("it is compressed, which no checkpoint is")
+            if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
+                raise ValueError("its parts are larger than the file")
         with np.load(path, allow_pickle=False) as file:
             return {name: np.asarray(file[name]) for name in file.files}  # other than .npy it would give bytes
     except Exception as error:  # numpy raises what its zip reader raises: a dozen types, all meaning "damaged"

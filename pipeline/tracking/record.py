@@ -68,10 +68,14 @@ class TrackedRun:
         return self._delivery.store
 
     def __enter__(self) -> "TrackedRun":
-        self.journal.append("process", process=vars(Process.this()))
-        self._sender.start()
-        self._system_metrics.start()
-        self._sender.wait_for_run(seconds=10)
+        try:
+            self.journal.append("process", process=vars(Process.this()))
+            self._sender.start()
+            self._system_metrics.start()
+            self._sender.wait_for_run(seconds=10)
+        except BaseException as error:  # Ctrl-C while it waits; Python itself calls `__exit__` only after this
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
@@ -79,14 +83,13 @@ class TrackedRun:
     ) -> None:
         self._system_metrics.stop()
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        full: RunFailed | None = None
         try:
             if kind is not None and not interrupted:
                 self.tag(failure=f"{kind.__name__}: {error}"[:5000])
             self.journal.append("status", status="KILLED" if interrupted else "FAILED" if kind else "FINISHED")
         except RunFailed as fault:  # a full disk: the next start on this machine will mark the run
-            if kind is None:
-                raise
-            print(f"error: {fault}", file=sys.stderr)
+            full = fault
         unsent = self._sender.close(PATIENCE, HURRY if interrupted else float("inf"))
         if unsent is not None:
             print(
@@ -96,6 +99,10 @@ class TrackedRun:
         elif kind is None:
             shutil.rmtree(self.folder / "outbox", ignore_errors=True)
         self.journal.close()
+        if full is not None:
+            if kind is None:
+                raise full
+            print(f"error: {full}", file=sys.stderr)
         if interrupted:
             print(f"run {self.id} is KILLED; resume={self.id} continues it", file=sys.stderr)
 

@@ -39,7 +39,8 @@ class SystemMetrics:
     def stop(self) -> None:
         """End; nothing is measured after this."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _work(self) -> None:
         self._measure()
