@@ -1,5 +1,7 @@
 """Which run a command works on: a new one, one that was interrupted, or none because the work is done already."""
 
+import uuid
+
 from omegaconf import OmegaConf
 
 from pipeline.config import Config
@@ -8,7 +10,8 @@ from pipeline.fingerprint import fingerprint
 from pipeline.origin import Origin
 from pipeline.resume import Finished, check_unchanged, find_same, finished_already, reopen, take_over
 from pipeline.tracking.inputs import run_name
-from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.leftovers import send_rest
+from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
 
 
@@ -32,18 +35,23 @@ def begin_or_continue(
     elif origin.auto:
         same = find_same(identity, config.tracking.experiment, store)
         if isinstance(same, Finished):
+            send_rest(same.id, config.tracking)
             return same
         resumed = same
     if resumed is not None and config.epochs == resumed.config.epochs:
-        return finished_already(resumed) or reopen(resumed, config, digest)
+        finished = finished_already(resumed)
+        if finished is None:
+            return reopen(resumed, config, digest)
+        send_rest(finished.id, config.tracking)
+        return finished
     tags = {"fingerprint": identity, "data_digest": digest}
     if origin.rerun is not None:
         tags["rerun_of"] = origin.rerun.id
     if resumed is not None:  # a longer run than the one that was begun
         tags["resumed_from"] = resumed.id
-    run = TrackedRun.begin(
-        config.tracking, run_name(config), tags, OmegaConf.to_yaml(OmegaConf.structured(config)), overrides
-    )
+    key = uuid.uuid4().hex
     if resumed is not None:
-        take_over(resumed, config, digest, run.folder / "checkpoints")
-    return run
+        # Before its journal begins: what is refused leaves no run, and a run that has begun has what it goes on from.
+        take_over(resumed, config, digest, RUNS / key / "checkpoints")
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    return TrackedRun.begin(config.tracking, run_name(config), tags, text, overrides, key)

@@ -128,10 +128,16 @@ def best_folder(checkpoints: Path, epoch: int) -> Path:
 def newest_first(checkpoints: Path) -> Iterator[Path]:
     """The folders of checkpoints that training can go on from, damaged ones included."""
 
-    def age(folder: Path) -> tuple[str, bool]:
-        return folder.name.removesuffix(OUTDATED), not folder.name.endswith(OUTDATED)
+    def age(folder: Path) -> tuple[int, bool]:
+        return _number(folder), not folder.name.endswith(OUTDATED)
 
-    yield from sorted(checkpoints.glob("step-*"), key=age, reverse=True)
+    yield from sorted((found for found in checkpoints.glob("step-*") if _number(found) >= 0), key=age, reverse=True)
+
+
+def _number(folder: Path) -> int:
+    """The step in a folder's name; -1 for a name of somebody else's."""
+    digits = folder.name.removesuffix(OUTDATED).removeprefix("step-")
+    return int(digits) if digits.isdecimal() else -1
 
 
 def prune(newest: Path, keep: int) -> None:

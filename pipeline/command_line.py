@@ -23,8 +23,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config import Config, check, leaves, nearest, one_of
+from pipeline.config import Config, check, flatten, leaves, nearest, one_of
 from pipeline.errors import UserError
+from pipeline.plain_text import plain
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -102,7 +103,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
         except HydraException:
             faults.append(_unparsable(text))
             continue
-        if fault := _unknown(override) or (_group_of_stored(override) if base is not None else None):
+        if fault := _unknown(override) or (_group_of_stored(override, base) if base is not None else None):
             faults.append(fault)
         else:
             kind = files if _chooses_file(override.key_or_group) else keys
@@ -231,19 +232,21 @@ def _unknown(override: Override) -> str | None:
     return None
 
 
-def _group_of_stored(override: Override) -> str | None:
-    """The fault of choosing a group's file where a stored configuration, which has none, is the base."""
+def _group_of_stored(override: Override, base: Config) -> str | None:
+    """The fault of choosing a group's file where a stored configuration, which has none, is the base.
+
+    What is to be typed instead gives the values of the file, also where the file leaves a key as conf/ has it.
+    """
     group, values = override.key_or_group, _values(override)
     if group not in groups():
         return None
-    content = OmegaConf.load(CONF / group / f"{values[0]}.yaml")
-    assert isinstance(content, DictConfig)
-    prefix = "" if group in ("dataset", "experiment") else f"{group}."  # their files set keys of other groups too
+    composed, stored = flatten(_typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
+    written = set(_written(group, str(values[0])))
+    sections = {key.partition(".")[0] for key in written}
     keys = [
         shlex.quote(f"{key}={as_typed(value)}")
-        for name in content
-        if name != "defaults"
-        for key, value in _flat(content[name], prefix + str(name))
+        for key, value in composed.items()
+        if key in written or (key.partition(".")[0] in sections and value != stored[key])
     ]
     return (
         f"{override.input_line}: a stored configuration has keys, not the files of conf/ that they came from; "
@@ -251,12 +254,27 @@ def _group_of_stored(override: Override) -> str | None:
     )
 
 
-def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def _written(group: str, choice: str) -> Iterator[str]:
+    """The keys that a file of conf/ sets, with those of the files that it chooses."""
+    file = CONF / group / f"{choice}.yaml"
+    content = OmegaConf.load(file)
+    assert isinstance(content, DictConfig)
+    prefix = "" if "# @package _global_" in file.read_text() else f"{group}."
+    for name, value in content.items():
+        if name != "defaults":
+            yield from _flat(value, f"{prefix}{name!s}")
+            continue
+        for chosen in value:  # {"override /model": "unet"}
+            for other, its_choice in chosen.items():
+                yield from _written(str(other).rpartition("/")[2], str(its_choice))
+
+
+def _flat(value: Any, key: str) -> Iterator[str]:
     if isinstance(value, DictConfig):
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name!s}")
     else:
-        yield key, value
+        yield key
 
 
 def as_typed(value: Any) -> str:
@@ -294,4 +312,4 @@ def reason(error: BaseException) -> str:
 def report(error: UserError) -> None:
     """Print a user's faults, one line each, on stderr."""
     for fault in error.faults:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {plain(fault)}", file=sys.stderr)

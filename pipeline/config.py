@@ -13,6 +13,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from pipeline.plain_text import CONTROL, plain
+
 SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or changes its meaning
 
 
@@ -156,7 +158,7 @@ class Config:
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     threads: int | str = key(
-        "processor threads; auto: one for each processor available", "auto", least=1, choices=("auto",)
+        "processor threads; auto: one for each processor available", "auto", least=1, most=4096, choices=("auto",)
     )
     deterministic: bool = key("the same bits on every run on the same machine", True)
 
@@ -188,6 +190,11 @@ def flatten(config: Config) -> dict[str, Any]:
 def check(config: Config) -> list[str]:
     """Everything in a typed configuration that cannot work, one line a fault; empty when all is well."""
     faults = [fault for name, item, value in leaves(config) if (fault := _outside(name, item.metadata, value))]
+    faults += [
+        f"{name}={plain(str(value))}: text without control characters expected"
+        for name, _, value in leaves(config)
+        if any(CONTROL.search(str(part)) for part in (value if isinstance(value, list) else [value]))
+    ]
     model, optimizer, loss, augment = config.model, config.optimizer, config.loss, config.augment
     classes = config.dataset.classes
     multiple = 2**model.depth if 1 <= model.depth <= 8 else 1

@@ -25,7 +25,7 @@ from pipeline.checkpoint import (
 )
 from pipeline.config import Config
 from pipeline.display import TrainingDisplay
-from pipeline.errors import RunFailed
+from pipeline.errors import RunFailed, UserError
 from pipeline.model.metrics import Scores
 from pipeline.model.optimizers import WarmupSchedule
 from pipeline.scoring import Evaluator, OnPrediction
@@ -83,12 +83,23 @@ class Epochs(keras.callbacks.Callback):
         self._since = time.perf_counter()
 
     def go_on(self, start: Start) -> None:
-        """Stand where a checkpoint stands."""
+        """Stand where a checkpoint stands.
+
+        Raises:
+            UserError: it is another network's, or was written with other data.
+        """
+        if start.state.steps_per_epoch != self.steps_per_epoch:
+            raise UserError(
+                f"{start.folder}: was written in epochs of {start.state.steps_per_epoch} steps, but this run has "
+                f"{self.steps_per_epoch}"
+            )
         restore(self.model, start.files, str(start.folder))
         self.state = start.state
         self.last_weights = start.files["weights.npz"]
         if (best := start.state.best) is not None:
             weights = read_best(best_folder(self.checkpoints, best.epoch))
+            if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != self.validate.classes:
+                raise UserError(f"{best_folder(self.checkpoints, best.epoch)}: has the weights of another network")
             self._best = Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights
         self._restored = start.files["running.npz"], str(start.folder)
         if self.state.step == (self.state.epoch + 1) * self.steps_per_epoch:
@@ -97,9 +108,7 @@ class Epochs(keras.callbacks.Callback):
     @property
     def over(self) -> bool:
         """Whether the last epoch is closed, or early stopping has ended training."""
-        patience, best = self.config.early_stopping, self.state.best
-        waited = self.state.epoch - best.epoch if best is not None else 0
-        return self.state.epoch >= self.config.epochs or (patience is not None and waited >= patience)
+        return is_over(self.state, self.config)
 
     def trained(self) -> Trained:
         """The result."""
@@ -217,6 +226,16 @@ class Epochs(keras.callbacks.Callback):
             )
             told = True
         self.state = replace(self.state, told_collapse=told and scores.collapsed)
+
+
+def is_over(state: TrainingState, config: Config) -> bool:
+    """Whether no epoch is left to train: the last one is closed, or early stopping has ended training."""
+    waited = state.epoch - state.best.epoch if state.best is not None else 0
+    return state.epoch >= config.epochs or (config.early_stopping is not None and waited >= config.early_stopping)
+
+
+def _shapes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 class Speed:

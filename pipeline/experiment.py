@@ -10,14 +10,14 @@ import keras
 import numpy as np
 
 from pipeline.beginning import begin_or_continue
-from pipeline.checkpoint import newest_start
+from pipeline.checkpoint import TrainingState, newest_start
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset, class_weights, prepare_dataset
 from pipeline.data.stream import steps_per_epoch, training_pictures, training_stream
 from pipeline.data.voc import Example
 from pipeline.display import PreparationDisplay, duration, score_table, text_console
-from pipeline.epochs import Trained
+from pipeline.epochs import Trained, is_over
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
 from pipeline.model.losses import SegmentationLoss
@@ -145,9 +145,9 @@ def _train(
     """Train from the newest checkpoint in the run's folder, or from the beginning."""
     start, notes = newest_start(run.folder / "checkpoints")
     if start is not None:
-        done, steps = start.state.step % start.state.steps_per_epoch, start.state.steps_per_epoch
-        within = f", after its step {done} of {steps}" if done else ""
-        notes.append(f"goes on with epoch {start.state.step // steps + 1}{within}")
+        notes.append(_goes_on_with(start.state, config))
+    elif notes:
+        notes.append("no checkpoint is whole: training begins again")
     for note in notes:
         text_console().print(f"note      {note}", soft_wrap=True)
     examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
@@ -164,6 +164,15 @@ def _train(
         _Watcher(run, config, dataset.splits["val"]),
         start,
     )
+
+
+def _goes_on_with(state: TrainingState, config: Config) -> str:
+    done, epoch = state.step - state.epoch * state.steps_per_epoch, state.epoch + 1
+    if is_over(state, config):
+        return "every epoch is trained: goes on with what follows"
+    if done == state.steps_per_epoch:
+        return f"goes on with the validation of epoch {epoch}"
+    return f"goes on with epoch {epoch}" + (f", after its step {done} of {state.steps_per_epoch}" if done else "")
 
 
 def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset: Dataset, config: Config) -> Scores:

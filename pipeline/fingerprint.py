@@ -12,13 +12,17 @@ WHERE_DATA_LIES = ("data_dir", "dataset.root")
 # Sources that only show, send or ask.
 WITHOUT_EFFECT = (
     "tracking/",
+    "adopt.py",
     "command_line.py",
+    "compare.py",
+    "comparison/",
     "confusion_plot.py",
     "display.py",
     "evaluate.py",
     "help.py",
     "interrupts.py",
     "overlay.py",
+    "plain_text.py",
     "predict.py",
     "report.py",
     "rerun.py",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.config import Config, flatten
 from pipeline.errors import UserError
 from pipeline.fingerprint import changes_nothing
+from pipeline.plain_text import plain
 from pipeline.tracking.environment import FILES, MadeWith, read_environment
 from pipeline.tracking.stored import StoredRun, open_run
 
@@ -14,6 +15,7 @@ History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
 WALL_CLOCK = ("time/", "system/", "train/images_per_second")  # metrics that tell of the machine, not of the result
 AT_THE_END = ("best/", "test/")
 MOST_NAMED = 5  # packages, files or pictures that a line names
+LONGEST_NAMED = 300  # characters of each
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def compare(original: Original, history: History, weights_sha256: str, explanati
         then, now = before.get(key, {}).get(step), after.get(key, {}).get(step)
         by = f", by {now - then:+.3g}" if then is not None and now is not None else ""
         lines.append(
-            f"differs from step {step}: {key} was {_shown(then)}, is {_shown(now)}{by} "
+            f"differs from step {step}: {plain(key)} was {_shown(then)}, is {_shown(now)}{by} "
             f"({len(differing)} of {len(both)} values differ)"
         )
     else:
@@ -175,9 +177,11 @@ def _table(what: str, before: Mapping[str, str], now: Mapping[str, str], values:
 
 
 def _named(names: list[str]) -> str:
-    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    """The first of some names, which may be a server's, and how many more there are."""
+    told = [plain(name[:LONGEST_NAMED]) for name in names[:MOST_NAMED]]
+    return ", ".join(told) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 
 def _revision(made_with: MadeWith) -> str:
     revision = made_with.git.get("revision")
-    return f"{str(revision)[:12]}{' with changes' if made_with.git.get('dirty') else ''}" if revision else "none"
+    return f"{plain(str(revision)[:12])}{' with changes' if made_with.git.get('dirty') else ''}" if revision else "none"

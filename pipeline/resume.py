@@ -1,25 +1,24 @@
 """`resume=<run id>` and `resume=auto`: an interrupted run, its configuration, and the checkpoint it goes on from."""
 
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from mlflow.entities import Run
 
-from pipeline.checkpoint import FILES, STATE, best_folder, newest_start, read_best, read_checkpoint, step_folder
+from pipeline.adopt import adopt, copy_folder
+from pipeline.checkpoint import best_folder, newest_start
 from pipeline.config import Config, flatten
 from pipeline.errors import UserError
-from pipeline.rerun import fetch_made_with
 from pipeline.stored_config import parse_config
-from pipeline.tracking.delivery import write_position
 from pipeline.tracking.journal import Busy, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
 from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, silence, tracking_of
-from pipeline.tracking.process import STALE_AFTER, Process
+from pipeline.tracking.process import STALE_AFTER, Process, where
 from pipeline.tracking.record import RUNS, TrackedRun
-from pipeline.tracking.store import Store
-from pipeline.tracking.stored import StoredRun, open_run
+from pipeline.tracking.store import Store, Unreachable, answering
+from pipeline.tracking.stored import open_run
 
 MAY_CHANGE = ("tracking.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"
@@ -61,11 +60,11 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
             if not read_journal(folder):
                 if stored.run.info.status == "RUNNING":
                     refuse_if_alive(name, Process.read(stored.tags), silence(stored.tags))
-                _adopt(stored, folder)
+                adopt(stored, folder, uri)
     found = _local(folder)
     process = last_process(read_journal(folder))
     if in_use(folder):
-        raise UserError(f"resume={name}: is still alive{_where(process)}; it can be resumed when it has ended")
+        raise UserError(f"resume={name}: is still alive{where(process)}; it can be resumed when it has ended")
     beat = folder / "heartbeat"
     if found.status == "RUNNING" and process is not None and not process.here and beat.is_file():
         refuse_if_alive(name, process, time.time() - beat.stat().st_mtime)  # a shared folder without locks
@@ -82,9 +81,7 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
         store: None while it does not answer; only this machine is searched then.
     """
     folders = [folder for folder in local_runs() if _matches(begin_of(folder), fingerprint, experiment)]
-    if store is not None:
-        client = mlflow.MlflowClient(store.uri)
-        tracked = client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'")
+    if (tracked := _tracked(fingerprint, store)) is not None:
         for run in tracked:
             if run.info.status == "FINISHED" and SCORE in run.data.metrics:
                 return Finished(str(run.info.run_id), run.data.metrics[SCORE])
@@ -97,6 +94,18 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
             return Finished(local_id(folder) or folder.name, next(iter(score.values())))
     interrupted = (folder for folder in folders if status_of(read_journal(folder)) == "KILLED")
     return next((_local(folder) for folder in interrupted if not in_use(folder)), None)
+
+
+def _tracked(fingerprint: str, store: Store | None) -> list[Run] | None:
+    """The runs with a fingerprint that MLflow has, the newest first; None while it does not answer."""
+    if store is None:
+        return None
+    client = mlflow.MlflowClient(store.uri)
+    try:
+        with answering(store.uri):
+            return list(client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'"))
+    except Unreachable:
+        return None
 
 
 def check_unchanged(run: Resumable, config: Config) -> None:
@@ -176,7 +185,7 @@ def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
     """
     if process is not None and (process.lives if process.visible else silent < STALE_AFTER):
         raise UserError(
-            f"resume={name}: is still alive{_where(process)}, heard of {max(0, silent):.0f} s ago; "
+            f"resume={name}: is still alive{where(process)}, heard of {max(0, silent):.0f} s ago; "
             "it can be resumed when it has ended"
         )
 
@@ -190,64 +199,3 @@ def _local(folder: Path) -> Resumable:
 
 def _matches(begin: Record | None, fingerprint: str, experiment: str) -> bool:
     return begin is not None and begin["tags"].get("fingerprint") == fingerprint and begin["experiment"] == experiment
-
-
-def _adopt(stored: StoredRun, folder: Path) -> None:
-    """Make the folder of a run that another machine began: its checkpoints, and a journal that knows what was told."""
-    config, config_text = stored.config(), stored.path("config/config.yaml").read_text(encoding="utf-8")
-    is_finished = stored.run.info.status == "FINISHED"
-    if all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES)):
-        _fetch_checkpoints(stored, folder / "checkpoints")
-    elif not is_finished:
-        process = Process.read(stored.tags)
-        raise UserError(
-            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload={config.checkpoint.upload}) and "
-            f"are not here: resume it{_where(process) or ' where it ran'}, or copy {folder} from there to here"
-        )
-    fetch_made_with(stored)
-    shutil.copytree(stored.path("environment"), folder / "environment", dirs_exist_ok=True)
-    try:
-        journal = Journal(folder)
-    except Busy as error:
-        raise UserError(f"resume={stored.id}: is being resumed by another process") from error
-    experiment = stored.client.get_experiment(stored.run.info.experiment_id).name
-    journal.append(
-        "begin", name=stored.run.info.run_name, tags=stored.tags, tracking_uri=None, experiment=experiment,
-        config=config_text, overrides=[],
-    )  # fmt: skip
-    for key, values in stored.history().items():
-        for step, value in values.items():
-            journal.metrics({key: value}, step)
-    journal.append("params", values=dict(stored.run.data.params))
-    journal.append("status", status="FINISHED" if is_finished else "KILLED")
-    write_position(folder, stored.id, len(journal.records))  # MLflow has all of this
-    journal.close()
-
-
-def _fetch_checkpoints(stored: StoredRun, checkpoints: Path) -> None:
-    """The last and the best checkpoint of a run on a server, every byte compared with its hash."""
-    for name in (STATE, *FILES):
-        stored.fetch(f"checkpoints/last/{name}")
-    state, _ = read_checkpoint(stored.path("checkpoints/last"))
-    parts = [(stored.path("checkpoints/last"), step_folder(checkpoints, state.step))]
-    if state.best is not None:
-        for name in (STATE, "weights.npz"):
-            stored.fetch(f"checkpoints/best/{name}")
-        read_best(stored.path("checkpoints/best"))
-        parts.append((stored.path("checkpoints/best"), best_folder(checkpoints, state.best.epoch)))
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    for source, target in parts:
-        if not target.exists():
-            copy_folder(source, target)
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a checkpoint so that it is there as a whole or not at all."""
-    hidden = target.with_name(f".{target.name}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    shutil.copytree(source, hidden)
-    hidden.rename(target)
-
-
-def _where(process: Process | None) -> str:
-    return "" if process is None else f" on {process.host.split()[0]}, process {process.pid}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.plain_text import plain
 from pipeline.side_tool import parse, run_tool
 
 HELP = """\
@@ -28,10 +29,7 @@ def main(arguments: list[str]) -> int:
         UserError: arguments are wrong, or there is no such run.
     """
     given = parse(arguments, (), ("run", "tracking.uri"))
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from pipeline.tracking.delivery import Delivery
+    from pipeline.tracking.delivery import Delivery, read_position
     from pipeline.tracking.journal import Busy, Journal
     from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
     from pipeline.tracking.record import RUNS
@@ -44,7 +42,7 @@ def main(arguments: list[str]) -> int:
         if folder is None:
             raise UserError(f"run={given['run']}: no run under {RUNS} has this run_key or id")
         folders = [folder]
-    left = False
+    sent, left = 0, False
     for folder in reversed(folders):  # the oldest first
         try:
             journal = Journal(folder)
@@ -52,18 +50,21 @@ def main(arguments: list[str]) -> int:
             print(f"{folder.name}: is alive and sends for itself")
             continue
         with contextlib.closing(journal):
-            delivery = None
+            waiting = len(journal.records) - read_position(folder)[1]
+            if not waiting:
+                continue  # before its address, which may lack a password, is looked at
             try:
                 delivery = Delivery(journal, tracking_of(journal.records[0], given.get("tracking.uri")))
-                waiting = len(journal.records) - delivery.sent
                 while not delivery.done:
                     delivery.send_next()
-                print(f"{delivery.run_id or folder.name}: {waiting or 'nothing'} sent")
-            except (UserError, MlflowException, SQLAlchemyError, OSError) as error:
+                    waiting, sent = len(journal.records) - delivery.sent, sent + 1
+                print(f"{delivery.run_id}: sent")
+            except Exception as error:  # whatever it is, the other runs are sent
                 left = True
-                reason = mask_credentials(str(error).strip().splitlines()[0])
-                waiting = len(journal.records) - (delivery.sent if delivery else 0)
+                reason = plain(mask_credentials((str(error).strip() or repr(error)).splitlines()[0]))
                 print(f"error: {folder.name}: {waiting} records are left: {reason}", file=sys.stderr)
+    if not sent and not left:
+        print("nothing was left to send")
     return 1 if left else 0
 
 

@@ -45,7 +45,8 @@ def _optimizer_variables(model: keras.Model) -> dict[str, keras.Variable]:
     with model.distribute_strategy.scope():
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-    return {variable.path: variable for variable in model.optimizer.variables}
+    # Without the scopes that Keras happened to build it in: in the first step of float16's training there is one more.
+    return {"/".join(variable.path.split("/")[-2:]): variable for variable in model.optimizer.variables}
 
 
 def _running_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -48,7 +48,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_without_a_terminal_there_is_a_line_for_each_epoch(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with TrainingDisplay(epochs=10, steps=4, batch_size=2) as shown:
+    with TrainingDisplay(epochs=10, done=0, steps=4) as shown:
         for epoch, best in ((1, True), (2, False)):
             for step in range(1, 5):
                 shown.step(epoch, step, 1.0, 5.0)
@@ -69,7 +69,7 @@ def test_without_a_terminal_there_is_a_line_for_each_epoch(
 def test_on_a_terminal_a_bar_tells_step_loss_speed_time_left_and_best(
     clock: list[float], terminal: io.StringIO
 ) -> None:
-    with TrainingDisplay(epochs=4, steps=10, batch_size=2) as shown:
+    with TrainingDisplay(epochs=4, done=0, steps=10) as shown:
         shown._bar.refresh()
         assert "compiling" in _text(terminal)
         clock[0] += 10
@@ -84,6 +84,32 @@ def test_on_a_terminal_a_bar_tells_step_loss_speed_time_left_and_best(
         shown._bar.refresh()
         assert re.search(r" 3/6 +validating", _text(terminal))
     assert terminal.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in terminal.getvalue()  # the cursor is back
+
+
+def test_a_resumed_run_counts_its_epochs_on_and_guesses_from_what_this_process_did(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TrainingDisplay(epochs=10, done=6, steps=4) as shown:
+        clock[0] += 20
+        shown.epoch(7, METRICS, False, 0.875)
+        clock[0] += 20
+        shown.epoch(8, METRICS, False, 0.875)
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch  7/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500    12.3 images/s  0:20, 1:00 left",
+        "epoch  8/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500    12.3 images/s  0:40, 0:40 left",
+    ]
+
+
+def test_before_an_epoch_of_this_process_has_begun_no_time_is_guessed(
+    clock: list[float], terminal: io.StringIO
+) -> None:
+    with TrainingDisplay(epochs=4, done=1, steps=10) as shown:
+        clock[0] += 5
+        shown.validating(1, 2)  # of an epoch that was interrupted after its last step
+        shown.step(2, 0, 0.5, 0.0)
+        shown._bar.refresh()
+        told = _text(terminal)
+    assert "epoch 2/4" in told and "left" not in told
 
 
 def _text(screen: io.StringIO) -> str:

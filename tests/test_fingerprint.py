@@ -1,6 +1,7 @@
 """What is in the fingerprint of a run, and what is not."""
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from omegaconf import OmegaConf
 from pipeline import fingerprint as module
 from pipeline.command_line import checked_config
 from pipeline.config import Config, leaves
-from pipeline.fingerprint import fingerprint, sources_sha256
+from pipeline.fingerprint import changes_nothing, fingerprint, sources, sources_sha256
 
-OUTSIDE = {"tracking.uri", "tracking.experiment", "tracking.run_name", "data_dir", "dataset.root"}
+OUTSIDE = {"data_dir", "dataset.root"}  # and where runs are kept, and what is kept of them
+OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint."))}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,11 @@ def another(value: Any) -> Any:
 @pytest.mark.parametrize("key", [name for name, _, _ in leaves(Config)])
 def test_every_key_counts_but_where_runs_and_data_lie(config: Config, key: str) -> None:
     value = {name: value for name, _, value in leaves(config)}[key]
-    other = changed(config, key, "x" if key in OUTSIDE or key.startswith("dataset.splits") else another(value))
-    assert (fingerprint(other, "d") == fingerprint(config, "d")) == (key in OUTSIDE)
+    texts = ("tracking.", "data", "checkpoint.upload")
+    other = changed(
+        config, key, "x" if key.startswith(texts) and not isinstance(value, list | float) else another(value)
+    )
+    assert (fingerprint(other, "d") == fingerprint(config, "d")) == (key in OUTSIDE) == changes_nothing(key)
 
 
 def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) -> None:
@@ -61,7 +66,19 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["train.py", "model/unet.py", "data/augment.py", "scoring.py", "seeds.py", "config.py"]
+    "name",
+    [
+        "train.py",
+        "epochs.py",
+        "training_state.py",
+        "checkpoint.py",
+        "weights.py",
+        "model/unet.py",
+        "data/augment.py",
+        "scoring.py",
+        "seeds.py",
+        "config.py",
+    ],
 )
 def test_a_byte_of_a_source_that_trains_or_scores_counts(config: Config, copy: Path, name: str) -> None:
     before = fingerprint(config, "d")
@@ -78,11 +95,21 @@ def test_a_new_or_renamed_source_counts(copy: Path) -> None:
     assert len({before, new, sources_sha256()}) == 3
 
 
-@pytest.mark.parametrize("name", ["tracking/record.py", "display.py", "overlay.py", "predict.py", "evaluate.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["tracking/record.py", "tracking/journal.py", "display.py", "overlay.py", "predict.py", "evaluate.py", "sync.py"],
+)
 def test_a_source_that_only_shows_or_sends_does_not(copy: Path, name: str) -> None:
     before = sources_sha256()
     (copy / name).write_bytes((copy / name).read_bytes() + b"#")
     assert sources_sha256() == before
+
+
+def test_sources_are_named_with_the_hash_of_their_content(copy: Path) -> None:
+    (copy / "data/new.py").write_bytes(b"x = 1\n")
+    found = sources()
+    assert found["data/new.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
+    assert {"train.py", "model/unet.py"} <= found.keys() and not {"display.py", "tracking/store.py"} & found.keys()
 
 
 def test_every_name_without_effect_exists() -> None:

@@ -16,12 +16,21 @@ ROOT = Path(__file__).parents[1]
 
 
 class Devices:
-    """In the place of TensorFlow: GPUs with these compute capabilities."""
+    """In the place of TensorFlow: GPUs with these compute capabilities, 5 and 6 threads, and a build."""
 
     def __init__(self, capabilities: list[tuple[int, int] | None]) -> None:
         self.capabilities = capabilities
         self.config = self
-        self.experimental = self
+        self.experimental = self.threading = self.sysconfig = self
+
+    def get_build_info(self) -> dict[str, object]:
+        return {"b": 2, "a": 1}
+
+    def get_intra_op_parallelism_threads(self) -> int:
+        return 5
+
+    def get_inter_op_parallelism_threads(self) -> int:
+        return 6
 
     def list_physical_devices(self, kind: str) -> list[int]:
         assert kind == "GPU"
@@ -95,9 +104,21 @@ def test_fields_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_description_names_processor_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, PLAIN, [(8, 0), (9, 0)])
-    assert hardware.describe() == {"cpu": "a processor", "gpus": "GPU 0, GPU 1", "processors": "3"}
+    found = hardware.describe()
+    expected = {"cpu": "a processor", "gpus": "GPU 0, GPU 1", "processors": "3", "tensorflow build": "a 1, b 2"}
+    assert found.items() >= expected.items()
+    assert found["threads"] == "5 within an operation, 6 between operations" and found["platform"]
+    assert all(isinstance(value, str) for value in found.values())
     pretend(monkeypatch, PLAIN, [])
     assert hardware.describe()["gpus"] == "none"
+
+
+def test_description_tells_whether_onednn_was_switched(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert hardware.describe()["onednn"] == "default"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert hardware.describe()["onednn"] == "0"
 
 
 # ---- in a process of its own: TensorFlow can be set up once

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from pipeline.config import TrackingConfig
 from pipeline.tracking.journal import OUTBOX, Journal, Record
-from pipeline.tracking.store import Store, connect, open_store
+from pipeline.tracking.store import Store, answering, connect, open_store
 
 POSITION = "sent.json"
 
@@ -33,13 +33,9 @@ class Delivery:
     def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
         self.journal, self.tracking = journal, tracking
         self.store: Store | None = None
-        self.run_id: str | None = None
-        self.sent = 0
-        try:
-            position = json.loads((journal.folder / POSITION).read_text())
-            self.run_id, self.sent = position["run_id"], position["records"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # all is sent again, which changes nothing
+        self.run_id, self.sent = read_position(journal.folder)
+        if self.sent > len(journal.records):  # a disk that lost the end of the journal, or a copy of an earlier one
+            self.sent = 0
 
     @property
     def done(self) -> bool:
@@ -50,38 +46,53 @@ class Delivery:
         """Send one record.
 
         Raises:
-            UserError, MlflowException, OSError, …: it did not go through; to be tried again.
+            UserError, …: it did not go through; to be tried again.
+        """
+        store = self.open()
+        record = self.journal.records[self.sent]
+        with answering(store.uri):
+            self._apply(record, store)
+        self.sent += 1
+        write_position(self.journal.folder, self.run_id, self.sent)
+        if "parcel" in record:
+            shutil.rmtree(self._parcel(record), ignore_errors=True)
+
+    def open(self) -> Store:
+        """Connect, and find out how much of the journal this store has, where that is not done yet.
+
+        Raises:
+            UserError, MlflowException, OSError, …: it does not answer; to be tried again.
         """
         if self.store is None:
             store = open_store(self.tracking)
             self._client = connect(store.uri)
             self._find_run(store)
             self.store = store  # last: what failed half way is done again
-        record = self.journal.records[self.sent]
-        self._apply(record, self.store)
-        self.sent += 1
-        write_position(self.journal.folder, self.run_id, self.sent)
-        if "parcel" in record:
-            shutil.rmtree(self._parcel(record), ignore_errors=True)
+        return self.store
 
     def heartbeat(self, instant: float) -> None:
         """Tell other machines, in seconds since the epoch, that the run is alive."""
         if self.store is not None and self.run_id is not None:
-            self._client.set_tag(self.run_id, "heartbeat", f"{instant:.0f}")
+            with answering(self.store.uri):
+                self._client.set_tag(self.run_id, "heartbeat", f"{instant:.0f}")
 
     def _find_run(self, store: Store) -> None:
         """Find the run that an earlier process made; in another store than before, all is told from the start."""
         key = self.journal.folder.name
         if self.run_id is not None and _run_key(self._client, self.run_id) == key:
             return
-        self.run_id, self.sent = None, 0
+        self.run_id, self.sent = self._made_already(store), 0
+
+    def _made_already(self, store: Store) -> str | None:
+        key = self.journal.folder.name
         made = self._client.search_runs([store.experiment_id], f"tags.run_key = '{key}'", max_results=1)
-        if made:
-            self.run_id = str(made[0].info.run_id)
+        return str(made[0].info.run_id) if made else None
 
     def _apply(self, record: Record, store: Store) -> None:
         kind = record["kind"]
         if kind == "begin":
+            # Asked before every attempt: the one before may have made it, and only its answer was lost.
+            self.run_id = self.run_id or self._made_already(store)
             if self.run_id is None:
                 tags = {**record["tags"], "run_key": self.journal.folder.name}
                 created = self._client.create_run(
@@ -111,8 +122,13 @@ class Delivery:
         elif kind == "dataset":
             self._client.log_inputs(run_id, [_dataset_input(record)])
         elif kind == "files":
-            if self._parcel(record).is_dir():  # another store has it, when all is told again
-                self._client.log_artifacts(run_id, str(self._parcel(record)), record["place"])
+            parcel = self._parcel(record)
+            try:
+                if parcel.is_dir():  # another store has it, when all is told again
+                    self._client.log_artifacts(run_id, str(parcel), record["place"])
+            except (MlflowException, OSError):
+                if parcel.is_dir():  # else a newer one took its place meanwhile
+                    raise
         elif kind == "model":
             if self._parcel(record).is_dir():
                 self._send_model(self._parcel(record), run_id, store)
@@ -136,12 +152,26 @@ class Delivery:
         described = Model.load(str(folder))
         described.run_id, described.model_id = run_id, model.model_id
         described.artifact_path = model.artifact_location
-        described.save(str(folder / "MLmodel"))
+        whole = self.journal.folder / ".MLmodel"  # replaced at once, since half a file could never be sent
+        described.save(str(whole))
+        whole.replace(folder / "MLmodel")
         self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def _parcel(self, record: Record) -> Path:
         return self.journal.folder / OUTBOX / os.path.basename(record["parcel"])
+
+
+def read_position(folder: Path) -> tuple[str | None, int]:
+    """MLflow's id of a journal's run, and how many of its records MLflow has, as far as that is known beside it.
+
+    What is not known is sent again, which changes nothing.
+    """
+    try:
+        position = json.loads((folder / POSITION).read_text())
+        return position["run_id"] and str(position["run_id"]), int(position["records"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, 0
 
 
 def write_position(folder: Path, run_id: str | None, records: int) -> None:

@@ -5,7 +5,6 @@ exists, then parameters, metrics, tags and the names of files in the order in wh
 the lock beside it, so a journal that can be locked belongs to no process that lives.
 """
 
-import contextlib
 import fcntl
 import json
 import math
@@ -41,10 +40,9 @@ class Journal:
         self._lock = _locked(folder / LOCK)
         self.path = folder / FILE
         self.path.touch()
-        self.records, whole = _whole_records(self.path.read_bytes())
-        self._file = self.path.open("r+b")
-        self._file.truncate(whole)  # cuts off the line that the last process died in
-        self._file.seek(whole)
+        self.records, self._ends = _whole_records(self.path.read_bytes())
+        self._file = self.path.open("r+b", buffering=0)
+        self._file.truncate(self._ends[-1])  # cuts off the line that the last process died in
         self._told = {(key, record["step"]) for record in self.of("metrics") for key in record["values"]}
         self.appended = threading.Condition(threading.RLock())  # whoever sends waits for it
         self._sweep_outbox()
@@ -67,21 +65,17 @@ class Journal:
         record = {"kind": kind, "time": int(time.time() * 1000), **content}
         line = json.dumps(record).encode() + b"\n"
         with self.appended:
-            end = self._file.tell()
+            known = len(self.records)
             try:
-                self._file.write(line)
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self._write(line, self._ends[known])
+                self._ends[known + 1 :] = [self._ends[known] + len(line)]
+                self.records.append(record)  # from here on it is told, even where an interrupt comes next
             except BaseException as error:  # a full disk, or an interrupt
-                with contextlib.suppress(OSError):  # what is left in the buffer is tried again
-                    self._file.close()
-                os.truncate(self.path, end)
-                self._file = self.path.open("r+b")
-                self._file.seek(end)
+                if len(self.records) == known:
+                    self._file.truncate(self._ends[known])
                 if isinstance(error, OSError):
                     raise RunFailed(f"{self.path}: cannot be written: {error.strerror}") from error
                 raise
-            self.records.append(record)
             self.appended.notify_all()
 
     def metrics(self, values: dict[str, float], step: int) -> None:
@@ -102,17 +96,32 @@ class Journal:
     def post(self, folder: Path, kind: str, keep: bool, **content: Any) -> None:
         """Put a folder's files into the outbox, where they stay as they are until they are sent.
 
+        What lies there for the same place takes no room any longer: of checkpoints, only the newest is wanted.
+
         Args:
             keep: whether the folder stays too; its files must then never change, since both share them.
+
+        Raises:
+            RunFailed: it cannot be written.
         """
         parcel = f"{len(self.records)}-{time.time_ns()}"
         place = self.folder / OUTBOX / parcel
-        place.parent.mkdir(exist_ok=True)
-        if keep:
-            shutil.copytree(folder, place, copy_function=_link)
-        else:
-            folder.rename(place)
+        try:
+            place.parent.mkdir(exist_ok=True)
+            if keep:
+                shutil.copytree(folder, place, copy_function=_link)
+            else:
+                folder.rename(place)
+            for path in (*place.rglob("*"), place, place.parent):  # before the record that promises them
+                _flush(path)
+        except OSError as error:
+            # `copytree` tells all that went wrong as a list of (file, copy, reason).
+            reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+            raise RunFailed(f"{place}: cannot be written: {reason}") from error
+        outdated = [record["parcel"] for record in self.of(kind) if record.get("place") == content.get("place")]
         self.append(kind, parcel=parcel, **content)
+        for former in outdated:
+            shutil.rmtree(self.folder / OUTBOX / former, ignore_errors=True)
 
     def history(self) -> dict[str, dict[int, float]]:
         """Every metric as {step: value}."""
@@ -122,6 +131,14 @@ class Journal:
         """Let another process have it."""
         self._file.close()
         self._lock.close()
+
+    def _write(self, line: bytes, end: int) -> None:
+        """Write a line at the end of the whole ones, in the place of what an interrupt may have left there."""
+        self._file.truncate(end)
+        self._file.seek(end)
+        while line:
+            line = line[self._file.write(line) :]  # on a disk that is nearly full only a part is written
+        os.fsync(self._file.fileno())
 
     def _sweep_outbox(self) -> None:
         """Remove what a process put there and died before it wrote so."""
@@ -194,12 +211,12 @@ def _locked(path: Path) -> TextIO:
     return file
 
 
-def _whole_records(content: bytes) -> tuple[list[Record], int]:
-    """The records of a journal and the length of their lines.
+def _whole_records(content: bytes) -> tuple[list[Record], list[int]]:
+    """The records of a journal, and where each ends; the first of these numbers is where the first record begins.
 
     A line is on the disk before the next is begun, so only the last can be torn, or full of zeros after a power cut.
     """
-    records, length = [], 0
+    records, ends = [], [0]
     for line in content.splitlines(keepends=True):
         try:
             record = json.loads(line) if line.endswith(b"\n") else None
@@ -208,8 +225,17 @@ def _whole_records(content: bytes) -> tuple[list[Record], int]:
         if not isinstance(record, dict) or "kind" not in record:
             break
         records.append(record)
-        length += len(line)
-    return records, length
+        ends.append(ends[-1] + len(line))
+    return records, ends
+
+
+def _flush(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _link(source: str, target: str) -> None:

@@ -1,7 +1,6 @@
 """Runs on this machine: found by name, and those whose process died without a word marked as KILLED."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.tracking.delivery import POSITION, Delivery
+from pipeline.tracking.delivery import Delivery, read_position
 from pipeline.tracking.journal import FILE, Busy, Journal, Record, begin_of, read_journal, says_its_end
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS
@@ -21,7 +20,7 @@ from pipeline.tracking.store import Store, mask_credentials, tracking_uri
 
 def local_runs() -> Iterator[Path]:
     """The folders of all runs under mlruns/ whose journal has begun, the newest first."""
-    journals = [journal for journal in RUNS.glob(f"*/{FILE}") if begin_of(journal.parent) is not None]
+    journals = [journal for journal in RUNS.glob(f"[!.]*/{FILE}") if begin_of(journal.parent) is not None]
     yield from (journal.parent for journal in sorted(journals, key=lambda path: -path.stat().st_mtime))
 
 
@@ -35,10 +34,7 @@ def find_local(name: str) -> Path | None:
 
 def local_id(folder: Path) -> str | None:
     """MLflow's id of a run under mlruns/, if it has got one."""
-    try:
-        return str(json.loads((folder / POSITION).read_text())["run_id"] or "") or None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return read_position(folder)[0]
 
 
 def last_process(records: list[Record]) -> Process | None:
@@ -62,7 +58,8 @@ def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
             continue
         records = read_journal(folder)
         process = last_process(records)
-        if process is None or not process.here or process.lives:
+        # Without one it died between the journal's first two lines; whoever writes them holds the lock.
+        if process is not None and (not process.here or process.lives):
             continue
         with contextlib.suppress(Busy):
             journal = Journal(folder)
@@ -72,14 +69,20 @@ def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
                 journal.append("status", status="KILLED")
                 marked.append(local_id(folder) or folder.name)
                 if store is not None and _same_store(records[0], tracking):
-                    # What cannot be sent now waits in the journal for `python -m pipeline.sync`.
-                    with contextlib.suppress(UserError, MlflowException, SQLAlchemyError, OSError):
-                        delivery = Delivery(journal, tracking_of(records[0], tracking.uri))
-                        while not delivery.done:
-                            delivery.send_next()
+                    _send(journal, tracking)
     if store is not None:
-        marked += _mark_in_store(store, known=marked)
+        # A server that fails now may answer the next start; this one goes on without it.
+        with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
+            marked += _mark_in_store(store, known=marked)
     return marked
+
+
+def send_rest(name: str, tracking: TrackingConfig) -> None:
+    """Send what is left of a run that had ended when its process died; one that is alive sends for itself."""
+    folder = find_local(name)
+    if folder is not None and read_position(folder)[1] < len(read_journal(folder)):
+        with contextlib.suppress(Busy), contextlib.closing(Journal(folder)) as journal:
+            _send(journal, tracking)
 
 
 def silence(tags: dict[str, str]) -> float:
@@ -100,6 +103,14 @@ def tracking_of(begin: Record, uri: str | None) -> TrackingConfig:
     if address is not None and "***" in address:
         raise UserError(f"tracking.uri={address}: the journal keeps no password; give the whole address")
     return TrackingConfig(uri=address, experiment=begin["experiment"])
+
+
+def _send(journal: Journal, tracking: TrackingConfig) -> None:
+    """Send a journal; what cannot be sent now, for whatever reason, waits for `pipeline.sync`, which tells it."""
+    with contextlib.suppress(Exception):
+        delivery = Delivery(journal, tracking_of(journal.records[0], tracking.uri))
+        while not delivery.done:
+            delivery.send_next()
 
 
 def _same_store(begin: Record, tracking: TrackingConfig) -> bool:

@@ -13,7 +13,7 @@ from mlflow.types import Schema, TensorSpec
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # What the copied package imports when a model predicts; naming them saves MLflow seconds of guessing.
-REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf", "hydra-core", "rich", "psutil")
+REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf", "hydra-core", "rich")
 
 
 def save_model(folder: Path, config: str, weights: Path, weights_sha256: str, example: np.ndarray) -> None:

@@ -58,6 +58,11 @@ class Process:
             return False
 
 
+def where(process: Process | None) -> str:
+    """` on <host>, process <id>`, or nothing where that is not known."""
+    return "" if process is None else f" on {process.host.partition(' ')[0]}, process {process.pid}"
+
+
 def _host() -> str:
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {os.readlink(namespace)}" if namespace.is_symlink() else socket.gethostname()

@@ -38,14 +38,15 @@ class TrackedRun:
 
     @staticmethod
     def begin(
-        tracking: TrackingConfig, name: str, tags: dict[str, str], config: str, overrides: list[str]
+        tracking: TrackingConfig, name: str, tags: dict[str, str], config: str, overrides: list[str], key: str = ""
     ) -> "TrackedRun":
         """A new run. Its journal has the configuration before anything else happens.
 
         Args:
             config: the resolved configuration as YAML.
+            key: a uuid that nothing else has; empty: a new one.
         """
-        journal = Journal(RUNS / uuid.uuid4().hex)
+        journal = Journal(RUNS / (key or uuid.uuid4().hex))
         journal.append(
             "begin",
             name=mask_credentials(name),

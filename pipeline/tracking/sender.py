@@ -1,10 +1,12 @@
 """The thread that sends a run's journal while the run trains, and goes on trying while the server does not answer."""
 
+import contextlib
 import sys
 import threading
 import time
 
 from pipeline.errors import UserError
+from pipeline.plain_text import plain
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.process import HEARTBEAT
 from pipeline.tracking.store import mask_credentials
@@ -19,13 +21,16 @@ class Sender:
         self._delivery, self._journal = delivery, delivery.journal
         self._closing = self._left = False
         self._failure: str | None = None  # why the last attempt failed
-        self._beaten = 0.0
         self._told = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        # A thread of its own, since sending a large file may take longer than a run may be silent.
+        self._heart = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
+        self._heart.start()
 
     def wait_for_run(self, seconds: float) -> str | None:
         """MLflow's id of the run, as soon as it has one; None when it has none after so many seconds."""
@@ -47,6 +52,7 @@ class Sender:
         with self._journal.appended:
             self._closing = True
             self._journal.appended.notify_all()
+        self._ended.set()
         began = time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.02)
@@ -60,14 +66,13 @@ class Sender:
         failures = 0
         while not self._left:
             with self._journal.appended:
-                if self._delivery.done and not self._closing:
-                    self._journal.appended.wait(HEARTBEAT / 4)
+                while self._delivery.done and not self._closing:
+                    self._journal.appended.wait()
                 if self._delivery.done and self._closing:
                     return
             try:
                 if not self._delivery.done:
                     self._delivery.send_next()
-                self._beat()
             except Exception as error:  # whatever it is, the run goes on, and what is not sent stays in the journal
                 self._failure = _told(error)
                 self._say_once()
@@ -79,11 +84,15 @@ class Sender:
                     failures = 0
                 self._failure = None
 
-    def _beat(self) -> None:
-        if time.time() - self._beaten > HEARTBEAT:
-            self._beaten = time.time()
-            (self._journal.folder / "heartbeat").touch()
-            self._delivery.heartbeat(self._beaten)
+    def _beat_on(self) -> None:
+        """Say that the run is alive: its folder does whether a server answers or not."""
+        while True:
+            with contextlib.suppress(OSError):
+                (self._journal.folder / "heartbeat").touch()
+            with contextlib.suppress(Exception):  # the thread that sends meets the same fault, and tells it
+                self._delivery.heartbeat(time.time())
+            if self._ended.wait(HEARTBEAT):
+                return
 
     def _say_once(self) -> None:
         if not self._told:
@@ -106,5 +115,5 @@ class Sender:
 
 def _told(error: Exception) -> str:
     """The line of an error that says what went wrong."""
-    text = str(error) if isinstance(error, UserError) else f"tracking: {error or type(error).__name__}"
-    return mask_credentials(text.strip().splitlines()[0])
+    text = str(error) if isinstance(error, UserError) else f"tracking: {str(error) or type(error).__name__}"
+    return plain(mask_credentials(text.strip().splitlines()[0]))

@@ -108,8 +108,9 @@ def connect(uri: str) -> mlflow.MlflowClient:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # A request fails in seconds, not in minutes: who wants to have it repeated repeats it.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # A request fails in seconds, not in minutes, and is not repeated: one that makes a run, and whose answer was lost,
+    # would make a second. Who wants to have it repeated looks first, and repeats it.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # which would tell each of them
     if not uri.startswith("http"):
@@ -152,9 +153,21 @@ def _reason(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     if isinstance(error, ImportError):
         return f"the driver for this database is not installed ({text})"
+    if isinstance(error, OSError) and error.filename:  # a file on this machine
+        return f"{error.filename}: {error.strerror}"
     if refused := re.search(r"\[Errno -?\d+\] ([^'\")]+)", text):
         return f"does not answer: {refused[1]}"
+    if "failed with exception" in text:  # MLflow tells the whole request; why there was no answer is what began it
+        cause: BaseException = error
+        while before := cause.__cause__ or cause.__context__ or _wrapped(cause):
+            cause = before
+        return f"does not answer: {str(cause) or type(cause).__name__}".splitlines()[0]
     return text.splitlines()[0]
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """The error that urllib3 gives as an argument of its own, as of a connection that was aborted."""
+    return next((argument for argument in error.args if isinstance(argument, BaseException)), None)
 
 
 def mask_credentials(text: str) -> str:

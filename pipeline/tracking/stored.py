@@ -5,14 +5,19 @@ names; what arrives is a plain file of a bounded size, and is read as numbers, J
 """
 
 import contextlib
+import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import FileInfo, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
@@ -20,6 +25,9 @@ from pipeline.stored_config import read_config
 from pipeline.tracking.store import answering, connect, database_file, mask_credentials, tracking_uri
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
+# Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would
+# send it the password of the tracking server.
+KEPT_IN = ("", "file", "mlflow-artifacts", "s3", "gs", "wasbs", "abfss", "hdfs", "dbfs", "sftp")
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,10 @@ class StoredRun:
     def id(self) -> str:
         """MLflow's id."""
         return str(self.run.info.run_id)
+
+    @cached_property
+    def _artifacts(self) -> ArtifactRepository:
+        return get_artifact_repository(self.run.info.artifact_uri, self.client.tracking_uri)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -55,8 +67,16 @@ class StoredRun:
             found = {name: self.client.get_metric_history(self.id, name) for name in names}
         return {name: {metric.step: metric.value for metric in metrics} for name, metrics in found.items()}
 
-    def fetch(self, artifact: str) -> Path:
+    def listed(self, folder: str) -> dict[str, FileInfo]:
+        """What the run has in a folder, by the whole path of each entry; its names are the server's: to be checked."""
+        with answering(self.client.tracking_uri):
+            return {entry.path: entry for entry in self._artifacts.list_artifacts(folder)}
+
+    def fetch(self, artifact: str, listed: Mapping[str, FileInfo] | None = None) -> Path:
         """One known file of the run, below the private folder.
+
+        Args:
+            listed: what `listed` gave for its folder, where many files of one folder are fetched.
 
         Raises:
             UserError: the run does not have it, or what it has is no plain file or larger than such a file can be.
@@ -66,8 +86,11 @@ class StoredRun:
             return place
         largest = ARRAYS if place.suffix == ".npz" else TEXT
         told = f"run={self.id}: artifact {artifact}"
+        alone = listed is None
         try:
-            listed = {entry.path: entry for entry in self.client.list_artifacts(self.id, str(Path(artifact).parent))}
+            if listed is None:
+                found = self.client.list_artifacts(self.id, str(Path(artifact).parent))
+                listed = {entry.path: entry for entry in found}
             entry = listed.get(artifact)
             if entry is None:
                 raise UserError(f"run={self.id}: has no artifact {artifact}")
@@ -76,11 +99,12 @@ class StoredRun:
             if (entry.file_size or 0) > largest:
                 raise UserError(f"{told} has {entry.file_size} bytes; at most {largest} expected")
             arrivals = tempfile.mkdtemp(dir=self.folder.name)
-            path = Path(self.client.download_artifacts(self.id, artifact, arrivals))
-        except (MlflowException, OSError) as error:
-            raise UserError(
-                f"run={self.id}: has no artifact {artifact}: {str(error).strip().splitlines()[0]}"
-            ) from error
+            # The client would ask the tracking server for the run again, and for its models, with every file.
+            download = partial(self.client.download_artifacts, self.id) if alone else self._artifacts.download_artifacts
+            path = Path(download(artifact, arrivals))
+        except (MlflowException, OSError, ImportError) as error:
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise UserError(f"run={self.id}: has no artifact {artifact}: {reason}") from error
         if path.is_symlink() or not path.is_file() or not path.is_relative_to(arrivals):
             raise UserError(f"{told} is not a plain file")
         if path.stat().st_size > largest:
@@ -102,8 +126,9 @@ class StoredRun:
         address = urlsplit(self.run.info.artifact_uri)
         if address.scheme not in ("", "file"):
             return False
-        root = Path(unquote(address.path))
-        return any((root / part).is_symlink() for part in (Path(artifact), *Path(artifact).parents[:-1]))
+        root = Path(unquote(address.path))  # …/<run id>/artifacts; what is above it is no matter of the run
+        inside = [root / part for part in (Path(artifact), *Path(artifact).parents)]
+        return any(place.is_symlink() for place in (*inside, root.parent))
 
 
 def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
@@ -115,6 +140,53 @@ def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
     Raises:
         UserError: there is no such run, it was deleted, or a newer version of this program made it.
     """
+    client = open_client(uri)
+    address = client.tracking_uri
+    with answering(address):
+        run = find_run(client, name, address, key)
+    return as_stored(run, client, f"{key}={name}")
+
+
+def as_stored(run: Run, client: mlflow.MlflowClient, told: str) -> StoredRun:
+    """A run that a client found.
+
+    Args:
+        told: what messages call it.
+
+    Raises:
+        UserError: it was deleted, a newer version of this program made it, or its artifacts are nowhere that MLflow
+            keeps any.
+    """
+    if run.info.lifecycle_stage != "active":
+        raise UserError(f"{told}: was deleted; `mlflow runs restore --run-id {run.info.run_id}` brings it back")
+    schema = run.data.tags.get("schema", "1")
+    if not re.fullmatch("[0-9]{1,9}", schema) or int(schema) > SCHEMA_VERSION:
+        raise UserError(
+            f"{told}: was made by a newer version of this program (schema {schema[:20]}, this one: {SCHEMA_VERSION})"
+        )
+    if not _in_its_own_place(run, client.tracking_uri):
+        raise UserError(f"{told}: says that its artifacts are in {run.info.artifact_uri}, which is no place for them")
+    return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"))
+
+
+def _in_its_own_place(run: Run, address: str) -> bool:
+    """Whether its artifacts are said to be where MLflow keeps a run's: `<somewhere>/<run id>/artifacts`."""
+    place = urlsplit(run.info.artifact_uri)
+    hosts = {"": "", "file": "", "mlflow-artifacts": urlsplit(address).netloc.rpartition("@")[2]}
+    return (
+        re.fullmatch("[0-9A-Za-z_-]{1,64}", run.info.run_id) is not None
+        and place.scheme in KEPT_IN
+        and (not place.netloc or place.netloc.rpartition("@")[2] == hosts.get(place.scheme, place.netloc))
+        and place.path.endswith(f"/{run.info.run_id}/artifacts")
+    )
+
+
+def open_client(uri: str | None) -> mlflow.MlflowClient:
+    """A client of a store that is there already.
+
+    Raises:
+        UserError: it is not, or does not answer.
+    """
     address = tracking_uri(uri)
     database = database_file(address)
     if database is not None and not database.is_file():
@@ -123,16 +195,19 @@ def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
             "or say where the runs are with tracking.uri=…"
         )
     with answering(address):
-        client = connect(address)
-        run = find_run(client, name, address, key)
-    if run.info.lifecycle_stage != "active":
-        raise UserError(f"{key}={name}: was deleted; `mlflow runs restore --run-id {run.info.run_id}` brings it back")
-    schema = run.data.tags.get("schema", "1")
-    if not schema.isdecimal() or int(schema) > SCHEMA_VERSION:
-        raise UserError(
-            f"{key}={name}: was made by a newer version of this program (schema {schema}, this one: {SCHEMA_VERSION})"
-        )
-    return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"))
+        return connect(address)
+
+
+def open_experiment(name: str, uri: str | None) -> tuple[mlflow.MlflowClient, str | None]:
+    """A client, and the id of an experiment that was not deleted; None where none has the name.
+
+    Raises:
+        UserError: the store is not there, or does not answer.
+    """
+    client = open_client(uri)
+    with answering(client.tracking_uri):
+        found = client.get_experiment_by_name(name)
+    return client, None if found is None or found.lifecycle_stage != "active" else str(found.experiment_id)
 
 
 def find_run(client: mlflow.MlflowClient, name: str, address: str, key: str = "run") -> Run:

@@ -1,5 +1,6 @@
 """The load of the machine while a run works, measured as MLflow does, and journalled like every other metric."""
 
+import contextlib
 import threading
 
 from mlflow.environment_variables import MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
@@ -9,7 +10,6 @@ from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-from pipeline.errors import RunFailed
 from pipeline.tracking.journal import Journal
 
 
@@ -43,14 +43,14 @@ class SystemMetrics:
             self._thread.join()
 
     def _work(self) -> None:
-        self._measure()
-        while not self._stopped.wait(self._interval):
-            measured = self._measure()
-            try:
+        # A full disk the training thread meets too, and tells it; a machine that does not tell its load is trained on
+        # without it.
+        with contextlib.suppress(Exception):
+            self._measure()
+            while not self._stopped.wait(self._interval):
+                measured = self._measure()
                 self._journal.metrics({f"system/{name}": value for name, value in measured.items()}, self._step)
-            except RunFailed:  # the training thread meets the full disk too, and tells it
-                return
-            self._step += 1
+                self._step += 1
 
     def _measure(self) -> dict[str, float]:
         measured: dict[str, float] = {}

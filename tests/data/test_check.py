@@ -1,6 +1,7 @@
 """Every pair is looked at before training; the verdict on the same bytes is kept."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import struct
@@ -457,3 +458,23 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
     Image.fromarray(mask).save(pair(root, "train_9").mask)
     digests.add(digest(root))
     assert len(digests) == 8
+
+
+def test_what_the_digest_is_over_is_told_picture_by_picture(voc_folder: Folder, tmp_path: Path) -> None:
+    """A rerun names what changed with it, also where the verdict was kept."""
+    root = voc_folder()
+    splits = splits_of(root)
+    first, again = (check_dataset(splits, CLASSES, tmp_path / "checked") for _ in range(2))
+    assert first.contents == again.contents
+    assert {split: [row[0] for row in rows] for split, rows in first.contents.items()} == {
+        split: [example.id for example in listed] for split, listed in splits.items()
+    }
+    example = splits["val"][1]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (example.image, example.mask)]
+    assert first.contents["val"][1] == [example.id, *hashes]
+    example.mask.write_bytes(example.mask.read_bytes() + b"\0")  # what Pillow does not mind
+    changed = check_dataset(splits, CLASSES, tmp_path / "checked")
+    rows = [(split, place) for split in splits for place in range(len(splits[split]))]
+    assert [row for row in rows if changed.contents[row[0]][row[1]] != first.contents[row[0]][row[1]]] == [("val", 1)]
+    differing = {split for split in splits if changed.split_digests[split] != first.split_digests[split]}
+    assert differing == {"val"} and changed.digest != first.digest

@@ -58,7 +58,7 @@ def python(*arguments: str, cwd: Path, stdin: str = "", **more: str) -> subproce
     """Python with these arguments, to its end; `more` is set in its environment."""
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=environment(**more), input=stdin,
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
 
 
@@ -71,9 +71,9 @@ class Ended:
     stderr: str
 
 
-def several(commands: list[list[str]], cwd: Path) -> list[Ended]:
-    """Programs (`[file or module, argument, …]`) one after the other in one process."""
-    done = python("-c", SEVERAL, cwd=cwd, stdin=json.dumps(commands))
+def several(commands: list[list[str]], cwd: Path, **more: str) -> list[Ended]:
+    """Programs (`[file or module, argument, …]`) one after the other in one process; `more` is set in its environment."""
+    done = python("-c", SEVERAL, cwd=cwd, stdin=json.dumps(commands), **more)
     ended = [Ended(*json.loads(line)) for line in re.findall(r"(?<=\x1e).*", done.stdout)]
     assert len(ended) == len(commands), done.stderr
     assert done.stderr == ""

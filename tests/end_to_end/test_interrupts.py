@@ -1,87 +1,113 @@
-"""Ctrl-C and SIGTERM: the right exit status, no traceback, and a run that does not stay RUNNING."""
+"""Ctrl-C and SIGTERM: the step in flight is kept, the status and one line tell how it ended, and `resume=` goes on."""
 
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.commands import RUN, Ended, environment, lines, stored_runs, tiny
+from pipeline.checkpoint import newest_first
+from tests.end_to_end.commands import Ended, lines, stored_runs
+from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
+from tests.end_to_end.killing import Death, Forks, in_parallel
+from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
+
+STEP = "pipeline.epochs:Epochs.on_train_batch_end"
 
 
 @dataclass(frozen=True)
 class Case:
-    signal: signal.Signals
-    after: str  # what stdout says when the signal is sent; empty: so many seconds after the start
-    seconds: float
-    status: int
-    word: str
+    signals: tuple[Death, ...]
+    newest: list[str]  # the checkpoints that are left, the newest first
+
+    @property
+    def how(self) -> tuple[int, str]:
+        """Exit status and word."""
+        return (130, "interrupted") if self.signals[0].number == signal.SIGINT else (143, "terminated")
 
 
+# Asked for are checkpoints after steps 3, 6, 9 and each epoch of four: those of steps 5, 1 and 8 are the signal's.
 CASES = {
-    "Ctrl-C in training": Case(signal.SIGINT, "epoch ", 0, 130, "interrupted"),
-    "SIGTERM in training": Case(signal.SIGTERM, "epoch ", 0, 143, "terminated"),
-    "Ctrl-C at the start": Case(signal.SIGINT, "", 4.5, 130, "interrupted"),
-    "SIGTERM at the start": Case(signal.SIGTERM, "", 4.5, 143, "terminated"),
+    "Ctrl-C in a step": Case((Death(STEP, 5, number=signal.SIGINT),), ["step-00000005", "step-00000004"]),
+    "SIGTERM in the first step": Case((Death(STEP, 1, number=signal.SIGTERM),), ["step-00000001"]),
+    "SIGTERM in validation": Case(
+        (Death("open predictions/val/2/val_1", number=signal.SIGTERM),), ["step-00000008", "step-00000006"]
+    ),
+    "Ctrl-C twice": Case(
+        (
+            Death(STEP, 5, number=signal.SIGINT),
+            Death("pipeline.epochs:Epochs._save_within_epoch", 2, number=signal.SIGINT),
+        ),
+        ["step-00000004", "step-00000003"],
+    ),
 }
+AT_THE_START = {
+    name: Case((Death("pipeline.experiment:prepare_dataset", number=number),), [])
+    for name, number in (("Ctrl-C at the start", signal.SIGINT), ("SIGTERM at the start", signal.SIGTERM))
+}
+ALL = CASES | AT_THE_START
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    cwd: Path
+    ended: Ended
+    status: str | None  # in MLflow
+    checkpoints: list[str]
+    resumed: Ended | None
+    outcome: Outcome | None
+
+
+def interrupt(case: Case, home: Path, server: Forks) -> Interrupted:
+    """A run that gets its signals, and what is left of it; after the first it is resumed, if it had begun."""
+    cwd = workplace(home)
+    ended = server.run(cwd, *OPTIONS, deaths=case.signals, **OFTEN)
+    runs = stored_runs(cwd)[1]
+    if not runs:
+        return Interrupted(cwd, ended, None, [], None, None)
+    checkpoints = [path.name for path in newest_first(run_folders(cwd)[0] / "checkpoints")]
+    if len(case.signals) > 1:
+        return Interrupted(cwd, ended, runs[0].info.status, checkpoints, None, None)
+    resumed = server.run(cwd, *continuation(cwd), **OFTEN)
+    return Interrupted(cwd, ended, runs[0].info.status, checkpoints, resumed, outcome(cwd))
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, tuple[Ended, Path]]:
-    """Runs that would last for minutes, started together, and each given its signal."""
-    started = {}
-    for name, case in CASES.items():
-        cwd = tmp_path_factory.mktemp("cwd")
-        (cwd / "VOC").symlink_to(data / "VOC")
-        process = subprocess.Popen(
-            [sys.executable, RUN, *tiny(epochs="100000")], cwd=cwd, env=environment(PYTHONUNBUFFERED="1"),
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started[name] = (process, cwd)
-        if not case.after:
-            time.sleep(case.seconds)
-            process.send_signal(case.signal)
-    ended = {}
-    for name, (process, cwd) in started.items():
-        case, said = CASES[name], ""
-        try:
-            if case.after:
-                while not (line := process.stdout.readline()).startswith(case.after):
-                    assert line, process.stderr.read()
-                    said += line
-                said += line
-                time.sleep(case.seconds)
-                process.send_signal(case.signal)
-            stdout, stderr = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        ended[name] = (Ended(process.returncode, said + stdout, stderr), cwd)
-    return ended
+def interrupted(undisturbed: Undisturbed, servers: tuple[Forks, Forks]) -> dict[str, Interrupted]:
+    tasks = [partial(interrupt, case, undisturbed.home) for case in ALL.values()]
+    return dict(zip(ALL, in_parallel(servers, tasks), strict=True))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_exit_status_and_the_last_lines_tell_how_it_ended(interrupted: dict[str, Interrupted], name: str) -> None:
+    found, (status, word) = interrupted[name], ALL[name].how
+    assert found.ended.status == status
+    expected = [word]
+    if name in CASES:
+        (run,) = stored_runs(found.cwd)[1]
+        expected = [f"run {run.info.run_id} is KILLED; resume={run.info.run_id} continues it", word]
+    assert lines(found.ended.stderr) == expected
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_exit_status_and_one_line_tell_how_it_ended(ended: dict[str, tuple[Ended, Path]], name: str) -> None:
-    told, _ = ended[name]
-    assert told.status == CASES[name].status
-    assert lines(told.stderr) == [f"{CASES[name].word}; a run that had begun is KILLED in MLflow"]
+def test_the_run_is_killed_and_keeps_the_step_in_flight(interrupted: dict[str, Interrupted], name: str) -> None:
+    """A second signal ends it at once: then the checkpoint before is the newest."""
+    assert interrupted[name].status == "KILLED"
+    assert interrupted[name].checkpoints == CASES[name].newest
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.after])
-def test_the_run_is_killed_and_keeps_what_was_logged(ended: dict[str, tuple[Ended, Path]], name: str) -> None:
-    told, cwd = ended[name]
-    _, (run,) = stored_runs(cwd)
-    assert run.info.status == "KILLED" and run.info.end_time is not None
-    assert run.data.params["model.depth"] == "1"
-    assert f"run       {run.info.run_id}" in told.stdout
-    if "training" in name:
-        assert run.data.metrics["val/mean_iou"] >= 0
-        checkpoint = cwd / "mlruns/runs" / run.data.tags["run_key"] / "checkpoints/last"
-        assert {path.name for path in checkpoint.iterdir()} == {"weights.npz", "optimizer.npz", "state.json"}
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.signals) == 1])
+def test_resumed_it_ends_as_if_nothing_had_been(
+    interrupted: dict[str, Interrupted], undisturbed: Undisturbed, name: str
+) -> None:
+    found = interrupted[name]
+    assert found.resumed is not None and found.outcome is not None
+    assert found.resumed.status == 0, found.resumed.stderr
+    assert differing(undisturbed.outcome, found.outcome) == []
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.after])
-def test_a_signal_at_the_start_leaves_no_run(ended: dict[str, tuple[Ended, Path]], name: str) -> None:
-    assert stored_runs(ended[name][1])[1] == []
+@pytest.mark.parametrize("name", AT_THE_START)
+def test_a_signal_at_the_start_leaves_no_run(interrupted: dict[str, Interrupted], name: str) -> None:
+    assert interrupted[name].status is None
+    assert run_folders(interrupted[name].cwd) == []

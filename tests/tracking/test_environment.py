@@ -7,9 +7,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.errors import UserError
 from pipeline.tracking import environment
-from pipeline.tracking.environment import git_state, packages, write_environment
+from pipeline.tracking.environment import FILES, MadeWith, git_state, packages, read_environment, write_environment
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -66,14 +69,78 @@ def test_code_inside_another_repository_has_no_revision_of_its_own(
     assert git_state() == ({"revision": None, "branch": None, "dirty": None}, b"")
 
 
+CONTENTS = {"train": [["a", "1" * 64, "2" * 64], ["Büsche", "3" * 64, "4" * 64]], "val": [["b", "5" * 64, "6" * 64]]}
+
+
 def test_without_git_the_rest_is_written(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert write_environment(tmp_path / "environment", {"cpu": "fast"}) is None
-    written = {path.name: path.read_text() for path in (tmp_path / "environment").iterdir()}
-    assert set(written) == {"packages.txt", "git.json", "git.diff", "hardware.json"}
+    folder = tmp_path / "environment"
+    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert written.keys() == set(FILES)
     assert json.loads(written["git.json"])["revision"] is None and written["git.diff"] == ""
-    assert json.loads(written["hardware.json"]) == {"cpu": "fast"}
+    assert json.loads(written["hardware.json"]) == made_with.hardware == {"cpu": "fast"}
+    assert json.loads(written["sources.json"]) == made_with.sources == {"train.py": "f00"}
+    assert json.loads(written["data.json"]) == made_with.data == CONTENTS
+    assert made_with.git == {"revision": None, "branch": None, "dirty": None}
 
 
-def test_the_revision_is_returned(checkout: Path, tmp_path: Path) -> None:
-    assert write_environment(tmp_path / "environment", {}) == git(checkout, "rev-parse", "HEAD").strip()
+def test_what_is_returned_is_what_is_read_again(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "environment"
+    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    assert read_environment(folder) == made_with
+    assert made_with.git["revision"] == git(checkout, "rev-parse", "HEAD").strip()
+    assert made_with.packages["mlflow"] == metadata.version("mlflow")
+    assert made_with.packages["python"] == sys.version.split()[0]
+
+
+def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
+    assert read_environment(tmp_path) == MadeWith({}, {}, {}, {}, {})
+    (tmp_path / "packages.txt").write_text("numpy==2.4.6\nno version here\n")
+    assert read_environment(tmp_path).packages == {"numpy": "2.4.6"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("hardware.json", "{", "is no JSON"),
+        ("git.json", "[" * 100000, "is no JSON"),
+        ("hardware.json", "[]", "a table of text to str expected"),
+        ("hardware.json", '{"cpu": 3}', "a table of text to str expected"),
+        ("sources.json", '{"train.py": null}', "a table of text to str expected"),
+        ("data.json", '{"train": "abc"}', "a table of text to list expected"),
+        ("data.json", '{"train": ["abc"]}', "rows of id, picture and mask expected"),
+        ("data.json", '{"train": [["a", "b"]]}', "rows of id, picture and mask expected"),
+    ],
+)
+def test_a_file_that_no_run_wrote_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=told) as error:
+        read_environment(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and len(error.value.faults) == 1
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(FILES),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text("aü", max_size=3),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+        ).map(json.dumps)
+        | st.text("{[a\x00", max_size=8),
+    )
+)
+def test_whatever_a_server_gives_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("environment")
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    try:
+        found = read_environment(folder)
+    except UserError:
+        return
+    assert all(
+        isinstance(text, str) for table in (found.packages, found.hardware, found.sources) for text in table.values()
+    )
+    assert all(len(row) == 3 and isinstance(row[0], str) for rows in found.data.values() for row in rows)

@@ -115,8 +115,7 @@ def test_a_store_that_does_not_answer_is_told_in_seconds(tmp_path: Path, uri: st
 TOGETHER = """
 from pipeline.config import TrackingConfig
 from pipeline.tracking.record import TrackedRun
-from pipeline.tracking.store import open_store
-with TrackedRun(open_store(TrackingConfig(uri=None, experiment="x")), "name", {}) as run:
+with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", []) as run:
     for step in range(3):
         run.metrics({"a": float(step)}, step)
 """

@@ -1,0 +1,207 @@
+// The same pictures under every run: one canvas for each picture and run, composed of photograph, truth, prediction and
+// errors. Masks stay class indices until they are drawn, so a class can be taken out of all of them at once.
+const grid = (() => {
+  const COLUMNS = RUNS.filter((run) => run.column !== null).sort((a, b) => a.column - b.column);
+  const sheet = at("sheet");
+  const pictures = { test: DATA.test, val: DATA.val };
+  const anywhere = (what) => [...DATA.test, ...DATA.val].some((picture) => picture[what] !== null);
+  const LAYERS = [
+    { name: "photograph", on: anywhere("photograph"), opacity: 1, there: anywhere("photograph") },
+    { name: "truth", on: false, opacity: 0.6, there: anywhere("truth") },
+    { name: "prediction", on: true, opacity: anywhere("photograph") ? 0.65 : 1, there: true },
+    { name: "errors", on: false, opacity: 0.9, there: anywhere("truth") },
+  ];
+  const layer = Object.fromEntries(LAYERS.map((found) => [found.name, found]));
+  const best = COLUMNS.find((run) => run.best) ?? COLUMNS[0];
+  const state = {
+    split: DATA.test.length ? "test" : "val", epoch: Math.max(0, DATA.epochs.length - 1), view: "grid", sort: "gap", filter: -1,
+    a: best?.column ?? 0, b: COLUMNS.find((run) => run !== best)?.column ?? 0, zoom: 1, x: 0, y: 0, wipe: 0.5, side: {},
+  };
+  const hidden = new Set();
+  const shownClasses = new Set([...DATA.classes.keys()].slice(1).concat(drawing.VOID)); // background lets the photograph through
+
+  const epochKey = () => (state.split === "test" ? "0" : String(DATA.epochs[state.epoch]));
+  const visible = () => COLUMNS.filter((run) => !hidden.has(run.column));
+  const iou = (picture, column) => picture.ious[epochKey()]?.[column]?.[state.filter + 1] ?? null;
+
+  // ---- drawing: all cells in or near the visible part, again when something changes
+
+  let cells = []; // {canvas, picture, column: number or null for the reference, note}
+  const near = new Set(); // their canvases
+  const working = { version: 0, painting: 0, frame: 0 };
+  const tell = () => { sheet.dataset.busy = working.painting || working.frame ? "1" : "0"; };
+  async function draw({ picture, column, canvas, note }, version) {
+    const pixels = picture.width * picture.height;
+    const packed = column === null ? null : picture.masks[epochKey()]?.[column];
+    try {
+      const [photograph, truth, mask] = await Promise.all([drawing.photographOf(picture), drawing.indices(picture.truth, pixels), drawing.indices(packed, pixels)]);
+      if (version !== working.version) return;
+      const strength = (name) => (layer[name].on ? layer[name].opacity : 0);
+      const opacities = column === null
+        ? { photograph: layer.photograph.opacity, truth: strength("prediction") || strength("truth"), prediction: 0, errors: 0 }
+        : Object.fromEntries(LAYERS.map(({ name }) => [name, strength(name)]));
+      note.hidden = column === null || mask !== null;
+      note.textContent = state.split === "test" ? "no test prediction" : `no prediction at epoch ${epochKey()}`;
+      drawing.compose(canvas, picture, note.hidden ? { photograph, truth, mask } : {}, opacities, shownClasses);
+    } catch (error) {
+      note.hidden = false;
+      note.textContent = String(error.message);
+    }
+  }
+  async function paint(wanted) {
+    working.painting += 1;
+    tell();
+    await Promise.all(wanted.map((cell) => draw(cell, working.version)));
+    working.painting -= 1;
+    tell();
+  }
+  function redraw() {
+    working.version += 1;
+    cancelAnimationFrame(working.frame);
+    working.frame = requestAnimationFrame(() => {
+      working.frame = 0;
+      paint(cells.filter((cell) => near.has(cell.canvas)));
+    });
+    tell();
+  }
+  const observer = new IntersectionObserver((entries) => {
+    const fresh = new Set();
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) {
+        if (!near.has(target)) fresh.add(target);
+        near.add(target);
+      } else if (near.delete(target)) {
+        target.width = target.height = 1; // its memory is given back
+      }
+    }
+    paint(cells.filter((cell) => fresh.has(cell.canvas)));
+  }, { root: sheet, rootMargin: "500px" });
+
+  // ---- rows
+
+  function viewOf(picture, columns) {
+    const view = element("div", { class: `view${state.zoom > 1 ? " zoomed" : ""}` });
+    view.style.aspectRatio = `${picture.width} / ${picture.height}`;
+    view.style.maxWidth = `calc(var(--most-height) * ${picture.width / picture.height})`; // a tall picture fits, too
+    const note = element("div", { class: "missing", hidden: true });
+    columns.forEach((column, place) => {
+      const canvas = element("canvas", { width: 1, height: 1, "data-picture": picture.id, "data-column": column === null ? "reference" : String(column) });
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `${picture.id}, ${column === null ? "photograph and truth" : COLUMNS[column].heading}`);
+      view.append(element("div", { class: `layer-box${columns.length > 1 ? ` ${state.view}-${"ab"[place]}` : ""}` }, canvas));
+      cells.push({ canvas, picture, column, note });
+      observer.observe(canvas);
+    });
+    view.append(note);
+    return view;
+  }
+  function captionOf(picture, column, top) {
+    const value = iou(picture, column);
+    return element("div", { class: "caption", "data-iou": column }, element("span", { class: value !== null && value === top ? "top-score" : "" }, value === null ? "" : `IoU ${value.toFixed(3)}`));
+  }
+  function gapOf(picture) {
+    if (picture.truth === null) return picture.disagreement ?? 0;
+    const values = visible().map((run) => iou(picture, run.column)).filter((value) => value !== null);
+    return values.length > 1 ? Math.max(...values) - Math.min(...values) : 0;
+  }
+  const ORDERS = {
+    gap: { name: "largest IoU gap", by: (picture) => -gapOf(picture) },
+    worst: { name: "best run's lowest IoU", by: (picture) => iou(picture, best?.column) ?? 2 },
+    name: { name: "picture id", by: () => 0 },
+  };
+  function ordered() {
+    const wanted = pictures[state.split].filter((picture) => state.filter < 0 || visible().some((run) => iou(picture, run.column) !== null));
+    const key = new Map(wanted.map((picture) => [picture, ORDERS[state.sort].by(picture)]));
+    return wanted.sort((a, b) => key.get(a) - key.get(b) || a.id.localeCompare(b.id));
+  }
+  function parameterLines(run) {
+    if (!DATA.varying.length) return [element("b", {}, run.heading)];
+    const lines = DATA.varying.slice(0, 8).map((key, place) => element("b", { class: "param" }, element("span", {}, `${key.short} `), run.params[place] ?? "–"));
+    return DATA.varying.length > 8 ? [...lines, element("span", { class: "scores" }, `and ${DATA.varying.length - 8} more`)] : lines;
+  }
+  function columnHead(run) {
+    const at_ = run.curve.find(([epoch]) => String(epoch) === epochKey());
+    const scores = state.split === "test" ? ["test ", element("em", {}, score(run.test))] : ["val ", element("em", {}, score(at_ ? at_[1] : null))];
+    const made = element("div", { class: "column-head", title: `${run.name} ${run.id}` }, ...parameterLines(run),
+      element("span", { class: "scores" }, ...scores, run.best ? element("span", { class: "badge" }, "best") : null),
+      element("span", { class: "rank", title: "place by validation" }, String(run.rank)));
+    made.style.setProperty("--run", run.colour);
+    return made;
+  }
+  function fillHead() {
+    const pair = state.view !== "grid";
+    const first = element("div", { class: "first" }, anywhere("truth") ? "photograph and truth" : anywhere("photograph") ? "photograph" : "picture");
+    at("head").replaceChildren(first, ...(pair ? [element("div", { class: "muted" }, state.view === "wipe" ? "A left of the divider, B right of it" : "A and B by turns")] : visible().map(columnHead)));
+  }
+  function fillRows() {
+    observer.disconnect();
+    near.clear();
+    cells = [];
+    const pair = state.view !== "grid";
+    const found = ordered();
+    at("rows").replaceChildren(...found.map((picture) => {
+      const gap = gapOf(picture);
+      const about = picture.truth === null ? `${(100 * gap).toFixed(0)} % disagree` : `gap ${gap.toFixed(3)}`;
+      const first = element("div", { class: "first" }, picture.truth === null && picture.photograph === null ? null : viewOf(picture, [null]),
+        element("div", { class: "name", title: picture.id }, picture.id), element("div", { class: "caption" }, about));
+      const row = element("div", { class: "row", "data-picture": picture.id }, first);
+      if (!pair) {
+        const top = Math.max(...visible().map((run) => iou(picture, run.column) ?? -1));
+        row.append(...visible().map((run) => element("div", { class: "cell" }, viewOf(picture, [run.column]), captionOf(picture, run.column, top))));
+        return row;
+      }
+      const [a, b] = [COLUMNS[state.a], COLUMNS[state.b]];
+      const view = viewOf(picture, [a.column, b.column]);
+      view.append(element("span", { class: "tag left" }, `A  ${a.heading}`), element("span", { class: "tag right" }, `B  ${b.heading}`));
+      if (state.view === "wipe") view.append(gestures.divider());
+      const captions = element("div", { class: "caption" }, captionOf(picture, a.column).firstChild, captionOf(picture, b.column).firstChild);
+      row.append(element("div", { class: "cell" }, view, captions));
+      return row;
+    }));
+    at("no-rows").hidden = found.length > 0;
+    at("status").textContent = `${found.length} ${state.split === "test" ? "test" : "validation"} pictures, ${visible().length} of ${COLUMNS.length} runs`
+      + (pictures[state.split].some((picture) => picture.truth !== null) ? "; IoUs are those of single pictures" : "");
+    redraw();
+  }
+  function captions() {
+    for (const row of at("rows").children) {
+      const picture = pictures[state.split].find((found) => found.id === row.dataset.picture);
+      const top = Math.max(...visible().map((run) => iou(picture, run.column) ?? -1));
+      row.querySelectorAll("[data-iou]").forEach((old) => old.replaceWith(captionOf(picture, Number(old.dataset.iou), top)));
+    }
+  }
+  function layout() {
+    const count = state.view === "grid" ? Math.max(1, visible().length) : 1;
+    const kind = state.view === "grid" ? "grid" : "pair";
+    const room = sheet.clientWidth - 48;
+    const least = kind === "grid" ? 132 : 240;
+    const fitting = Math.floor((room - 10 * count) / (count + (kind === "grid" ? 1 : 0.55)));
+    const side = state.side[kind] ?? Math.max(least, Math.min(kind === "grid" ? 300 : 560, fitting));
+    at("size").max = kind === "grid" ? 520 : 1000;
+    at("size").value = side;
+    at("size-shown").textContent = `${side} px`;
+    sheet.style.setProperty("--side", `${side}px`);
+    sheet.style.setProperty("--first", `${Math.round(kind === "grid" ? side : Math.min(side * 0.55, 360))}px`);
+    sheet.style.setProperty("--columns", count);
+    sheet.style.setProperty("--most-height", `${Math.max(200, sheet.clientHeight - 150)}px`);
+  }
+  function rebuild() {
+    layout();
+    fillHead();
+    fillRows();
+  }
+
+  function show(column, on) {
+    if (on) hidden.delete(column); else hidden.add(column);
+    rebuild();
+  }
+  const gestures = linkGestures(sheet, state);
+  const there = COLUMNS.length > 0 && DATA.test.length + DATA.val.length > 0;
+  at("no-pictures").hidden = there;
+  at("workbench").hidden = !there;
+  if (there) {
+    rebuild();
+    new ResizeObserver(layout).observe(sheet);
+  }
+  return { COLUMNS, LAYERS, ORDERS, state, sheet, hidden, shownClasses, anywhere, gestures, show, rebuild, redraw, fillHead, fillRows, captions, layout };
+})();

@@ -1,0 +1,178 @@
+"""The whole torture: real training processes are killed with SIGKILL anywhere, resumed, and compared to the last bit.
+
+`python -m tests.end_to_end.kill_anywhere` takes about ten minutes on two cores and ends with status 1 if anything
+differs; `test_resume.py` is its quick version. `python -m tests.end_to_end.kill_anywhere checkpoint` tries only the
+instants that have this in their description.
+"""
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline.tracking.leftovers import local_id
+from tests.conftest import write_voc
+from tests.end_to_end.commands import tiny
+from tests.end_to_end.killing import Death, Forks, forks, in_parallel, kill_after
+from tests.end_to_end.outcome import Outcome, differing, empty_store, outcome, run_folders
+
+# Three epochs of four steps, of which the first is the best; checkpoints after steps 3, 4, 6, 8, 9 and 12.
+OPTIONS = tiny(
+    model__dropout="0.3", optimizer__ema="0.5", optimizer__learning_rate="0.03", checkpoint__every_steps="3",
+    epochs="3", seed="2",
+)  # fmt: skip
+OFTEN = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1"}
+OUTSIDE = 5  # processes that are killed from outside, at random
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a process dies and, if it is killed twice, where the one that resumes dies."""
+
+    told: str
+    death: Death | float  # an exact point, or the share of an undisturbed run after which it is killed from outside
+    second: Death | None = None
+    torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
+
+
+STEP, WATCHER = "pipeline.epochs:Epochs.on_train_batch_end", "pipeline.experiment:_Watcher"
+RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
+KILLS = (
+    Kill("start-up: TensorFlow is imported", Death("pipeline.hardware:import_tensorflow")),
+    Kill("start-up: the store is opened", Death("pipeline.experiment:open_if_it_answers", after=True)),
+    Kill("data preparation: a picture is looked at", Death("pipeline.data.prepare:check_dataset")),
+    Kill("the journal's first line is half written", Death("pipeline.tracking.journal:os.fsync"), torn=True),
+    Kill("the journal has its first line alone", Death(RECORD, 2)),
+    Kill("before the MLflow run exists", Death(f"{DELIVERY}._apply"), Death(f"{DELIVERY}._apply")),
+    Kill("the MLflow run exists, and its id is not written down", Death("pipeline.tracking.delivery:write_position")),
+    Kill("the inputs are logged", Death("pipeline.tracking.inputs:_log_config", after=True)),
+    Kill("MLflow sending: the 5th record is sent, and this is not written down", Death(f"{DELIVERY}._apply", 5, True)),
+    Kill("epoch 0: in its first step", Death(STEP)),
+    Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.checkpoint:os.fsync", 2)),
+    Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
+    Kill("the end of an epoch, before its validation", Death("pipeline.epochs:Epochs.on_epoch_end")),
+    Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
+    Kill("step 6, before its checkpoint", Death("pipeline.epochs:Epochs._save_within_epoch", 2)),
+    Kill("checkpoint of step 6: no folder", Death(r"os.mkdir \.step-00000006$")),
+    Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
+    Kill("checkpoint of step 6: no state", Death(r"open \.step-00000006/state.json")),
+    Kill("checkpoint of step 6: no name", Death(r"os.rename \.step-00000006$")),
+    Kill("checkpoint of step 6: complete", Death("pipeline.epochs:Unfinished.commit", 4, True)),
+    Kill("checkpoint of step 6: older ones half removed", Death(r"os.remove (optimizer|running)\.npz$")),
+    Kill("validation of epoch 2; again there", Death("open val/2/val_1"), Death("open val/2/val_1")),
+    Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
+    Kill("between the best and the last checkpoint", Death("pipeline.epochs:Unfinished.commit", 2, True)),
+    Kill("the last checkpoint is written, the epoch not journalled", Death(f"{WATCHER}.epoch", 2)),
+    Kill("within the records of an epoch", Death("pipeline.tracking.record:TrackedRun.metrics", 4)),
+    Kill("between journal and commit of the checkpoint; again there", Death(f"{WATCHER}.epoch", 2, True),
+         Death(f"{WATCHER}.epoch", 1, True)),
+    Kill("exactly the end of an epoch, all of it written", Death(f"{WATCHER}.saved", 2)),
+    Kill("the last step; again in the validation after it", Death(STEP, 12), Death("open val/3/val_2")),
+    Kill("test evaluation; again when its tables are written", Death("open predictions/test/test_1"),
+         Death("pipeline.experiment:write_scores")),
+    Kill("test evaluation: a part of it is posted", Death(RECORD, only="'overlays'")),
+    Kill("the model is saved, not posted", Death("pipeline.experiment:save_model", after=True)),
+    Kill("MLflow sending: the model is made, without its files", Death("pipeline.tracking.delivery:Model.load")),
+    Kill("the hashes of the weights are journalled", Death("pipeline.experiment:log_scores", after=True)),
+    Kill("MLflow sending: FINISHED in the journal alone", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
+)  # fmt: skip
+
+
+def torture(kill: Kill, server: Forks, home: Path, seconds: float) -> tuple[Path, list[str]]:
+    """Start, kill, resume; the folder that it happened in, and what went wrong on the way."""
+    cwd = workplace(home)
+    if isinstance(kill.death, float):
+        status = kill_after(kill.death * seconds, cwd, *OPTIONS, **OFTEN)
+    else:
+        status = server.run(cwd, *OPTIONS, deaths=(kill.death,), **OFTEN).status
+    if status != -9:
+        return cwd, [f"it was not killed: status {status}"]
+    if kill.torn:
+        journal = next((cwd / "mlruns/runs").glob("*/journal.jsonl"))
+        journal.write_bytes(journal.read_bytes()[:-9])
+    if kill.second is not None:
+        status = server.run(cwd, *continuation(cwd), deaths=(kill.second,), **OFTEN).status
+        if status != -9:
+            return cwd, [f"it was not killed a second time: status {status}"]
+    ended = server.run(cwd, *continuation(cwd), **OFTEN)
+    return cwd, [] if ended.status == 0 else [f"status {ended.status}: {ended.stderr.strip()}"]
+
+
+def write_home(home: Path) -> None:
+    """A dataset and an empty store, for `workplace`."""
+    write_voc(home, train=8, val=3, test=3, classes=4, size=[(24, 32), (40, 30)])
+    empty_store(home)
+
+
+def workplace(home: Path) -> Path:
+    """A new folder with the dataset and an empty store."""
+    cwd = Path(tempfile.mkdtemp(dir=home))
+    (cwd / "VOC").symlink_to(home / "VOC")
+    (cwd / "mlruns").mkdir()
+    shutil.copy(home / "mlruns/mlflow.db", cwd / "mlruns")
+    return cwd
+
+
+def continuation(cwd: Path) -> list[str]:
+    """What a user types after a crash: `resume=`, or the same command if no run had begun."""
+    folders = run_folders(cwd)
+    return [f"resume={local_id(folders[0]) or folders[0].name}"] if folders else OPTIONS
+
+
+def main(wanted: str = "") -> int:
+    """Try every instant whose description contains `wanted`; 0 if nothing differs."""
+    seed = random.randrange(10**6)
+    drawn = random.Random(seed)
+    shares = sorted(round(drawn.uniform(0.05, 0.95), 3) for _ in range(OUTSIDE))
+    kills = [*KILLS, *(Kill(f"from outside, after {share:.1%} of a run (seed {seed})", share) for share in shares)]
+    kills = [kill for kill in kills if wanted in kill.told]
+    with tempfile.TemporaryDirectory() as folder, forks() as one, forks() as two:
+        home = Path(folder)
+        write_home(home)
+
+        def tried(kill: Kill, server: Forks) -> tuple[Kill, list[str]]:
+            try:
+                cwd, faults = torture(kill, server, home, seconds)
+                return kill, faults or differing(reference, outcome(cwd))
+            except Exception as error:  # the others are tried all the same
+                return kill, [repr(error)]
+
+        calm, began = workplace(home), time.perf_counter()
+        assert kill_after(600, calm, *OPTIONS, **OFTEN) == 0
+        seconds = time.perf_counter() - began
+        reference = outcome(calm)
+        print(told(reference), flush=True)
+        control = workplace(home)
+        one.run(control, *OPTIONS[:-1], "seed=1", **OFTEN)
+        other = outcome(control)
+        is_sharp = other.checkpoint != reference.checkpoint and other.results != reference.results
+        print(
+            f"{'ok' if is_sharp else 'FAULT':6} negative control: another seed gives other weights and metrics",
+            flush=True,
+        )
+        bad = 0 if is_sharp else 1
+        for kill, faults in in_parallel((one, two), [partial(tried, kill) for kill in kills]):
+            bad += bool(faults)
+            print(f"{'FAULT' if faults else 'ok':6} {kill.told}", *faults, sep="\n         ", flush=True)
+    twice = sum(kill.second is not None for kill in kills)
+    verdict = f"{bad} differ" if bad else "every one is the undisturbed run to the last bit"
+    print(f"{len(kills)} runs killed with SIGKILL, {twice} of them twice, and resumed: {verdict}")
+    return 1 if bad else 0
+
+
+def told(reference: Outcome) -> str:
+    """What the others are compared with."""
+    values = sum(map(len, reference.results.values()))
+    return (
+        f"undisturbed: best epoch {reference.results['best/epoch'][0][1]:.0f} of {reference.params['epochs']}, "
+        f"{values} values of {len(reference.results)} metrics, {len(reference.artifacts)} artifacts, "
+        f"weights_sha256 {reference.tags['weights_sha256'][:12]}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

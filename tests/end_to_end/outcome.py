@@ -1,0 +1,105 @@
+"""What a run came to, on its disk and in MLflow, so that one that was killed can be compared with one that was not."""
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import unquote
+
+from pipeline.checkpoint import FILES, newest_start
+from pipeline.rerun import WALL_CLOCK
+from pipeline.tracking.journal import history_of, read_journal
+from pipeline.tracking.store import connect
+from tests.end_to_end.commands import stored_runs
+
+# Tags that tell of a process, a place or a duration, not of what was computed.
+OF_A_PROCESS = {"host", "boot", "pid", "started", "heartbeat", "run_key", "mlflow.note.content", "resumed_from"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that interrupting and resuming must not change."""
+
+    runs: int
+    status: str
+    checkpoint: dict[str, str]  # file of the last checkpoint -> SHA-256
+    tags: dict[str, str]  # weights_sha256 and last_weights_sha256 are two of them
+    params: dict[str, str]
+    data: list[tuple[str, str]]
+    results: dict[str, list[tuple[int, float]]]  # every metric but the wall-clock ones; the best epoch is one
+    wall_clock: dict[str, list[int]]  # their steps; of the load of the machine whether none is missing or doubled
+    artifacts: list[str]
+    model: list[str]
+    journalled: bool  # whether MLflow has exactly what the journal has
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing interrupted, and the folder that has its dataset and an empty store."""
+
+    home: Path
+    cwd: Path
+    outcome: Outcome
+
+
+def run_folders(cwd: Path) -> list[Path]:
+    """The folders of all runs whose journal has begun."""
+    return [folder for folder in sorted((cwd / "mlruns/runs").glob("*")) if read_journal(folder)]
+
+
+def outcome(cwd: Path, key: str | None = None) -> Outcome:
+    """What the run with this key, or the newest one that was started in a folder, came to."""
+    client, runs = stored_runs(cwd)
+    if key is not None:
+        runs = [run for run in runs if run.data.tags["run_key"] == key]
+    run = runs[-1]
+    folder = cwd / "mlruns/runs" / run.data.tags["run_key"]
+    start, _ = newest_start(folder / "checkpoints")
+    assert start is not None
+    found = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    told = {name: sorted((metric.step, metric.value) for metric in metrics) for name, metrics in found.items()}
+    steps = {name: [step for step, _ in values] for name, values in told.items()}
+    load = [name for name in told if name.startswith("system/")]
+    wall_clock = {name: steps[name] for name in told if name.startswith(WALL_CLOCK) and name not in load}
+    wall_clock["system"] = sorted({step - place for name in load for place, step in enumerate(steps[name])})
+    journal = history_of(read_journal(folder))
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [client.get_logged_model(output.model_id).artifact_location for output in outputs]
+    return Outcome(
+        runs=len(runs),
+        status=run.info.status,
+        checkpoint={name: hashlib.sha256((start.folder / name).read_bytes()).hexdigest() for name in FILES},
+        tags={key: value for key, value in run.data.tags.items() if key not in OF_A_PROCESS},
+        params=dict(run.data.params),
+        data=sorted((given.dataset.name, given.dataset.digest) for given in run.inputs.dataset_inputs),
+        results={name: values for name, values in told.items() if not name.startswith(WALL_CLOCK)},
+        wall_clock=wall_clock,
+        artifacts=_files(run.info.artifact_uri),
+        model=[name for model in models for name in _files(model) if not name.startswith("code/")],
+        journalled=told == {name: sorted(values.items()) for name, values in journal.items()},
+    )
+
+
+def differing(one: Outcome, other: Outcome) -> list[str]:
+    """What is not the same, in words."""
+    lines = []
+    for field in fields(Outcome):
+        before, after = getattr(one, field.name), getattr(other, field.name)
+        if before == after:
+            continue
+        if isinstance(before, dict):
+            keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+            lines += [f"{field.name}: {key}: {before.get(key)} -> {after.get(key)}" for key in keys[:5]]
+        else:
+            lines.append(f"{field.name}: {before} -> {after}")
+    return lines
+
+
+def _files(uri: str) -> list[str]:
+    root = Path(unquote(uri.removeprefix("file://")))
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def empty_store(cwd: Path) -> None:
+    """A database with MLflow's tables: making them takes seconds, which copies of it need not wait for."""
+    (cwd / "mlruns").mkdir()
+    connect(f"sqlite:///{cwd / 'mlruns/mlflow.db'}").search_experiments()

@@ -1,0 +1,268 @@
+"""The tracking server is absent, goes away, comes back or is full: no run stops, and MLflow gets all of it."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from pipeline.tracking.journal import read_journal
+from tests.end_to_end.commands import RUN, Ended, environment, history, lines, tiny
+from tests.end_to_end.server import Server
+
+# Runs commands one after the other in one process, as `several` does. A line on stdin gives each: what is started, the
+# epochs after which it waits for another line, and the seconds for which a finished run waits for its server.
+DRIVER = """
+import contextlib, io, json, os, runpy, sys
+from pipeline.tracking import record
+told, pauses, log = os.fdopen(os.dup(1), "w"), [], record.TrackedRun.metrics
+def tell(*message):
+    print(json.dumps(message), file=told, flush=True)
+def metrics(run, values, step):
+    log(run, values, step)
+    if "val/loss" in values and step in pauses:
+        pauses.remove(step)
+        tell("paused", step)
+        sys.stdin.readline()
+record.TrackedRun.metrics = metrics
+while line := sys.stdin.readline():
+    command, pauses[:], record.PATIENCE = json.loads(line)
+    sys.argv, status = command, 0
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            if command[0].endswith(".py"):
+                runpy.run_path(command[0], run_name="__main__")
+            else:
+                runpy.run_module(command[0], run_name="__main__", alter_sys=False)
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            status = 1
+        [stream.flush() for stream in streams]
+    tell("ended", status, *(stream.buffer.getvalue().decode() for stream in streams))
+"""
+WALL_CLOCK = re.compile(r"time/|train/images_per_second")
+
+
+class Driver:
+    """The process that runs the commands."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER], cwd=cwd, env=environment(MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="2"),
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *command: str, pauses: dict[int, Callable[[], object]] | None = None, patience: float = 60) -> Ended:
+        """One command to its end. `pauses`: what is done while training waits after an epoch."""
+        self._say(json.dumps([command, list(pauses or {}), patience]))
+        while (heard := self._hear())[0] == "paused":
+            assert pauses is not None
+            pauses[heard[1]]()
+            self._say("")
+        return Ended(*heard[1:])
+
+    def _say(self, line: str) -> None:
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def _hear(self) -> list[Any]:
+        line = self.process.stdout.readline()
+        assert line, f"the process ended with {self.process.wait()}"
+        return json.loads(line)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened: each command's end, by the outage that it met."""
+
+    cwd: Path
+    client: mlflow.MlflowClient
+    ended: dict[str, Ended]
+    why_no_full_disk: str
+
+    def runs(self, outage: str) -> list[Run]:
+        """The runs that a command's output names, in their order."""
+        if outage == "full" and self.why_no_full_disk:
+            pytest.skip(self.why_no_full_disk)
+        keys = re.findall(r"^run       ([0-9a-f]{32})", self.ended[outage].stdout, re.MULTILINE)
+        assert keys, self.ended[outage]
+        experiment = self.client.get_experiment_by_name("x").experiment_id
+        known = {run.info.run_id: run for run in self.client.search_runs([experiment])}
+        known |= {run.data.tags["run_key"]: run for run in known.values()}
+        return [known[key] for key in keys]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Story]:
+    """All outages, one after the other: starting servers and TensorFlow is what takes the time."""
+    cwd, place = tmp_path_factory.mktemp("cwd"), tmp_path_factory.mktemp("server")
+    (cwd / "VOC").symlink_to(data / "VOC")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    why = f"a small file system cannot be mounted here: {mounted.stderr.strip()}" if mounted.returncode else ""
+    server, driver, ended = Server(place), Driver(cwd), {}
+    options = tiny(epochs="3", tracking__uri=server.address, tracking__experiment="x")
+    filling = place / "filling"
+    try:
+        ended["absent"] = driver.run(RUN, *options, pauses={1: server.start})
+        ended["none"] = driver.run(RUN, *options)
+        ended["lost and back"] = driver.run(RUN, *options, pauses={1: server.kill, 2: server.start})
+        if not why:
+            fill(filling)
+            ended["full"] = driver.run(RUN, *options, pauses={2: filling.unlink})
+        two = ["-m", *options, "seed=0,1"]
+        ended["lost for good"] = driver.run(RUN, *two, pauses={1: server.kill}, patience=0.2)
+        ended["sync without a server"] = driver.run("pipeline.sync")
+        server.start()
+        ended["sync"] = driver.run("pipeline.sync")
+        ended["sync again"] = driver.run("pipeline.sync")
+        yield Story(cwd, mlflow.MlflowClient(server.address), ended, why)
+    finally:
+        driver.process.kill()
+        driver.process.wait()
+        server.kill()
+        if not mounted.returncode:
+            subprocess.run(["umount", "--lazy", str(place)], check=True)  # a killed process lets go of it in a while
+
+
+def fill(file: Path) -> None:
+    """Write until the disk is full."""
+    with file.open("wb", buffering=0) as out:
+        for size in (2**20, 2**12):
+            try:
+                while True:
+                    out.write(b"\0" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+
+OUTAGES = ["absent", "lost and back", "full", "lost for good"]
+
+
+@pytest.mark.parametrize("outage", ["none", *OUTAGES])
+def test_mlflow_has_the_complete_history(story: Story, outage: str) -> None:
+    """Every record of the journal once, with its own time, and the same as of a run that nothing happened to."""
+    (undisturbed,) = story.runs("none")
+    for number, run in enumerate(story.runs(outage)):
+        assert run.info.status == "FINISHED"
+        journal = read_journal(story.cwd / "mlruns/runs" / run.data.tags["run_key"])
+        journalled = {
+            (key, record["step"], value, record["time"])
+            for record in journal if record["kind"] == "metrics" for key, value in record["values"].items()
+        }  # fmt: skip
+        found = [
+            (metric.key, metric.step, metric.value, metric.timestamp)
+            for name in run.data.metrics for metric in story.client.get_metric_history(run.info.run_id, name)
+        ]  # fmt: skip
+        assert len(found) == len(journalled) and set(found) == journalled
+        assert run.info.end_time == journal[-1]["time"] and run.info.start_time == journal[0]["time"]
+        assert artifacts(story, run) == artifacts(story, undisturbed)
+        assert len(models(story, run)) == 1 and models(story, run) == models(story, undisturbed)
+        inputs = [[item.dataset.digest for item in of.inputs.dataset_inputs] for of in (run, undisturbed)]
+        assert sorted(inputs[0]) == sorted(inputs[1]) and len(inputs[0]) == 3
+        assert steps(story, run) == steps(story, undisturbed)
+        if number == 0:  # the second has another seed
+            assert history(story.client, run) == history(story.client, undisturbed)
+            assert run.data.params == undisturbed.data.params
+            assert tags(run) == tags(undisturbed)
+
+
+def steps(story: Story, run: Run) -> dict[str, list[int]]:
+    names = [name for name in run.data.metrics if WALL_CLOCK.match(name)]
+    return {name: [m.step for m in story.client.get_metric_history(run.info.run_id, name)] for name in names if name}
+
+
+def tags(run: Run) -> dict[str, str]:
+    """All but what is different in every run."""
+    own = ("run_key", "heartbeat", "mlflow.note.content")
+    assert set(own) <= set(run.data.tags)
+    return {name: text for name, text in run.data.tags.items() if name not in own}
+
+
+def artifacts(story: Story, run: Run, folder: str | None = None) -> set[str]:
+    found: set[str] = set()
+    for entry in story.client.list_artifacts(run.info.run_id, folder):
+        found |= artifacts(story, run, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def models(story: Story, run: Run) -> list[tuple[str, str, set[str]]]:
+    of_run = f"source_run_id = '{run.info.run_id}'"
+    found = story.client.search_logged_models([run.info.experiment_id], filter_string=of_run)
+    return [
+        (
+            model.name,
+            str(model.status),
+            {entry.path for entry in story.client.list_logged_model_artifacts(model.model_id)},
+        )
+        for model in found
+    ]
+
+
+def test_every_run_is_there_once(story: Story) -> None:
+    named = [run.info.run_id for outage in ("none", *story.ended) if outage in OUTAGES for run in story.runs(outage)]
+    experiment = story.client.get_experiment_by_name("x").experiment_id
+    known = [run.info.run_id for run in story.client.search_runs([experiment])]
+    assert sorted(known) == sorted([*named, story.runs("none")[0].info.run_id])
+
+
+@pytest.mark.parametrize("outage", ["absent", "lost and back", "full"])
+def test_one_line_warns_of_a_server_that_comes_back_and_the_run_ends_well(story: Story, outage: str) -> None:
+    (run,) = story.runs(outage)
+    told = story.ended[outage]
+    assert told.status == 0, told.stderr
+    (warning,) = lines(told.stderr)
+    assert warning.startswith("warning: tracking")
+    assert f"the run goes on, and what it logs is kept in mlruns/runs/{run.data.tags['run_key']}" in warning
+    assert len(warning) < 300
+    assert lines(told.stdout)[-1].split()[-1].partition("?")[0].endswith(f"/runs/{run.info.run_id}")
+
+
+def test_nothing_is_said_where_nothing_happens(story: Story) -> None:
+    assert (story.ended["none"].status, story.ended["none"].stderr) == (0, "")
+
+
+def test_a_run_without_a_server_says_where_it_is_kept(story: Story) -> None:
+    (run,) = story.runs("absent")
+    assert f"run       {run.data.tags['run_key']} in its journal until MLflow answers" in story.ended["absent"].stdout
+
+
+def test_runs_of_a_server_that_is_lost_for_good_end_well_and_say_what_sends_them(story: Story) -> None:
+    """Two in one process: that the first gave up does not touch the second."""
+    told = story.ended["lost for good"]
+    assert told.status == 0, told.stderr
+    keys = [run.data.tags["run_key"] for run in story.runs("lost for good")]
+    assert len(keys) == 2
+    warnings = lines(told.stderr)
+    assert len(warnings) == 4
+    for key, (first, last) in zip(keys, (warnings[:2], warnings[2:]), strict=True):
+        assert f"the run goes on, and what it logs is kept in mlruns/runs/{key}" in first
+        assert last.endswith(f"a part of run {key} is not in MLflow yet: python -m pipeline.sync sends it")
+
+
+def test_sync_names_what_is_left_sends_it_when_the_server_is_back_and_has_then_nothing_to_do(story: Story) -> None:
+    runs = story.runs("lost for good")
+    without = story.ended["sync without a server"]
+    assert (without.status, without.stdout) == (1, "")
+    left = lines(without.stderr)
+    assert len(left) == 2
+    for line, run in zip(left, runs, strict=True):
+        assert re.match(rf"error: {run.data.tags['run_key']}: \d+ records are left: .*Connection refused", line)
+    done = story.ended["sync"]
+    assert (done.status, done.stderr) == (0, "")
+    assert lines(done.stdout) == [f"{run.info.run_id}: sent" for run in runs]
+    again = story.ended["sync again"]
+    assert (again.status, again.stdout, again.stderr) == (0, "nothing was left to send\n", "")

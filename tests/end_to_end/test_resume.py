@@ -1,0 +1,299 @@
+"""`resume=`: a run that was killed ends at the same bits, wherever it was killed, and whatever happened to it since.
+
+The quick version of `kill_anywhere`: every command is a process of its own, and what is killed really dies by SIGKILL.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.checkpoint import newest_first
+from pipeline.tracking.journal import Journal, read_journal, status_of
+from tests.end_to_end.commands import Ended, lines, stored_runs
+from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
+from tests.end_to_end.killing import Death, Forks, in_parallel
+from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
+
+STEP = "pipeline.epochs:Epochs.on_train_batch_end"
+VALIDATION = Death("open predictions/val/2/val_1")
+
+
+class Place:
+    """A folder in which one run is started, killed, looked at and resumed."""
+
+    def __init__(self, cwd: Path, server: Forks) -> None:
+        self.cwd, self.server = cwd, server
+        self.said: dict[str, Ended] = {}
+        self.statuses: list[str] = []
+        self.outcome: Outcome | None = None
+
+    def command(self, told: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
+        """`run.py` with these arguments; what it said is kept under a name."""
+        self.said[told] = self.server.run(self.cwd, *arguments, deaths=deaths, **OFTEN)
+        return self.said[told]
+
+    def resume(self, told: str, *arguments: str) -> Ended:
+        """The run goes on."""
+        return self.command(told, *continuation(self.cwd), *arguments)
+
+    def killed(self, told: str, at: Death, *arguments: str) -> None:
+        """The run is begun, or goes on, and really dies."""
+        begun = run_folders(self.cwd)
+        ended = self.command(told, *(continuation(self.cwd) if begun else [*OPTIONS, *arguments]), deaths=(at,))
+        assert ended.status == -9, (at, ended)
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        (folder,) = run_folders(self.cwd)
+        return folder
+
+    @property
+    def newest(self) -> Path:
+        """Its newest checkpoint."""
+        return next(newest_first(self.folder / "checkpoints"))
+
+
+# ---- each story is told once, in a folder of its own; the tests look at how it went
+
+
+def before_the_mlflow_run_then_mid_epoch(place: Place) -> None:
+    place.killed("no run", Death("pipeline.tracking.delivery:Delivery._apply"), "resume=auto")
+    assert stored_runs(place.cwd)[1] == []
+    place.killed("step 3", Death(STEP, 3, after=True))  # in the first epoch, after a checkpoint
+    place.killed("step 7", Death(STEP, 4))
+    place.command("end", "resume=auto", *OPTIONS)
+
+
+def full_disk_then_between_best_and_last(place: Place) -> None:
+    """Only the run's own folder is on the small disk, so that MLflow can say how it ended."""
+    runs = place.cwd / "mlruns/runs"
+    runs.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(runs)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        if mounted:
+            # Full before the fourth array file is written: the weights of the best epoch.
+            place.command("full", *OPTIONS, deaths=(Death("pipeline.checkpoint:np.savez", 4, number=0),))
+            place.statuses = [status_of(read_journal(place.folder)), stored_runs(place.cwd)[1][0].info.status]
+            (runs / "filler").unlink()
+        first = 1 if mounted else 2  # commit in this process that is the best's: the one of step 3 comes before
+        place.killed("best", Death("pipeline.epochs:Unfinished.commit", first, after=True))
+        place.resume("end")
+        place.outcome = outcome(place.cwd)
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(runs)], check=True)
+
+
+def twice_in_validation_then_moved(place: Place) -> None:
+    place.killed("once", VALIDATION)
+    place.killed("twice", VALIDATION)
+    shutil.copytree(place.cwd / "VOC", place.cwd / "elsewhere/VOC")
+    (place.cwd / "VOC").unlink()
+    place.resume("end", "dataset.root=elsewhere/VOC", "data_dir=elsewhere/data")
+
+
+def damaged_then_in_the_test_evaluation(place: Place) -> None:
+    """And there refused in every way, which must change nothing."""
+    place.killed("step 4", Death(STEP, 4))
+    (place.newest / "state.json").write_text("{}")  # it is the only one
+    place.killed("all damaged", Death(STEP, 7))
+    array = place.newest / "optimizer.npz"
+    array.write_bytes(array.read_bytes()[:-20])
+    place.killed("truncated", Death(STEP, 6))  # from step 4 on: in step 10
+    array = place.newest / "weights.npz"
+    content = bytearray(array.read_bytes())
+    content[len(content) // 2] ^= 1
+    array.write_bytes(content)
+    place.killed("bit-flipped", Death("open predictions/test/test_1"))
+    refused(place)
+    (place.newest / "running.npz").unlink()
+    place.resume("end")
+
+
+def refused(place: Place) -> None:
+    place.resume("other keys", "seed=1", "checkpoint.keep=3")
+    shutil.copytree(place.cwd / "VOC", place.cwd / "changed/VOC")
+    picture = place.cwd / "changed/VOC/JPEGImages/train_1.jpg"
+    Image.open(picture).rotate(180).save(picture)
+    place.resume("changed data", "dataset.root=changed/VOC")
+    with contextlib.closing(Journal(place.folder)):  # as a process that is alive has it
+        place.resume("alive")
+    resume, folder = continuation(place.cwd), place.folder
+    folder.rename(place.cwd / "another machine")
+    place.command("elsewhere", *resume)
+    (place.cwd / "another machine").rename(folder)
+
+
+def on_another_machine(place: Place) -> None:
+    """Killed when MLflow has just got the last checkpoint of the first epoch, and again when that is fetched."""
+    sent = Death("pipeline.tracking.delivery:Delivery._apply", only="'checkpoints/last'", after=True)
+    place.killed("uploaded", sent, "checkpoint.upload=epoch")
+    (run,) = stored_runs(place.cwd)[1]
+    shutil.rmtree(place.folder)
+    resume, in_its_history = f"resume={run.info.run_id}", Death("pipeline.tracking.journal:Journal.append", 4)
+    assert place.command("fetching", resume, deaths=(in_its_history,)).status == -9
+    place.command("end", resume)
+
+
+def finished(place: Place) -> None:
+    """In the folder of the undisturbed run."""
+    place.resume("by id")
+    place.command("auto", "resume=auto", *OPTIONS)
+    resume = continuation(place.cwd)
+    place.command("shorter", *resume, "epochs=2")
+    place.command("longer", *resume, "epochs=4")
+
+
+def another_seed(place: Place) -> None:
+    place.command("end", *OPTIONS[:-1], "seed=1")
+
+
+KILLED: tuple[Callable[[Place], None], ...] = (
+    damaged_then_in_the_test_evaluation, before_the_mlflow_run_then_mid_epoch, full_disk_then_between_best_and_last,
+    twice_in_validation_then_moved,
+)  # fmt: skip
+STORIES = (*KILLED, on_another_machine, finished, another_seed)
+
+
+@pytest.fixture(scope="module")
+def places(undisturbed: Undisturbed, servers: tuple[Forks, Forks]) -> dict[str, Place]:
+    """How every story ended, by the name of its function."""
+
+    def tell(story: Callable[[Place], None], server: Forks) -> Place:
+        place = Place(undisturbed.cwd if story is finished else workplace(undisturbed.home), server)
+        story(place)
+        if story is not finished:
+            assert place.said["end"].status == 0, place.said["end"].stderr
+            place.outcome = place.outcome or outcome(place.cwd)
+        return place
+
+    told = in_parallel(servers, [partial(tell, story) for story in STORIES])
+    return {story.__name__: place for story, place in zip(STORIES, told, strict=True)}
+
+
+@pytest.mark.parametrize("story", [story.__name__ for story in KILLED])
+def test_killed_and_resumed_it_ends_as_if_nothing_had_been(
+    places: dict[str, Place], undisturbed: Undisturbed, story: str
+) -> None:
+    found = places[story].outcome
+    assert found is not None and differing(undisturbed.outcome, found) == []
+
+
+def test_another_seed_gives_other_bits(places: dict[str, Place], undisturbed: Undisturbed) -> None:
+    """So the comparison can fail."""
+    found, expected = places["another_seed"].outcome, undisturbed.outcome
+    assert found is not None
+    assert all(found.checkpoint[name] != expected.checkpoint[name] for name in expected.checkpoint)
+    assert found.results["train/loss"] != expected.results["train/loss"]
+
+
+def test_a_resumed_run_says_where_it_goes_on(places: dict[str, Place]) -> None:
+    notes = {
+        ("before_the_mlflow_run_then_mid_epoch", "step 7"): "goes on with epoch 1, after its step 3 of 4",
+        ("before_the_mlflow_run_then_mid_epoch", "end"): "goes on with epoch 2, after its step 2 of 4",
+        ("full_disk_then_between_best_and_last", "end"): "goes on with epoch 1, after its step 3 of 4",
+        ("twice_in_validation_then_moved", "twice"): "goes on with epoch 2, after its step 2 of 4",
+    }
+    for (story, told), note in notes.items():
+        assert f"note      {note}" in places[story].said[told].stdout
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(places: dict[str, Place]) -> None:
+    place = places["damaged_then_in_the_test_evaluation"]
+    checkpoints = Path("mlruns/runs") / place.folder.name / "checkpoints"
+    for told, named, goes_on in (
+        ("all damaged", "step-00000003/state.json: is damaged or missing", "training begins again"),
+        ("truncated", "step-00000006/optimizer.npz: is damaged", "goes on with epoch 2"),
+        ("bit-flipped", "step-00000009/weights.npz: is damaged", "goes on with epoch 3"),
+        ("end", "step-00000012/running.npz: is missing", "goes on with epoch 3, after its step 1 of 4"),
+    ):
+        notes = [line for line in lines(place.said[told].stdout) if line.startswith("note")]
+        assert any(f"{checkpoints}/{named}" in note for note in notes), notes
+        assert goes_on in notes[-1]
+
+
+def test_only_where_it_is_tracked_and_where_the_data_lie_may_change(places: dict[str, Place]) -> None:
+    refused = places["damaged_then_in_the_test_evaluation"].said["other keys"]
+    assert refused.status == 2
+    faults = sorted(lines(refused.stderr))
+    assert len(faults) == 2
+    assert faults[0].startswith("error: checkpoint.keep=3: it is 2 in run")
+    assert faults[1].startswith("error: seed=1: it is 2 in run")
+
+
+def test_changed_data_are_refused(places: dict[str, Place]) -> None:
+    refused = places["damaged_then_in_the_test_evaluation"].said["changed data"]
+    assert refused.status == 2
+    (fault,) = lines(refused.stderr)
+    assert "its data are not what they were when it began" in fault
+
+
+def test_a_run_that_is_alive_is_refused(places: dict[str, Place]) -> None:
+    refused = places["damaged_then_in_the_test_evaluation"].said["alive"]
+    assert refused.status == 2
+    (fault,) = lines(refused.stderr)
+    assert "is still alive" in fault
+
+
+def test_a_run_whose_checkpoints_are_elsewhere_says_where_to_resume_it(places: dict[str, Place]) -> None:
+    place = places["damaged_then_in_the_test_evaluation"]
+    refused = place.said["elsewhere"]
+    assert refused.status == 2
+    (fault,) = lines(refused.stderr)
+    assert "its checkpoints were not uploaded (checkpoint.upload=end)" in fault
+    assert f"or copy mlruns/runs/{place.folder.name} from there to here" in fault
+
+
+def test_uploaded_checkpoints_are_gone_on_from_anywhere(places: dict[str, Place], undisturbed: Undisturbed) -> None:
+    found = places["on_another_machine"].outcome
+    assert found is not None
+    told = differing(undisturbed.outcome, found)
+    assert told == ["params: checkpoint.upload: end -> epoch"]
+
+
+def test_a_full_disk_ends_the_run_with_one_error(places: dict[str, Place]) -> None:
+    """That it goes on when there is room is one of the comparisons above."""
+    place = places["full_disk_then_between_best_and_last"]
+    if "full" not in place.said:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    ended = place.said["full"]
+    assert ended.status == 1
+    # The thread that sends may meet it too.
+    (error,) = [line for line in lines(ended.stderr) if not line.startswith("warning: tracking: ")]
+    assert error.startswith("error: ") and "the checkpoint cannot be written: No space left on device" in error
+    assert place.statuses == ["FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize("told", ["by id", "auto"])
+def test_a_finished_run_is_not_trained_again(places: dict[str, Place], undisturbed: Undisturbed, told: str) -> None:
+    ended = places["finished"].said[told]
+    best = undisturbed.outcome.results["best/val_mean_iou"][0][1]
+    (line,) = lines(ended.stdout)
+    assert ended.status == 0 and ended.stderr == ""
+    assert line.endswith(f"is FINISHED, best val mIoU {best:.4f}: nothing is left to train")
+
+
+def test_a_longer_run_is_a_new_one_that_goes_on(places: dict[str, Place], undisturbed: Undisturbed) -> None:
+    place = places["finished"]
+    assert place.said["longer"].status == 0, place.said["longer"].stderr
+    first, second = stored_runs(place.cwd)[1]  # so what was refused or finished already made none
+    assert second.data.tags["resumed_from"] == first.info.run_id and "resumed_from" not in first.data.tags
+    found = outcome(place.cwd, second.data.tags["run_key"])
+    assert found.results["train/loss"][0][0] == 4 and len(found.results["train/loss"]) == 1
+    assert differing(undisturbed.outcome, outcome(place.cwd, first.data.tags["run_key"])) == []
+
+
+def test_a_shorter_run_is_refused(places: dict[str, Place]) -> None:
+    refused = places["finished"].said["shorter"]
+    assert refused.status == 2
+    (fault,) = lines(refused.stderr)
+    assert "has trained 3 epochs; more than that expected" in fault

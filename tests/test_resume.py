@@ -1,0 +1,380 @@
+"""Which run is resumed, when it is refused, and how one that another machine began is had from MLflow."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline.checkpoint import Unfinished, best_folder, newest_start, read_state, step_folder
+from pipeline.command_line import checked_config
+from pipeline.config import Config, TrackingConfig
+from pipeline.errors import UserError
+from pipeline.resume import (
+    Finished,
+    Resumable,
+    check_unchanged,
+    find_resumable,
+    find_same,
+    finished_already,
+    refuse_if_alive,
+    reopen,
+    take_over,
+)
+from pipeline.tracking.delivery import Delivery, write_position
+from pipeline.tracking.journal import Journal, history_of, read_journal, status_of
+from pipeline.tracking.process import STALE_AFTER, Process
+from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.store import Store, open_store
+from pipeline.weights import weights_sha256
+from tests.checkpoint_folders import files_at
+
+CONFIG = checked_config(["precision=float32", "threads=2", "epochs=4", "dataset.classes=[a,b]"])
+DEAD = {"host": Process.this().host, "boot": Process.this().boot, "pid": 2**22 + 1, "started": 1.0}
+ELSEWHERE = {"host": "another machine", "boot": "x", "pid": 1, "started": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def begun(
+    status: str | None = "KILLED", score: float | None = None, process: dict[str, Any] = DEAD, id: str | None = None,
+    config: Config = CONFIG, **tags: str,
+) -> Path:  # fmt: skip
+    """A run's folder under mlruns/: begun by a process, and ended, unless its status is None."""
+    run = TrackedRun.begin(
+        config.tracking, "name", {"fingerprint": "f", "data_digest": "d", **tags},
+        OmegaConf.to_yaml(OmegaConf.structured(config)), [],
+    )  # fmt: skip
+    run.journal.append("process", process=process)
+    if score is not None:
+        run.metrics({"best/val_mean_iou": score}, step=2)
+    if status is not None:
+        run.journal.append("status", status=status)
+    if id is not None:
+        write_position(run.folder, id, len(run.journal.records))
+    run.journal.close()
+    return run.folder
+
+
+def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
+    """A checkpoint of epochs of ten steps, and the best epoch's weights."""
+    weights = files_at(best)["weights.npz"]
+    Unfinished(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
+    state = {
+        "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": 1.5, "told_collapse": False,
+        "best": {
+            "epoch": best, "mean_iou": 0.5, "loss": 1.0, "confusion_matrix": [[3, 1], [0, 2]],
+            "weights_sha256": weights_sha256(weights),
+        },
+    }  # fmt: skip
+    Unfinished(step_folder(checkpoints, step), files_at(step)).commit(state)
+
+
+# ---- a run on this machine
+
+
+def test_a_run_is_found_by_its_key_or_its_id_with_all_that_its_journal_says() -> None:
+    folder = begun(id="abc")
+    begun(id="def")
+    for name in (folder.name, "abc"):
+        found = find_resumable(name, None)
+        assert (found.id, found.folder, found.status, found.data_digest) == ("abc", folder, "KILLED", "d")
+        assert found.config == dataclasses.replace(CONFIG, tracking=TrackingConfig(None, "segmentation", None))
+
+
+def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:
+    folder = begun()
+    assert find_resumable(folder.name, None).id == folder.name
+
+
+def test_the_address_that_is_given_is_where_the_run_goes_on() -> None:
+    folder = begun(config=dataclasses.replace(CONFIG, tracking=TrackingConfig("http://ada:x@host", "y", None)))
+    assert find_resumable(folder.name, "http://ada:x@host").config.tracking == TrackingConfig("http://ada:x@host", "y")
+    with pytest.raises(UserError, match=r"tracking\.uri=http://\*\*\*@host: the journal keeps no password"):
+        find_resumable(folder.name, None)
+
+
+def test_a_run_whose_journal_another_process_writes_is_alive() -> None:
+    folder = begun(status=None)
+    with contextlib.closing(Journal(folder)):
+        with pytest.raises(UserError, match=rf"^resume={folder.name}: is still alive on .*, process {DEAD['pid']}; it"):
+            find_resumable(folder.name, None)
+        with pytest.raises(UserError, match="another process continues it already"):
+            reopen(Resumable("x", CONFIG, folder, "RUNNING", "d"), CONFIG, "d")
+    assert find_resumable(folder.name, None).status == "RUNNING"  # its process is gone
+
+
+def test_of_a_folder_that_machines_share_the_heartbeat_tells_who_is_alive() -> None:
+    folder = begun(status=None, process=ELSEWHERE)
+    beat = folder / "heartbeat"
+    beat.touch()
+    with pytest.raises(UserError, match=r"is still alive on another, process 1, heard of \d s ago"):
+        find_resumable(folder.name, None)
+    os.utime(beat, (time.time() - STALE_AFTER - 5,) * 2)
+    assert find_resumable(folder.name, None).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("process", "silent", "alive"),
+    [
+        (None, 0.0, False),
+        (Process(**ELSEWHERE), 3.0, True),
+        (Process(**ELSEWHERE), STALE_AFTER + 1, False),
+        (Process(**ELSEWHERE), float("inf"), False),
+        (Process(**ELSEWHERE), float("nan"), False),
+        (Process(**ELSEWHERE), -1000.0, True),  # a clock that is late
+        (Process(**DEAD), 3.0, False),  # it can be looked up, so it needs no heartbeat
+        (Process.this(), float("inf"), True),
+        (dataclasses.replace(Process.this(), boot="another"), 3.0, True),
+        (dataclasses.replace(Process.this(), started=5.0), 3.0, False),  # its id was given out again
+    ],
+)
+def test_who_counts_as_alive(process: Process | None, silent: float, alive: bool) -> None:
+    with pytest.raises(UserError, match="is still alive") if alive else contextlib.nullcontext():
+        refuse_if_alive("x", process, silent)
+
+
+# ---- what may be changed
+
+
+def test_nothing_but_epochs_and_where_runs_and_data_lie_may_change() -> None:
+    run = Resumable("abc", CONFIG, Path("x"), "KILLED", "d")
+    moved = dataclasses.replace(
+        CONFIG, epochs=9, data_dir="/there", tracking=TrackingConfig("http://host", "y", "z"),
+        dataset=dataclasses.replace(CONFIG.dataset, root="/data"),
+    )  # fmt: skip
+    check_unchanged(run, moved)
+    with pytest.raises(UserError) as told:
+        check_unchanged(
+            run, dataclasses.replace(CONFIG, seed=7, optimizer=dataclasses.replace(CONFIG.optimizer, ema=0.5))
+        )
+    ema, seed = told.value.faults
+    assert ema.startswith("optimizer.ema=0.5: it is None in run abc, and a resumed run is the same run; only epochs")
+    assert seed.startswith("seed=7: it is 0 in run abc") and seed.endswith("with other settings: rerun=<run id>")
+
+
+def test_a_finished_run_has_its_score_and_no_other_has() -> None:
+    found = find_resumable(begun("FINISHED", 0.25, id="abc").name, None)
+    assert finished_already(found) == Finished("abc", 0.25)
+    assert finished_already(find_resumable(begun("KILLED", 0.25).name, None)) is None
+    assert finished_already(find_resumable(begun("FINISHED").name, None)) is None
+
+
+def test_other_data_are_refused_and_a_run_that_did_not_say_its_data_is_not() -> None:
+    folder = begun()
+    run = find_resumable(folder.name, None)
+    for go_on in (lambda run: reopen(run, CONFIG, "e"), lambda run: take_over(run, CONFIG, "e", Path("new"))):
+        with pytest.raises(UserError, match=r"its data are not what they were .*\(digest d, now e\)"):
+            go_on(run)
+    reopened = reopen(dataclasses.replace(run, data_digest=None), CONFIG, "e")
+    assert reopened.folder == folder
+    reopened.journal.close()
+
+
+# ---- a longer run
+
+
+def test_a_longer_run_takes_over_the_newest_whole_checkpoint_and_its_best_weights() -> None:
+    folder = begun("FINISHED", 0.5)
+    for step, best in ((10, 1), (20, 2)):
+        write_checkpoint(folder / "checkpoints", step, best)
+    run, longer = find_resumable(folder.name, None), dataclasses.replace(CONFIG, epochs=8)
+    take_over(run, longer, "d", Path("new"))
+    assert sorted(path.name for path in Path("new").iterdir()) == ["best-0002", "step-00000020"]
+    start, notes = newest_start(Path("new"))
+    assert start is not None and start.state.step == 20 and notes == []
+
+    (folder / "checkpoints/step-00000020/optimizer.npz").write_bytes(b"damaged")
+    take_over(run, longer, "d", Path("before"))
+    assert sorted(path.name for path in Path("before").iterdir()) == ["best-0001", "step-00000010"]
+
+
+def test_a_longer_run_is_longer() -> None:
+    folder = begun("FINISHED", 0.5)
+    write_checkpoint(folder / "checkpoints")
+    run = find_resumable(folder.name, None)
+    with pytest.raises(UserError, match=r"epochs=2: run .* has trained 2 epochs; more than that expected"):
+        take_over(run, dataclasses.replace(CONFIG, epochs=2), "d", Path("new"))
+    assert not Path("new").exists()
+
+
+def test_without_a_whole_checkpoint_there_is_nothing_to_take_over() -> None:
+    run = find_resumable(begun().name, None)
+    with pytest.raises(UserError, match="has no whole checkpoint in"):
+        take_over(run, CONFIG, "d", Path("new"))
+    write_checkpoint(run.folder / "checkpoints")
+    (run.folder / "checkpoints/step-00000020/state.json").unlink()
+    with pytest.raises(UserError, match="has no whole checkpoint in") as told:
+        take_over(run, CONFIG, "d", Path("new"))
+    assert "state.json: is damaged or missing" in told.value.faults[1]
+
+
+# ---- resume=auto
+
+
+def test_the_same_run_is_one_with_the_fingerprint_in_the_experiment() -> None:
+    begun(fingerprint="g")
+    begun(config=dataclasses.replace(CONFIG, tracking=TrackingConfig(None, "other", None)))
+    begun("FAILED")
+    begun(None)
+    assert find_same("f", "segmentation", None) is None
+    folder = begun()
+    found = find_same("f", "segmentation", None)
+    assert isinstance(found, Resumable) and found.folder == folder
+    begun("FINISHED", 0.25, id="abc")
+    assert find_same("f", "segmentation", None) == Finished("abc", 0.25)
+
+
+def test_the_newest_interrupted_run_that_is_not_alive_is_taken() -> None:
+    folders = [begun() for _ in range(3)]
+    for age, folder in enumerate(reversed(folders)):
+        os.utime(folder / "journal.jsonl", (time.time() - 10 * age,) * 2)
+    with contextlib.closing(Journal(folders[2])):
+        found = find_same("f", "segmentation", None)
+    assert isinstance(found, Resumable) and found.folder == folders[1]
+
+
+# ---- with a tracking server
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(TrackingConfig(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db", "segmentation", None))
+
+
+Uploaded = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def uploaded(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Uploaded:
+    """A function that makes a run in the store, begun on another machine; it returns the run's id and key."""
+
+    def upload(
+        status: str | None = "KILLED", checkpoints: bool = True, score: float | None = None,
+        process: dict[str, Any] = ELSEWHERE, **tags: str,
+    ) -> tuple[str, str]:  # fmt: skip
+        there = tmp_path / f"machine {len(list(tmp_path.iterdir()))}"
+        there.mkdir()
+        with monkeypatch.context() as context:
+            context.chdir(there)
+            folder = begun(None, score, process, **tags)
+            run = TrackedRun(Journal(folder), TrackingConfig(store.uri, "segmentation", None))
+            run.metrics({"val/loss": 0.75, "val/mean_iou": 0.5}, step=1)
+            run.metrics({"val/loss": 0.5}, step=2)
+            run.params({"epochs": 4})
+            config = there / "config"
+            config.mkdir()
+            (config / "config.yaml").write_text(run.journal.records[0]["config"])
+            run.files(config, "config")
+            if checkpoints:
+                write_checkpoint(folder / "checkpoints")
+                run.files(folder / "checkpoints/step-00000020", "checkpoints/last", keep=True)
+                run.files(folder / "checkpoints/best-0001", "checkpoints/best", keep=True)
+            if status is not None:
+                run.journal.append("status", status=status)
+            delivery = Delivery(run.journal, TrackingConfig(store.uri, "segmentation", None))
+            while not delivery.done:
+                delivery.send_next()
+            run.journal.close()
+            assert delivery.run_id is not None
+            return delivery.run_id, folder.name
+
+    return upload
+
+
+def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    found = find_resumable(id, store.uri)
+    assert (found.id, found.folder, found.status, found.data_digest) == (id, Path("mlruns/runs") / key, "KILLED", "d")
+    records = read_journal(found.folder)
+    assert status_of(records) == "KILLED"
+    assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
+    start, notes = newest_start(found.folder / "checkpoints")
+    assert start is not None and start.state.step == 20 and notes == []
+    assert start.folder.name == "step-00000020"
+
+    before = (found.folder / "journal.jsonl").read_bytes()
+    again = find_resumable(key, store.uri)
+    assert again == found and (found.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_of_what_the_server_has_already_nothing_is_sent_again(store: Store, uploaded: Uploaded) -> None:
+    """Nor is a run made at the default address, when what is new is sent by `pipeline.sync` later."""
+    id, _ = uploaded()
+    found = find_resumable(id, store.uri)
+    with contextlib.closing(Journal(found.folder)) as journal:
+        assert Delivery(journal, found.config.tracking).done
+        assert journal.records[0]["tracking_uri"] == store.uri
+        assert {"experiment": "segmentation", "kind": "begin"}.items() <= journal.records[0].items()
+
+
+def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded(checkpoints=False)
+    with pytest.raises(UserError) as told:
+        find_resumable(id, store.uri)
+    assert told.value.faults[0] == (
+        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=end) and are not here: resume it on "
+        f"another, process 1, or copy mlruns/runs/{key} from there to here"
+    )
+    assert not Path("mlruns").exists()
+
+
+def test_a_finished_run_of_another_machine_needs_no_checkpoint(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded("FINISHED", checkpoints=False, score=0.25)
+    assert finished_already(find_resumable(id, store.uri)) == Finished(id, 0.25)
+
+
+def test_a_run_that_another_machine_still_works_on_is_left_alone(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded(None)
+    with pytest.raises(UserError, match="is still alive on another, process 1, heard of"):
+        find_resumable(id, store.uri)
+    mlflow.MlflowClient(store.uri).set_tag(id, "heartbeat", f"{time.time() - STALE_AFTER - 5:.0f}")
+    assert find_resumable(id, store.uri).id == id
+
+
+def test_a_run_of_another_program_is_none(store: Store) -> None:
+    run = mlflow.MlflowClient(store.uri).create_run(store.experiment_id, tags={"run_key": "../../x"})
+    with pytest.raises(UserError, match="has no run_key of this program"):
+        find_resumable(run.info.run_id, store.uri)
+
+
+def test_what_is_damaged_on_the_server_leaves_nothing_here(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    place = mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://")
+    path = Path(place) / "checkpoints/best/weights.npz"
+    np.savez(path, **{name: values + 1 for name, values in np.load(path).items()})
+    with pytest.raises(UserError, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
+        find_resumable(id, store.uri)
+    assert not (Path("mlruns/runs") / key).exists()
+
+
+def test_what_an_attempt_left_that_was_killed_is_replaced(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    write_checkpoint(Path("mlruns/runs") / key / "checkpoints", step=30, best=3)
+    found = find_resumable(id, store.uri)
+    assert [read_state(path).step for path in (found.folder / "checkpoints").glob("step-*")] == [20]
+
+
+def test_a_finished_run_of_the_same_fingerprint_anywhere_is_not_trained_again(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded("FINISHED", checkpoints=False, score=0.25, fingerprint="on the server")
+    begun(fingerprint="on the server")
+    assert find_same("on the server", "segmentation", store) == Finished(id, 0.25)
+
+
+def test_an_interrupted_run_that_was_deleted_in_mlflow_is_no_longer_wanted(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded(fingerprint="deleted")
+    find_resumable(id, store.uri)
+    found = find_same("deleted", "segmentation", store)
+    assert isinstance(found, Resumable) and found.id == id
+    mlflow.MlflowClient(store.uri).delete_run(id)
+    assert find_same("deleted", "segmentation", store) is None
