@@ -76,7 +76,7 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin
             network = build_network(config)
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
         console.print(_opening(config, dataset, network, run), soft_wrap=True)
-        differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun)
+        differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.made_with if origin.rerun else None)
         if origin.rerun is not None:
             differences = changed_keys(origin.rerun.config, config) + differences
         for difference in differences:

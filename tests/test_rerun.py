@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.command_line import checked_config
 from pipeline.config import Config
-from pipeline.rerun import History, Original, Verdict, changed_keys, compare, differences
+from pipeline.rerun import History, Original, Verdict, changed_keys, compare
+from pipeline.tracking.differences import differences
 from pipeline.tracking.environment import MadeWith
 
 ROWS = [["a", "p1", "m1"], ["b", "p2", "m2"], ["c", "p3", "m3"]]

@@ -11,8 +11,8 @@ from pipeline.config import Config, flatten
 from pipeline.data.prepare import Dataset
 from pipeline.fingerprint import sources
 from pipeline.hardware import describe
-from pipeline.rerun import Original, differences
-from pipeline.tracking.environment import read_environment, write_environment
+from pipeline.tracking.differences import differences
+from pipeline.tracking.environment import MadeWith, read_environment, write_environment
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import mask_credentials
 
@@ -26,14 +26,14 @@ def run_name(config: Config) -> str:
 
 
 def log_inputs(
-    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: Original | None
+    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: MadeWith | None
 ) -> list[str]:
     """Log config/, environment/, the data of each split and, last of all, the parameters.
 
     Of a resumed run all this was logged when it began.
 
     Args:
-        original: the run that this one repeats.
+        original: what the run that this one repeats was made with.
 
     Returns:
         How what this process makes the run with differs from what the original, or the resumed run, was made with.
@@ -53,7 +53,7 @@ def log_inputs(
     for split in dataset.splits:
         run.dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
     run.params(flatten(config))
-    return differences(original.made_with, now) if original is not None else []
+    return differences(original, now) if original is not None else []
 
 
 def _log_config(run: TrackedRun, hydra_yaml: str) -> None:

@@ -72,7 +72,7 @@ class Ended:
 
 
 def several(commands: list[list[str]], cwd: Path, **more: str) -> list[Ended]:
-    """Programs (`[file or module, argument, …]`) one after the other in one process; `more` is set in its environment."""
+    """Programs (`[file or module, argument, …]`) one after the other in one process; `more` is set for it."""
     done = python("-c", SEVERAL, cwd=cwd, stdin=json.dumps(commands), **more)
     ended = [Ended(*json.loads(line)) for line in re.findall(r"(?<=\x1e).*", done.stdout)]
     assert len(ended) == len(commands), done.stderr

@@ -251,7 +251,7 @@ experiment.run_experiment(config, [], "")
 
 def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(workplace: Path) -> None:
     options = tiny(
-        epochs="1", precision="mixed_bfloat16", batch_size="4", dataset__splits__test="null", optimizer="adamw",
+        precision="mixed_bfloat16", batch_size="4", dataset__splits__test="null", optimizer="adamw",
         optimizer__ema="0.5", model__dropout="0.2", loss="cross_entropy_dice", loss__class_weights="median_frequency",
         evaluate__val_predictions="0",
     )  # fmt: skip
