@@ -12,7 +12,9 @@ from pipeline.tracking.store import connect
 from tests.end_to_end.commands import stored_runs
 
 # Tags that tell of a process, a place or a duration, not of what was computed.
-OF_A_PROCESS = {"host", "boot", "pid", "started", "heartbeat", "run_key", "mlflow.note.content", "resumed_from"}
+OF_A_PROCESS = {
+    "host", "boot", "pid", "started", "heartbeat", "run_key", "mlflow.note.content", "mlflow.source.git.commit",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
