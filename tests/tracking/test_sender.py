@@ -99,8 +99,8 @@ def test_a_server_that_fails_and_comes_back_gets_all_and_it_is_said_once(
     sender = Sender(server)
     server.failures = [OSError("http://ada:secret@host: no\x1b[31m\nanswer")] * failures
     log(server, 0, 1)
+    assert sender.wait_for_run(0) is None  # nothing has been sent, and nobody waits for it
     sender.start()
-    assert sender.wait_for_run(0) is None
     until(lambda: server.done)
     server.failures = [ValueError()]  # a second outage is not told again
     log(server, 2)
