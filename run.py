@@ -1,6 +1,7 @@
 """Train, evaluate and track one U-Net: compose the configuration, check it, hand it to the experiment."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from pipeline.command_line import checked, checked_config, reason, register, rep
 from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.help import help_text
 from pipeline.origin import take_origin
+from pipeline.plain_text import mask_credentials
 
 
 def main() -> int:
@@ -52,6 +54,7 @@ def main() -> int:
             except Exception as error:
                 raise PastHydra(error) from error
 
+        logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(_mask)
         try:
             job()
         except PastHydra as carried:
@@ -85,6 +88,12 @@ class PastHydra(BaseException):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    """Of each run of `-m` Hydra tells the overrides as they were typed."""
+    record.msg = mask_credentials(str(record.msg))
+    return True
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ from pathlib import Path
 from pipeline.checkpoint import FILES, STATE, TrainingState, best_folder, read_best, read_checkpoint, step_folder
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.plain_text import mask_credentials
 from pipeline.rerun import fetch_made_with
 from pipeline.tracking.delivery import write_position
 from pipeline.tracking.journal import Busy, Journal
 from pipeline.tracking.process import Process, where
-from pipeline.tracking.store import answering, mask_credentials, tracking_uri
+from pipeline.tracking.store import answering, tracking_uri
 from pipeline.tracking.stored import StoredRun
 from pipeline.weights import weights_sha256
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.disk import flush
 from pipeline.errors import RunFailed, UserError
 from pipeline.weights import Arrays, read_arrays
 
@@ -94,13 +95,13 @@ class Unfinished:
                 json.dump({**content, "state_sha256": _sha256(content)}, text, indent=2)
                 text.flush()
                 os.fsync(text.fileno())
-            _flush(self._hidden)
+            flush(self._hidden)
             outdated = self.folder.with_name(self.folder.name + OUTDATED)
             if self.folder.exists():  # a damaged one, or one of an epoch that was not closed or is repeated
                 shutil.rmtree(outdated, ignore_errors=True)
                 self.folder.rename(outdated)  # a folder can only be renamed to a name that is free
             self._hidden.rename(self.folder)
-            _flush(self.folder.parent)
+            flush(self.folder.parent)
             shutil.rmtree(outdated, ignore_errors=True)  # till here it could be gone on from
 
         self._or_fail(write)
@@ -243,15 +244,6 @@ def _state(manifest: dict[str, Any], folder: Path) -> TrainingState:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{folder / STATE}: is no training state: {error!r}") from error
-
-
-def _flush(folder: Path) -> None:
-    """Have the names in a folder on the disk, whatever happens to the power."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _sha256(content: dict[str, Any]) -> str:

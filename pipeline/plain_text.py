@@ -1,4 +1,4 @@
-"""Text from elsewhere, fit to be shown: in one line, and without what would steer a terminal."""
+"""Text fit to be shown: without what would steer a terminal, and without passwords."""
 
 import re
 
@@ -9,3 +9,12 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]
 def plain(text: str) -> str:
     """The text with each control character written as its escape, as `\\x1b` is."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def mask_credentials(text: str) -> str:
+    """The text with user and password of every address in it replaced by ***.
+
+    All up to the last @ of a word is taken for them, since SQLAlchemy allows a password any character.
+    """
+    text = re.sub(r"(?<=://)(?!/)[^\s'\"]+@", "***@", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.plain_text import plain
+from pipeline.plain_text import mask_credentials, plain
 from pipeline.side_tool import parse, run_tool
 
 HELP = """\
@@ -33,7 +33,6 @@ def main(arguments: list[str]) -> int:
     from pipeline.tracking.journal import Busy, Journal
     from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
     from pipeline.tracking.record import RUNS
-    from pipeline.tracking.store import mask_credentials
 
     mark_leftovers(TrackingConfig(), None)
     folders: list[Path] = list(local_runs())

@@ -16,8 +16,8 @@ from pipeline.comparison.table import Replicates, best_of, headings, over_seeds,
 from pipeline.config import Config, DatasetConfig
 from pipeline.data.voc import Example, find_examples
 from pipeline.errors import UserError
+from pipeline.plain_text import mask_credentials
 from pipeline.tracking.comparison import Group, curves, recorded_data_folder
-from pipeline.tracking.store import mask_credentials
 from pipeline.tracking.stored import StoredRun
 
 MOST_COLUMNS = len(RUN_COLOURS)  # runs in the grid of pictures

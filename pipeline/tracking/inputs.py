@@ -11,10 +11,10 @@ from pipeline.config import Config, flatten
 from pipeline.data.prepare import Dataset
 from pipeline.fingerprint import sources
 from pipeline.hardware import describe
+from pipeline.plain_text import mask_credentials
 from pipeline.tracking.differences import differences
 from pipeline.tracking.environment import MadeWith, read_environment, write_environment
 from pipeline.tracking.record import TrackedRun
-from pipeline.tracking.store import mask_credentials
 
 
 def run_name(config: Config) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.disk import flush
 from pipeline.errors import RunFailed
 
 Record = dict[str, Any]  # {"kind": …, "time": milliseconds since the epoch, …}
@@ -113,7 +114,7 @@ class Journal:
             else:
                 folder.rename(place)
             for path in (*place.rglob("*"), place, place.parent):  # before the record that promises them
-                _flush(path)
+                flush(path)
         except OSError as error:
             # `copytree` tells all that went wrong as a list of (file, copy, reason).
             reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
@@ -227,15 +228,6 @@ def _whole_records(content: bytes) -> tuple[list[Record], list[int]]:
         records.append(record)
         ends.append(ends[-1] + len(line))
     return records, ends
-
-
-def _flush(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _link(source: str, target: str) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from pipeline.config import SCHEMA_VERSION, TrackingConfig
 from pipeline.errors import RunFailed
+from pipeline.plain_text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.process import Process
 from pipeline.tracking.sender import Sender
-from pipeline.tracking.store import HOME, Store, mask_credentials, tracking_uri
+from pipeline.tracking.store import HOME, Store, tracking_uri
 from pipeline.tracking.system_metrics import SystemMetrics
 
 RUNS = HOME / "runs"

@@ -6,10 +6,9 @@ import threading
 import time
 
 from pipeline.errors import UserError
-from pipeline.plain_text import plain
+from pipeline.plain_text import mask_credentials, plain
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.process import HEARTBEAT
-from pipeline.tracking.store import mask_credentials
 
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 

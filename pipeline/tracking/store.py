@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.plain_text import mask_credentials
 
 HOME = Path("mlruns")  # under the current directory: all that runs write
 
@@ -168,15 +169,6 @@ def _reason(error: Exception) -> str:
 def _wrapped(error: BaseException) -> BaseException | None:
     """The error that urllib3 gives as an argument of its own, as of a connection that was aborted."""
     return next((argument for argument in error.args if isinstance(argument, BaseException)), None)
-
-
-def mask_credentials(text: str) -> str:
-    """The text with user and password of every address in it replaced by ***.
-
-    All up to the last @ of a word is taken for them, since SQLAlchemy allows a password any character.
-    """
-    text = re.sub(r"(?<=://)(?!/)[^\s'\"]+@", "***@", text)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) -> str:

@@ -34,6 +34,7 @@ def ended(
         "folder": ["tracking.uri='file:./mlruns'"],
         "deleted": ["tracking.uri=sqlite:///deleted.db", "tracking.experiment=gone"],
         "batch": ["batch_size=99"],
+        "sweep": ["-m", "seed=0,1", "tracking.uri=http://ada:lovelace@127.0.0.1:9", "dataset.root=nowhere"],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
     said = several([[RUN, *tiny(), *command] for command in commands.values()], cwd)
@@ -76,3 +77,9 @@ def test_a_loss_that_is_not_a_number_fails_the_run_and_names_epoch_and_step(ende
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].startswith("RunFailed: the loss became nan in epoch 1, step 2")
     assert run.info.run_id in ended["nan"].stdout
+
+
+def test_what_hydra_tells_of_each_run_of_a_sweep_has_no_password(ended: dict[str, Ended]) -> None:
+    told = ended["sweep"].stdout + ended["sweep"].stderr
+    assert "***@127.0.0.1" in ended["sweep"].stdout and "lovelace" not in told
+    assert ended["sweep"].status == 2
