@@ -10,16 +10,23 @@ from pipeline.resume import Finished, check_unchanged, find_same, finished_alrea
 from pipeline.tracking.inputs import run_name
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import Store
+from pipeline.trial import ALONE, Trial
 
 
 def begin_or_continue(
-    config: Config, overrides: list[str], dataset: Dataset, store: Store | None, origin: Origin
+    config: Config,
+    overrides: list[str],
+    dataset: Dataset,
+    store: Store | None,
+    origin: Origin,
+    trial: Trial = ALONE,
 ) -> TrackedRun | Finished:
     """The run that training logs to, with the checkpoints it goes on from in its folder; or the one that did it all.
 
     Args:
         overrides: what was typed.
         store: None while it does not answer.
+        trial: what a new run is in a sweep.
 
     Raises:
         UserError: the run that was to be continued cannot be.
@@ -36,13 +43,18 @@ def begin_or_continue(
         resumed = same
     if resumed is not None and config.epochs == resumed.config.epochs:
         return finished_already(resumed) or reopen(resumed, config, digest)
-    tags = {"fingerprint": identity, "data_digest": digest}
+    tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
     if origin.rerun is not None:
         tags["rerun_of"] = origin.rerun.id
     if resumed is not None:  # a longer run than the one that was begun
         tags["resumed_from"] = resumed.id
     run = TrackedRun.begin(
-        config.tracking, run_name(config), tags, OmegaConf.to_yaml(OmegaConf.structured(config)), overrides
+        config.tracking,
+        run_name(config, trial.name),
+        tags,
+        OmegaConf.to_yaml(OmegaConf.structured(config)),
+        overrides,
+        parent=trial.parent,
     )
     if resumed is not None:
         take_over(resumed, config, digest, run.folder / "checkpoints")

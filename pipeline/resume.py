@@ -19,9 +19,10 @@ from pipeline.tracking.leftovers import find_local, last_process, local_id, loca
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
+from pipeline.tracking.sweep import IS_SWEEP
 from pipeline.tracking.stored import StoredRun, open_run
 
-MAY_CHANGE = ("tracking.", "data_dir", "dataset.root")  # what a resumed run may be told anew
+MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"
 
 
@@ -183,6 +184,8 @@ def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
 
 def _local(folder: Path) -> Resumable:
     records = read_journal(folder)
+    if IS_SWEEP in records[0]["tags"]:
+        raise UserError(f"resume={local_id(folder) or folder.name}: is a sweep; its command, typed again, continues it")
     config = parse_config(records[0]["config"], f"{folder}: the journal's configuration")
     digest = records[0]["tags"].get("data_digest")
     return Resumable(local_id(folder) or folder.name, config, folder, status_of(records), digest)

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from pipeline.tracking.delivery import Delivery
-    from pipeline.tracking.journal import Busy, Journal
+    from pipeline.tracking.journal import Busy, Journal, begin_of
     from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
     from pipeline.tracking.record import RUNS
     from pipeline.tracking.store import mask_credentials
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"run={given['run']}: no run under {RUNS} has this run_key or id")
         folders = [folder]
     left = False
-    for folder in reversed(folders):  # the oldest first
+    # The oldest first, and sweeps before their trials, which name them in MLflow.
+    for folder in sorted(reversed(folders), key=lambda folder: "parent" in (begin_of(folder) or {})):
         try:
             journal = Journal(folder)
         except Busy:
