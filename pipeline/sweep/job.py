@@ -39,8 +39,8 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     run: str = ""  # MLflow's id, or the run's key
-    note: str = ""  # of an earlier start
     seconds: float = 0.0
+    earlier: bool = False  # known from an earlier start
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pipeline.sweep.given_up import Failures
 from pipeline.sweep.identity import label, sources_and_defaults, sweep_name, trial_of
 from pipeline.sweep.job import Order, Outcome, TrialJob, for_worker, settings_of
 from pipeline.sweep.parallel import jobs_at_once, runs_here
-from pipeline.sweep.table import print_table
+from pipeline.sweep.table import reasons, table
 from pipeline.sweep.warm import WorkerDied, close_worker, start_worker, warm_worker
 from pipeline.tracking.environment import MadeWith
 from pipeline.tracking.journal import Busy
@@ -130,8 +130,14 @@ class Sweep:
             return order
         if child.status in ("KILLED", "RUNNING"):
             return replace(order, continues=child.key)
-        self.outcomes[number] = outcome_of(child, named, "of an earlier start")
+        self.outcomes[number] = outcome_of(child, named, earlier=True)
         return None
+
+    def note_known(self, number: int, overrides: Sequence[str], values: dict[str, str]) -> None:
+        """Note the outcome of a trial of an earlier start, if it has ended."""
+        child = self._known.get(trial_of([*self.command.origin.typed, *overrides]))
+        if child is not None and child.status in ("FINISHED", "FAILED"):
+            self.outcomes[number] = outcome_of(child, label(values), earlier=True)
 
     def launch(self, work: list[tuple[list[str], Order]]) -> None:
         """Have the launcher run trials, and note their outcomes."""
@@ -169,7 +175,8 @@ class Sweep:
         Raises:
             RunFailed: no trial has a result.
         """
-        print_table([self.outcomes[number] for number in sorted(self.outcomes)], self.config.sweep.objectives)
+        outcomes = [self.outcomes[number] for number in sorted(self.outcomes)]
+        print("", *table(outcomes, self.config.sweep.objectives), *reasons(outcomes), sep="\n")
         counts = Counter(outcome.status for outcome in self.outcomes.values())
         bad = {status: counts[status] for status in ("failed", "interrupted", "skipped") if counts[status]}
         if self.run is not None:
@@ -197,7 +204,7 @@ class Sweep:
             if child is None or child.status != "FINISHED":
                 self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=child.id if child else "")
             else:
-                self.outcomes[order.number] = outcome_of(child, order.label, "")
+                self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
 
 
 def distinct_datasets(command: Command, trials: Sequence[Sequence[str]]) -> list[DictConfig]:
@@ -210,10 +217,11 @@ def distinct_datasets(command: Command, trials: Sequence[Sequence[str]]) -> list
     return found
 
 
-def outcome_of(child: Child, label: str, note: str) -> Outcome:
+def outcome_of(child: Child, label: str, earlier: bool) -> Outcome:
     """What a finished or failed trial came to."""
     status = "failed" if child.status == "FAILED" else "pruned" if child.pruned else "finished"
-    return Outcome(label, status, child.metrics, child.reason.partition(": ")[2] or child.reason, child.id, note)
+    reason = child.reason.partition(": ")[2] or child.reason if status == "failed" else ""
+    return Outcome(label, status, child.metrics, reason, child.id, earlier=earlier)
 
 
 @contextlib.contextmanager
