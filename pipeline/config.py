@@ -139,9 +139,9 @@ class SweepConfig:
     )
     max_failures: int | None = key("a sweep is given up after so many failed trials; null: never", None, least=1)
     retry_failed: bool = key("a sweep that is started again also repeats the trials that failed", False)
-    objectives: list[str] = key(
-        "metrics that sweep=optuna optimises; losses, times and `parameters`, the number of weights, are made small, all "
-        "others large",
+    objectives: list[str] = key(  # noqa: RUF009
+        "metrics that sweep=optuna optimises; losses, times and `parameters`, the number of weights, are made small, "
+        "all others large",
         ["best/val_mean_iou"],
     )
     sampler: str = key(
@@ -150,7 +150,9 @@ class SweepConfig:
         choices=("tpe", "cmaes", "random", "nsga2", "gp"),
     )
     pruner: str = key(
-        "what ends a trial early by its val/mean_iou; one objective only", "none", choices=("none", "median", "hyperband")
+        "what ends a trial early by its val/mean_iou; one objective only",
+        "none",
+        choices=("none", "median", "hyperband"),
     )
     storage: str | None = key(
         "where sweep=optuna keeps its study: an SQLAlchemy address or journal:<file>; null: mlruns/optuna.db", None

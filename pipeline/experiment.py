@@ -122,7 +122,7 @@ def run_experiment(
 
 
 def _pruned(run: TrackedRun) -> Result:
-    """The end of a trial that its sweep gave up: it has no weights that were best, and the test split is not looked at."""
+    """The end of a trial that its sweep gave up: it has no best weights, and the test split is not looked at."""
     run.tag(pruned="true")
     best = max(run.journal.history()["val/mean_iou"].values())
     text_console().print(f"pruned: best val mIoU so far {best:.4f}\nrun {run.id}", soft_wrap=True)

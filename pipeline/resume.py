@@ -19,8 +19,8 @@ from pipeline.tracking.leftovers import find_local, last_process, local_id, loca
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep import IS_SWEEP
 from pipeline.tracking.stored import StoredRun, open_run
+from pipeline.tracking.sweep import IS_SWEEP
 
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"

@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
         folders = [folder]
     left = False
     # The oldest first, and sweeps before their trials, which name them in MLflow.
-    for folder in sorted(reversed(folders), key=lambda folder: "parent" in (begin_of(folder) or {})):
+    oldest_first = list(reversed(folders))
+    for folder in sorted(oldest_first, key=lambda folder: "parent" in (begin_of(folder) or {})):
         try:
             journal = Journal(folder)
         except Busy:

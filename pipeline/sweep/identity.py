@@ -65,7 +65,16 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def label(values: dict[str, str]) -> str:
     """`depth=3 learning_rate=0.001`: the parameters of a trial in which it may differ from the others."""
     names = short_names(list(values))
-    return " ".join(f"{names[key]}={value.strip(chr(39) + chr(34))}" for key, value in values.items())
+    return " ".join(f"{names[key]}={_shown(value)}" for key, value in values.items())
+
+
+def _shown(value: str) -> str:
+    """A value without its quotes, and a number no longer than it need be to be told from others."""
+    bare = value.strip("'\"")
+    try:
+        return f"{float(bare):.4g}" if len(bare) > 8 else bare
+    except ValueError:
+        return bare
 
 
 def _key(override: str) -> str:

@@ -1,6 +1,7 @@
 """What a search makes large or small, by the name of a metric."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 ALIASES = {"parameters": "model/parameters"}  # the number of weights
 
@@ -10,7 +11,7 @@ def score(metrics: Mapping[str, float], objective: str) -> float | None:
     return metrics.get(ALIASES.get(objective, objective))
 
 
-def direction(objective: str) -> str:
+def direction(objective: str) -> Literal["minimize", "maximize"]:
     """minimize for losses, times and sizes, maximize for everything else."""
     name = ALIASES.get(objective, objective)
     small = name.startswith(("time/", "model/", "system/")) or name.rpartition("/")[2] == "loss"

@@ -1,10 +1,9 @@
-"""The trials of a study: drawn, owned by a process, told, and those of dead processes taken over by exactly one other."""
+"""The trials of a study: drawn, owned by a process, told, and taken over by exactly one other when that is dead."""
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -88,7 +87,7 @@ class TrialQueue:
         return alone or time.time() - heard > STALE_AFTER
 
     @contextlib.contextmanager
-    def beating(self, trials: Sequence[FrozenTrial]) -> Any:
+    def beating(self, trials: Sequence[FrozenTrial]) -> Iterator[None]:
         """In this block other machines are told that the trials are alive."""
         over = threading.Event()
 

@@ -71,9 +71,7 @@ def open_storage(address: str) -> BaseStorage:
         raise UserError(f"sweep.storage={mask_credentials(address)}: {told}") from error
 
 
-def open_study(
-    storage: BaseStorage, name: str, sweep: SweepConfig, space: dict[str, str], epochs: int
-) -> optuna.Study:
+def open_study(storage: BaseStorage, name: str, sweep: SweepConfig, space: dict[str, str], epochs: int) -> optuna.Study:
     """The study of a sweep, begun or taken up again.
 
     Raises:
@@ -116,7 +114,7 @@ def check_sampler(sweep: SweepConfig, address: str) -> None:
 
 
 def make_sampler(name: str, seed: int, parallel: bool) -> BaseSampler:
-    """A sampler, new for each trial, so that what it draws depends on the seed and on the study, and on nothing else."""
+    """A sampler, new for each trial, so that what it draws depends on the seed and on the study alone."""
     samplers: dict[str, Any] = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=parallel),
         "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),

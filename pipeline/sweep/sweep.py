@@ -95,7 +95,9 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if self.config.sweep.max_failures is not None:
-            self.failures = Failures(SWEEPS / self.name / f"failures-{uuid.uuid4().hex}", self.config.sweep.max_failures)
+            self.failures = Failures(
+                SWEEPS / self.name / f"failures-{uuid.uuid4().hex}", self.config.sweep.max_failures
+            )
         self.look_again()
 
     def look_again(self) -> None:
@@ -194,7 +196,13 @@ class Sweep:
 
     def _refused(self, overrides: list[str], order: Order, why: str) -> None:
         config = OmegaConf.to_container(OmegaConf.structured(self.config))
-        request = {"config": config, "overrides": overrides, "name": order.label, "tags": order.tags, "parent": self.key}
+        request = {
+            "config": config,
+            "overrides": overrides,
+            "name": order.label,
+            "tags": order.tags,
+            "parent": self.key,
+        }
         self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=record_failure(request, why))
 
     def _lost(self, orders: dict[int, Order], why: str) -> None:
@@ -268,7 +276,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
 
 
 def _look(datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
-    """The contents of every dataset by a name for it; one that has faults is left to its trials, if it is not the only."""
+    """The contents of every dataset by a name for it; one with faults is left to its trials, if it is not the only."""
     looked: dict[str, Any] = {}
     faults: list[str] = []
     seen = set()

@@ -1,6 +1,7 @@
 """The other end of `pipeline.sweep.worker`: a child process that is started on first use and replaced when it dies."""
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -78,10 +79,8 @@ class WarmWorker:
     def close(self) -> None:
         """Let an idle child end; one that does not is killed."""
         if self.process.stdin is not None and not self.process.stdin.closed:
-            try:
+            with contextlib.suppress(OSError):  # it died before it read all
                 self.process.stdin.close()
-            except OSError:
-                pass  # it died before it read all
         try:
             self.process.wait(LAST_WORDS)
         except subprocess.TimeoutExpired:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 from pipeline.command_line import checked, report
 from pipeline.config import Config
@@ -43,7 +43,7 @@ class Worker:
     def _look_at_data(self, request: Message) -> Message:
         try:
             # Whether a batch is too large is for each trial to find out.
-            config = replace(checked(OmegaConf.create(request["config"])), batch_size=1)
+            config = replace(checked(DictConfig(request["config"])), batch_size=1)
             set_up(resolve_auto(config))  # decoding is TensorFlow's first work, after which threads cannot be set
             with PreparationDisplay() as progress:
                 dataset = self._kept.dataset(config, progress)
@@ -63,7 +63,7 @@ class Worker:
         prune = _pruning(request["study"])
         trial = Trial(request["name"], request["tags"], request["parent"], began, prune)
         try:
-            config = checked(OmegaConf.create(request["config"]))
+            config = checked(DictConfig(request["config"]))
             origin = _origin(request, config)
             if origin.resume is not None:  # it goes on as it began, in an `auto` that was resolved then
                 config = origin.resume.config

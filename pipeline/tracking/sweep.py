@@ -1,4 +1,4 @@
-"""A sweep as its runs show it: its own run, which trains nothing and holds the trials, and what became of each trial."""
+"""A sweep as its runs show it: its own run, which trains nothing and holds the trials, and what came of each."""
 
 import contextlib
 import fcntl
