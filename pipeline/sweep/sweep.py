@@ -217,7 +217,9 @@ class Sweep:
 
 def distinct_datasets(command: Command, trials: Sequence[Sequence[str]]) -> list[DictConfig]:
     """Configurations of trials with all the data among them, each once as far as the overrides tell."""
-    chosen = {tuple(text for text in trial if text.lstrip("+").startswith(CHOOSE_DATA)): trial for trial in trials}
+    chosen: dict[tuple[str, ...], Sequence[str]] = {}
+    for trial in trials:
+        chosen.setdefault(tuple(text for text in trial if text.lstrip("+").startswith(CHOOSE_DATA)), trial)
     found = []
     for trial in chosen.values():
         with contextlib.suppress(HydraException, OmegaConfBaseException):  # the trial itself will tell
@@ -251,7 +253,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
         store = open_if_it_answers(config.tracking)
         for id in mark_leftovers(config.tracking, store):
             print(f"note      run {id} was left by a dead process: KILLED now")
-        made_with = {"sources": sources_and_defaults(), "data": _look(datasets, jobs)}
+        made_with = {"sources": sources_and_defaults(), "data": _look(config, datasets, jobs)}
         if not runs_here(command.config.hydra.launcher):
             close_worker()
         run: TrackedRun | None = None
@@ -275,13 +277,16 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _look(datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
+def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
     """The contents of every dataset by a name for it; one with faults is left to its trials, if it is not the only."""
     looked: dict[str, Any] = {}
     faults: list[str] = []
     seen = set()
     for composed in datasets:
-        config = for_worker(composed, jobs)
+        # Nothing but the data is of the trial: what else it has may be refused.
+        trial = for_worker(composed, jobs)
+        data = {key: trial[key] for key in ("dataset", "data_dir")}
+        config = {**for_worker(OmegaConf.structured(first), jobs), **data}
         named = json.dumps({**config["dataset"], "root": None}, sort_keys=True)
         if (named, config["dataset"]["root"]) in seen:
             continue
