@@ -264,8 +264,8 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         (["sweep=optuna", "model.width=interval(1,2.5)"], ["model.width=interval(1,2.5): whole numbers expected"]),
         (["sweep=optuna", "seed=interval(9,0)"], ["seed=interval(9,0): the end must be above the start"]),
         (
-            ["sweep=optuna", "optimizer.learning_rate=tag(log,interval(0,1))"],
-            ["optimizer.learning_rate=tag(log,interval(0,1)): the logarithm needs a start above 0"],
+            ["sweep=optuna", "loss.dice=tag(log,interval(0,1))"],
+            ["loss.dice=tag(log,interval(0,1)): the logarithm needs a start above 0"],
         ),
         (
             ["seed=tag(lgo,choice(1,2))"],

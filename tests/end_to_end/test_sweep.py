@@ -198,3 +198,36 @@ def test_a_search_goes_on_to_as_many_trials_as_are_wanted(workplace: Path) -> No
     parent, trials = children_of(workplace, name)
     assert len(trials) == 6 and parent.info.status == "FINISHED"
     assert {trial.info.status for trial in trials} == {"FINISHED"}
+
+
+# ---- a trial that is pruned, in the process that trains it
+
+PRUNED = """
+import json, sys
+from pipeline.hardware import import_tensorflow
+import_tensorflow()
+from pipeline.command_line import checked_config
+from pipeline.data.kept import Kept
+from pipeline.experiment import run_experiment
+from pipeline.trial import Trial
+told = []
+trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda epoch, score: epoch == 2)
+config = checked_config(sys.argv[1:])
+result = run_experiment(config, [], "", trial=trial)
+print(json.dumps([result.id, result.pruned, told]))
+"""
+
+
+def test_a_pruned_trial_is_finished_and_was_never_scored_on_the_test_split(workplace: Path) -> None:
+    done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    id, pruned, (key,) = json.loads(done.stdout.splitlines()[-1])
+    _, (run,) = stored_runs(workplace)
+    assert (run.info.run_id, run.data.tags["run_key"], pruned) == (id, key, True)
+    assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
+    assert run.info.run_name == "pruned"
+    assert not [name for name in run.data.metrics if name.startswith(("test/", "best/"))]
+    client, _ = stored_runs(workplace)
+    assert [epoch for epoch, _ in history(client, run)["val/mean_iou"]] == [1, 2]
+    # Another run with the same fingerprint does not take it for done.
+    assert "weights_sha256" not in run.data.tags
