@@ -71,7 +71,7 @@ class Worker:
         except (UserError, RunFailed, RerunDiffers) as error:
             report(error if isinstance(error, UserError) else UserError(str(error)))
             return self._failed(request, error, begun)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a library that would end the program ends the trial
             traceback.print_exc()
             return self._failed(request, error, begun) | {"replace": type(error).__name__ in NO_MORE_MEMORY}
         return {
@@ -80,7 +80,7 @@ class Worker:
             "run": result.id,
         }
 
-    def _failed(self, request: Message, error: Exception, begun: list[str]) -> Message:
+    def _failed(self, request: Message, error: BaseException, begun: list[str]) -> Message:
         """What an exception comes to; a trial that had no run yet gets one, so that it can be seen."""
         reason = f"{type(error).__name__}: {error}"
         run = begun[0] if begun else request["continues"] or record_failure(request, reason)

@@ -6,7 +6,10 @@ which happens at the latest when its parent dies.
 """
 
 import contextlib
+import errno
+import io
 import json
+import logging
 import os
 import queue
 import signal
@@ -32,6 +35,7 @@ def serve(prepare: Callable[[], Work], descriptor: int) -> int:
             tell more than its answer, and must not raise but for an interrupt.
     """
     interrupts.install()
+    sys.stdout, sys.stderr = _patient(1), _patient(2)
     requests: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     working, orphaned = threading.Event(), threading.Event()
     source = os.fdopen(os.dup(0), encoding="utf-8")
@@ -73,6 +77,24 @@ def serve(prepare: Callable[[], Work], descriptor: int) -> int:
     return 0
 
 
+class _Patient(io.FileIO):
+    """A file whose reader may be gone: what a killed sweep's terminal or pipe does not take must not fail a trial."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            return memoryview(data).nbytes
+
+
+def _patient(descriptor: int) -> io.TextIOWrapper:
+    """Standard output or error, a line at a time; a class in it may be called anything."""
+    buffer = io.BufferedWriter(_Patient(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
 def main() -> int:
     """Serve trials."""
 
@@ -80,6 +102,8 @@ def main() -> int:
         from pipeline.hardware import import_tensorflow
 
         import_tensorflow()
+        # Each trial traces its own graphs, which TensorFlow takes for a mistake after the fifth.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from pipeline.sweep.work import Worker
 
         return Worker().work
@@ -88,5 +112,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a class may be called anything
     sys.exit(main())

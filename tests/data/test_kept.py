@@ -28,13 +28,16 @@ def config(voc_folder: Callable[..., Path], tmp_path: Path) -> Config:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was really prepared or decoded."""
     calls: list[str] = []
-    for name in ("prepare_dataset", "training_pictures"):
 
-        def counted(*arguments: Any, name: str = name, original: Any = getattr(kept_module, name)) -> Any:
+    def count(name: str, original: Callable[..., Any]) -> None:
+        def counted(*arguments: Any) -> Any:
             calls.append(name)
             return original(*arguments)
 
         monkeypatch.setattr(kept_module, name, counted)
+
+    count("prepare_dataset", kept_module.prepare_dataset)
+    count("training_pictures", kept_module.training_pictures)
     return calls
 
 

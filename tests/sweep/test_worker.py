@@ -145,6 +145,23 @@ def test_a_trial_in_flight_is_ended_well_when_its_parent_is(tmp_path: Path, numb
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_trial_whose_words_nobody_reads_any_more_goes_on() -> None:
+    """As after a sweep and the program that its output was piped into were killed."""
+    reading, writing = os.pipe()
+    kept = os.dup(1)
+    os.dup2(writing, 1)
+    os.close(writing)
+    try:
+        worker = WarmWorker(COMMAND)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    os.close(reading)
+    assert worker.ask({})["status"] == worker.ask({})["status"] == "finished"
+    worker.close()
+    assert worker.process.returncode == 0
+
+
 def test_two_signals_to_the_parent_kill_a_child_that_does_not_end() -> None:
     deaf = PRETEND.replace("interrupts.raise_pending()", "pass")
     parent = subprocess.Popen(
