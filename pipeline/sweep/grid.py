@@ -7,8 +7,9 @@ from hydra.core.override_parser.types import Override
 
 from pipeline.config import Config
 from pipeline.errors import RunFailed
+from pipeline.sweep.command import Command, distinct_datasets
 from pipeline.sweep.job import Outcome
-from pipeline.sweep.sweep import Command, distinct_datasets, open_sweep
+from pipeline.sweep.opening import open_sweep
 
 
 @dataclass(frozen=True)

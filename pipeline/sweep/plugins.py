@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from pipeline.config import Config
 from pipeline.origin import Origin
-from pipeline.sweep.sweep import Command
+from pipeline.sweep.command import Command
 
 # Hydra makes only plugins that are found in its own package; nothing needs to be installed there.
 PLACE = "hydra_plugins.segmentation_pipeline"

@@ -7,13 +7,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
+from pipeline.sweep.command import Command, distinct_datasets
 from pipeline.sweep.identity import label, sweep_name
 from pipeline.sweep.job import Order, Outcome
 from pipeline.sweep.objectives import ALIASES, score
+from pipeline.sweep.opening import open_sweep
 from pipeline.sweep.queue import TrialQueue
 from pipeline.sweep.search_space import SearchSpace, search_space
 from pipeline.sweep.study import check_sampler, open_storage, open_study, storage_address
-from pipeline.sweep.sweep import Command, Sweep, distinct_datasets, open_sweep
+from pipeline.sweep.sweep import Sweep
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -1,6 +1,5 @@
 """What a warm child process does: look at the data, and run trials. It imports TensorFlow."""
 
-import gc
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pipeline.interrupts import Interrupted
 from pipeline.origin import Origin, take_origin
 from pipeline.resume import find_resumable
 from pipeline.sweep.failure import record_failure
+from pipeline.sweep.memory import forget_trial
 from pipeline.sweep.worker import Message, Tell
 from pipeline.trial import Trial
 
@@ -38,7 +38,7 @@ class Worker:
         except Interrupted:
             return {"status": "interrupted"}
         finally:
-            gc.collect()  # graphs hold themselves in cycles, and with them the memory of the last trial
+            forget_trial()
 
     def _look_at_data(self, request: Message) -> Message:
         try:

@@ -214,14 +214,21 @@ told = []
 trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda epoch, score: epoch == 2)
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
-print(json.dumps([result.id, result.pruned, told]))
+import gc
+from pipeline.sweep.memory import forget_trial
+from tensorflow.python.framework.func_graph import FuncGraph
+count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+gc.collect()
+before = count()
+forget_trial()
+print(json.dumps([result.id, result.pruned, told, before, count()]))
 """
 
 
-def test_a_pruned_trial_is_finished_and_was_never_scored_on_the_test_split(workplace: Path) -> None:
+def test_a_pruned_trial_is_finished_without_test_scores_and_leaves_no_graph_in_memory(workplace: Path) -> None:
     done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
     assert done.returncode == 0, done.stderr
-    id, pruned, (key,) = json.loads(done.stdout.splitlines()[-1])
+    id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
     _, (run,) = stored_runs(workplace)
     assert (run.info.run_id, run.data.tags["run_key"], pruned) == (id, key, True)
     assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
@@ -229,5 +236,5 @@ def test_a_pruned_trial_is_finished_and_was_never_scored_on_the_test_split(workp
     assert not [name for name in run.data.metrics if name.startswith(("test/", "best/"))]
     client, _ = stored_runs(workplace)
     assert [epoch for epoch, _ in history(client, run)["val/mean_iou"]] == [1, 2]
-    # Another run with the same fingerprint does not take it for done.
-    assert "weights_sha256" not in run.data.tags
+    assert "weights_sha256" not in run.data.tags  # nothing takes it for done
+    assert graphs > 0 and graphs_left == 0  # the next trial in this process starts with no more memory than this one
