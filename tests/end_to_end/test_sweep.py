@@ -156,6 +156,7 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
 SEEDS = [*tiny(epochs="4"), "seed=0,1,2"]
 
 
+@pytest.mark.slow
 def test_killed_twice_and_started_again_every_trial_is_trained_once_and_scores_as_undisturbed(workplace: Path) -> None:
     calm = sweep(workplace, *SEEDS, "sweep.name=calm")
     assert (calm.status, calm.stderr) == (0, "")
@@ -185,6 +186,7 @@ def test_killed_twice_and_started_again_every_trial_is_trained_once_and_scores_a
 SEARCH = [*tiny(epochs="1"), "sweep=optuna", "optimizer.learning_rate=tag(log,interval(1e-3,1e-1))", "loss.dice=0,1"]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_to_as_many_trials_as_are_wanted(workplace: Path) -> None:
     four = sweep(workplace, *SEARCH, "hydra.sweeper.n_trials=4")
     assert (four.status, four.stderr) == (0, "")
