@@ -37,7 +37,11 @@ def main() -> int:
         if not flags.shell_completion:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-            checked_config(flags.overrides, origin.base)
+            first = checked_config(flags.overrides, origin.base)
+            if flags.multirun:
+                from pipeline.sweep.plugins import register as register_sweepers
+
+                register_sweepers(origin, first)
 
         @hydra.main(version_base="1.3", config_path="conf", config_name=register(origin.base))
         def job(composed: DictConfig) -> float:
@@ -50,7 +54,7 @@ def main() -> int:
             hydra_config = HydraConfig.get()
             overrides = [*origin.typed, *hydra_config.overrides.task]
             try:
-                return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), origin)
+                return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), origin).score
             except Exception as error:
                 raise PastHydra(error) from error
 

@@ -13,16 +13,23 @@ from pipeline.tracking.inputs import run_name
 from pipeline.tracking.leftovers import send_rest
 from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
+from pipeline.trial import ALONE, Trial
 
 
 def begin_or_continue(
-    config: Config, overrides: list[str], dataset: Dataset, store: Store | None, origin: Origin
+    config: Config,
+    overrides: list[str],
+    dataset: Dataset,
+    store: Store | None,
+    origin: Origin,
+    trial: Trial = ALONE,
 ) -> TrackedRun | Finished:
     """The run that training logs to, with the checkpoints it goes on from in its folder; or the one that did it all.
 
     Args:
         overrides: what was typed.
         store: None while it does not answer.
+        trial: what a new run is in a sweep.
 
     Raises:
         UserError: the run that was to be continued cannot be.
@@ -44,7 +51,7 @@ def begin_or_continue(
             return reopen(resumed, config, digest)
         send_rest(finished.id, config.tracking)
         return finished
-    tags = {"fingerprint": identity, "data_digest": digest}
+    tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
     if origin.rerun is not None:
         tags["rerun_of"] = origin.rerun.id
     if resumed is not None:  # a longer run than the one that was begun
@@ -54,4 +61,4 @@ def begin_or_continue(
         # Before its journal begins: what is refused leaves no run, and a run that has begun has what it goes on from.
         take_over(resumed, config, digest, RUNS / key / "checkpoints")
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
-    return TrackedRun.begin(config.tracking, run_name(config), tags, text, overrides, key)
+    return TrackedRun.begin(config.tracking, run_name(config, trial.name), tags, text, overrides, key, trial.parent)

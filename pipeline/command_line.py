@@ -10,6 +10,7 @@ import difflib
 import re
 import shlex
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Sweep, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +29,11 @@ from pipeline.errors import UserError
 from pipeline.plain_text import plain
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+# What `hydra.sweeper` holds; the classes are made known when a sweep starts (`pipeline.sweep.plugins`).
+SWEEPERS: dict[str, dict[str, Any]] = {
+    "grid": {"_target_": "hydra_plugins.segmentation_pipeline.GridSweeper"},
+    "optuna": {"_target_": "hydra_plugins.segmentation_pipeline.OptunaSweeper", "n_trials": 20},
+}
 
 
 def register(base: Config | None = None) -> str:
@@ -38,13 +44,16 @@ def register(base: Config | None = None) -> str:
     """
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    for name, node in SWEEPERS.items():
+        store.store(group="hydra/sweeper", name=name, node=node)
     if base is None:
         return "config"
     # What Hydra itself is told, as where its folders are, is no part of a run's configuration.
     own = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))["hydra"]  # type: ignore[call-overload,index]
     values = OmegaConf.to_container(OmegaConf.structured(base))
     assert isinstance(values, dict)
-    store.store(name="stored", node={"defaults": ["schema", "_self_"], **values, "hydra": own})
+    # It may be a trial's: what sweep it belonged to is not for the next one.
+    store.store(name="stored", node={"defaults": ["schema", "_self_", {"sweep": "grid"}], **values, "hydra": own})
     return "stored"
 
 
@@ -97,17 +106,20 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     faults: list[str] = []
     files: list[Values] = []  # overrides that choose a file of conf/, or are Hydra's own
     keys: list[Values] = []
+    parsed: list[Override] = []
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
             faults.append(_unparsable(text))
             continue
+            parsed.append(override)
         if fault := _unknown(override) or (_group_of_stored(override, base) if base is not None else None):
             faults.append(fault)
         else:
             kind = files if _chooses_file(override.key_or_group) else keys
             kind.append(Values(text, override.key_or_group, _values(override), override.is_sweep_override()))
+    faults += _intervals(parsed)
 
     # Files first: they decide the value that a key starts from.
     chosen_files, files = _compose_files([file for file in files if file.values], faults, base)
@@ -142,7 +154,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
 
 @dataclass(frozen=True)
 class Values:
-    """One override and its values: one, several for a sweep, none for an interval that only a sweeper can enumerate."""
+    """One override and its values: one, or several for a sweep; of an interval its ends."""
 
     text: str
     key: str
@@ -162,12 +174,46 @@ def _values(override: Override) -> list[Any]:
     if not override.is_sweep_override():
         return [override.value()]
     if override.value_type is ValueType.INTERVAL_SWEEP:
-        return []
+        interval = override.value()
+        assert isinstance(interval, IntervalSweep)
+        whole = is_whole(override.key_or_group)
+        return [int(end) if whole and end is not None else end for end in (interval.start, interval.end)]
     if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
         glob = override.value()
         assert isinstance(glob, Glob)
         return glob.filter(groups().get(override.key_or_group, []))
     return [Override._convert_value(element) for element in override.sweep_iterator()]
+
+
+def is_whole(key: str) -> bool:
+    """Whether a key's values are whole numbers."""
+    types = {name: item.type for name, item, _ in leaves(Config)}
+    kinds = {types.get(key), *typing.get_args(types.get(key))}
+    return int in kinds and float not in kinds
+
+
+def _intervals(overrides: list[Override]) -> list[str]:
+    """The faults of intervals and of tags: only a search can draw from them, and a logarithm needs numbers above 0."""
+    searches = any(override.key_or_group == "sweep" and override.value() == "optuna" for override in overrides)
+    faults = []
+    for override in overrides:
+        swept = override.value()
+        if not isinstance(swept, Sweep):
+            continue
+        text = override.input_line
+        if isinstance(swept, IntervalSweep):
+            assert swept.start is not None and swept.end is not None
+            if not searches:
+                faults.append(f"{text}: only sweep=optuna draws from an interval; a,b,c or range(…) is a grid")
+            elif swept.start >= swept.end:
+                faults.append(f"{text}: the end must be above the start")
+            elif "log" in swept.tags and swept.start <= 0:
+                faults.append(f"{text}: the logarithm needs a start above 0")
+            elif is_whole(override.key_or_group) and not (swept.start.is_integer() and swept.end.is_integer()):
+                faults.append(f"{text}: whole numbers expected")
+        if wrong := sorted(swept.tags - {"log"}):
+            faults.append(f"{text}: tag '{wrong[0]}' means nothing; tag(log, …) is the only one")
+    return faults
 
 
 def _compose_files(files: list[Values], faults: list[str], base: Config | None) -> tuple[DictConfig, list[Values]]:
@@ -238,7 +284,7 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
     What is to be typed instead gives the values of the file, also where the file leaves a key as conf/ has it.
     """
     group, values = override.key_or_group, _values(override)
-    if group not in groups():
+    if group not in groups() or group == "sweep":  # which sweep it is in is no part of what a run stored
         return None
     composed, stored = flatten(_typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
     written = set(_written(group, str(values[0])))

@@ -7,6 +7,7 @@ OmegaConf merges conf/ and the command line into these dataclasses, so a wrong t
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ def key(
 ) -> Any:
     """A dataclass field with its one-line help and its allowed values: one of `choices`, or the bounds of a number."""
     metadata = {"help": help, "choices": choices, "least": least, "above": above, "most": most, "below": below}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -130,6 +133,35 @@ class TrackingConfig:
 
 
 @dataclass
+class SweepConfig:
+    name: str | None = key(
+        "with -m: the sweep's identity; the same command or name goes on with the same sweep; null: made from the "
+        "experiment and a hash of what is typed",
+        None,
+    )
+    max_failures: int | None = key("a sweep is given up after so many failed trials; null: never", None, least=1)
+    retry_failed: bool = key("a sweep that is started again also repeats the trials that failed", False)
+    objectives: list[str] = key(  # noqa: RUF009
+        "metrics that sweep=optuna optimises; losses, times and `parameters`, the number of weights, are made small, "
+        "all others large",
+        ["best/val_mean_iou"],
+    )
+    sampler: str = key(
+        "how sweep=optuna draws; cmaes needs the package cmaes, gp the package torch",
+        "tpe",
+        choices=("tpe", "cmaes", "random", "nsga2", "gp"),
+    )
+    pruner: str = key(
+        "what ends a trial early by its val/mean_iou; one objective only",
+        "none",
+        choices=("none", "median", "hyperband"),
+    )
+    storage: str | None = key(
+        "where sweep=optuna keeps its study: an SQLAlchemy address or journal:<file>; null: mlruns/optuna.db", None
+    )
+
+
+@dataclass
 class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -140,6 +172,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     image_size: int = key("side of the square training crop, pixels", least=8)
     long_side: int | None = key(
         "long side that pictures are scaled to, in training and evaluation; null: own size", least=8
@@ -233,6 +266,20 @@ def check(config: Config) -> list[str]:
         faults.append("dataset.classes: a blank name; write every class's name")
     if config.dataset.name == "folder" and config.dataset.root is None:
         faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
+    return faults + _check_sweep(config.sweep)
+
+
+def _check_sweep(sweep: SweepConfig) -> list[str]:
+    faults = []
+    objectives = sweep.objectives
+    if sweep.name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", sweep.name):  # it becomes a folder's name
+        faults.append(f"sweep.name={sweep.name}: up to 100 letters, digits, '.', '_' and '-' expected")
+    if not objectives or len(set(objectives)) < len(objectives):
+        faults.append(f"sweep.objectives={objectives}: one metric or more expected, each once")
+    if len(objectives) > 1 and sweep.pruner != "none":
+        faults.append(f"sweep.pruner={sweep.pruner}: prunes by one objective, not by {len(objectives)}; none expected")
+    if len(objectives) > 1 and sweep.sampler == "cmaes":
+        faults.append(f"sweep.sampler=cmaes: has one objective, not {len(objectives)}; nsga2 or tpe expected")
     return faults
 
 

@@ -13,8 +13,9 @@ from pipeline.beginning import begin_or_continue
 from pipeline.checkpoint import TrainingState, newest_start
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
-from pipeline.data.prepare import Dataset, class_weights, prepare_dataset
-from pipeline.data.stream import steps_per_epoch, training_pictures, training_stream
+from pipeline.data.kept import Kept
+from pipeline.data.prepare import Dataset, class_weights
+from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.voc import Example
 from pipeline.display import PreparationDisplay, duration, score_table, text_console
 from pipeline.epochs import Trained, is_over
@@ -26,7 +27,7 @@ from pipeline.network import build_network
 from pipeline.origin import Origin
 from pipeline.report import fixed_choice, prediction_writer, write_overlays, write_scores
 from pipeline.rerun import changed_keys, compare
-from pipeline.resume import Finished
+from pipeline.resume import SCORE, Finished
 from pipeline.scoring import Evaluator, OnPrediction
 from pipeline.tracking.inputs import log_inputs
 from pipeline.tracking.leftovers import mark_leftovers
@@ -35,20 +36,30 @@ from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.summary import describe_run, log_scores
 from pipeline.train import train
+from pipeline.trial import ALONE, Pruned, Result, Trial
 from pipeline.weights import set_weights
 
 NEW = Origin()
 
 
-def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin: Origin = NEW) -> float:
+def run_experiment(
+    config: Config,
+    overrides: list[str],
+    hydra_yaml: str,
+    origin: Origin = NEW,
+    trial: Trial = ALONE,
+    kept: Kept | None = None,
+) -> Result:
     """Train, evaluate and track what a checked configuration describes.
 
     Args:
         overrides: what was typed; it is kept with the run, as is Hydra's own configuration.
         origin: the run that this one repeats or continues.
+        trial: what the run is in a sweep.
+        kept: the data of earlier runs in this process.
 
     Returns:
-        The best validation mean IoU.
+        The best validation mean IoU, and what else was measured.
 
     Raises:
         UserError: faults of the data, of the tracking address or of the run to continue; nothing was trained.
@@ -56,7 +67,7 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin
         RerunDiffers: the results are not the original's, and `origin.strict` asks for them.
     """
     started = time.perf_counter()
-    console = text_console()
+    console, kept = text_console(), kept or Kept()
     config = resolve_auto(config)
     set_up(config)
     store = open_if_it_answers(config.tracking)  # first, since data may take long: a wrong address fails at once
@@ -65,13 +76,14 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin
             f"note      run {id} was left by a dead process: KILLED now; resume={id} continues it", soft_wrap=True
         )
     with PreparationDisplay() as progress:
-        dataset = prepare_dataset(config, progress)
-    run = begin_or_continue(config, overrides, dataset, store, origin)
+        dataset = kept.dataset(config, progress)
+    run = begin_or_continue(config, overrides, dataset, store, origin, trial)
     if isinstance(run, Finished):
         text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
-        return run.score
+        return Result(run.id, run.score, {SCORE: run.score})
     with run:
+        trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         with strategy().scope():
             network = build_network(config)
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
@@ -82,7 +94,11 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin
         for difference in differences:
             console.print(f"differs   {difference}", soft_wrap=True)
 
-        trained = _train(run, network, loss, dataset, config)
+        run.metrics({"model/parameters": network.count_params()}, step=0)
+        try:
+            trained = _train(run, network, loss, dataset, config, trial, kept)
+        except Pruned:
+            return _pruned(run)
         set_weights(network, trained.best_weights, str(trained.best))
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
@@ -102,14 +118,27 @@ def run_experiment(config: Config, overrides: list[str], hydra_yaml: str, origin
         console.print(f"rerun of {origin.rerun.id}: {verdict.text}", soft_wrap=True)
         if origin.strict and not verdict.identical:
             raise RerunDiffers(f"rerun={origin.rerun.id}: {verdict.text.splitlines()[0]}")
-    return trained.best_scores.mean_iou
+    return Result(run.id, trained.best_scores.mean_iou, _last_values(run))
+
+
+def _pruned(run: TrackedRun) -> Result:
+    """The end of a trial that its sweep gave up: it has no best weights, and the test split is not looked at."""
+    run.tag(pruned="true")
+    best = max(run.journal.history()["val/mean_iou"].values())
+    text_console().print(f"pruned: best val mIoU so far {best:.4f}\nrun {run.id}", soft_wrap=True)
+    return Result(run.id, best, _last_values(run), pruned=True)
+
+
+def _last_values(run: TrackedRun) -> dict[str, float]:
+    return {name: values[max(values)] for name, values in run.journal.history().items()}
 
 
 class _Watcher:
     """Logs what training tells."""
 
-    def __init__(self, run: TrackedRun, config: Config, validation: list[Example]) -> None:
+    def __init__(self, run: TrackedRun, config: Config, validation: list[Example], trial: Trial) -> None:
         self._run, self._upload = run, config.checkpoint.upload
+        self._trial, self._epochs, self._prune = trial, config.epochs, False
         self._watched = fixed_choice(validation, config.evaluate.val_predictions)
 
     def predictions(self, epoch: int) -> OnPrediction:
@@ -124,12 +153,16 @@ class _Watcher:
         self._run.metrics(metrics, step=epoch)
         # A record of its own, since it tells how long the others took.
         self._run.metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
+        # Nothing is saved by pruning a trial after its last epoch.
+        self._prune = self._trial.prune(epoch, metrics["val/mean_iou"]) and epoch < self._epochs
 
     def saved(self, last: Path, best: Path) -> None:
         """See `pipeline.epochs.Watcher`."""
         if self._upload == "epoch":
             self._run.files(best, "checkpoints/best", keep=True)
             self._run.files(last, "checkpoints/last", keep=True)
+        if self._prune:
+            raise Pruned
 
     def _folder(self, epoch: int) -> Path:
         return self._run.folder / "predictions" / "val" / str(epoch)
@@ -141,6 +174,8 @@ def _train(
     loss: SegmentationLoss,
     dataset: Dataset,
     config: Config,
+    trial: Trial,
+    kept: Kept,
 ) -> Trained:
     """Train from the newest checkpoint in the run's folder, or from the beginning."""
     start, notes = newest_start(run.folder / "checkpoints")
@@ -150,9 +185,9 @@ def _train(
         notes.append("no checkpoint is whole: training begins again")
     for note in notes:
         text_console().print(f"note      {note}", soft_wrap=True)
-    examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
+    examples = dataset.splits["train"]
     with PreparationDisplay() as progress:
-        pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, progress)
+        pictures = kept.pictures(config, dataset, progress)
     return train(
         network,
         loss,
@@ -161,7 +196,7 @@ def _train(
         Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
         config,
         run.folder / "checkpoints",
-        _Watcher(run, config, dataset.splits["val"]),
+        _Watcher(run, config, dataset.splits["val"], trial),
         start,
     )
 

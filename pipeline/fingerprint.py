@@ -28,7 +28,9 @@ WITHOUT_EFFECT = (
     "rerun.py",
     "resume.py",
     "side_tool.py",
+    "sweep/",
     "sync.py",
+    "trial.py",
 )
 
 

@@ -51,6 +51,11 @@ def resolve_auto(config: Config) -> Config:
     return replace(config, threads=threads, precision=precision)
 
 
+def threads_each(jobs: int) -> int:
+    """Threads of each of several processes that work at the same time, so that together they have all processors."""
+    return max(1, _processors() // jobs)
+
+
 def set_up(config: Config) -> None:
     """Set threads, determinism and precision of this process's TensorFlow and Keras.
 

@@ -13,7 +13,10 @@ Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and
   python run.py                                        the default job on generated shapes, minutes on two cores
   python run.py dataset=voc2012 model.width=64         PASCAL VOC 2012, downloaded on first use
   python run.py dataset=folder dataset.root=/my/VOC 'dataset.classes=[background,cat,dog]'
-  python run.py -m model.depth=2,3,4 seed=0,1,2        one run for each combination
+  python run.py -m model.depth=2,3,4 seed=0,1,2        a sweep, one run for each combination; typed again, it goes on
+  python run.py -m sweep=optuna hydra.sweeper.n_trials=30 'optimizer.learning_rate=tag(log,interval(1e-4,1e-2))'
+                                                       a search until 30 trials are completed or pruned in all;
+                                                       also interval(a,b), range(a,b,step) and a,b,c
   python run.py --cfg job                              shows the composed configuration, runs nothing
   python run.py rerun=<run id>                         repeats a tracked run and says whether it gave the same bits;
                                                        further keys change it; rerun_strict=true: exit status 3 if not

@@ -12,7 +12,8 @@ from pipeline.tracking.environment import FILES, MadeWith, read_environment
 from pipeline.tracking.stored import StoredRun, open_run
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
-WALL_CLOCK = ("time/", "system/", "train/images_per_second")  # metrics that tell of the machine, not of the result
+# Metrics that tell of the machine or of the network, not of the result; older runs have fewer of them.
+WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
 AT_THE_END = ("best/", "test/")
 
 

@@ -19,8 +19,9 @@ from pipeline.tracking.process import STALE_AFTER, Process, where
 from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store, Unreachable, answering
 from pipeline.tracking.stored import open_run
+from pipeline.tracking.sweep import IS_SWEEP
 
-MAY_CHANGE = ("tracking.", "data_dir", "dataset.root")  # what a resumed run may be told anew
+MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"
 
 
@@ -192,6 +193,8 @@ def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
 
 def _local(folder: Path) -> Resumable:
     records = read_journal(folder)
+    if IS_SWEEP in records[0]["tags"]:
+        raise UserError(f"resume={local_id(folder) or folder.name}: is a sweep; its command, typed again, continues it")
     config = parse_config(records[0]["config"], f"{folder}: the journal's configuration")
     digest = records[0]["tags"].get("data_digest")
     return Resumable(local_id(folder) or folder.name, config, folder, status_of(records), digest)

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """
     given = parse(arguments, (), ("run", "tracking.uri"))
     from pipeline.tracking.delivery import Delivery, read_position
-    from pipeline.tracking.journal import Busy, Journal
+    from pipeline.tracking.journal import Busy, Journal, begin_of
     from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
     from pipeline.tracking.record import RUNS
 
@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"run={given['run']}: no run under {RUNS} has this run_key or id")
         folders = [folder]
     sent, left = 0, False
-    for folder in reversed(folders):  # the oldest first
+    # The oldest first, and sweeps before their trials, which name them in MLflow.
+    oldest_first = list(reversed(folders))
+    for folder in sorted(oldest_first, key=lambda folder: "parent" in (begin_of(folder) or {})):
         try:
             journal = Journal(folder)
         except Busy:

@@ -231,7 +231,8 @@ def test_a_fault_of_a_file_does_not_hide_the_others() -> None:
         (["optimizer=sgd,adamw", "optimizer.weight_decay=0.1,0.01"], {"optimizer.name": "sgd"}),
         (["augment.scale=[1,1],[0.5,2]"], {"augment.scale": [1.0, 1.0]}),
         (["tracking.run_name='a,b','c,d'"], {"tracking.run_name": "a,b"}),
-        (["model.width=interval(8,64)"], {"model.width": 16}),
+        (["sweep=optuna", "model.width=interval(8,64)"], {"model.width": 8, "sweep.max_failures": 10}),
+        (["sweep=optuna", "optimizer.learning_rate=tag(log,interval(1e-4,1))"], {"optimizer.learning_rate": 1e-4}),
     ],
 )
 def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: dict[str, object]) -> None:
@@ -260,6 +261,26 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
             ["image_size=48: model.depth=5 halves it 5 times, so it must be a multiple of 32: 32 or 64"],
         ),
         (["epochs=0", "seed=1,2,3"], ["epochs=0: at least 1 expected"]),
+        (
+            ["seed=interval(0,9)"],
+            ["seed=interval(0,9): only sweep=optuna draws from an interval; a,b,c or range(…) is a grid"],
+        ),
+        (["sweep=optuna", "model.width=interval(0,9)"], ["model.width=0: at least 1 expected"]),
+        (["sweep=optuna", "model.width=interval(1,2.5)"], ["model.width=interval(1,2.5): whole numbers expected"]),
+        (["sweep=optuna", "seed=interval(9,0)"], ["seed=interval(9,0): the end must be above the start"]),
+        (
+            ["sweep=optuna", "loss.dice=tag(log,interval(0,1))"],
+            ["loss.dice=tag(log,interval(0,1)): the logarithm needs a start above 0"],
+        ),
+        (
+            ["seed=tag(lgo,choice(1,2))"],
+            ["seed=tag(lgo,choice(1,2)): tag 'lgo' means nothing; tag(log, …) is the only one"],
+        ),
+        (
+            ["sweep.objectives=[val/loss,best/val_mean_iou]", "sweep.pruner=median"],
+            ["sweep.pruner=median: prunes by one objective, not by 2; none expected"],
+        ),
+        (["sweep.name=../x"], ["sweep.name=../x: up to 100 letters, digits, '.', '_' and '-' expected"]),
     ],
 )
 def test_every_value_of_a_sweep_is_checked(overrides: list[str], faults: list[str]) -> None:

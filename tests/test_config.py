@@ -45,7 +45,7 @@ def test_every_file_opens_with_the_command_that_uses_it(path: Path) -> None:
     for arguments in commands_of(path):
         if path.parent != CONF:
             assert f"{path.parent.name}={path.stem}" in arguments
-        overrides = [argument for argument in arguments if not argument.startswith("--") and argument != "job"]
+        overrides = [argument for argument in arguments if not argument.startswith("-") and argument != "job"]
         config = checked_config(overrides)
         if path.parent == CONF:
             assert config == DEFAULT

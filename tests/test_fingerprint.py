@@ -15,7 +15,7 @@ from pipeline.config import Config, leaves
 from pipeline.fingerprint import changes_nothing, fingerprint, sources, sources_sha256
 
 OUTSIDE = {"data_dir", "dataset.root"}  # and where runs are kept, and what is kept of them
-OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint."))}
+OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint.", "sweep."))}
 
 
 @pytest.fixture(scope="module")

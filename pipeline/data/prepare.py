@@ -50,13 +50,20 @@ def prepare_dataset(
     else:
         root = ensure_voc(name.removeprefix("voc"), data_dir, progress)
     splits, faults = find_examples(root, config.dataset, only)
-    if not faults and "train" in splits and len(splits["train"]) < config.batch_size:
-        faults.append(
-            f"batch_size={config.batch_size}: the training split has only {len(splits['train'])} pictures, "
-            f"and a step needs a full batch; at most {len(splits['train'])} expected"
-        )
+    if not faults:
+        faults = too_few_pictures(config, splits)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
     return Dataset(root, list(config.dataset.classes), splits, checked)
+
+
+def too_few_pictures(config: Config, splits: Splits) -> list[str]:
+    """The fault of a training split that does not fill one batch."""
+    if "train" not in splits or len(splits["train"]) >= config.batch_size:
+        return []
+    return [
+        f"batch_size={config.batch_size}: the training split has only {len(splits['train'])} pictures, "
+        f"and a step needs a full batch; at most {len(splits['train'])} expected"
+    ]
 
 
 def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:

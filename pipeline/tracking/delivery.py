@@ -10,12 +10,23 @@ from typing import Any
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
 from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
 from pipeline.tracking.journal import OUTBOX, Journal, Record
 from pipeline.tracking.store import Store, answering, connect, open_store
 
@@ -95,6 +106,8 @@ class Delivery:
             self.run_id = self.run_id or self._made_already(store)
             if self.run_id is None:
                 tags = {**record["tags"], "run_key": self.journal.folder.name}
+                if "parent" in record:
+                    tags[MLFLOW_PARENT_RUN_ID] = self._parent(record["parent"], store)
                 created = self._client.create_run(
                     store.experiment_id, start_time=record["time"], run_name=record["name"], tags=tags
                 )
@@ -157,6 +170,19 @@ class Delivery:
         whole.replace(folder / "MLmodel")
         self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def _parent(self, key: str, store: Store) -> str:
+        """MLflow's id of the sweep that the run is a trial of.
+
+        Raises:
+            UserError: it is not there yet; whoever has its journal sends it.
+        """
+        found = self._client.search_runs(
+            [store.experiment_id], f"tags.run_key = '{key}'", run_view_type=ViewType.ALL, max_results=1
+        )
+        if not found:
+            raise UserError(f"the sweep of this trial, {key}, is not in MLflow yet")
+        return str(found[0].info.run_id)
 
     def _parcel(self, record: Record) -> Path:
         return self.journal.folder / OUTBOX / os.path.basename(record["parcel"])

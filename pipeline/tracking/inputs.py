@@ -17,9 +17,15 @@ from pipeline.tracking.environment import MadeWith, read_environment, write_envi
 from pipeline.tracking.record import TrackedRun
 
 
-def run_name(config: Config) -> str:
-    """The name of a run in MLflow's table: the configured one, or what is told apart at a glance."""
+def run_name(config: Config, varying: str | None = None) -> str:
+    """The name of a run in MLflow's table: the configured one, or what is told apart at a glance.
+
+    Args:
+        varying: in what a trial differs from the others of its sweep.
+    """
     model = config.model
+    if varying:
+        return f"{config.tracking.run_name} {varying}" if config.tracking.run_name else varying
     return (
         config.tracking.run_name or f"{config.dataset.name}-{model.name}-d{model.depth}w{model.width}-seed{config.seed}"
     )

@@ -30,8 +30,9 @@ class TrackedRun:
     gives its id.
     """
 
-    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
-        self.journal = journal
+    def __init__(self, journal: Journal, tracking: TrackingConfig, trains: bool = True) -> None:
+        """Args: trains: whether it works itself: a sweep's own run only holds its trials."""
+        self.journal, self._trains = journal, trains
         self.folder, self.key = journal.folder, journal.folder.name
         self._delivery = Delivery(journal, tracking)
         self._sender = Sender(self._delivery)
@@ -39,24 +40,23 @@ class TrackedRun:
 
     @staticmethod
     def begin(
-        tracking: TrackingConfig, name: str, tags: dict[str, str], config: str, overrides: list[str], key: str = ""
+        tracking: TrackingConfig,
+        name: str,
+        tags: dict[str, str],
+        config: str,
+        overrides: list[str],
+        key: str = "",
+        parent: str | None = None,
     ) -> "TrackedRun":
         """A new run. Its journal has the configuration before anything else happens.
 
         Args:
             config: the resolved configuration as YAML.
             key: a uuid that nothing else has; empty: a new one.
+            parent: run_key of the sweep that it is a trial of.
         """
         journal = Journal(RUNS / (key or uuid.uuid4().hex))
-        journal.append(
-            "begin",
-            name=mask_credentials(name),
-            tags={"schema": str(SCHEMA_VERSION), **{key: mask_credentials(value) for key, value in tags.items()}},
-            tracking_uri=None if tracking.uri is None else mask_credentials(tracking_uri(tracking.uri)),
-            experiment=tracking.experiment,
-            config=mask_credentials(config),
-            overrides=[mask_credentials(override) for override in overrides],
-        )
+        write_begin(journal, tracking, name, tags, config, overrides, parent)
         return TrackedRun(journal, tracking)
 
     @property
@@ -73,7 +73,8 @@ class TrackedRun:
         try:
             self.journal.append("process", process=vars(Process.this()))
             self._sender.start()
-            self._system_metrics.start()
+            if self._trains:
+                self._system_metrics.start()
             self._sender.wait_for_run(seconds=10)
         except BaseException as error:  # Ctrl-C while it waits; Python itself calls `__exit__` only after this
             self.__exit__(type(error), error, error.__traceback__)
@@ -106,7 +107,8 @@ class TrackedRun:
                 raise full
             print(f"error: {full}", file=sys.stderr)
         if interrupted:
-            print(f"run {self.id} is KILLED; resume={self.id} continues it", file=sys.stderr)
+            how = f"resume={self.id}" if self._trains else "the same command"
+            print(f"run {self.id} is KILLED; {how} continues it", file=sys.stderr)
 
     def params(self, values: dict[str, Any]) -> None:
         """Log parameters; credentials are masked, and what is longer than MLflow keeps is cut with a mark."""
@@ -139,6 +141,28 @@ class TrackedRun:
     def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Name the data of a split."""
         self.journal.append("dataset", split=split, name=name, source=str(root.resolve()), digest=digest)
+
+
+def write_begin(
+    journal: Journal,
+    tracking: TrackingConfig,
+    name: str,
+    tags: dict[str, str],
+    config: str,
+    overrides: list[str],
+    parent: str | None = None,
+) -> None:
+    """Write into a new journal what the run is, with credentials masked."""
+    journal.append(
+        "begin",
+        name=mask_credentials(name),
+        tags={"schema": str(SCHEMA_VERSION), **{key: mask_credentials(value) for key, value in tags.items()}},
+        tracking_uri=None if tracking.uri is None else mask_credentials(tracking_uri(tracking.uri)),
+        experiment=tracking.experiment,
+        config=mask_credentials(config),
+        overrides=[mask_credentials(override) for override in overrides],
+        **({} if parent is None else {"parent": parent}),
+    )
 
 
 def metric_names(prefix: str, names: list[str]) -> list[str]:

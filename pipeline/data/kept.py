@@ -1,0 +1,70 @@
+"""The data of one run kept for the next in the same process, as long as no file of them has changed."""
+
+from pathlib import Path
+
+from pipeline.config import Config, flatten
+from pipeline.data.prepare import Dataset, prepare_dataset, too_few_pictures
+from pipeline.data.progress import Progress, silent
+from pipeline.data.stream import CachedPictures, Pictures, training_pictures
+from pipeline.data.voc import IMAGES, LISTS, MASKS
+from pipeline.errors import UserError
+
+Stamps = tuple[tuple[str, int, int, int], ...]  # path, size, time of change and number of each file
+
+
+class Kept:
+    """The last dataset, checked, and its training pictures, decoded."""
+
+    def __init__(self) -> None:
+        self._dataset: tuple[object, Stamps, Dataset] | None = None
+        self._pictures: tuple[object, Pictures | CachedPictures] | None = None
+
+    def dataset(self, config: Config, progress: Progress = silent) -> Dataset:
+        """As `prepare_dataset`, which is asked only where something is different.
+
+        Raises:
+            UserError: it cannot be had, or has faults.
+        """
+        named = _named(config)
+        if self._dataset is not None:
+            key, stamps, dataset = self._dataset
+            if key == named and stamps == _stamps(dataset):
+                if faults := too_few_pictures(config, dataset.splits):
+                    raise UserError(*faults)
+                return dataset
+        self._dataset = None
+        dataset = prepare_dataset(config, progress)
+        if (stamps_now := _stamps(dataset)) is not None:
+            self._dataset = named, stamps_now, dataset
+        return dataset
+
+    def pictures(self, config: Config, dataset: Dataset, progress: Progress = silent) -> Pictures | CachedPictures:
+        """As `training_pictures` of the dataset's training split, decoded once for all runs on the same files."""
+        key = (_named(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
+        if self._pictures is not None and self._pictures[0] == key:
+            return self._pictures[1]
+        self._pictures = None  # before the new ones need the memory
+        examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
+        pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, progress)
+        self._pictures = key, pictures
+        return pictures
+
+
+def _named(config: Config) -> object:
+    """All of a configuration that says which data are meant."""
+    data = {key: str(value) for key, value in flatten(config).items() if key.startswith("dataset.")}
+    return (tuple(data.items()), str(Path(config.data_dir).expanduser().absolute()))
+
+
+def _stamps(dataset: Dataset) -> Stamps | None:
+    """What changes when a file changes, of the lists, the folders, the pictures and the masks; None if one is gone."""
+    root = dataset.root
+    paths = [root / IMAGES, root / MASKS, root / LISTS, *sorted((root / LISTS).glob("*.txt"))]
+    for examples in dataset.splits.values():
+        for example in examples:
+            paths += [example.image, example.mask]
+    try:
+        found = [(path, path.stat()) for path in paths]
+    except OSError:
+        return None
+    return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ino) for path, at in found)

@@ -1,0 +1,81 @@
+"""What makes a sweep the same sweep, and a trial the same trial, from one start to the next."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from pipeline.command_line import CONF
+from pipeline.config import Config
+from pipeline.fingerprint import sources
+
+# Overrides that change neither what is trained nor what is compared.
+NOT_IN_IT = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")
+# Of a trial neither what the search wants nor where it is kept matters: another search may use its result.
+NOT_IN_A_TRIAL = (*NOT_IN_IT, "sweep.", "sweep=", "resume=")
+WITHOUT_EFFECT = ("tracking/", "sweep/")  # files of conf/
+LONGEST = 4000  # characters of a tag
+
+
+def sweep_name(config: Config, overrides: Iterable[str]) -> str:
+    """The configured name, or the experiment's and a hash of what was typed, whatever its order.
+
+    Args:
+        overrides: of the task, those of its origin (`rerun=…`) included.
+    """
+    if config.sweep.name is not None:
+        return config.sweep.name
+    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_IT))
+    digest = hashlib.sha256(json.dumps(counted).encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.tracking.experiment)[:80] or 'sweep'}-{digest[:8]}"
+
+
+def trial_of(overrides: Sequence[str]) -> str:
+    """What a trial is known by: all overrides that may change its result, in one order, as one line."""
+    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_A_TRIAL))
+    line = " ".join(counted) or "defaults"
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[:LONGEST]} {hashlib.sha256(line.encode()).hexdigest()}"
+
+
+def sources_and_defaults() -> dict[str, str]:
+    """{name: SHA-256} of all code and defaults that a trial's result depends on."""
+    defaults = {
+        f"conf/{path.relative_to(CONF).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(CONF.rglob("*.yaml"))
+        if not path.relative_to(CONF).as_posix().startswith(WITHOUT_EFFECT)
+    }
+    return sources() | defaults
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """For each key its last part, or as many parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.lstrip("+").split(".")
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[-count:])
+            if sum(("." + other.lstrip("+")).endswith("." + name) for other in keys) == 1:
+                break
+        names[key] = name
+    return names
+
+
+def label(values: dict[str, str]) -> str:
+    """`depth=3 learning_rate=0.001`: the parameters of a trial in which it may differ from the others."""
+    names = short_names(list(values))
+    return " ".join(f"{names[key]}={_shown(value)}" for key, value in values.items())
+
+
+def _shown(value: str) -> str:
+    """A value without its quotes, and a number no longer than it need be to be told from others."""
+    bare = value.strip("'\"")
+    try:
+        return f"{float(bare):.4g}" if len(bare) > 8 else bare
+    except ValueError:
+        return bare
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~")

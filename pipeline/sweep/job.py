@@ -1,0 +1,138 @@
+"""What a launcher runs for each trial, in whatever process it runs it: ask the warm child there, answer a small table.
+
+Hydra's launchers carry these objects to other processes by pickling them themselves; nothing of it comes from outside.
+"""
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline import interrupts
+from pipeline.hardware import threads_each
+from pipeline.sweep.given_up import Failures
+from pipeline.sweep.warm import Message, WorkerDied, close_worker, warm_worker
+
+STATUSES = ("finished", "pruned", "failed", "interrupted", "skipped")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One trial to be run."""
+
+    number: int  # of the trial, from 0
+    label: str
+    tags: dict[str, str]
+    continues: str | None = None  # run_key of the interrupted run of this trial
+    study: dict[str, Any] | None = None  # where its epochs are reported to: arguments of `pruning.StudyTrial`
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial."""
+
+    label: str
+    status: str  # one of STATUSES
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    run: str = ""  # MLflow's id, or the run's key
+    seconds: float = 0.0
+    earlier: bool = False  # known from an earlier start
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """The task that a launcher is given. It raises nothing but an interrupt: launchers stop at an exception."""
+
+    orders: dict[int, Order]  # by job number
+    parent: str  # run_key of the sweep's own run
+    origin: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
+    jobs: int  # that run at the same time on this machine
+    failures: Failures | None = None
+    total: int = 0
+
+    def __call__(self, composed: DictConfig) -> dict[str, Any]:
+        hydra_config = HydraConfig.get()
+        order = self.orders[int(hydra_config.job.num)]
+        if self.failures is not None and self.failures.hopeless:
+            return asdict(Outcome(order.label, "skipped", reason="the sweep was given up before"))
+        of = f"/{self.total}" if self.total else ""
+        print(f"\ntrial {order.number + 1}{of}: {order.label}", flush=True)
+        started = time.perf_counter()
+        try:
+            request = self._request(composed, order, OmegaConf.to_yaml(hydra_config), list(hydra_config.overrides.task))
+            answer = _ask(request)
+        except Exception as error:  # a fault of this program's; the other trials need not suffer from it
+            answer = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        if answer["status"] == "failed" and self.failures is not None:
+            self.failures.count()
+        told = {name: answer[name] for name in ("metrics", "reason", "run") if name in answer}
+        return asdict(Outcome(order.label, answer["status"], seconds=time.perf_counter() - started, **told))
+
+    def _request(self, composed: DictConfig, order: Order, hydra_yaml: str, overrides: list[str]) -> Message:
+        return {
+            "kind": "trial",
+            "config": for_worker(composed, self.jobs),
+            "overrides": [*self.origin, *overrides],
+            "hydra": hydra_yaml,
+            "origin": self.origin,
+            "name": order.label,
+            "tags": order.tags,
+            "parent": self.parent,
+            "continues": order.continues,
+            "study": order.study,
+        }
+
+
+def for_worker(composed: DictConfig, jobs: int) -> dict[str, Any]:
+    """A composed configuration as plain values, `threads=auto` shared out among the jobs of this machine."""
+    config = OmegaConf.to_container(composed)
+    assert isinstance(config, dict)
+    if config["threads"] == "auto":
+        config["threads"] = threads_each(jobs)
+    return {str(key): value for key, value in config.items()}
+
+
+def settings_of(config: dict[str, Any]) -> object:
+    """What TensorFlow is set up with once in a process."""
+    return config["threads"], config["deterministic"]
+
+
+def _ask(request: Message) -> Message:
+    """A trial's answer from the warm child, or what its death means."""
+    began: list[str] = []
+
+    def told(message: Message) -> None:
+        if message["kind"] == "began":
+            began.append(message["key"])
+
+    worker = warm_worker(settings_of(request["config"]))
+    try:
+        answer = worker.ask(request, told)
+    except WorkerDied as error:
+        close_worker()
+        reason = f"{error}"
+        print(f"error: {reason}", file=sys.stderr)
+        return {"status": "failed", "reason": reason, "run": _died(request, began, reason)}
+    except interrupts.Interrupted:
+        close_worker()
+        raise
+    if answer.pop("replace", False) or answer["status"] == "interrupted":
+        close_worker()
+    return answer
+
+
+def _died(request: Message, began: list[str], reason: str) -> str:
+    """The run of a trial whose process died is FAILED."""
+    from pipeline.config import TrackingConfig
+    from pipeline.sweep.failure import record_failure
+    from pipeline.tracking.sweep import mark_failed
+
+    key = began[0] if began else request["continues"]
+    if key is None:
+        return record_failure(request, reason)
+    tracking = request["config"]["tracking"]
+    return mark_failed(key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)

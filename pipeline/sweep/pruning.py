@@ -1,0 +1,29 @@
+"""A trial's epochs as the study sees them: each is reported, and the pruner asked whether there should be more."""
+
+import sys
+
+import optuna
+
+from pipeline.sweep.study import make_pruner, open_storage
+from pipeline.tracking.store import mask_credentials
+
+
+class StudyTrial:
+    """One trial of a study, seen from the process that trains it."""
+
+    def __init__(self, address: str, name: str, trial_id: int, pruner: str, epochs: int) -> None:
+        self._storage, self._id = open_storage(address), trial_id
+        self._study = optuna.load_study(study_name=name, storage=self._storage, pruner=make_pruner(pruner, epochs))
+
+    def prune(self, epoch: int, score: float) -> bool:
+        """Report an epoch's validation mean IoU; whether the trial is to end.
+
+        A storage that does not answer prunes nothing.
+        """
+        try:
+            self._storage.set_trial_intermediate_value(self._id, epoch, score)
+            return self._study.pruner.prune(self._study, self._storage.get_trial(self._id))
+        except Exception as error:
+            told = mask_credentials(str(error).strip().partition("\n")[0] or type(error).__name__)
+            print(f"warning: epoch {epoch} is not told to the study: {told}", file=sys.stderr)
+            return False

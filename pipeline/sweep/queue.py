@@ -1,0 +1,109 @@
+"""The trials of a study: drawn, owned by a process, told, and taken over by exactly one other when that is dead."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.seeds import derive_seed
+from pipeline.sweep.search_space import SearchSpace
+from pipeline.sweep.study import make_sampler
+from pipeline.tracking.process import HEARTBEAT, STALE_AFTER, Process
+from pipeline.tracking.sweep import sweep_lock
+
+OWNER, BEAT, STALE, REPLACES = "process", "heartbeat", "stale", "replaces"  # user attributes of trials
+
+
+class TrialQueue:
+    """The trials of one sweep's study."""
+
+    def __init__(self, name: str, study: optuna.Study, space: SearchSpace, sampler: str, seed: int, jobs: int) -> None:
+        self.name, self.study, self.space = name, study, space
+        self._sampler, self._seed, self._jobs = sampler, seed, jobs
+        self._storage = study._storage
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials but those that another has replaced, in their order."""
+        found = self.study.get_trials(deepcopy=False)
+        replaced = {trial.user_attrs.get(REPLACES) for trial in found}
+        return [trial for trial in found if trial.number not in replaced]
+
+    def ask(self) -> FrozenTrial:
+        """The next trial, owned by this process: one that waits to be gone on with, or a new one.
+
+        What is drawn is a function of the seed, of the number of trials drawn before and of their results.
+        """
+        found = self.study.get_trials(deepcopy=False)
+        drawn = sum(REPLACES not in trial.user_attrs for trial in found)
+        self.study.sampler = make_sampler(self._sampler, derive_seed(self._seed, "sampler", drawn), self._jobs > 1)
+        trial = self.study.ask(fixed_distributions=self.space.distributions)
+        trial.set_user_attr(OWNER, vars(Process.this()))
+        return self._storage.get_trial(trial._trial_id)
+
+    def tell(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End a trial; one that was taken over, since this process was thought to be dead, has been ended already."""
+        with contextlib.suppress(UpdateFinishedTrialError, ValueError):
+            self.study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+    def take_over(self, trial: FrozenTrial) -> bool:
+        """End a RUNNING trial whose process is dead, and queue the same parameters; False if another process did it.
+
+        Told in an order that a death in between does not break: `repair` finds what was ended and not queued.
+        """
+        with sweep_lock(self.name):  # SQLite does not lock rows
+            if self._storage.get_trial(trial._trial_id).state is not TrialState.RUNNING:
+                return False
+            try:
+                self._storage.set_trial_user_attr(trial._trial_id, STALE, True)
+                if not self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
+                    return False
+            except UpdateFinishedTrialError:
+                return False
+            self._queue_again(trial)
+            return True
+
+    def repair(self, retry_failed: bool) -> None:
+        """Queue again what was taken over by a process that died before it had queued it, and what is to be retried."""
+        with sweep_lock(self.name):
+            for trial in self.trials():
+                if trial.state is TrialState.FAIL and (retry_failed or STALE in trial.user_attrs):
+                    self._queue_again(trial)
+
+    def stale(self, trial: FrozenTrial, alone: bool) -> bool:
+        """Whether a RUNNING trial's process is dead, or was not heard of for long.
+
+        Args:
+            alone: whether no other process can work on the sweep.
+        """
+        owner = Process.read(trial.user_attrs.get(OWNER))
+        if owner is not None and owner.visible:
+            return not owner.lives
+        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        heard = float(trial.user_attrs.get(BEAT, started))
+        return alone or time.time() - heard > STALE_AFTER
+
+    @contextlib.contextmanager
+    def beating(self, trials: Sequence[FrozenTrial]) -> Iterator[None]:
+        """In this block other machines are told that the trials are alive."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(HEARTBEAT):
+                for trial in trials:
+                    with contextlib.suppress(Exception):  # a storage that does not answer, or a trial that is over
+                        self._storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
+
+        thread = threading.Thread(target=beat, name="study", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _queue_again(self, trial: FrozenTrial) -> None:
+        self.study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})

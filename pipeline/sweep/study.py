@@ -1,0 +1,133 @@
+"""Optuna's side of a search: the storage, the study in it, samplers and pruners by their names."""
+
+import fcntl
+import importlib.util
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.config import SweepConfig
+from pipeline.errors import UserError
+from pipeline.sweep.objectives import direction
+from pipeline.tracking.store import HOME, mask_credentials
+
+JOURNAL = "journal:"
+NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need beside Optuna
+
+
+def storage_address(address: str | None) -> str:
+    """The absolute form of `sweep.storage`.
+
+    Raises:
+        UserError: it is no such address.
+    """
+    if address is None:
+        return f"sqlite:///{(HOME / 'optuna.db').absolute()}"
+    if address.startswith(JOURNAL):
+        return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
+    if address.startswith("sqlite:///"):
+        return f"sqlite:///{Path(address.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
+        raise UserError(
+            f"sweep.storage={mask_credentials(address)}: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… "
+            "expected"
+        )
+    return address
+
+
+def open_storage(address: str) -> BaseStorage:
+    """The storage at an absolute address, made where it is not there yet.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        if address.startswith(JOURNAL):
+            file = Path(address.removeprefix(JOURNAL))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(str(file)))
+        if not address.startswith("sqlite:"):
+            return RDBStorage(address)
+        # Several processes may come at once to a database that does not exist: they take turns to make its tables.
+        database = Path(address.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with (database.parent / f".{database.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        told = mask_credentials(str(error).strip().splitlines()[0])
+        raise UserError(f"sweep.storage={mask_credentials(address)}: {told}") from error
+
+
+def open_study(storage: BaseStorage, name: str, sweep: SweepConfig, space: dict[str, str], epochs: int) -> optuna.Study:
+    """The study of a sweep, begun or taken up again.
+
+    Raises:
+        UserError: under this name something else was searched before.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        sampler=make_sampler(sweep.sampler, 0, parallel=False),
+        pruner=make_pruner(sweep.pruner, epochs),
+        directions=[direction(objective) for objective in sweep.objectives],
+        load_if_exists=True,
+    )
+    searched = {"space": json.dumps(space), "objectives": json.dumps(sweep.objectives)}
+    for what, now in searched.items():
+        before = study.user_attrs.get(what)
+        if before is None:
+            study.set_user_attr(what, now)
+        elif before != now:
+            raise UserError(
+                f"sweep.name={name}: its {what} was {before} and would be {now} now; give another sweep.name"
+            )
+    return study
+
+
+def check_sampler(sweep: SweepConfig, address: str) -> None:
+    """Refuse a sampler that cannot work here.
+
+    Raises:
+        UserError: its package is not installed, or it would read pickles from a server.
+    """
+    package = NEEDS.get(sweep.sampler)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UserError(f"sweep.sampler={sweep.sampler}: needs the package {package}: pip install {package}")
+    if sweep.sampler == "cmaes" and not address.startswith("sqlite:"):
+        raise UserError(
+            "sweep.sampler=cmaes: keeps its state as a pickle, which whoever writes to a shared storage could replace; "
+            "a sqlite:/// storage expected"
+        )
+
+
+def make_sampler(name: str, seed: int, parallel: bool) -> BaseSampler:
+    """A sampler, new for each trial, so that what it draws depends on the seed and on the study alone."""
+    samplers: dict[str, Any] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=parallel),
+        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
+    }
+    sampler: BaseSampler = samplers[name]()
+    return sampler
+
+
+def make_pruner(name: str, epochs: int) -> BasePruner:
+    """A pruner; it keeps nothing, but reads the study."""
+    if name == "median":
+        return MedianPruner()
+    return HyperbandPruner(min_resource=1, max_resource=epochs) if name == "hyperband" else NopPruner()

@@ -1,0 +1,173 @@
+"""A sweep that is under way: what became of its trials, what is still to do, and the table at its end."""
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.command_line import reason
+from pipeline.config import Config
+from pipeline.errors import RunFailed, UserError
+from pipeline.sweep.command import Command
+from pipeline.sweep.failure import record_failure
+from pipeline.sweep.given_up import Failures
+from pipeline.sweep.identity import label, trial_of
+from pipeline.sweep.job import Order, Outcome, TrialJob
+from pipeline.sweep.table import reasons, table
+from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.store import Store
+from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, wait_for_end
+
+ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
+
+
+@dataclass
+class Sweep:
+    """A sweep that is open: its own run is alive, and what became of its trials before is known."""
+
+    name: str
+    command: Command
+    config: Config  # of the first values
+    key: str  # run_key of its own run
+    run: TrackedRun | None  # None in a process that joined another's sweep
+    store: Store | None
+    jobs: int
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
+    failures: Failures | None = None
+    total: int = 0
+    _known: dict[str, Child] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.config.sweep.max_failures is not None:
+            self.failures = Failures(
+                SWEEPS / self.name / f"failures-{uuid.uuid4().hex}", self.config.sweep.max_failures
+            )
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find the trials that there are; of several of the same the one that is furthest."""
+        rank = {"FINISHED": 3, "RUNNING": 2, "KILLED": 2, "FAILED": 1}
+        self._known = {}
+        for child in children(self.name, self.config.tracking, self.store):
+            before = self._known.get(child.trial)
+            if before is None or rank[child.status] > rank[before.status]:
+                self._known[child.trial] = child
+
+    def plan(
+        self, number: int, overrides: Sequence[str], values: dict[str, str], study: dict[str, Any] | None = None
+    ) -> Order | None:
+        """What is still to do for a trial; None where its outcome is known already, and is then noted.
+
+        Args:
+            values: of the parameters that vary.
+
+        Raises:
+            UserError: another process trains it.
+        """
+        trial, named = trial_of([*self.command.origin.typed, *overrides]), label(values)
+        child = self._known.get(trial)
+        if child is not None and child.alive:
+            if not wait_for_end(child.key, ORPHANS):
+                raise UserError(f"sweep.name={self.name}: run {child.id} ({named}) is trained by another process")
+            self.look_again()
+            child = self._known[trial]
+        order = Order(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
+        if child is None or (child.status == "FAILED" and self.config.sweep.retry_failed):
+            return order
+        if child.status in ("KILLED", "RUNNING"):
+            return replace(order, continues=child.key)
+        self.outcomes[number] = outcome_of(child, named, earlier=True)
+        return None
+
+    def note_known(self, number: int, overrides: Sequence[str], values: dict[str, str]) -> None:
+        """Note the outcome of a trial of an earlier start, if it has ended."""
+        child = self._known.get(trial_of([*self.command.origin.typed, *overrides]))
+        if child is not None and child.status in ("FINISHED", "FAILED"):
+            self.outcomes[number] = outcome_of(child, label(values), earlier=True)
+
+    def launch(self, work: list[tuple[list[str], Order]]) -> None:
+        """Have the launcher run trials, and note their outcomes."""
+        composable = []
+        for overrides, order in work:
+            try:
+                self.command.compose(overrides)
+                composable.append((overrides, order))
+            except (HydraException, OmegaConfBaseException) as error:
+                self._refused(overrides, order, reason(error))
+        if not composable:
+            return
+        orders = dict(enumerate(order for _, order in composable))
+        job = TrialJob(orders, self.key, self.command.origin.typed, self.jobs, self.failures, self.total)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.command.hydra, task_function=job, config=self.command.config
+        )
+        for chatty in ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)  # they tell all overrides of each trial
+        try:
+            returned = launcher.launch([overrides for overrides, _ in composable], initial_job_idx=0)
+        except Exception as error:  # the launcher's own fault: what its trials came to is in their journals
+            self._lost(orders, f"the launcher failed: {type(error).__name__}: {error}")
+            return
+        for order, job_return in zip(orders.values(), returned, strict=True):
+            told = job_return._return_value  # its property prints and raises
+            if isinstance(told, dict):
+                self.outcomes[order.number] = Outcome(**told)
+            else:
+                self._lost({0: order}, f"the launcher failed: {type(told).__name__}: {told}")
+
+    def end(self) -> str:
+        """Show what became of every trial; returns in a line what is missing, nothing if all went well.
+
+        Raises:
+            RunFailed: no trial has a result.
+        """
+        outcomes = [self.outcomes[number] for number in sorted(self.outcomes)]
+        print("", *table(outcomes, self.config.sweep.objectives), *reasons(outcomes), sep="\n")
+        counts = Counter(outcome.status for outcome in self.outcomes.values())
+        bad = {status: counts[status] for status in ("failed", "interrupted", "skipped") if counts[status]}
+        if self.run is not None:
+            print(f"sweep {self.name}, run {self.run.id}")
+            self.run.tag(trials=str(len(self.outcomes)), failed_trials=str(counts["failed"]))
+            if self.run.store is not None:
+                print(f"open it:  {self.run.store.address(self.run.id)}")
+        if not bad:
+            return ""
+        told = ", ".join(f"{count} {status}" for status, count in bad.items())
+        missing = f"sweep {self.name}: {told} of {len(self.outcomes)} trials"
+        if not counts["finished"] + counts["pruned"]:
+            raise RunFailed(missing)
+        return missing
+
+    def _refused(self, overrides: list[str], order: Order, why: str) -> None:
+        config = OmegaConf.to_container(OmegaConf.structured(self.config))
+        request = {
+            "config": config,
+            "overrides": overrides,
+            "name": order.label,
+            "tags": order.tags,
+            "parent": self.key,
+        }
+        self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=record_failure(request, why))
+
+    def _lost(self, orders: dict[int, Order], why: str) -> None:
+        self.look_again()
+        for order in orders.values():
+            child = self._known.get(order.tags[TRIAL])
+            if child is None or child.status != "FINISHED":
+                self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=child.id if child else "")
+            else:
+                self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
+
+
+def outcome_of(child: Child, label: str, earlier: bool) -> Outcome:
+    """What a finished or failed trial came to."""
+    status = "failed" if child.status == "FAILED" else "pruned" if child.pruned else "finished"
+    reason = child.reason.partition(": ")[2] or child.reason if status == "failed" else ""
+    return Outcome(label, status, child.metrics, reason, child.id, earlier=earlier)

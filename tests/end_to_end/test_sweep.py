@@ -1,0 +1,242 @@
+"""`run.py -m`: a sweep in MLflow, trials that fail or are refused, and sweeps that are killed and started again."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from tests.end_to_end.commands import RUN, Ended, environment, history, lines, python, stored_runs, tiny
+
+PARENT = "mlflow.parentRunId"
+
+
+@contextmanager
+def started(cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`run.py -m`, whose stdout and stderr are read as one."""
+    process = subprocess.Popen(
+        [sys.executable, RUN, "-m", *arguments], cwd=cwd, env=environment(PYTHONUNBUFFERED="1"),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """What it says up to a line that the pattern matches."""
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if re.match(pattern, line):
+            return said
+    raise AssertionError(said)
+
+
+def sweep(cwd: Path, *arguments: str) -> Ended:
+    done = python(RUN, "-m", *arguments, cwd=cwd)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (worker,) = (
+        child for child in psutil.Process(process.pid).children() if "pipeline.sweep.worker" in child.cmdline()
+    )
+    return worker
+
+
+def children_of(cwd: Path, name: str) -> tuple[Run, list[Run]]:
+    """A sweep's own run, and its trials, the oldest first."""
+    _, runs = stored_runs(cwd)
+    (parent,) = (run for run in runs if run.data.tags.get("is_sweep") and run.data.tags["sweep"] == name)
+    return parent, [run for run in runs if run.data.tags.get(PARENT) == parent.info.run_id]
+
+
+def table_of(stdout: str) -> list[list[str]]:
+    """The rows of the table at the end: number, status, score, time, run, parameters."""
+    _, _, table = stdout.rpartition("\ntrial  status")
+    return [line.split(maxsplit=5) for line in table.splitlines()[1:] if re.match(r"\d+ ", line)]
+
+
+# ---- a grid with a trial that is refused and one whose process is killed
+
+GRID = [
+    *(option for option in tiny() if not option.startswith(("model.depth", "image_size"))),
+    "sweep.name=grid", "image_size=16,24", "model.depth=3,4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Ended]:
+    cwd = tmp_path_factory.mktemp("grid")
+    (cwd / "VOC").symlink_to(data / "VOC")
+    with started(cwd, *GRID) as process:
+        said = read_until(process, "trial 2/4: image_size=16 depth=4") + read_until(process, "run +[0-9a-f]{32}")
+        worker_of(process).kill()
+        rest, _ = process.communicate(timeout=300)
+    return cwd, Ended(process.returncode, said + rest, "")
+
+
+def test_a_trial_that_dies_or_is_refused_does_not_stop_the_others(grid: tuple[Path, Ended]) -> None:
+    _, ended = grid
+    rows = table_of(ended.stdout)
+    assert [row[1] for row in rows] == ["finished", "failed", "finished", "failed"]
+    assert [row[5] for row in rows] == [
+        f"image_size={size} depth={depth}" for size in (16, 24) for depth in (3, 4)
+    ]  # fmt: skip
+    assert ended.status == 1
+    told = lines(ended.stdout)
+    assert "trial 2 failed: image_size=16 depth=4: its process was killed (SIGKILL), as when memory runs out" in told
+    refused = "image_size=24: model.depth=4 halves it 4 times, so it must be a multiple of 16: 16 or 32"
+    assert f"trial 4 failed: image_size=24 depth=4: {refused}" in told
+    assert told[-1] == "error: sweep grid: 2 failed of 4 trials"
+
+
+def test_a_sweep_is_one_run_that_holds_its_trials(grid: tuple[Path, Ended]) -> None:
+    parent, trials = children_of(grid[0], "grid")
+    assert (parent.info.run_name, parent.info.status) == ("grid", "FINISHED")
+    assert parent.data.tags["failed_trials"] == "2"
+    assert [trial.info.status for trial in trials] == ["FINISHED", "FAILED", "FINISHED", "FAILED"]
+    assert [trial.info.run_name for trial in trials] == [
+        f"image_size={size} depth={depth}" for size in (16, 24) for depth in (3, 4)
+    ]  # fmt: skip
+    assert {trial.data.tags["sweep"] for trial in trials} == {"grid"}
+    assert len({trial.data.tags["trial"] for trial in trials}) == 4
+    assert "SIGKILL" in trials[1].data.tags["failure"]
+    assert "multiple of 16" in trials[3].data.tags["failure"]
+    assert trials[3].data.params["model.depth"] == "4"
+    assert len(stored_runs(grid[0])[1]) == 5
+
+
+def test_started_again_it_keeps_what_is_finished_and_retries_what_failed_only_when_asked(
+    grid: tuple[Path, Ended],
+) -> None:
+    cwd, ended = grid
+    again = sweep(cwd, *GRID)
+    assert again.status == 1
+    assert [row[:3] for row in table_of(again.stdout)] == [row[:3] for row in table_of(ended.stdout)]
+    assert {row[3] for row in table_of(again.stdout)} == {"earlier"}
+    assert "epoch" not in again.stdout and len(stored_runs(cwd)[1]) == 5
+    retried = sweep(cwd, *GRID, "sweep.retry_failed=true")
+    assert [row[1] for row in table_of(retried.stdout)] == ["finished"] * 3 + ["failed"]
+    assert len(children_of(cwd, "grid")[1]) == 6
+
+
+def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tmp_path: Path) -> None:
+    cwd, _ = grid
+    kept = cwd / "mlruns/sweeps/grid/sweep.json"
+    content = json.loads(kept.read_text())
+    (name,) = [name for name in content["data"] if '"train": "train"' in name]
+    content["data"][name]["train"][0][1] = "0" * 64
+    content["sources"]["experiment.py"] = "0" * 64
+    before = kept.read_text()
+    kept.write_text(json.dumps(content))
+    try:
+        refused = sweep(cwd, *GRID)
+    finally:
+        kept.write_text(before)
+    assert refused.status == 2
+    assert lines(refused.stderr) == [
+        "error: sweep.name=grid: sources: experiment.py changed",
+        "error: sweep.name=grid: data, train split: another picture train_0",
+        "error: sweep.name=grid: its trials were made with that and are not mixed with others; give another sweep.name",
+    ]
+
+
+# ---- killed, and started again
+
+SEEDS = [*tiny(epochs="4"), "seed=0,1,2"]
+
+
+@pytest.mark.slow
+def test_killed_twice_and_started_again_every_trial_is_trained_once_and_scores_as_undisturbed(workplace: Path) -> None:
+    calm = sweep(workplace, *SEEDS, "sweep.name=calm")
+    assert (calm.status, calm.stderr) == (0, "")
+    for trial in ("trial 1/3", "trial 2/3"):
+        with started(workplace, *SEEDS, "sweep.name=killed") as process:
+            read_until(process, trial)
+            read_until(process, "epoch 2/4")
+            worker = worker_of(process)
+            process.kill()
+            process.wait()
+    # At once, while the worker may still be writing its checkpoint.
+    ended = sweep(workplace, *SEEDS, "sweep.name=killed")
+    assert ended.status == 0, ended.stderr
+    assert not worker.is_running()
+    assert [row[2] for row in table_of(ended.stdout)] == [row[2] for row in table_of(calm.stdout)]
+    _, first = children_of(workplace, "calm")
+    parent, second = children_of(workplace, "killed")
+    assert parent.info.status == "FINISHED"
+    assert [trial.info.status for trial in second] == ["FINISHED"] * 3
+    client, _ = stored_runs(workplace)
+    assert [history(client, trial) for trial in second] == [history(client, trial) for trial in first]
+    assert [t.data.tags["weights_sha256"] for t in second] == [t.data.tags["weights_sha256"] for t in first]
+
+
+# ---- a search
+
+SEARCH = [*tiny(epochs="1"), "sweep=optuna", "optimizer.learning_rate=tag(log,interval(1e-3,1e-1))", "loss.dice=0,1"]
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_to_as_many_trials_as_are_wanted(workplace: Path) -> None:
+    four = sweep(workplace, *SEARCH, "hydra.sweeper.n_trials=4")
+    assert (four.status, four.stderr) == (0, "")
+    assert [row[1] for row in table_of(four.stdout)] == ["finished"] * 4
+    six = sweep(workplace, *SEARCH, "hydra.sweeper.n_trials=6")
+    assert six.status == 0, six.stderr
+    rows = table_of(six.stdout)
+    assert [row[3] == "earlier" for row in rows] == [True] * 4 + [False] * 2
+    assert [row[2] for row in rows[:4]] == [row[2] for row in table_of(four.stdout)]
+    (name,) = [path.name for path in (workplace / "mlruns/sweeps").iterdir()]
+    parent, trials = children_of(workplace, name)
+    assert len(trials) == 6 and parent.info.status == "FINISHED"
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+
+
+# ---- a trial that is pruned, in the process that trains it
+
+PRUNED = """
+import json, sys
+from pipeline.hardware import import_tensorflow
+import_tensorflow()
+from pipeline.command_line import checked_config
+from pipeline.data.kept import Kept
+from pipeline.experiment import run_experiment
+from pipeline.trial import Trial
+told = []
+trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda epoch, score: epoch == 2)
+config = checked_config(sys.argv[1:])
+result = run_experiment(config, [], "", trial=trial)
+import gc
+from pipeline.sweep.memory import forget_trial
+from tensorflow.python.framework.func_graph import FuncGraph
+count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+gc.collect()
+before = count()
+forget_trial()
+print(json.dumps([result.id, result.pruned, told, before, count()]))
+"""
+
+
+def test_a_pruned_trial_is_finished_without_test_scores_and_leaves_no_graph_in_memory(workplace: Path) -> None:
+    done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
+    _, (run,) = stored_runs(workplace)
+    assert (run.info.run_id, run.data.tags["run_key"], pruned) == (id, key, True)
+    assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
+    assert run.info.run_name == "pruned"
+    assert not [name for name in run.data.metrics if name.startswith(("test/", "best/"))]
+    client, _ = stored_runs(workplace)
+    assert [epoch for epoch, _ in history(client, run)["val/mean_iou"]] == [1, 2]
+    assert "weights_sha256" not in run.data.tags  # nothing takes it for done
+    assert graphs > 0 and graphs_left == 0  # the next trial in this process starts with no more memory than this one

@@ -1,0 +1,178 @@
+"""The warm child and its protocol, with trials that only pretend to train: no TensorFlow is imported here."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.sweep import warm
+from pipeline.sweep.warm import ROOT, WarmWorker, WorkerDied
+
+# A child whose "trials" do what their request says.
+PRETEND = """
+import os, signal, sys, time
+from pipeline import interrupts
+from pipeline.sweep.worker import serve
+
+state = {"trials": 0}
+
+def work(request, tell):
+    state["trials"] += 1
+    if "wait" in request:
+        try:
+            with interrupts.deferred():
+                tell({"kind": "began", "key": "k"})
+                while True:
+                    time.sleep(0.05)
+                    interrupts.raise_pending()
+        except interrupts.Interrupted:
+            open(request["wait"], "w").write("checkpoint")
+            return {"status": "interrupted"}
+    tell({"kind": "began", "key": "k"})
+    print("said by the trial", flush=True)
+    if "die" in request:
+        os.kill(os.getpid(), request["die"])
+    if "exit" in request:
+        os._exit(request["exit"])
+    return {"status": "finished", "trials": state["trials"], "pid": os.getpid(), "stdin": sys.stdin.read()}
+
+sys.exit(serve(lambda: work, int(sys.argv[1])))
+"""
+COMMAND = (sys.executable, "-c", PRETEND)
+
+
+def test_one_process_answers_several_requests_and_their_words_are_the_users(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    worker = WarmWorker(COMMAND)
+    told: list[object] = []
+    first, second = worker.ask({}, told.append), worker.ask({}, told.append)
+    assert (first["trials"], second["trials"]) == (1, 2)
+    assert first["pid"] == second["pid"] == worker.process.pid
+    assert told == [{"kind": "began", "key": "k"}] * 2
+    assert first["stdin"] == ""  # requests are not read by whoever reads stdin
+    worker.close()
+    assert capfd.readouterr().out == "said by the trial\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"die": signal.SIGKILL}, "killed (SIGKILL), as when memory runs out"),
+        ({"die": signal.SIGABRT}, "SIGABRT, as when TensorFlow finds no more memory"),
+        ({"exit": 3}, "ended with status 3"),
+    ],
+)
+def test_a_death_is_told_with_its_reason(request_: dict[str, int], reason: str) -> None:
+    worker, told = WarmWorker(COMMAND), []
+    with pytest.raises(WorkerDied, match=r".*") as died:
+        worker.ask(request_, told.append)
+    assert reason in str(died.value)
+    assert told == [{"kind": "began", "key": "k"}]
+    assert not worker.lives
+    with pytest.raises(WorkerDied):  # also where the pipe to it is broken already
+        worker.ask({})
+    worker.close()
+
+
+def test_an_idle_child_ends_when_it_is_closed() -> None:
+    worker = WarmWorker(COMMAND)
+    worker.ask({})
+    worker.close()
+    assert worker.process.returncode == 0
+
+
+def test_a_child_is_kept_while_it_fits_and_replaced_when_it_is_dead_or_set_up_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(warm.WarmWorker, "__init__", _with_command(warm.WarmWorker.__init__))
+    try:
+        early = warm.start_worker()
+        first = warm.warm_worker((2, True))
+        assert first is early and warm.warm_worker((2, True)) is first
+        other = warm.warm_worker((1, True))
+        assert other is not first and first.process.returncode is not None
+        other.process.kill()
+        other.process.wait()
+        assert warm.warm_worker((1, True)) is not other
+    finally:
+        warm.close_worker()
+
+
+def _with_command(start: object) -> object:
+    return lambda self: start(self, COMMAND)  # type: ignore[operator]
+
+
+# A parent that asks for a trial without end, and says who its child is.
+PARENT = textwrap.dedent(
+    """
+    import sys
+    from pipeline import interrupts
+    from pipeline.sweep.warm import WarmWorker
+    interrupts.install()
+    worker = WarmWorker((sys.executable, "-c", sys.argv[1]))
+    try:
+        worker.ask({"wait": sys.argv[2]}, lambda message: print(worker.process.pid, flush=True))
+    except interrupts.Interrupted as error:
+        print(worker.process.returncode, flush=True)
+        sys.exit(error.exit_status)
+    """
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_trial_in_flight_is_ended_well_when_its_parent_is(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal is passed on once and waited for; a parent that is killed is missed by its child."""
+    checkpoint = tmp_path / "checkpoint"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, PRETEND, str(checkpoint)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    said = iter(parent.stdout.readline, "")  # type: ignore[union-attr]
+    child = psutil.Process(int(next(line for line in said if line.strip().isdecimal())))
+    parent.send_signal(number)
+    status = parent.wait(timeout=30)
+    if number is signal.SIGKILL:
+        psutil.wait_procs([child], timeout=30)
+    assert status == (-number if number is signal.SIGKILL else 128 + number)
+    assert checkpoint.read_text() == "checkpoint"
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_trial_whose_words_nobody_reads_any_more_goes_on() -> None:
+    """As after a sweep and the program that its output was piped into were killed."""
+    reading, writing = os.pipe()
+    kept = os.dup(1)
+    os.dup2(writing, 1)
+    os.close(writing)
+    try:
+        worker = WarmWorker(COMMAND)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    os.close(reading)
+    assert worker.ask({})["status"] == worker.ask({})["status"] == "finished"
+    worker.close()
+    assert worker.process.returncode == 0
+
+
+def test_two_signals_to_the_parent_kill_a_child_that_does_not_end() -> None:
+    deaf = PRETEND.replace("interrupts.raise_pending()", "pass")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, deaf, "nowhere"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    said = iter(parent.stdout.readline, "")  # type: ignore[union-attr]
+    child = psutil.Process(int(next(line for line in said if line.strip().isdecimal())))
+    parent.send_signal(signal.SIGINT)
+    while parent.poll() is None:  # the first may not have been taken up yet
+        time.sleep(0.2)
+        parent.send_signal(signal.SIGINT)
+    assert parent.returncode == 130
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
