@@ -113,7 +113,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
         except HydraException:
             faults.append(_unparsable(text))
             continue
-            parsed.append(override)
+        parsed.append(override)
         if fault := _unknown(override) or (_group_of_stored(override, base) if base is not None else None):
             faults.append(fault)
         else:

@@ -7,9 +7,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pipeline.config import TrackingConfig
+from pipeline.plain_text import mask_credentials
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.record import RUNS, write_begin
-from pipeline.tracking.store import mask_credentials
 from pipeline.tracking.sweep import mark_failed
 
 

@@ -4,8 +4,8 @@ import sys
 
 import optuna
 
+from pipeline.plain_text import mask_credentials
 from pipeline.sweep.study import make_pruner, open_storage
-from pipeline.tracking.store import mask_credentials
 
 
 class StudyTrial:

@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import SweepConfig
 from pipeline.errors import UserError
+from pipeline.plain_text import mask_credentials
 from pipeline.sweep.objectives import direction
-from pipeline.tracking.store import HOME, mask_credentials
+from pipeline.tracking.store import HOME
 
 JOURNAL = "journal:"
 NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need beside Optuna

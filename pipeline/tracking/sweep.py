@@ -14,12 +14,13 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.config import TrackingConfig
+from pipeline.plain_text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import FILE, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
 from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
-from pipeline.tracking.store import HOME, Store, mask_credentials, tracking_uri
+from pipeline.tracking.store import HOME, Store, tracking_uri
 
 SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
