@@ -112,7 +112,10 @@ def describe() -> dict[str, str]:
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may use; a job of SLURM may be promised fewer than its node lets it use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    promised = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(allowed, int(promised)) if promised.isdigit() and int(promised) > 0 else allowed
 
 
 def _precision() -> str:

@@ -1,4 +1,4 @@
-"""How many trials of a sweep have failed, counted by all processes that run its jobs: `sweep.max_failures`."""
+"""What all processes that run a sweep's jobs share: how many trials have failed, and whether they are to stop."""
 
 import tempfile
 from dataclasses import dataclass
@@ -7,17 +7,27 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Failures:
-    """A folder with an empty file for each failure in this start of a sweep."""
+    """A folder with an empty file for each failure in this start of a sweep: `sweep.max_failures`."""
 
     folder: Path
-    most: int
+    most: int | None
 
     def count(self) -> None:
         """One more."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tempfile.mkstemp(dir=self.folder)
+        tempfile.mkstemp(dir=self.folder, prefix="failure-")
+
+    def stop(self) -> None:
+        """No trial is begun any more, and those that are under way end as after SIGTERM."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "stop").touch()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether all are to stop."""
+        return (self.folder / "stop").exists()
 
     @property
     def hopeless(self) -> bool:
-        """Whether there are as many as are allowed."""
-        return self.folder.is_dir() and len(list(self.folder.iterdir())) >= self.most
+        """Whether there are as many as are allowed, or all are to stop."""
+        return self.stopped or (self.most is not None and len(list(self.folder.glob("failure-*"))) >= self.most)

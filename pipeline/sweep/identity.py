@@ -13,7 +13,7 @@ from pipeline.fingerprint import sources
 NOT_IN_IT = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")
 # Of a trial neither what the search wants nor where it is kept matters: another search may use its result.
 NOT_IN_A_TRIAL = (*NOT_IN_IT, "sweep.", "sweep=", "resume=")
-WITHOUT_EFFECT = ("tracking/", "sweep/")  # files of conf/
+WITHOUT_EFFECT = ("tracking/", "sweep/", "hydra/")  # files of conf/
 LONGEST = 4000  # characters of a tag
 
 

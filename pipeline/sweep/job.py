@@ -3,7 +3,11 @@
 Hydra's launchers carry these objects to other processes by pickling them themselves; nothing of it comes from outside.
 """
 
+import contextlib
+import os
+import signal
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline import interrupts
 from pipeline.hardware import threads_each
 from pipeline.sweep.given_up import Failures
+from pipeline.sweep.stopping import stopped_with
 from pipeline.sweep.warm import Message, WorkerDied, close_worker, warm_worker
+from pipeline.tracking.process import Process
 
 STATUSES = ("finished", "pruned", "failed", "interrupted", "skipped")
 
@@ -50,32 +56,46 @@ class TrialJob:
     orders: dict[int, Order]  # by job number
     parent: str  # run_key of the sweep's own run
     origin: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
-    jobs: int  # that run at the same time on this machine
-    failures: Failures | None = None
+    jobs: int  # that share the processors which one of them may use
+    failures: Failures
     total: int = 0
+    threads: int | None = None  # of each, where the launcher says so
+    home: Process = field(default_factory=Process.this)  # the process that launched it
+    folder: str = field(default_factory=os.getcwd)  # and where that was
 
     def __call__(self, composed: DictConfig) -> dict[str, Any]:
         hydra_config = HydraConfig.get()
         order = self.orders[int(hydra_config.job.num)]
-        if self.failures is not None and self.failures.hopeless:
+        elsewhere = self.home != Process.this()
+        if elsewhere:
+            self._settle()
+        if self.failures.hopeless:
             return asdict(Outcome(order.label, "skipped", reason="the sweep was given up before"))
         of = f"/{self.total}" if self.total else ""
         print(f"\ntrial {order.number + 1}{of}: {order.label}", flush=True)
         started = time.perf_counter()
         try:
             request = self._request(composed, order, OmegaConf.to_yaml(hydra_config), list(hydra_config.overrides.task))
-            answer = _ask(request)
+            with stopped_with(self.home, self.failures) if elsewhere else contextlib.nullcontext():
+                answer = _ask(request)
         except Exception as error:  # a fault of this program's; the other trials need not suffer from it
             answer = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-        if answer["status"] == "failed" and self.failures is not None:
+        if answer["status"] == "failed":
             self.failures.count()
         told = {name: answer[name] for name in ("metrics", "reason", "run") if name in answer}
         return asdict(Outcome(order.label, answer["status"], seconds=time.perf_counter() - started, **told))
 
+    def _settle(self) -> None:
+        """In a launcher's process: work where the sweep was started, if that folder is on this machine."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who launched it tells it to stop
+        if os.path.isdir(self.folder):
+            os.chdir(self.folder)
+
     def _request(self, composed: DictConfig, order: Order, hydra_yaml: str, overrides: list[str]) -> Message:
         return {
             "kind": "trial",
-            "config": for_worker(composed, self.jobs),
+            "config": for_worker(composed, self.jobs, self.threads),
             "overrides": [*self.origin, *overrides],
             "hydra": hydra_yaml,
             "origin": self.origin,
@@ -87,12 +107,12 @@ class TrialJob:
         }
 
 
-def for_worker(composed: DictConfig, jobs: int) -> dict[str, Any]:
-    """A composed configuration as plain values, `threads=auto` shared out among the jobs of this machine."""
+def for_worker(composed: DictConfig, jobs: int, threads: int | None = None) -> dict[str, Any]:
+    """A composed configuration as plain values, `threads=auto` shared out among the jobs, if it is not given."""
     config = OmegaConf.to_container(composed)
     assert isinstance(config, dict)
     if config["threads"] == "auto":
-        config["threads"] = threads_each(jobs)
+        config["threads"] = threads or threads_each(jobs)
     return {str(key): value for key, value in config.items()}
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.sweep.command import Command
 from pipeline.sweep.identity import sources_and_defaults, sweep_name
 from pipeline.sweep.job import for_worker, settings_of
-from pipeline.sweep.parallel import jobs_at_once, runs_here
+from pipeline.sweep.parallel import jobs_at_once, runs_here, sharing
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.warm import WorkerDied, close_worker, start_worker, warm_worker
 from pipeline.tracking.differences import differences
@@ -24,7 +24,15 @@ from pipeline.tracking.journal import Busy
 from pipeline.tracking.leftovers import mark_leftovers
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import open_if_it_answers
-from pipeline.tracking.sweep import SWEEPS, open_sweep_run, read_sweep, sweep_lock, write_sweep
+from pipeline.tracking.sweep import (
+    SWEEPS,
+    find_sweep_run,
+    has_journal,
+    open_sweep_run,
+    read_sweep,
+    sweep_lock,
+    write_sweep,
+)
 
 
 @contextlib.contextmanager
@@ -40,24 +48,30 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
         UserError: it cannot start: the data, the tracking address, or what it was made with before.
     """
     name = sweep_name(config, [*command.origin.typed, *command.arguments])
-    jobs = jobs_at_once(command.config.hydra.launcher)
+    launcher = command.config.hydra.launcher
+    jobs = jobs_at_once(launcher)
     start_worker()  # it imports TensorFlow, while this process does not
     try:
         store = open_if_it_answers(config.tracking)
         for id in mark_leftovers(config.tracking, store):
             print(f"note      run {id} was left by a dead process: KILLED now")
-        made_with = {"sources": sources_and_defaults(), "data": _look(config, datasets, jobs)}
-        if not runs_here(command.config.hydra.launcher):
+        made_with = {"sources": sources_and_defaults(), "data": _look(config, datasets, sharing(launcher))}
+        if not runs_here(launcher):
             close_worker()
         run: TrackedRun | None = None
         with sweep_lock(name):
             kept = read_sweep(name)
+            elsewhere = None if store is None or has_journal(kept["run_key"]) else find_sweep_run(name, store)
+            if elsewhere is not None:  # begun in another folder, or on another machine
+                kept["run_key"] = elsewhere.key
             _check_unchanged(name, kept, made_with)
             made_with["data"] = {**kept.get("data", {}), **made_with["data"]}
             write_sweep(name, {"run_key": kept["run_key"], **made_with})
             text = OmegaConf.to_yaml(OmegaConf.structured(config))
             typed = [*command.origin.typed, *command.arguments]
             try:
+                if elsewhere is not None and elsewhere.alive:
+                    raise Busy()
                 run = open_sweep_run(kept["run_key"], name, config.tracking, {}, text, typed)
             except Busy as error:
                 if not join:

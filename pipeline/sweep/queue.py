@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 
 from pipeline.seeds import derive_seed
 from pipeline.sweep.search_space import SearchSpace
@@ -54,7 +55,7 @@ class TrialQueue:
 
         Told in an order that a death in between does not break: `repair` finds what was ended and not queued.
         """
-        with sweep_lock(self.name):  # SQLite does not lock rows
+        with self._alone():
             if self._storage.get_trial(trial._trial_id).state is not TrialState.RUNNING:
                 return False
             try:
@@ -68,7 +69,7 @@ class TrialQueue:
 
     def repair(self, retry_failed: bool) -> None:
         """Queue again what was taken over by a process that died before it had queued it, and what is to be retried."""
-        with sweep_lock(self.name):
+        with self._alone():
             for trial in self.trials():
                 if trial.state is TrialState.FAIL and (retry_failed or STALE in trial.user_attrs):
                     self._queue_again(trial)
@@ -104,6 +105,17 @@ class TrialQueue:
         finally:
             over.set()
             thread.join()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time, of those in this folder and, on PostgreSQL, of all machines."""
+        engine = getattr(getattr(self._storage, "_backend", self._storage), "engine", None)
+        with contextlib.ExitStack() as held:
+            held.enter_context(sweep_lock(self.name))
+            if engine is not None and engine.dialect.name == "postgresql":
+                connection = held.enter_context(engine.begin())  # the lock ends with the transaction
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": self.name})
+            yield
 
     def _queue_again(self, trial: FrozenTrial) -> None:
         self.study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})

@@ -1,6 +1,9 @@
 """A sweep that is under way: what became of its trials, what is still to do, and the table at its end."""
 
+import contextlib
+import copy
 import logging
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.command_line import reason
@@ -20,11 +23,15 @@ from pipeline.sweep.failure import record_failure
 from pipeline.sweep.given_up import Failures
 from pipeline.sweep.identity import label, trial_of
 from pipeline.sweep.job import Order, Outcome, TrialJob
+from pipeline.sweep.parallel import all_at_once, runs_here, sharing, shut_down, start, threads_given
+from pipeline.sweep.stopping import stopping, wait_for_jobs
 from pipeline.sweep.table import reasons, table
+from pipeline.tracking.journal import Busy
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, wait_for_end
+from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
 
+Work = list[tuple[list[str], Order]]  # the overrides of trials
 ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
 
 
@@ -40,15 +47,12 @@ class Sweep:
     store: Store | None
     jobs: int
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
-    failures: Failures | None = None
+    failures: Failures = field(init=False)
     total: int = 0
     _known: dict[str, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.config.sweep.max_failures is not None:
-            self.failures = Failures(
-                SWEEPS / self.name / f"failures-{uuid.uuid4().hex}", self.config.sweep.max_failures
-            )
+        self._new_failures()
         self.look_again()
 
     def look_again(self) -> None:
@@ -92,35 +96,55 @@ class Sweep:
         if child is not None and child.status in ("FINISHED", "FAILED"):
             self.outcomes[number] = outcome_of(child, label(values), earlier=True)
 
-    def launch(self, work: list[tuple[list[str], Order]]) -> None:
+    def launch(self, work: Work) -> None:
         """Have the launcher run trials, and note their outcomes."""
-        composable = []
+        composable: Work = []
         for overrides, order in work:
             try:
                 self.command.compose(overrides)
                 composable.append((overrides, order))
             except (HydraException, OmegaConfBaseException) as error:
                 self._refused(overrides, order, reason(error))
-        if not composable:
-            return
-        orders = dict(enumerate(order for _, order in composable))
-        job = TrialJob(orders, self.key, self.command.origin.typed, self.jobs, self.failures, self.total)
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.command.hydra, task_function=job, config=self.command.config
+        launcher = self.command.config.hydra.launcher
+        size = self.jobs if all_at_once(launcher) else max(1, len(composable))
+        while composable:
+            left = self._launch(composable[:size])
+            if len(left) == len(composable[:size]):  # the launcher began none of them, and would not the next time
+                self._lost(left, "the launcher failed to begin it")
+                left = []
+            composable = left + composable[size:]
+
+    def _launch(self, work: Work) -> Work:
+        """Have the launcher run trials; returns those that it had not begun when it failed."""
+        orders = dict(enumerate(order for _, order in work))
+        config = copy.deepcopy(self.command.config)
+        launcher = config.hydra.launcher
+        job = TrialJob(
+            orders, self.key, self.command.origin.typed, sharing(launcher), self.failures, self.total,
+            threads_given(launcher),
+        )  # fmt: skip
+        if all_at_once(launcher):
+            with open_dict(launcher):
+                del launcher.array_parallelism  # ours: this launcher has no such limit
+        start(launcher)
+        made = Plugins.instance().instantiate_launcher(
+            hydra_context=self.command.hydra, task_function=job, config=config
         )
         for chatty in ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins"):
             logging.getLogger(chatty).setLevel(logging.WARNING)  # they tell all overrides of each trial
         try:
-            returned = launcher.launch([overrides for overrides, _ in composable], initial_job_idx=0)
+            with contextlib.nullcontext() if runs_here(launcher) else stopping(self.failures):
+                returned = made.launch([overrides for overrides, _ in work], initial_job_idx=0)
         except Exception as error:  # the launcher's own fault: what its trials came to is in their journals
-            self._lost(orders, f"the launcher failed: {type(error).__name__}: {error}")
-            return
+            told = str(error).strip().partition("\n")[0]
+            return self._lost(work, f"the launcher failed: {type(error).__name__}: {told}")
         for order, job_return in zip(orders.values(), returned, strict=True):
             told = job_return._return_value  # its property prints and raises
             if isinstance(told, dict):
                 self.outcomes[order.number] = Outcome(**told)
             else:
-                self._lost({0: order}, f"the launcher failed: {type(told).__name__}: {told}")
+                self._lost([([], order)], f"the launcher failed: {type(told).__name__}: {told}")
+        return []
 
     def end(self) -> str:
         """Show what became of every trial; returns in a line what is missing, nothing if all went well.
@@ -156,14 +180,32 @@ class Sweep:
         }
         self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=record_failure(request, why))
 
-    def _lost(self, orders: dict[int, Order], why: str) -> None:
+    def _lost(self, work: Work, why: str) -> Work:
+        """Fail the trials whose process is gone with the launcher; returns those that were not begun."""
+        print(f"error: {why}", file=sys.stderr)
+        self.failures.stop()  # what still runs is not waited for by anyone
+        shut_down(self.command.config.hydra.launcher)
+        wait_for_jobs(ORPHANS)
+        self._new_failures()
         self.look_again()
-        for order in orders.values():
+        left: Work = []
+        for overrides, order in work:
             child = self._known.get(order.tags[TRIAL])
-            if child is None or child.status != "FINISHED":
-                self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=child.id if child else "")
-            else:
+            if child is None:
+                left.append((overrides, order))
+            elif child.status == "FINISHED":
                 self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
+            else:
+                wait_for_end(child.key, ORPHANS)
+                if has_journal(child.key):
+                    with contextlib.suppress(Busy):
+                        mark_failed(child.key, self.config.tracking, why)
+                self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=child.id)
+        return left
+
+    def _new_failures(self) -> None:
+        folder = (SWEEPS / self.name / f"failures-{uuid.uuid4().hex}").absolute()
+        self.failures = Failures(folder, self.config.sweep.max_failures)
 
 
 def outcome_of(child: Child, label: str, earlier: bool) -> Outcome:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pipeline.plain_text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import FILE, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
 from pipeline.tracking.leftovers import local_id, local_runs, silence
-from pipeline.tracking.process import STALE_AFTER
+from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
 from pipeline.tracking.store import HOME, Store, tracking_uri
 
@@ -54,6 +55,31 @@ def open_sweep_run(
         own = {**tags, SWEEP: name, IS_SWEEP: "true", "mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"}
         write_begin(journal, tracking, name, own, config, overrides)
     return TrackedRun(journal, tracking, trains=False)
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep's own run as MLflow has it."""
+
+    key: str  # its run_key
+    alive: bool
+
+
+def find_sweep_run(name: str, store: Store) -> SweepRun | None:
+    """The own run of a sweep that was begun in another folder or on another machine, the oldest of several."""
+    found = mlflow.MlflowClient(store.uri).search_runs(
+        [store.experiment_id],
+        f"tags.{SWEEP} = '{name}' AND tags.{IS_SWEEP} = 'true'",
+        order_by=["attributes.start_time ASC"],
+    )
+    for run in found:
+        tags, key = run.data.tags, run.data.tags.get("run_key", "")
+        if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
+            continue
+        process = Process.read(tags)
+        lives = process.lives if process is not None and process.visible else silence(tags) < STALE_AFTER
+        return SweepRun(key, run.info.status == "RUNNING" and lives)
+    return None
 
 
 @contextlib.contextmanager

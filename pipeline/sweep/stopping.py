@@ -1,0 +1,68 @@
+"""How trials in a launcher's processes end with the sweep: by its wish, or because it died."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+
+from pipeline import interrupts
+from pipeline.sweep.given_up import Failures
+from pipeline.sweep.warm import terminate_worker
+from pipeline.tracking.process import Process
+
+EVERY = 0.3  # seconds between two looks
+
+
+@contextlib.contextmanager
+def stopped_with(home: Process, failures: Failures) -> Iterator[None]:
+    """In this block, in a launcher's process, the warm child is told to end when the sweep stops or is dead."""
+    with _watching(lambda: failures.stopped or (home.visible and not home.lives), terminate_worker):
+        yield
+
+
+@contextlib.contextmanager
+def stopping(failures: Failures) -> Iterator[None]:
+    """In this block, in the sweep's process, the first signal lets the launcher's jobs end, and is raised after that.
+
+    Launchers that see an exception kill their processes, which then could write no checkpoint. A second signal is
+    raised at once.
+    """
+    with interrupts.deferred(), _watching(interrupts.pending, failures.stop):
+        yield
+
+
+def wait_for_jobs(seconds: float) -> None:
+    """Wait until no process that this one's launcher started runs trials any more."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and any(map(_runs_trials, psutil.Process().children(recursive=True))):
+        time.sleep(EVERY)
+
+
+def _runs_trials(process: psutil.Process) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return any(part in ("pipeline.sweep.worker", "submitit.core._submit") for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+@contextlib.contextmanager
+def _watching(happened: Callable[[], bool], then: Callable[[], None]) -> Iterator[None]:
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(EVERY):
+            if happened():
+                then()
+                return
+
+    thread = threading.Thread(target=watch, name="stopping", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
