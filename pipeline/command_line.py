@@ -18,6 +18,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Sweep, ValueType
 from hydra.errors import HydraException
@@ -42,7 +43,11 @@ def register(base: Config | None = None) -> str:
     Returns:
         The name of the configuration that Hydra starts from.
     """
+    Plugins.instance()  # those that are installed bring configurations of their own, which conf/ has in their place
     store = ConfigStore.instance()
+    launchers = store.repo["hydra"]["launcher"]
+    for name in set(launchers) - {"basic.yaml"}:
+        del launchers[name]
     store.store(name="schema", node=Config)
     for name, node in SWEEPERS.items():
         store.store(group="hydra/sweeper", name=name, node=node)

@@ -168,15 +168,17 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
             "\"Environment variable 'NOT_SET_HERE' not found\"",
         ),
         ("hydra.foo=3", "hydra.foo=3: Key 'foo' not in 'HydraConf'"),
-        (
-            "hydra/launcher=foo",
-            "hydra/launcher=foo: In 'hydra/config': Could not find 'hydra/launcher/foo' "
-            "Available options in 'hydra/launcher': basic",
-        ),
     ],
 )
 def test_one_mistake_is_one_line(override: str, fault: str) -> None:
     assert faults_of(override) == [fault]
+
+
+def test_the_launchers_are_named_whatever_is_installed() -> None:
+    assert faults_of("hydra/launcher=foo") == [
+        "hydra/launcher=foo: In 'hydra/config': Could not find 'hydra/launcher/foo' "
+        "Available options in 'hydra/launcher': basic joblib ray submitit_local submitit_slurm"
+    ]
 
 
 def test_what_is_advised_works() -> None:

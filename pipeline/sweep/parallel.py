@@ -61,9 +61,11 @@ def jobs_at_once(launcher: DictConfig) -> int:
     if which == "RayLauncher":
         each = launcher.ray.remote.get("num_cpus") or 1
         jobs = int((launcher.ray.init.get("num_cpus") or _cluster_processors(launcher)) // each)
-        return _at_least_one("hydra.launcher.ray.init.num_cpus", jobs, f"at least remote.num_cpus={each}")
+        given = launcher.ray.init.get("num_cpus")
+        return _at_least_one("hydra.launcher.ray.init.num_cpus", given, jobs, f"at least remote.num_cpus={each}")
     if which in ("LocalLauncher", "SlurmLauncher"):
-        return _at_least_one("hydra.launcher.array_parallelism", int(launcher.array_parallelism), "at least 1")
+        jobs = int(launcher.array_parallelism)
+        return _at_least_one("hydra.launcher.array_parallelism", jobs, jobs, "at least 1")
     return 1
 
 
@@ -123,7 +125,7 @@ def _cluster_processors(launcher: DictConfig) -> float:
     return float(ray.cluster_resources().get("CPU", 0))
 
 
-def _at_least_one(key: str, jobs: int, expected: str) -> int:
+def _at_least_one(key: str, given: object, jobs: int, expected: str) -> int:
     if jobs < 1:
-        raise UserError(f"{key}: {expected} expected")
+        raise UserError(f"{key}={given}: {expected} expected")
     return jobs

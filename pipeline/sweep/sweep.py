@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline import interrupts
 from pipeline.command_line import reason
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
@@ -136,6 +137,7 @@ class Sweep:
             with contextlib.nullcontext() if runs_here(launcher) else stopping(self.failures):
                 returned = made.launch([overrides for overrides, _ in work], initial_job_idx=0)
         except Exception as error:  # the launcher's own fault: what its trials came to is in their journals
+            interrupts.raise_pending()
             told = str(error).strip().partition("\n")[0]
             return self._lost(work, f"the launcher failed: {type(error).__name__}: {told}")
         for order, job_return in zip(orders.values(), returned, strict=True):
