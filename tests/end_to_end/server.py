@@ -17,8 +17,9 @@ from tests.end_to_end.commands import environment
 class Server:
     """Keeps its database and artifacts in a folder; not started before `start`."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, place: Path, database: str | None = None) -> None:
+        """Args: database: where it keeps its runs; None: a file in the folder."""
+        self.place, self.database = place, database or f"sqlite:///{place}/mlflow.db"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -29,7 +30,7 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.place}/mlflow.db"]
+        command += ["--backend-store-uri", self.database]
         command += ["--artifacts-destination", str(self.place / "kept")]
         settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with self._log.open("a") as log:
