@@ -44,7 +44,7 @@ def commands_of(path: Path) -> list[list[str]]:
 def test_every_file_opens_with_the_command_that_uses_it(path: Path) -> None:
     for arguments in commands_of(path):
         if path.parent != CONF:
-            assert f"{path.parent.name}={path.stem}" in arguments
+            assert f"{path.parent.relative_to(CONF).as_posix()}={path.stem}" in arguments
         overrides = [argument for argument in arguments if not argument.startswith("-") and argument != "job"]
         config = checked_config(overrides)
         if path.parent == CONF:
@@ -54,7 +54,7 @@ def test_every_file_opens_with_the_command_that_uses_it(path: Path) -> None:
 
 
 def test_every_file_is_a_choice() -> None:
-    assert {(path.parent.name, path.stem) for path in FILES if path.parent != CONF} == {
+    assert {(path.parent.name, path.stem) for path in FILES if path.parent.parent == CONF} == {
         (group, name) for group, names in groups().items() for name in names
     }
 
