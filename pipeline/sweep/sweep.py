@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.command_line import reason
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
+from pipeline.sweep.answer import answer
 from pipeline.sweep.command import Command
 from pipeline.sweep.failure import record_failure
 from pipeline.sweep.given_up import Failures
@@ -132,6 +133,8 @@ class Sweep:
         print("", *table(outcomes, self.config.sweep.objectives), *reasons(outcomes), sep="\n")
         counts = Counter(outcome.status for outcome in self.outcomes.values())
         bad = {status: counts[status] for status in ("failed", "interrupted", "skipped") if counts[status]}
+        if counts["finished"] and self.store is not None:
+            print("", answer(self.name, self.key, self.config.tracking.uri), sep="\n")
         if self.run is not None:
             print(f"sweep {self.name}, run {self.run.id}")
             self.run.tag(trials=str(len(self.outcomes)), failed_trials=str(counts["failed"]))
