@@ -34,7 +34,13 @@ def ended(
         "folder": ["tracking.uri='file:./mlruns'"],
         "deleted": ["tracking.uri=sqlite:///deleted.db", "tracking.experiment=gone"],
         "batch": ["batch_size=99"],
-        "sweep": ["-m", "seed=0,1", "tracking.uri=http://ada:lovelace@127.0.0.1:9", "dataset.root=nowhere"],
+        "sweep": [
+            "-m",
+            "hydra/sweeper=basic",
+            "seed=0,1",
+            "tracking.uri=http://ada:lovelace@127.0.0.1:9",
+            "dataset.root=nowhere",
+        ],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
     said = several([[RUN, *tiny(), *command] for command in commands.values()], cwd)
