@@ -43,7 +43,9 @@ def ended(
         ],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
-    said = several([[RUN, *tiny(), *command] for command in commands.values()], cwd)
+    # Hydra takes -m before all else.
+    typed = [sorted([*tiny(), *command], key=lambda word: word != "-m") for command in commands.values()]
+    said = several([[RUN, *words] for words in typed], cwd)
     ended = dict(zip(commands, said, strict=True))
     ended["cwd"] = cwd
     return ended
