@@ -43,7 +43,8 @@ class Sweep:
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
     failures: Failures | None = None
     total: int = 0
-    _known: dict[str, Child] = field(default_factory=dict)
+    _known: dict[str, Child] = field(default_factory=dict)  # of earlier starts, by trial
+    _ended: dict[str, Outcome] = field(default_factory=dict)  # in this start, by trial: a search may draw one twice
 
     def __post_init__(self) -> None:
         if self.config.sweep.max_failures is not None:
@@ -73,6 +74,9 @@ class Sweep:
             UserError: another process trains it.
         """
         trial, named = trial_of([*self.command.origin.typed, *overrides]), label(values)
+        if trial in self._ended:
+            self.outcomes[number] = replace(self._ended[trial], label=named, earlier=True)
+            return None
         child = self._known.get(trial)
         if child is not None and child.alive:
             if not wait_for_end(child.key, ORPHANS):
@@ -122,6 +126,9 @@ class Sweep:
                 self.outcomes[order.number] = Outcome(**told)
             else:
                 self._lost({0: order}, f"the launcher failed: {type(told).__name__}: {told}")
+            outcome = self.outcomes[order.number]
+            if outcome.status not in ("interrupted", "skipped"):
+                self._ended[order.tags[TRIAL]] = outcome
 
     def end(self) -> str:
         """Show what became of every trial; returns in a line what is missing, nothing if all went well.
