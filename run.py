@@ -100,7 +100,7 @@ class PastHydra(BaseException):
 
 
 def _mask(record: logging.LogRecord) -> bool:
-    """Of each run of `-m` Hydra tells the overrides as they were typed."""
+    """Of each run of `-m hydra/sweeper=basic` Hydra tells the overrides as they were typed."""
     record.msg = mask_credentials(str(record.msg))
     return True
 

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
         faults.append(f"--csv prints the table and does nothing else: without {', '.join(useless)}")
     if faults:
         raise UserError(*faults)
-    from pipeline.comparison.compare import compare, table, told
+    from pipeline.comparison.compare import compare, table
+    from pipeline.comparison.text import told
 
     uri = given.get("tracking.uri")
     if as_csv:

@@ -276,6 +276,8 @@ def _check_sweep(sweep: SweepConfig) -> list[str]:
         faults.append(f"sweep.name={sweep.name}: up to 100 letters, digits, '.', '_' and '-' expected")
     if not objectives or len(set(objectives)) < len(objectives):
         faults.append(f"sweep.objectives={objectives}: one metric or more expected, each once")
+    if test := [objective for objective in objectives if objective.startswith("test/")]:
+        faults.append(f"sweep.objectives: {test[0]} is of the test split, which must steer nothing; val/… expected")
     if len(objectives) > 1 and sweep.pruner != "none":
         faults.append(f"sweep.pruner={sweep.pruner}: prunes by one objective, not by {len(objectives)}; none expected")
     if len(objectives) > 1 and sweep.sampler == "cmaes":

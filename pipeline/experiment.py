@@ -180,6 +180,9 @@ def _train(
     """Train from the newest checkpoint in the run's folder, or from the beginning."""
     start, notes = newest_start(run.folder / "checkpoints")
     if start is not None:
+        score = run.journal.history().get("val/mean_iou", {}).get(start.state.epoch)
+        if score is not None and start.state.epoch < config.epochs and trial.prune(start.state.epoch, score):
+            raise Pruned  # as was decided, and this process's forerunner died before it was written down
         notes.append(_goes_on_with(start.state, config))
     elif notes:
         notes.append("no checkpoint is whole: training begins again")

@@ -11,10 +11,8 @@ from pathlib import Path
 from pipeline.comparison.answer import Answer, table_of, with_pictures
 from pipeline.comparison.charts import write_charts
 from pipeline.comparison.page import page
-from pipeline.comparison.runs import PARAMETERS, TEST
-from pipeline.comparison.table import NONE, SEED, csv_table, short_names, shown, text_table
+from pipeline.comparison.table import csv_table
 from pipeline.errors import UserError
-from pipeline.plain_text import plain
 from pipeline.tracking.comparison import Group, describe_best, find_group, keep, register_model, tag_best
 
 
@@ -98,64 +96,3 @@ def write(answer: Answer, output: Path) -> list[Path]:
         return [html, csv, *write_charts(output, answer)]
     except OSError as error:
         raise UserError(f"output={output}: cannot be written: {error.strerror}") from error
-
-
-def told(answer: Answer) -> str:
-    """The comparison as text: runs, means over seeds, importances, the best run."""
-    short = short_names(answer.varying)
-    known = any(run.score(PARAMETERS) is not None for run in answer.runs)
-    head = [
-        "",
-        "run",
-        *short.values(),
-        "status",
-        "val mIoU",
-        "test mIoU",
-        "minutes",
-        *(["parameters"] if known else []),
-    ]
-    rows = []
-    for run in answer.runs:
-        parameters = run.score(PARAMETERS)
-        cells = [
-            "*" if run is answer.best else "",
-            run.id if len(answer.runs) < 100 else run.id[:8],
-            *(run.params.get(key, NONE) for key in answer.varying),
-            "pruned" if run.pruned else run.status.lower(),
-            shown(run.val),
-            shown(run.score(TEST)),
-            NONE if run.seconds is None else f"{run.seconds / 60:.1f}",
-        ]
-        rows.append([*cells, *([NONE if parameters is None else f"{parameters:,.0f}"] if known else [])])
-    parts = [text_table(head, rows, numbers=4 if known else 3)]
-    if answer.replicates:
-        keys = [key for key in answer.varying if key != SEED]
-        groups = [
-            [*group.params.values(), str(len(group.ids)), _spread(group.val), _spread(group.test)]
-            for group in answer.replicates
-        ]
-        head = [*(short[key] for key in keys), "seeds", "val mIoU", "test mIoU"]
-        parts.append(f"over seeds, mean ± standard deviation\n{text_table(head, groups, numbers=3)}")
-    if (found := answer.differences) is not None:
-        rows = [
-            [answer.headings[place], *(f"{part[row, 0]:+.4f}" for part in (found.difference, found.low, found.high))]
-            for row, place in enumerate(found.runs)
-            if answer.runs[place] is not answer.best
-        ]
-        parts.append(
-            f"test mIoU minus that of the best run, on {found.pictures} pictures, 95 % bootstrap interval\n"
-            + text_table(["run", "difference", "from", "to"], rows, numbers=3)
-        )
-    if answer.importances:
-        listed = ", ".join(f"{short[key]} {100 * value:.0f} %" for key, value in answer.importances.items())
-        parts.append(f"importance for the validation score (fANOVA): {plain(listed)}")
-    if answer.best is not None:
-        score = shown(answer.best.val)
-        parts.append(f"best run {answer.best.id} ({plain(answer.best_heading)}): val mIoU {score}")
-        parts[-1] += f"\nrun it again: {answer.command}"
-    parts += [f"note: {plain(note)}" for note in answer.notes]
-    return "\n\n".join(parts)
-
-
-def _spread(pair: tuple[float, float] | None) -> str:
-    return NONE if pair is None else f"{pair[0]:.4f} ± {pair[1]:.4f}"

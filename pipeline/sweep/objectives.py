@@ -1,6 +1,6 @@
 """What a search makes large or small, by the name of a metric."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 ALIASES = {"parameters": "model/parameters"}  # the number of weights
@@ -16,3 +16,23 @@ def direction(objective: str) -> Literal["minimize", "maximize"]:
     name = ALIASES.get(objective, objective)
     small = name.startswith(("time/", "model/", "system/")) or name.rpartition("/")[2] == "loss"
     return "minimize" if small else "maximize"
+
+
+def unbeaten(trials: Sequence[Mapping[str, float] | None], objectives: Sequence[str]) -> list[bool]:
+    """Whether no other trial is as good in every objective and better in one: the Pareto front.
+
+    Args:
+        trials: the metrics of each; None where it has no result. One without a value of an objective is beaten.
+    """
+    signs = [1 if direction(objective) == "maximize" else -1 for objective in objectives]
+    points: list[list[float] | None] = []
+    for metrics in trials:
+        values = [None if metrics is None else score(metrics, objective) for objective in objectives]
+        known = [sign * value for sign, value in zip(signs, values, strict=True) if value is not None]
+        points.append(known if len(known) == len(objectives) else None)
+
+    def beats(other: list[float], one: list[float]) -> bool:
+        return other != one and all(a >= b for a, b in zip(other, one, strict=True))
+
+    there = [point for point in points if point is not None]
+    return [point is not None and not any(beats(other, point) for other in there) for point in points]

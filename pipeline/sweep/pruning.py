@@ -7,6 +7,8 @@ import optuna
 from pipeline.plain_text import mask_credentials
 from pipeline.sweep.study import make_pruner, open_storage
 
+PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers a question only once
+
 
 class StudyTrial:
     """One trial of a study, seen from the process that trains it."""
@@ -16,13 +18,19 @@ class StudyTrial:
         self._study = optuna.load_study(study_name=name, storage=self._storage, pruner=make_pruner(pruner, epochs))
 
     def prune(self, epoch: int, score: float) -> bool:
-        """Report an epoch's validation mean IoU; whether the trial is to end.
+        """Report an epoch's validation mean IoU; whether the trial is to end. Asked again it says the same.
 
         A storage that does not answer prunes nothing.
         """
         try:
+            decided = self._storage.get_trial(self._id).user_attrs.get(PRUNED_AT)
+            if decided is not None:
+                return epoch >= int(decided)
             self._storage.set_trial_intermediate_value(self._id, epoch, score)
-            return self._study.pruner.prune(self._study, self._storage.get_trial(self._id))
+            if not self._study.pruner.prune(self._study, self._storage.get_trial(self._id)):
+                return False
+            self._storage.set_trial_user_attr(self._id, PRUNED_AT, epoch)
+            return True
         except Exception as error:
             told = mask_credentials(str(error).strip().partition("\n")[0] or type(error).__name__)
             print(f"warning: epoch {epoch} is not told to the study: {told}", file=sys.stderr)

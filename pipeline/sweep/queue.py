@@ -16,7 +16,7 @@ from pipeline.sweep.study import make_sampler
 from pipeline.tracking.process import HEARTBEAT, STALE_AFTER, Process
 from pipeline.tracking.sweep import sweep_lock
 
-OWNER, BEAT, STALE, REPLACES = "process", "heartbeat", "stale", "replaces"  # user attributes of trials
+OWNER, BEAT, VOID, REPLACES = "process", "heartbeat", "void", "replaces"  # user attributes of trials
 
 
 class TrialQueue:
@@ -28,10 +28,10 @@ class TrialQueue:
         self._storage = study._storage
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials but those that another has replaced, in their order."""
+        """All trials but those that another has replaced or that were never wholly drawn, in their order."""
         found = self.study.get_trials(deepcopy=False)
         replaced = {trial.user_attrs.get(REPLACES) for trial in found}
-        return [trial for trial in found if trial.number not in replaced]
+        return [trial for trial in found if trial.number not in replaced and VOID not in trial.user_attrs]
 
     def ask(self) -> FrozenTrial:
         """The next trial, owned by this process: one that waits to be gone on with, or a new one.
@@ -39,7 +39,7 @@ class TrialQueue:
         What is drawn is a function of the seed, of the number of trials drawn before and of their results.
         """
         found = self.study.get_trials(deepcopy=False)
-        drawn = sum(REPLACES not in trial.user_attrs for trial in found)
+        drawn = sum(not {REPLACES, VOID} & set(trial.user_attrs) for trial in found)
         self.study.sampler = make_sampler(self._sampler, derive_seed(self._seed, "sampler", drawn), self._jobs > 1)
         trial = self.study.ask(fixed_distributions=self.space.distributions)
         trial.set_user_attr(OWNER, vars(Process.this()))
@@ -51,28 +51,29 @@ class TrialQueue:
             self.study.tell(trial.number, values, state=state, skip_if_finished=True)
 
     def take_over(self, trial: FrozenTrial) -> bool:
-        """End a RUNNING trial whose process is dead, and queue the same parameters; False if another process did it.
+        """Let a RUNNING trial whose process is dead wait to be gone on with; False if another process did it.
 
-        Told in an order that a death in between does not break: `repair` finds what was ended and not queued.
+        It stays the trial that it was: its number and what it has reported are what samplers and pruners go by.
         """
         with self._alone():
-            if self._storage.get_trial(trial._trial_id).state is not TrialState.RUNNING:
+            now = self._storage.get_trial(trial._trial_id)
+            if now.state is not TrialState.RUNNING or now.user_attrs.get(OWNER) != trial.user_attrs.get(OWNER):
                 return False
-            try:
-                self._storage.set_trial_user_attr(trial._trial_id, STALE, True)
-                if not self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
-                    return False
-            except UpdateFinishedTrialError:
-                return False
-            self._queue_again(trial)
+            # Until another has it, it is in the hands of this process, and not stale.
+            self._storage.set_trial_user_attr(trial._trial_id, OWNER, vars(Process.this()))
+            if now.distributions.keys() == self.space.distributions.keys():
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            else:  # its process died while it was drawn: the next one is drawn in its place, and the same
+                self._storage.set_trial_user_attr(trial._trial_id, VOID, True)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             return True
 
-    def repair(self, retry_failed: bool) -> None:
-        """Queue again what was taken over by a process that died before it had queued it, and what is to be retried."""
+    def retry_failed(self) -> None:
+        """Queue the parameters of the trials that failed again."""
         with self._alone():
             for trial in self.trials():
-                if trial.state is TrialState.FAIL and (retry_failed or STALE in trial.user_attrs):
-                    self._queue_again(trial)
+                if trial.state is TrialState.FAIL:
+                    self.study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})
 
     def stale(self, trial: FrozenTrial, alone: bool) -> bool:
         """Whether a RUNNING trial's process is dead, or was not heard of for long.
@@ -116,6 +117,3 @@ class TrialQueue:
                 connection = held.enter_context(engine.begin())  # the lock ends with the transaction
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": self.name})
             yield
-
-    def _queue_again(self, trial: FrozenTrial) -> None:
-        self.study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})

@@ -56,7 +56,8 @@ class Search:
         for trial in self.queue.trials():
             if trial.state is TrialState.RUNNING and self.queue.stale(trial, alone):
                 self.queue.take_over(trial)
-        self.queue.repair(self.sweep.config.sweep.retry_failed)
+        if self.sweep.config.sweep.retry_failed:
+            self.queue.retry_failed()
         for trial in self.queue.trials():
             if trial.state in (*ENDED, TrialState.FAIL):
                 self._note_earlier(trial)

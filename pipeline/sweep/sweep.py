@@ -19,6 +19,7 @@ from pipeline import interrupts
 from pipeline.command_line import reason
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
+from pipeline.sweep.answer import answer
 from pipeline.sweep.command import Command
 from pipeline.sweep.failure import record_failure
 from pipeline.sweep.given_up import Failures
@@ -50,7 +51,8 @@ class Sweep:
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
     failures: Failures = field(init=False)
     total: int = 0
-    _known: dict[str, Child] = field(default_factory=dict)
+    _known: dict[str, Child] = field(default_factory=dict)  # of earlier starts, by trial
+    _ended: dict[str, Outcome] = field(default_factory=dict)  # in this start, by trial: a search may draw one twice
 
     def __post_init__(self) -> None:
         self._new_failures()
@@ -77,6 +79,9 @@ class Sweep:
             UserError: another process trains it.
         """
         trial, named = trial_of([*self.command.origin.typed, *overrides]), label(values)
+        if trial in self._ended:
+            self.outcomes[number] = replace(self._ended[trial], label=named, earlier=True)
+            return None
         child = self._known.get(trial)
         if child is not None and child.alive:
             if not wait_for_end(child.key, ORPHANS):
@@ -111,7 +116,9 @@ class Sweep:
         while composable:
             left = self._launch(composable[:size])
             if len(left) == len(composable[:size]):  # the launcher began none of them, and would not the next time
-                self._lost(left, "the launcher failed to begin it")
+                for _, order in left:
+                    why = "the launcher failed before it was begun"
+                    self.outcomes[order.number] = Outcome(order.label, "failed", reason=why)
                 left = []
             composable = left + composable[size:]
 
@@ -145,7 +152,12 @@ class Sweep:
             if isinstance(told, dict):
                 self.outcomes[order.number] = Outcome(**told)
             else:
-                self._lost([([], order)], f"the launcher failed: {type(told).__name__}: {told}")
+                why = f"the launcher failed: {type(told).__name__}: {told}"
+                if self._lost([([], order)], why):
+                    self.outcomes[order.number] = Outcome(order.label, "failed", reason=why)
+            outcome = self.outcomes[order.number]
+            if outcome.status not in ("interrupted", "skipped"):
+                self._ended[order.tags[TRIAL]] = outcome
         return []
 
     def end(self) -> str:
@@ -158,6 +170,8 @@ class Sweep:
         print("", *table(outcomes, self.config.sweep.objectives), *reasons(outcomes), sep="\n")
         counts = Counter(outcome.status for outcome in self.outcomes.values())
         bad = {status: counts[status] for status in ("failed", "interrupted", "skipped") if counts[status]}
+        if counts["finished"] and self.store is not None:
+            print("", answer(self.name, self.key, self.config.tracking.uri), sep="\n")
         if self.run is not None:
             print(f"sweep {self.name}, run {self.run.id}")
             self.run.tag(trials=str(len(self.outcomes)), failed_trials=str(counts["failed"]))

@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from pipeline.display import duration
 from pipeline.plain_text import plain
 from pipeline.sweep.job import Outcome
-from pipeline.sweep.objectives import score
+from pipeline.sweep.objectives import score, unbeaten
 
 
 def table(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[str]:
-    """A line for each trial: number, status, scores, time, run and parameters, below a heading."""
-    rows = [["trial", "status", *objectives, "time", "run", "parameters"]]
+    """A line for each trial: number, status, scores, time, run and parameters, below a heading.
+
+    A star marks the best; of several objectives, every trial that no other beats in one without losing in another.
+    """
+    rows = [["", "trial", "status", *objectives, "time", "run", "parameters"]]
+    finished = [outcome.metrics if outcome.status == "finished" else None for outcome in outcomes]
+    best = unbeaten(finished, objectives)
     for number, outcome in enumerate(outcomes, 1):
         scores = [score(outcome.metrics, objective) for objective in objectives]
         told = ["-" if value is None else f"{value:.6g}" for value in scores]
         time = "earlier" if outcome.earlier else duration(outcome.seconds)
-        rows.append([str(number), outcome.status, *told, time, outcome.run or "-", plain(outcome.label)])
+        star = "*" if best[number - 1] else ""
+        rows.append([star, str(number), outcome.status, *told, time, outcome.run or "-", plain(outcome.label)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -20,6 +20,8 @@ from pipeline.resume import find_resumable
 from pipeline.sweep.failure import record_failure
 from pipeline.sweep.memory import forget_trial
 from pipeline.sweep.worker import Message, Tell
+from pipeline.tracking.leftovers import local_id
+from pipeline.tracking.record import RUNS
 from pipeline.trial import Trial
 
 NO_MORE_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # after them, a fresh process is safer
@@ -83,7 +85,8 @@ class Worker:
     def _failed(self, request: Message, error: BaseException, begun: list[str]) -> Message:
         """What an exception comes to; a trial that had no run yet gets one, so that it can be seen."""
         reason = f"{type(error).__name__}: {error}"
-        run = begun[0] if begun else request["continues"] or record_failure(request, reason)
+        key = begun[0] if begun else request["continues"]
+        run = (local_id(RUNS / key) or key) if key else record_failure(request, reason)
         told = "; ".join(str(error).strip().splitlines()) or type(error).__name__
         if not isinstance(error, UserError | RunFailed | RerunDiffers):
             told = f"{type(error).__name__}: {told}"

@@ -34,10 +34,18 @@ def ended(
         "folder": ["tracking.uri='file:./mlruns'"],
         "deleted": ["tracking.uri=sqlite:///deleted.db", "tracking.experiment=gone"],
         "batch": ["batch_size=99"],
-        "sweep": ["-m", "seed=0,1", "tracking.uri=http://ada:lovelace@127.0.0.1:9", "dataset.root=nowhere"],
+        "sweep": [
+            "-m",
+            "hydra/sweeper=basic",
+            "seed=0,1",
+            "tracking.uri=http://ada:lovelace@127.0.0.1:9",
+            "dataset.root=nowhere",
+        ],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
-    said = several([[RUN, *tiny(), *command] for command in commands.values()], cwd)
+    # Hydra takes -m before all else.
+    typed = [sorted([*tiny(), *command], key=lambda word: word != "-m") for command in commands.values()]
+    said = several([[RUN, *words] for words in typed], cwd)
     ended = dict(zip(commands, said, strict=True))
     ended["cwd"] = cwd
     return ended

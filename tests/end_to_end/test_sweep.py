@@ -62,8 +62,8 @@ def children_of(cwd: Path, name: str) -> tuple[Run, list[Run]]:
 
 def table_of(stdout: str) -> list[list[str]]:
     """The rows of the table at the end: number, status, score, time, run, parameters."""
-    _, _, table = stdout.rpartition("\ntrial  status")
-    return [line.split(maxsplit=5) for line in table.splitlines()[1:] if re.match(r"\d+ ", line)]
+    _, _, table = stdout.rpartition("trial  status")
+    return [line[3:].split(maxsplit=5) for line in table.splitlines()[1:] if re.match(r"[* ]  \d+ ", line)]
 
 
 # ---- a grid with a trial that is refused and one whose process is killed
@@ -114,6 +114,18 @@ def test_a_sweep_is_one_run_that_holds_its_trials(grid: tuple[Path, Ended]) -> N
     assert "multiple of 16" in trials[3].data.tags["failure"]
     assert trials[3].data.params["model.depth"] == "4"
     assert len(stored_runs(grid[0])[1]) == 5
+
+
+def test_the_answer_is_kept_with_the_sweep(grid: tuple[Path, Ended]) -> None:
+    parent, trials = children_of(grid[0], "grid")
+    client, _ = stored_runs(grid[0])
+    kept = {Path(file.path).name for file in client.list_artifacts(parent.info.run_id, "comparison")}
+    assert {"comparison.html", "runs.csv", "curves.png", "pictures.png"} <= kept
+    (best,) = (trial for trial in trials if "best" in trial.data.tags)
+    description = parent.data.tags["mlflow.note.content"]
+    assert f"runs/{best.info.run_id}" in description
+    assert f"python run.py rerun={best.info.run_id}" in description
+    assert f"run it again: python run.py rerun={best.info.run_id}" in grid[1].stdout
 
 
 def test_started_again_it_keeps_what_is_finished_and_retries_what_failed_only_when_asked(

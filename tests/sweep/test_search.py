@@ -10,14 +10,14 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.command_line import checked_config
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.sweep.identity import label, trial_of
 from pipeline.sweep.job import Order, Outcome
-from pipeline.sweep.queue import OWNER, REPLACES, TrialQueue
+from pipeline.sweep.queue import OWNER, TrialQueue
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_space import search_space
 from pipeline.sweep.study import check_sampler, make_pruner, open_storage, open_study, storage_address
@@ -284,7 +284,8 @@ def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
         process.join()
     assert sorted(taken[0] + taken[1]) == list(range(6))
     waiting = [trial for trial in queue.study.get_trials() if trial.state is TrialState.WAITING]
-    assert sorted(trial.user_attrs[REPLACES] for trial in waiting) == list(range(6))
+    assert [trial.number for trial in waiting] == list(range(6))
+    assert waiting[0].params == queue.ask().params
 
 
 def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search]) -> None:
@@ -298,20 +299,38 @@ def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search])
     assert queue.stale(trial, alone=True)
 
 
-def test_a_death_between_ending_and_queueing_loses_no_trial(
-    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Callable[..., Search]) -> None:
+    expected = work(search(1)).queue.trials()[0].params
+    shutil.rmtree("mlruns")
     queue = search(1).queue
-    trial = queue.ask()
-    with monkeypatch.context() as dying:
-        dying.setattr(TrialQueue, "_queue_again", lambda self, trial: None)
-        assert queue.take_over(trial)
-    again = search(1).queue
-    again.repair(retry_failed=False)
-    again.repair(retry_failed=False)
-    (waiting,) = again.trials()
-    assert waiting.state is TrialState.WAITING and waiting.user_attrs[REPLACES] == 0
-    assert again.ask().params == trial.params
+    half = queue.study.ask(fixed_distributions=dict([next(iter(queue.space.distributions.items()))]))
+    queue.study._storage.set_trial_user_attr(half._trial_id, OWNER, DEAD)
+    again = work(search(1))
+    assert drawn(again) == [expected] and states(again) == ["COMPLETE"]
+
+
+def test_a_trial_that_is_gone_on_with_keeps_what_it_reported_and_what_the_pruner_said(
+    search: Callable[..., Search],
+) -> None:
+    from pipeline.sweep.pruning import StudyTrial
+
+    def study_trial(trial: FrozenTrial) -> StudyTrial:
+        return StudyTrial(storage_address(None), "fake", trial._trial_id, "hyperband", 4)
+
+    queue = search(9, pruner="hyperband").queue
+    said = [False]
+    while not any(said):  # each is worse than the one before
+        trial = queue.ask()
+        study, score = study_trial(trial), 0.9 - trial.number / 10
+        said = [study.prune(epoch, score) for epoch in (1, 2, 3)]
+        if not any(said):
+            queue.tell(trial, TrialState.COMPLETE, [score])
+    queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
+    assert queue.take_over(queue.trials()[-1])
+    again = queue.ask()
+    assert (again.number, 1 in again.intermediate_values) == (trial.number, True)
+    study = study_trial(again)
+    assert [study.prune(epoch, score) for epoch in (1, 2, 3)] == said
 
 
 # ---- where, and with what

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.sweep.job import Outcome
-from pipeline.sweep.objectives import direction, score
+from pipeline.sweep.objectives import direction, score, unbeaten
 from pipeline.sweep.table import reasons, table
 
 OUTCOMES = [
@@ -17,8 +17,9 @@ OUTCOMES = [
 
 def test_every_trial_has_a_line_with_its_scores() -> None:
     heading, first, second, third = table(OUTCOMES, ["best/val_mean_iou", "parameters"])
+    assert first.startswith("*  ") and second.startswith("   ")
     assert heading.split() == ["trial", "status", "best/val_mean_iou", "parameters", "time", "run", "parameters"]
-    assert first.split() == ["1", "finished", "0.512346", "1732", "1:01", "a" * 32, "depth=2"]
+    assert first.split() == ["*", "1", "finished", "0.512346", "1732", "1:01", "a" * 32, "depth=2"]
     assert second.split() == ["2", "failed", "-", "-", "0:05", "b" * 32, "depth=3"]
     assert third.split()[4] == "earlier"
 
@@ -46,3 +47,17 @@ def test_losses_times_and_sizes_are_made_small(objective: str, expected: str) ->
 def test_parameters_is_a_name_for_the_number_of_weights() -> None:
     assert score({"model/parameters": 3.0}, "parameters") == 3.0
     assert score({}, "best/val_mean_iou") is None
+
+
+def test_of_several_objectives_those_are_best_that_no_other_beats() -> None:
+    trials = [
+        {"best/val_mean_iou": 0.5, "model/parameters": 100.0},
+        {"best/val_mean_iou": 0.6, "model/parameters": 200.0},
+        {"best/val_mean_iou": 0.5, "model/parameters": 150.0},  # as good as the first, and larger
+        {"best/val_mean_iou": 0.9},
+        None,
+        {"best/val_mean_iou": 0.6, "model/parameters": 200.0},  # the same as the second
+    ]
+    assert unbeaten(trials, ["best/val_mean_iou", "parameters"]) == [True, True, False, False, False, True]
+    assert unbeaten(trials, ["best/val_mean_iou"]) == [False, False, False, True, False, False]
+    assert unbeaten([], ["best/val_mean_iou"]) == []

@@ -1,0 +1,28 @@
+"""The answer at the end of a sweep: its trials compared, in a page and in the sweep's own run."""
+
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.tracking.sweep import SWEEPS, sweep_lock
+
+
+def answer(name: str, key: str, uri: str | None) -> str:
+    """Compare a sweep's trials, keep the page and the pictures with its own run, and tell what was found.
+
+    Args:
+        name: of the sweep.
+        key: run_key of its own run.
+        uri: MLflow's address, as it was configured.
+    """
+    # Not before the trials are over: it takes seconds.
+    from pipeline.comparison.compare import compare
+    from pipeline.comparison.text import findings
+
+    output = SWEEPS / name / "comparison"
+    try:
+        with sweep_lock(name):  # several processes of one search may end at once
+            compared = compare([key], uri, output)
+    except UserError as error:
+        return f"note: the trials are not compared: {'; '.join(map(str, error.faults))}"
+    page = Path(output / "comparison.html").resolve()
+    return "\n\n".join([*findings(compared.answer), f"compared: {page}"])
