@@ -1,0 +1,147 @@
+"""Does the search find better networks than chance when both may train for equally many epochs?
+
+`python -m tests.benchmarks.search_against_random <folder>` runs, for each of three seeds, random search, TPE with the
+median pruner and TPE alone on `shapes`; started again in the same folder it goes on. The network is the same in every
+trial, so an epoch costs the same and epochs are the budget. A trial's start (seconds of tracing) is not in it, which
+favours pruning where trials are as short as here; the seconds are told beside.
+
+`seed` is the sampler's as well as the training's: another seed is another search of other networks. Two sweeps run at
+a time, of a thread each.
+"""
+
+import math
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+from statistics import mean, stdev
+
+from pipeline.data.shapes import CLASSES, make_shapes
+from tests.benchmarks.machine import described, run
+from tests.end_to_end.commands import stored_runs
+
+EPOCHS, BUDGET = 4, 96  # of a trial; of a sweep: 24 trials that are not pruned
+SEEDS = (0, 1, 2)
+SHOWN = (24, 48, 72, BUDGET)  # epochs spent
+METHODS = {
+    "random": ("sweep.sampler=random", "sweep.pruner=none"),
+    "TPE, median pruner": ("sweep.sampler=tpe", "sweep.pruner=median"),
+    "TPE": ("sweep.sampler=tpe", "sweep.pruner=none"),
+}
+PICTURES = 100  # of the training split
+TRIAL = (
+    "dataset=folder", "dataset.splits.train=few", "dataset.splits.val=val", "dataset.splits.test=null",
+    f"dataset.classes=[{','.join(CLASSES)}]", "image_size=32", "long_side=32", "batch_size=4", "threads=1",
+    f"epochs={EPOCHS}", "model.depth=1", "model.width=8", "optimizer=adamw", "augment=none",
+    "evaluate.overlays=0", "evaluate.val_predictions=0",
+)  # fmt: skip
+SPACE = (
+    "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "optimizer.weight_decay=tag(log,interval(1e-5,1e-1))",
+    "loss.dice=0,1", "model.dropout=interval(0.0,0.5)", "schedule.warmup_epochs=interval(0.0,2.0)",
+)  # fmt: skip
+
+Scores = list[list[float]]  # [trial in its order][epoch]: validation mean IoU
+
+
+def stored_scores(folder: Path) -> tuple[Scores, float]:
+    """What the trials of the sweep in a folder reached, from MLflow, and the seconds that they took together."""
+    if not (folder / "mlruns" / "mlflow.db").exists():
+        return [], 0.0
+    client, runs = stored_runs(folder)
+    trials = [run for run in runs if "trial" in run.data.tags]
+    scores = [
+        [metric.value for metric in sorted(client.get_metric_history(run.info.run_id, "val/mean_iou"), key=_step)]
+        for run in trials
+    ]
+    return scores, sum(run.info.end_time - run.info.start_time for run in trials if run.info.end_time) / 1000
+
+
+def best_so_far(scores: Scores) -> list[float]:
+    """The best score after 1, 2, … epochs of training, whichever trial they were spent on."""
+    return list(accumulate((score for trial in scores for score in trial), max))
+
+
+def search(folder: Path, method: str, seed: int) -> Scores:
+    """A sweep that has spent the budget; pruned trials leave some of it, which further trials spend."""
+    scores, _ = stored_scores(folder)
+    while (spent := sum(map(len, scores))) < BUDGET:
+        each = spent / len(scores) if scores else EPOCHS
+        wanted = len(scores) + math.ceil((BUDGET - spent) / each)
+        run(
+            folder, "-m", "sweep=optuna", "sweep.name=search", f"hydra.sweeper.n_trials={wanted}", f"seed={seed}",
+            f"dataset.root={folder.parent / 'shapes'}", *METHODS[method], *TRIAL, *SPACE,
+        )  # fmt: skip
+        scores, _ = stored_scores(folder)
+        print(f"{method}, seed {seed}: {len(scores)} trials, {sum(map(len, scores))} epochs", file=sys.stderr)
+    return scores
+
+
+def told(values: list[float]) -> str:
+    """Mean ± deviation over seeds."""
+    return f"{mean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{mean(values):.4f}"
+
+
+def report(found: dict[tuple[str, int], Scores], seconds: dict[tuple[str, int], float]) -> list[str]:
+    """The table and the verdict, in lines."""
+    curves = {key: best_so_far(scores) for key, scores in found.items()}
+    head = "".join(f"{f'{count} epochs':>19}" for count in SHOWN)
+    lines = [f"{'best val mIoU after':30}{head}   trials       s"]
+    for (method, seed), curve in curves.items():
+        row = "".join(f"{curve[count - 1]:>19.4f}" for count in SHOWN)
+        begun = [0, *accumulate(map(len, found[method, seed]))]  # epochs spent before each trial
+        trials = sum(before < BUDGET for before in begun[:-1])
+        lines.append(f"{f'{method}, seed {seed}':30}{row}{trials:>9}{seconds[method, seed]:>8.0f}")
+    for method in METHODS:
+        of = [curve for (name, _), curve in curves.items() if name == method]
+        if of:
+            row = "".join(f"{told([curve[count - 1] for curve in of]):>19}" for count in SHOWN)
+            lines.append(f"{f'{method}, mean ± deviation':30}{row}")
+    lines.append("")
+    for method in list(METHODS)[1:]:
+        pairs = [(curves[method, s], curves["random", s]) for s in SEEDS if {(method, s), ("random", s)} <= set(curves)]
+        if not pairs:
+            continue
+        gains = [ours[BUDGET - 1] - chance[BUDGET - 1] for ours, chance in pairs]
+        sooner = [_first(ours, chance[BUDGET - 1]) for ours, chance in pairs]
+        reached = ", ".join("never" if count is None else str(count) for count in sooner)
+        lines.append(
+            f"{method} against random at {BUDGET} epochs: {told(gains)}, better in {sum(gain > 0 for gain in gains)} "
+            f"of {len(gains)} seeds; exceeds random's last best after {reached} epochs"
+        )
+    return lines
+
+
+def _first(curve: list[float], level: float) -> int | None:
+    return next((count for count, best in enumerate(curve[:BUDGET], 1) if best > level), None)
+
+
+def _step(metric: object) -> int:
+    return int(metric.step)  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Run every sweep, two at a time, and print what they came to; of what was not finished nothing is printed."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="search-")).absolute()
+    machine = described()
+    # First what is compared first.
+    keys = [(method, seed) for seed in SEEDS for method in list(METHODS)[:2]] + [("TPE", seed) for seed in SEEDS]
+    places = {key: folder / f"{re.sub('[^A-Za-z]+', '-', key[0])}-{key[1]}" for key in keys}
+    if "report" not in sys.argv[2:]:
+        make_shapes(folder / "shapes")
+        lists = folder / "shapes" / "ImageSets" / "Segmentation"
+        ids = (lists / "train.txt").read_text().split()[:PICTURES]
+        (lists / "few.txt").write_text("".join(f"{id}\n" for id in ids))
+        with ThreadPoolExecutor(2) as two:
+            list(two.map(lambda key: search(places[key], *key), keys))
+    stored = {key: stored_scores(place) for key, place in places.items()}
+    found = {key: scores for key, (scores, _) in stored.items() if sum(map(len, scores)) >= BUDGET}
+    print(machine)
+    print(f"shapes, the first {PICTURES} training pictures: {' '.join(TRIAL)}")
+    print(f"searched: {' '.join(SPACE)}\n")
+    print(*report(found, {key: stored[key][1] for key in found}), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

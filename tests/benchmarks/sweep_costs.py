@@ -1,0 +1,143 @@
+"""What a sweep costs beside its training: start-up, memory, and what several jobs at once gain.
+
+`python -m tests.benchmarks.sweep_costs` measures all three; with `startup`,
+`memory` or `speed` behind it only these.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from statistics import mean
+
+import psutil
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.benchmarks.machine import described, run
+from tests.conftest import write_voc
+from tests.end_to_end.commands import RUN, environment, stored_runs
+
+DATA = (
+    "dataset=folder",
+    "dataset.root=../VOC",
+    "dataset.classes=[ground,a,b]",
+    "dataset.splits.val=val",
+    "dataset.splits.test=test",
+)
+# An epoch of one step, so that the end of training it is the end of the first step.
+STEP = (*DATA, "image_size=64", "epochs=1", "schedule.warmup_epochs=0", "batch_size=4")
+TINY = (*DATA, "image_size=16", "epochs=2", "batch_size=2", "model.depth=1", "model.width=4")
+SMALL = ("image_size=32", "long_side=32", "model.depth=3", "model.width=8", "epochs=2", "batch_size=16")
+TRIALS = 20  # whose memory is looked at; one more is run
+MEMORY = {
+    "the same network": ("seed=range(21)",),
+    "21 networks": ("model.width=4,5,6,7,8,9,10", "model.depth=1,2,3"),
+    "the same network, a search with a pruner": (
+        "sweep=optuna", "hydra.sweeper.n_trials=21", "sweep.pruner=median",
+        "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))",
+    ),
+}  # fmt: skip
+SPEED = {
+    "basic launcher, threads=auto": (),
+    "joblib, 2 jobs, threads=auto": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    "joblib, 2 jobs, threads=2": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "threads=2"),
+}
+
+
+def startup(folder: Path) -> list[str]:
+    """Seconds to the end of the first training step, of runs alone and of trials, with the default network."""
+    alone = []
+    for _ in range(2):
+        began = time.time()
+        run(folder / "alone", *STEP)
+        client, runs = stored_runs(folder / "alone")
+        alone.append(_first_step(client, runs[-1]) - began)
+    began = time.time()
+    run(folder / "sweep", "-m", *STEP, "seed=0,1,2,3")
+    client, runs = stored_runs(folder / "sweep")
+    trials = [each for each in runs if "trial" in each.data.tags]
+    begins = [began, *(each.info.end_time / 1000 for each in trials)]
+    waited = [_first_step(client, each) - begin for each, begin in zip(trials, begins, strict=False)]
+    rows = {
+        "run.py alone, in a new folder": alone[0],
+        "run.py alone, again": alone[1],
+        "trial 1, from the command, in a new folder": waited[0],
+        **{f"trial {number}, from the end of the last": seconds for number, seconds in enumerate(waited[1:], 2)},
+    }
+    title = "seconds to the end of the first training step (default network, 4 pictures of 64 px)"
+    return [title, *(f"  {name:45}{seconds:7.1f}" for name, seconds in rows.items())]
+
+
+def _first_step(client: MlflowClient, run: Run) -> float:
+    """When its only training step was over, in seconds since 1970: what followed it is logged."""
+    logged = client.get_metric_history(run.info.run_id, "time/train_seconds")[0].timestamp / 1000
+    return float(logged - run.data.metrics["time/validation_seconds"] - run.data.metrics["time/checkpoint_seconds"])
+
+
+def memory(folder: Path) -> Iterator[str]:
+    """Resident memory of the warm child after each trial."""
+    yield (f"{'resident MB of the warm child after trial':45}" + "".join(f"{n:>7}" for n in (1, 5, 10, 15, TRIALS)))
+    for name, options in MEMORY.items():
+        sizes = _sizes(folder / re.sub(r"\W+", "-", name), ["-m", *TINY, "threads=1", *options])
+        # Means of four, since the allocator returns some 40 MB after every other trial.
+        growth = (mean(sizes[TRIALS - 4 : TRIALS]) - mean(sizes[4:8])) / (TRIALS - 8)
+        shown = "".join(f"{sizes[number - 1]:7.0f}" for number in (1, 5, 10, 15, TRIALS))
+        yield f"  {name:43}{shown}   {growth:+.2f} MB a trial, 5-8 to 17-20"
+        yield "    each: " + " ".join(f"{size:.0f}" for size in sizes)
+
+
+def _sizes(folder: Path, arguments: list[str]) -> list[float]:
+    """MB of the child when the next trial is announced: the last one is answered then, and let go of."""
+    folder.mkdir()
+    sizes: list[float] = []
+    with (folder / "output.txt").open("w") as output, subprocess.Popen(
+        [sys.executable, RUN, *arguments], cwd=folder, env=environment(PYTHONUNBUFFERED="1"),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            output.write(line)
+            if re.match(r"trial ([2-9]|\d\d+)/", line):
+                children = psutil.Process(process.pid).children()
+                (worker,) = (child for child in children if "pipeline.sweep.worker" in child.cmdline())
+                sizes.append(worker.memory_info().rss / 1e6)
+    if process.returncode or len(sizes) < TRIALS:
+        raise RuntimeError(f"{len(sizes) + 1} trials, status {process.returncode}: see {folder / 'output.txt'}")
+    return sizes
+
+
+def speed(folder: Path) -> Iterator[str]:
+    """Wall time of eight trials on `shapes`, from the command to its end."""
+    data = f"data_dir={folder / 'data'}"
+    run(folder / "first", *SMALL, data)  # draws the pictures and checks them
+    yield "seconds for 8 trials on shapes (" + " ".join(SMALL) + ")"
+    basic = 0.0
+    for name, options in SPEED.items():
+        began = time.perf_counter()
+        run(folder / re.sub(r"\W+", "-", name), "-m", *SMALL, data, *options, "seed=range(8)")
+        took = time.perf_counter() - began
+        basic = basic or took
+        yield f"  {name:45}{took:7.1f}   speed-up {basic / took:.2f}"
+
+
+def main() -> None:
+    """Measure what is asked for and print it."""
+    parts: dict[str, Callable[[Path], Iterable[str]]] = {"startup": startup, "memory": memory, "speed": speed}
+    folder = Path(tempfile.mkdtemp(prefix="sweep-costs-"))
+    write_voc(folder, train=4, val=2, test=2)
+    for name in sys.argv[1:] or list(parts):
+        print(described())
+        (folder / name).mkdir()
+        if name != "speed":
+            (folder / name / "VOC").symlink_to(folder / "VOC")
+        for line in parts[name](folder / name):  # as soon as it is known
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
