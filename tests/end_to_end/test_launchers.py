@@ -51,7 +51,7 @@ def test_joblib_trains_two_trials_at_the_same_time_on_half_the_processors_each(w
 def test_sigterm_ends_the_trials_with_the_sweep(workplace: Path) -> None:
     arguments = [*tiny(threads="auto", epochs="2000"), "seed=0,1,2", "hydra/launcher=joblib", "sweep.name=ended"]
     with started(workplace, *arguments) as process:
-        read_until(process, "epoch 2/")
+        read_until(process, "epoch +2/")
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=300)
@@ -65,7 +65,7 @@ def test_sigterm_ends_the_trials_with_the_sweep(workplace: Path) -> None:
 def test_a_process_of_joblib_that_is_killed_fails_trials_and_not_the_sweep(workplace: Path) -> None:
     arguments = [*tiny(threads="auto", epochs="200"), "seed=0,1,2,3", "hydra/launcher=joblib", "sweep.name=lost"]
     with started(workplace, *arguments) as process:
-        said = read_until(process, "epoch 2/")
+        said = read_until(process, "epoch +2/")
         (first, *_) = [
             child.parent()
             for child in psutil.Process(process.pid).children(recursive=True)
