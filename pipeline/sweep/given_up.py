@@ -1,5 +1,6 @@
 """What all processes that run a sweep's jobs share: how many trials have failed, and whether they are to stop."""
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ class Failures:
         """No trial is begun any more, and those that are under way end as after SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "stop").touch()
+
+    def forget(self) -> None:
+        """Remove what was counted; another process that works on the same sweep counts for itself."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def stopped(self) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,7 +24,6 @@ from pipeline.tracking.leftovers import mark_leftovers
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.sweep import (
-    SWEEPS,
     find_sweep_run,
     has_journal,
     open_sweep_run,
@@ -77,11 +75,13 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
                 if not join:
                     raise UserError(f"sweep.name={name}: another process runs this sweep") from error
         with run or contextlib.nullcontext():
-            yield Sweep(name, command, config, kept["run_key"], run, store, jobs)
+            sweep = Sweep(name, command, config, kept["run_key"], run, store, jobs)
+            try:
+                yield sweep
+            finally:
+                sweep.failures.forget()
     finally:
         close_worker()
-        for leftover in (SWEEPS / name).glob("failures-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:

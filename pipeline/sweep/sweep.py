@@ -202,6 +202,7 @@ class Sweep:
         self.failures.stop()  # what still runs is not waited for by anyone
         shut_down(self.command.config.hydra.launcher)
         wait_for_jobs(ORPHANS)
+        self.failures.forget()
         self._new_failures()
         self.look_again()
         left: Work = []

@@ -43,7 +43,7 @@ CASES = {
     ),
 }
 AT_THE_START = {
-    name: Case((Death("pipeline.experiment:prepare_dataset", number=number),), [])
+    name: Case((Death("pipeline.data.kept:prepare_dataset", number=number),), [])
     for name, number in (("Ctrl-C at the start", signal.SIGINT), ("SIGTERM at the start", signal.SIGTERM))
 }
 ALL = CASES | AT_THE_START

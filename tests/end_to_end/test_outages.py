@@ -123,7 +123,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
         if not why:
             fill(filling)
             ended["full"] = driver.run(RUN, *options, pauses={2: filling.unlink})
-        two = ["-m", *options, "seed=0,1"]
+        two = ["-m", "hydra/sweeper=basic", *options, "seed=0,1"]  # in this very process
         ended["lost for good"] = driver.run(RUN, *two, pauses={1: server.kill}, patience=0.2)
         ended["sync without a server"] = driver.run("pipeline.sync")
         server.start()

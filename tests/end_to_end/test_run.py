@@ -74,6 +74,7 @@ def test_the_end_has_the_best_epoch_the_test_scores_and_a_metric_for_each_class(
     others = set(metrics) - class_ious - set(EACH_EPOCH)
     assert {name for name in others if not name.startswith("system/")} == {
         "best/epoch", "best/val_mean_iou", "test/loss", "test/mean_iou", "test/pixel_accuracy", "time/total_seconds",
+        "model/parameters",
     }  # fmt: skip
     assert metrics["test/mean_iou"] == pytest.approx(np.mean([metrics[name] for name in class_ious]), abs=1e-12)
     assert {metric.step for name in class_ious for metric in finished.client.get_metric_history(finished.id, name)} == {
