@@ -7,7 +7,8 @@ import signal
 import sys
 
 from pipeline import interrupts
-from pipeline.command_line import checked, checked_config, reason, register, report
+from pipeline.command_line import checked, checked_config, reason, report
+from pipeline.conf_files import register
 from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.help import help_text
 from pipeline.origin import take_origin

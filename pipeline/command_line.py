@@ -10,72 +10,21 @@ import difflib
 import re
 import shlex
 import sys
-import typing
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Sweep, ValueType
-from hydra.core.plugins import Plugins
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config import Config, check, flatten, leaves, nearest, one_of
+from pipeline.conf_files import compose_overrides, groups, written_keys
+from pipeline.config import Config, flatten, leaves, nearest, one_of
+from pipeline.config_check import check
 from pipeline.errors import UserError
+from pipeline.override_values import Values, interval_faults, values_of
 from pipeline.plain_text import plain
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
-# What `hydra.sweeper` holds; the classes are made known when a sweep starts (`pipeline.sweep.plugins`).
-SWEEPERS: dict[str, dict[str, Any]] = {
-    "grid": {"_target_": "hydra_plugins.segmentation_pipeline.GridSweeper"},
-    "optuna": {"_target_": "hydra_plugins.segmentation_pipeline.OptunaSweeper", "n_trials": 20},
-}
-
-
-def register(base: Config | None = None) -> str:
-    """Make the typed schema known to Hydra, and with it a stored configuration, if that is the base.
-
-    Returns:
-        The name of the configuration that Hydra starts from.
-    """
-    Plugins.instance()  # those that are installed bring configurations of their own, which conf/ has in their place
-    store = ConfigStore.instance()
-    launchers = store.repo["hydra"]["launcher"]
-    for name in set(launchers) - {"basic.yaml"}:
-        del launchers[name]
-    store.store(name="schema", node=Config)
-    for name, node in SWEEPERS.items():
-        store.store(group="hydra/sweeper", name=name, node=node)
-    if base is None:
-        return "config"
-    # What Hydra itself is told, as where its folders are, is no part of a run's configuration.
-    own = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))["hydra"]  # type: ignore[call-overload,index]
-    values = OmegaConf.to_container(OmegaConf.structured(base))
-    assert isinstance(values, dict)
-    # It may be a trial's: what sweep it belonged to is not for the next one.
-    store.store(name="stored", node={"defaults": ["schema", "_self_", {"sweep": "grid"}], **values, "hydra": own})
-    return "stored"
-
-
-def groups() -> dict[str, list[str]]:
-    """The configuration groups of conf/ and their choices."""
-    return {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
-        for folder in sorted(CONF.iterdir())
-        if folder.is_dir() and folder.name != "hydra"
-    }
-
-
-def compose_overrides(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
-    """The configuration of conf/, or a stored one, with these overrides, typed by the schema but not checked."""
-    name = register(base)
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="run"):
-        return compose(name, overrides=list(overrides))
 
 
 def checked(composed: DictConfig) -> Config:
@@ -123,8 +72,8 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
             faults.append(fault)
         else:
             kind = files if _chooses_file(override.key_or_group) else keys
-            kind.append(Values(text, override.key_or_group, _values(override), override.is_sweep_override()))
-    faults += _intervals(parsed)
+            kind.append(Values(text, override.key_or_group, values_of(override), override.is_sweep_override()))
+    faults += interval_faults(parsed)
 
     # Files first: they decide the value that a key starts from.
     chosen_files, files = _compose_files([file for file in files if file.values], faults, base)
@@ -157,68 +106,8 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     return configs[0]
 
 
-@dataclass(frozen=True)
-class Values:
-    """One override and its values: one, or several for a sweep; of an interval its ends."""
-
-    text: str
-    key: str
-    values: list[Any]
-    sweep: bool
-
-    def single(self, value: Any) -> str:
-        """The override with one value."""
-        return f"{self.text.partition('=')[0]}={value}" if self.sweep else self.text
-
-
 def _chooses_file(key: str) -> bool:
     return key in groups() or key == "hydra" or key.startswith(("hydra.", "hydra/"))
-
-
-def _values(override: Override) -> list[Any]:
-    if not override.is_sweep_override():
-        return [override.value()]
-    if override.value_type is ValueType.INTERVAL_SWEEP:
-        interval = override.value()
-        assert isinstance(interval, IntervalSweep)
-        whole = is_whole(override.key_or_group)
-        return [int(end) if whole and end is not None else end for end in (interval.start, interval.end)]
-    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
-        glob = override.value()
-        assert isinstance(glob, Glob)
-        return glob.filter(groups().get(override.key_or_group, []))
-    return [Override._convert_value(element) for element in override.sweep_iterator()]
-
-
-def is_whole(key: str) -> bool:
-    """Whether a key's values are whole numbers."""
-    types = {name: item.type for name, item, _ in leaves(Config)}
-    kinds = {types.get(key), *typing.get_args(types.get(key))}
-    return int in kinds and float not in kinds
-
-
-def _intervals(overrides: list[Override]) -> list[str]:
-    """The faults of intervals and of tags: only a search can draw from them, and a logarithm needs numbers above 0."""
-    searches = any(override.key_or_group == "sweep" and override.value() == "optuna" for override in overrides)
-    faults = []
-    for override in overrides:
-        swept = override.value()
-        if not isinstance(swept, Sweep):
-            continue
-        text = override.input_line
-        if isinstance(swept, IntervalSweep):
-            assert swept.start is not None and swept.end is not None
-            if not searches:
-                faults.append(f"{text}: only sweep=optuna draws from an interval; a,b,c or range(…) is a grid")
-            elif swept.start >= swept.end:
-                faults.append(f"{text}: the end must be above the start")
-            elif "log" in swept.tags and swept.start <= 0:
-                faults.append(f"{text}: the logarithm needs a start above 0")
-            elif is_whole(override.key_or_group) and not (swept.start.is_integer() and swept.end.is_integer()):
-                faults.append(f"{text}: whole numbers expected")
-        if wrong := sorted(swept.tags - {"log"}):
-            faults.append(f"{text}: tag '{wrong[0]}' means nothing; tag(log, …) is the only one")
-    return faults
 
 
 def _compose_files(files: list[Values], faults: list[str], base: Config | None) -> tuple[DictConfig, list[Values]]:
@@ -275,7 +164,7 @@ def _unknown(override: Override) -> str | None:
     if override.is_add():
         return f"{text}: '{key}' is there already; write {text.lstrip('+')}"
     if key in choices:
-        values = _values(override)
+        values = values_of(override)
         wrong = [value for value in values if value not in choices[key]]
         if wrong or not values:
             value = wrong[0] if len(values) > 1 else text.partition("=")[2]
@@ -288,11 +177,11 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
 
     What is to be typed instead gives the values of the file, also where the file leaves a key as conf/ has it.
     """
-    group, values = override.key_or_group, _values(override)
+    group, values = override.key_or_group, values_of(override)
     if group not in groups() or group == "sweep":  # which sweep it is in is no part of what a run stored
         return None
     composed, stored = flatten(_typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
-    written = set(_written(group, str(values[0])))
+    written = set(written_keys(group, str(values[0])))
     sections = {key.partition(".")[0] for key in written}
     keys = [
         shlex.quote(f"{key}={as_typed(value)}")
@@ -303,29 +192,6 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
         f"{override.input_line}: a stored configuration has keys, not the files of conf/ that they came from; "
         f"type {' '.join(keys)}"
     )
-
-
-def _written(group: str, choice: str) -> Iterator[str]:
-    """The keys that a file of conf/ sets, with those of the files that it chooses."""
-    file = CONF / group / f"{choice}.yaml"
-    content = OmegaConf.load(file)
-    assert isinstance(content, DictConfig)
-    prefix = "" if "# @package _global_" in file.read_text() else f"{group}."
-    for name, value in content.items():
-        if name != "defaults":
-            yield from _flat(value, f"{prefix}{name!s}")
-            continue
-        for chosen in value:  # {"override /model": "unet"}
-            for other, its_choice in chosen.items():
-                yield from _written(str(other).rpartition("/")[2], str(its_choice))
-
-
-def _flat(value: Any, key: str) -> Iterator[str]:
-    if isinstance(value, DictConfig):
-        for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name!s}")
-    else:
-        yield key
 
 
 def as_typed(value: Any) -> str:

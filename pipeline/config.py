@@ -1,20 +1,17 @@
 """The typed schema of a configuration: every key, what it means, and what it may be.
 
 OmegaConf merges conf/ and the command line into these dataclasses, so a wrong type or an unknown key is refused there;
-`check` then finds everything that types cannot say. The help text of `run.py` is written from the same fields.
+`pipeline.config_check` then finds everything that types cannot say. The help text of `run.py` is written from the same
+fields.
 """
 
 import dataclasses
 import difflib
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
-
-from pipeline.plain_text import CONTROL, plain
 
 SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or changes its meaning
 
@@ -220,71 +217,6 @@ def flatten(config: Config) -> dict[str, Any]:
     return {name: value for name, _, value in leaves(config)}
 
 
-def check(config: Config) -> list[str]:
-    """Everything in a typed configuration that cannot work, one line a fault; empty when all is well."""
-    faults = [fault for name, item, value in leaves(config) if (fault := _outside(name, item.metadata, value))]
-    faults += [
-        f"{name}={plain(str(value))}: text without control characters expected"
-        for name, _, value in leaves(config)
-        if any(CONTROL.search(str(part)) for part in (value if isinstance(value, list) else [value]))
-    ]
-    model, optimizer, loss, augment = config.model, config.optimizer, config.loss, config.augment
-    classes = config.dataset.classes
-    multiple = 2**model.depth if 1 <= model.depth <= 8 else 1
-    if config.image_size >= 8 and config.image_size % multiple:
-        lower = config.image_size // multiple * multiple
-        valid = f"{lower} or {lower + multiple}" if lower else f"{multiple}"
-        faults.append(
-            f"image_size={config.image_size}: model.depth={model.depth} halves it {model.depth} times, "
-            f"so it must be a multiple of {multiple}: {valid}"
-        )
-    if optimizer.momentum is not None and optimizer.name != "sgd":
-        faults.append(f"optimizer.momentum={optimizer.momentum}: only optimizer=sgd has it, not {optimizer.name}")
-    if optimizer.weight_decay is not None and optimizer.name == "adam":
-        faults.append(f"optimizer.weight_decay={optimizer.weight_decay}: adam has none; choose optimizer=adamw or sgd")
-    if (config.schedule.power is not None) != (config.schedule.name == "poly"):
-        faults.append(f"schedule.power={config.schedule.power}: a number for schedule=poly, null for the others")
-    if config.schedule.warmup_epochs >= config.epochs > 0:
-        faults.append(
-            f"schedule.warmup_epochs={config.schedule.warmup_epochs}: less than epochs={config.epochs} expected"
-        )
-    if not loss.cross_entropy and not loss.dice:
-        faults.append("loss.cross_entropy=0 and loss.dice=0: one of them must be above 0")
-    if not loss.cross_entropy and (loss.focal_gamma or loss.class_weights != "none"):
-        faults.append(
-            "loss.focal_gamma and loss.class_weights act on the cross-entropy: loss.cross_entropy must be above 0"
-        )
-    if len(augment.scale) != 2 or not 0.05 <= augment.scale[0] <= augment.scale[1] <= 20:
-        faults.append(
-            f"augment.scale={augment.scale}: [least, greatest] between 0.05 and 20 expected, for example [0.5, 2]"
-        )
-    if not 2 <= len(classes) <= 255:
-        faults.append(f"dataset.classes: {len(classes)} names; 2 to 255 expected, background first")
-    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
-        faults.append(f"dataset.classes: more than once: {', '.join(repeated)}; each name once expected")
-    if any(not name.strip() for name in classes):
-        faults.append("dataset.classes: a blank name; write every class's name")
-    if config.dataset.name == "folder" and config.dataset.root is None:
-        faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
-    return faults + _check_sweep(config.sweep)
-
-
-def _check_sweep(sweep: SweepConfig) -> list[str]:
-    faults = []
-    objectives = sweep.objectives
-    if sweep.name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", sweep.name):  # it becomes a folder's name
-        faults.append(f"sweep.name={sweep.name}: up to 100 letters, digits, '.', '_' and '-' expected")
-    if not objectives or len(set(objectives)) < len(objectives):
-        faults.append(f"sweep.objectives={objectives}: one metric or more expected, each once")
-    if test := [objective for objective in objectives if objective.startswith("test/")]:
-        faults.append(f"sweep.objectives: {test[0]} is of the test split, which must steer nothing; val/… expected")
-    if len(objectives) > 1 and sweep.pruner != "none":
-        faults.append(f"sweep.pruner={sweep.pruner}: prunes by one objective, not by {len(objectives)}; none expected")
-    if len(objectives) > 1 and sweep.sampler == "cmaes":
-        faults.append(f"sweep.sampler=cmaes: has one objective, not {len(objectives)}; nsga2 or tpe expected")
-    return faults
-
-
 def allowed(metadata: Mapping[str, Any]) -> str:
     """What a key may be, in words: its choices, its bounds, or both; empty where its type says all."""
     bounds = {"at least": "least", "more than": "above", "at most": "most", "less than": "below"}
@@ -295,23 +227,3 @@ def allowed(metadata: Mapping[str, Any]) -> str:
 def one_of(choices: Sequence[str]) -> str:
     """`a, b or c`."""
     return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)
-
-
-def _outside(name: str, metadata: Mapping[str, Any], value: Any) -> str | None:
-    """The fault of one value against its choices or bounds, or None."""
-    choices = metadata["choices"]
-    if isinstance(value, str) and choices:
-        close = nearest(value, list(choices))
-        return None if value in choices else f"{name}={value}: {allowed(metadata)} expected{close}"
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    if not math.isfinite(value):
-        return f"{name}={value}: a finite number expected"
-    least, above, most, below = (metadata[bound] for bound in ("least", "above", "most", "below"))
-    inside = (
-        (least is None or value >= least)
-        and (above is None or value > above)
-        and (most is None or value <= most)
-        and (below is None or value < below)
-    )
-    return None if inside else f"{name}={value}: {allowed(metadata)} expected"

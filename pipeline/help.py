@@ -4,7 +4,8 @@ import textwrap
 
 from omegaconf import OmegaConf
 
-from pipeline.command_line import as_typed, compose_overrides, groups
+from pipeline.command_line import as_typed
+from pipeline.conf_files import compose_overrides, groups
 from pipeline.config import Config, allowed, leaves
 
 HELP = """\

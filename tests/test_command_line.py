@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pipeline import command_line
-from pipeline.command_line import CONF, checked, checked_config, compose_overrides
+from pipeline.command_line import checked, checked_config
+from pipeline.conf_files import CONF, compose_overrides
 from pipeline.config import Config, leaves
 from pipeline.errors import UserError
 from pipeline.help import help_text

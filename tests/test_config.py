@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.command_line import CONF, checked_config, groups
-from pipeline.config import Config, allowed, check, flatten, leaves, nearest, one_of
+from pipeline.command_line import checked_config
+from pipeline.conf_files import CONF, groups
+from pipeline.config import Config, allowed, flatten, leaves, nearest, one_of
+from pipeline.config_check import check
 
 FILES = sorted(CONF.rglob("*.yaml"))
 DEFAULT = checked_config([])

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pipeline import command_line, stored_config
-from pipeline.command_line import CONF, checked_config, compose_overrides, groups
+from pipeline import command_line, conf_files, stored_config
+from pipeline.command_line import checked_config
+from pipeline.conf_files import CONF, compose_overrides, groups
 from pipeline.config import Config, flatten
 from pipeline.errors import UserError
 from pipeline.stored_config import parse_config, read_config
@@ -239,7 +240,7 @@ def test_conf_may_say_today_what_it_likes(config: Config, tmp_path: Path, monkey
     main.write_text(main.read_text().replace("epochs: 8", "epochs: 5").replace("augment: standard", "augment: none"))
     (tmp_path / "conf/optimizer/sgd.yaml").unlink()  # which the run was made with
     kept = checked_config([])
-    monkeypatch.setattr(command_line, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(conf_files, "CONF", tmp_path / "conf")
     today = checked_config([])
     assert (today.epochs, today.model.depth, today.optimizer.learning_rate, today.augment.flip) == (5, 2, 0.5, False)
     assert kept != today

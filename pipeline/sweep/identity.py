@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.command_line import CONF
+from pipeline.conf_files import CONF
 from pipeline.config import Config
 from pipeline.fingerprint import sources
 

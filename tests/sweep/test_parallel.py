@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.command_line import CONF
+from pipeline.conf_files import CONF
 from pipeline.errors import UserError
 from pipeline.hardware import threads_each
 from pipeline.sweep import parallel
