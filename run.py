@@ -38,15 +38,14 @@ def main() -> int:
         if not flags.shell_completion:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-            from pipeline.sweep.parallel import check_installed
-
-            for override in flags.overrides:
-                if override.startswith("hydra/launcher="):
-                    check_installed(override.partition("=")[2])
             first = checked_config(flags.overrides, origin.base)
             if flags.multirun:
+                from pipeline.sweep.parallel import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers
 
+                for override in flags.overrides:
+                    if override.startswith("hydra/launcher="):
+                        check_installed(override.partition("=")[2])
                 register_sweepers(origin, first)
 
         @hydra.main(version_base="1.3", config_path="conf", config_name=register(origin.base))

@@ -1,7 +1,6 @@
 """The trials of a study: drawn, owned by a process, told, and taken over by exactly one other when that is dead."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from pipeline.seeds import derive_seed
+from pipeline.sweep.meanwhile import meanwhile
 from pipeline.sweep.search_space import SearchSpace
 from pipeline.sweep.study import make_sampler
 from pipeline.tracking.process import HEARTBEAT, STALE_AFTER, Process
@@ -88,24 +88,15 @@ class TrialQueue:
         heard = float(trial.user_attrs.get(BEAT, started))
         return alone or time.time() - heard > STALE_AFTER
 
-    @contextlib.contextmanager
-    def beating(self, trials: Sequence[FrozenTrial]) -> Iterator[None]:
+    def beating(self, trials: Sequence[FrozenTrial]) -> contextlib.AbstractContextManager[None]:
         """In this block other machines are told that the trials are alive."""
-        over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(HEARTBEAT):
-                for trial in trials:
-                    with contextlib.suppress(Exception):  # a storage that does not answer, or a trial that is over
-                        self._storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
+            for trial in trials:
+                with contextlib.suppress(Exception):  # a storage that does not answer, or a trial that is over
+                    self._storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
 
-        thread = threading.Thread(target=beat, name="study", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return meanwhile(HEARTBEAT, beat)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

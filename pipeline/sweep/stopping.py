@@ -1,7 +1,6 @@
 """How trials in a launcher's processes end with the sweep: by its wish, or because it died."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,6 +8,7 @@ import psutil
 
 from pipeline import interrupts
 from pipeline.sweep.given_up import Failures
+from pipeline.sweep.meanwhile import meanwhile
 from pipeline.sweep.warm import terminate_worker
 from pipeline.tracking.process import Process
 
@@ -49,20 +49,10 @@ def _runs_trials(process: psutil.Process) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _watching(happened: Callable[[], bool], then: Callable[[], None]) -> Iterator[None]:
-    over = threading.Event()
+def _watching(happened: Callable[[], bool], then: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    def look() -> bool:
+        if found := happened():
+            then()
+        return found
 
-    def watch() -> None:
-        while not over.wait(EVERY):
-            if happened():
-                then()
-                return
-
-    thread = threading.Thread(target=watch, name="stopping", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return meanwhile(EVERY, look)
