@@ -1,24 +1,17 @@
 """Every pair is looked at before training; the verdict on the same bytes is kept."""
 
-import dataclasses
 import hashlib
-import io
 import json
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from pipeline.config import DatasetConfig, SplitsConfig
-from pipeline.data import check, picture_file
-from pipeline.data.check import Checked, check_dataset, check_pair
-from pipeline.data.decode import decode_image
-from pipeline.data.palette import VOID
+from pipeline.data import check
+from pipeline.data.check import Checked, check_dataset
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.errors import UserError
 
@@ -37,20 +30,6 @@ def pair(root: Path, id: str = "train_0") -> Example:
     return Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png")
 
 
-def faults_of(example: Example) -> list[str]:
-    return check_pair(example, len(CLASSES))[0]
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds no pixel."""
-
-    def chunk(content: bytes) -> bytes:
-        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT")
-
-
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the pairs that are decoded from now on."""
@@ -63,198 +42,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(check, "check_pair", counting)
     return ids
-
-
-# ---- one pair
-
-
-def test_pair_without_faults(voc_folder: Folder) -> None:
-    root = voc_folder()
-    mask = np.asarray(Image.open(pair(root).mask))
-    assert (mask == VOID).any()
-    expected = [24, 32, *((mask == label).sum() for label in range(3))]
-    assert check_pair(pair(root), 3) == ([], expected)
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_masks_of_one_channel(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
-    indices = np.zeros((24, 32), np.uint8)
-    indices[3:5] = 1
-    picture = Image.fromarray(indices * 255).convert("1") if mode == "1" else Image.fromarray(indices)
-    if mode == "P":
-        picture.putpalette(bytes(768))  # every colour the same: only the indices count
-    picture.save(example.mask)
-    with Image.open(example.mask) as stored:
-        assert stored.mode == mode
-    assert check_pair(example, 3) == ([], [24, 32, 24 * 32 - 64, 64, 0])
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_mask_that_holds_colours(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
-    Image.new(mode, (32, 24)).save(example.mask)
-    assert faults_of(example) == [
-        f"SegmentationClass/train_0.png: is {mode}; a palette or one-channel 8-bit PNG of indices expected"
-    ]
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_pictures_of_other_modes(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
-    Image.new(mode, (32, 24)).save(example.image)
-    assert faults_of(example) == []
-
-
-def test_mask_of_another_size(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
-    Image.new("L", (24, 32)).save(example.mask)
-    assert faults_of(example) == [
-        "SegmentationClass/train_0.png: is 24x32, but its picture JPEGImages/train_0.jpg is 32x24"
-    ]
-
-
-def test_label_outside_the_classes(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
-    indices = np.zeros((24, 32), np.uint8)
-    indices[0, :9] = [0, 1, 2, VOID, 3, 9, 3, 254, 9]
-    Image.fromarray(indices).save(example.mask)
-    assert faults_of(example) == [
-        "SegmentationClass/train_0.png: holds label 3, 9, 254; 0 to 2 (3 dataset.classes) or 255 for void expected"
-    ]
-
-
-@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")  # as outside of pytest
-@pytest.mark.parametrize("kind", ["image", "mask"])
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "is not a JPEG or PNG file, or its header is damaged"),
-        (b"<html>Not found</html>", "is not a JPEG or PNG file, or its header is damaged"),
-        (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "is not a JPEG or PNG file, or its header is damaged"),
-        (png_header(65535, 65535), "cannot be decoded: "),
-        (png_header(12000, 12000), "cannot be decoded: "),
-        (png_header(8193, 8192), "cannot be decoded: 8193x8192 pixels are more than the 67108864 allowed"),
-    ],
-    ids=["empty", "web page", "GIF", "billions of pixels", "above Pillow's cap", "just above the cap"],
-)
-def test_file_that_is_no_picture(voc_folder: Folder, kind: str, content: bytes, reason: str) -> None:
-    example = pair(voc_folder())
-    getattr(example, kind).write_bytes(content)
-    (fault,) = faults_of(example)
-    name = "JPEGImages/train_0.jpg" if kind == "image" else "SegmentationClass/train_0.png"
-    assert fault.startswith(f"{name}: {reason}")
-    if content.startswith(b"\x89PNG"):
-        assert "pixels" in fault
-
-
-def test_pixel_cap_is_reached_without_decoding(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = pair(voc_folder())
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32)
-    assert faults_of(example) == []
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32 - 1)
-    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
-    reason = "cannot be decoded: 32x24 pixels are more than the 767 allowed"
-    assert faults_of(example) == [f"JPEGImages/train_0.jpg: {reason}", f"SegmentationClass/train_0.png: {reason}"]
-
-
-def test_mask_that_is_a_jpeg(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
-    example.mask.write_bytes(example.image.read_bytes())
-    (fault,) = faults_of(example)
-    assert fault.startswith("SegmentationClass/train_0.png: is not a")
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_truncated_picture(voc_folder: Folder, suffix: str) -> None:
-    """Cut anywhere, down to the last byte: where Pillow has all pixels, TensorFlow would still stop the training."""
-    example = pair(voc_folder())
-    buffer = io.BytesIO()
-    with Image.open(example.image) as picture:
-        picture.save(buffer, {".jpg": "JPEG", ".png": "PNG"}[suffix])
-    whole, cut = buffer.getvalue(), dataclasses.replace(example, image=example.image.with_suffix(suffix))
-    cut.image.write_bytes(whole)
-    assert faults_of(cut) == []
-    for length in [*range(0, len(whole), 61), *range(len(whole) - 25, len(whole))]:
-        cut.image.write_bytes(whole[:length])
-        (fault,) = faults_of(cut)
-        assert fault.startswith(f"JPEGImages/train_0{suffix}: ")
-
-
-def test_truncated_mask(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
-    whole = example.mask.read_bytes()
-    for length in [*range(0, len(whole), 23), *range(len(whole) - 25, len(whole))]:
-        example.mask.write_bytes(whole[:length])
-        (fault,) = faults_of(example)
-        assert fault.startswith("SegmentationClass/train_0.png: ")
-
-
-@pytest.mark.parametrize("kind", ["image", "mask"])
-def test_checksum_of_a_png(voc_folder: Folder, kind: str) -> None:
-    """The pixels of a PNG with a wrong checksum can be read, but TensorFlow refuses them."""
-    example = pair(voc_folder())
-    if kind == "image":
-        example = dataclasses.replace(example, image=example.image.with_suffix(".png"))
-        Image.new("RGB", (32, 24)).save(example.image)
-    path = getattr(example, kind)
-    content = bytearray(path.read_bytes())
-    content[-13] ^= 1  # the last byte of the checksum before the closing chunk of 12 bytes
-    path.write_bytes(content)
-    (fault,) = faults_of(example)
-    assert fault.startswith(f"{path.parent.name}/train_0.png: cannot be decoded: ")
-
-
-def test_damaged_bytes_never_raise(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
-    rng = np.random.default_rng(0)
-    told = 0
-    for path in (example.image, example.mask):
-        whole = np.frombuffer(path.read_bytes(), np.uint8)
-        for _ in range(150):
-            damaged = whole.copy()
-            damaged[rng.integers(0, min(len(whole), rng.choice([60, len(whole)])), 3)] = rng.integers(0, 256, 3)
-            path.write_bytes(damaged.tobytes())
-            told += bool(faults_of(example))
-        path.write_bytes(whole.tobytes())
-    assert told > 150
-
-
-def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder) -> None:
-    """Some damaged JPEGs load without a word in Pillow, and would stop training in its midst."""
-    example = pair(voc_folder(size=(96, 128)))
-    whole = np.frombuffer(example.image.read_bytes(), np.uint8)
-    rng, only_here = np.random.default_rng(0), 0
-    for _ in range(3000):
-        damaged = whole.copy()
-        damaged[rng.integers(0, len(whole), 2)] = rng.integers(0, 256, 2)
-        example.image.write_bytes(damaged.tobytes())
-        try:
-            picture_file.open_whole(example.image).close()
-        except picture_file.UNDECODABLE:
-            continue
-        try:
-            decode_image(str(example.image))
-        except tf.errors.InvalidArgumentError:
-            only_here += 1
-            assert faults_of(example)[0].endswith("cannot be decoded: its data are damaged or end too early")
-    assert only_here > 0
-
-
-def test_names_are_those_of_the_ids(voc_folder: Folder) -> None:
-    """Pictures in sub-folders are named in full, a link by its own name."""
-    root = voc_folder()
-    example = pair(root)
-    for path in (example.image, example.mask):
-        (path.parent / "site").mkdir()
-        path.rename(path.parent / "site" / path.name)
-    example = pair(root, "site/train_0")
-    example.image.write_bytes(b"")
-    example.mask.write_bytes(b"")
-    assert [fault.partition(":")[0] for fault in faults_of(example)] == [
-        "JPEGImages/site/train_0.jpg",
-        "SegmentationClass/site/train_0.png",
-    ]
 
 
 # ---- a dataset

@@ -1,174 +1,32 @@
-"""Downloading and unpacking VOC against a real HTTP server that misbehaves, with tiny archives."""
+"""Downloading VOC from a real HTTP server that misbehaves, with tiny archives."""
 
 import hashlib
-import io
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tarfile
 import textwrap
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import pipeline
 from pipeline.data.download import ARCHIVES, ensure_voc
-from pipeline.data.extract import extract_segmentation
-from pipeline.data.fetch import Archive, Patience, fetch_archive
+from pipeline.data.fetch import Archive, fetch_archive
 from pipeline.errors import UserError
-
-HURRIED = Patience(timeout=0.5, retries=3, pause=0.01)
-ROOT = "VOCdevkit/VOC2012"
-NAME = "VOCtrainval_11-May-2012.tar"
-
-
-class Mirror:
-    """A server on 127.0.0.1 that serves `body` under every path, with the faults that its attributes set."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.status = 200
-        self.content_type = "application/x-tar"
-        self.knows_ranges = True
-        self.wrong_range = False
-        self.stop_after: list[int] = []  # bytes after which the first, second, … reply ends too early
-        self.stalls = False  # keep the connection open instead of dropping it
-        self.requests: list[str | None] = []  # the Range header of each
-        self.bytes_sent = 0
-        mirror = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                mirror.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/{NAME}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        wanted = handler.headers.get("Range")
-        self.requests.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.knows_ranges else 0
-        if self.status != 200:
-            handler.send_error(self.status)
-            return
-        if start and start >= len(self.body):
-            handler.send_response(416)
-            handler.send_header("Content-Range", f"bytes */{len(self.body)}")
-            handler.end_headers()
-            return
-        handler.send_response(206 if start else 200)
-        if start:
-            said = start - 1 if self.wrong_range else start
-            handler.send_header("Content-Range", f"bytes {said}-{len(self.body) - 1}/{len(self.body)}")
-        handler.send_header("Content-Type", self.content_type)
-        handler.send_header("Content-Length", str(len(self.body) - start))
-        handler.end_headers()
-        part = self.body[start:]
-        if self.stop_after:
-            part = part[: self.stop_after.pop(0)]
-            stall = self.stalls
-        else:
-            stall = False
-        self.bytes_sent += len(part)
-        handler.wfile.write(part)
-        handler.wfile.flush()
-        if stall:
-            time.sleep(1.5)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    yield from _serve(monkeypatch)
-
-
-@pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    yield from _serve(monkeypatch)
-
-
-def _serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    mirror = Mirror(voc_tar())
-    yield mirror
-    mirror.close()
-
-
-def refusing_url() -> str:
-    with socket.socket() as closed_at_once:
-        closed_at_once.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{closed_at_once.getsockname()[1]}/{NAME}"
-
-
-Entry = tuple[str, bytes] | tarfile.TarInfo
-
-
-def tar(*entries: Entry) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for entry in entries:
-            if isinstance(entry, tarfile.TarInfo):
-                archive.addfile(entry)
-            else:
-                member = tarfile.TarInfo(entry[0])
-                member.size = len(entry[1])
-                archive.addfile(member, io.BytesIO(entry[1]))
-    return buffer.getvalue()
-
-
-def special(name: str, kind: bytes, linkname: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, linkname
-    return member
-
-
-def voc_entries(year: str = "2012", split: str = "train", ids: tuple[str, ...] = ("a_1", "a_2")) -> list[Entry]:
-    """Images before the lists that name them, and everything else that VOC's archives hold."""
-    root = f"VOCdevkit/VOC{year}"
-    entries: list[Entry] = [special("VOCdevkit", tarfile.DIRTYPE), special(f"{root}/JPEGImages", tarfile.DIRTYPE)]
-    for image_id in (*ids, f"{split}_unlisted"):
-        entries.append((f"{root}/JPEGImages/{image_id}.jpg", f"image {image_id}".encode() * 500))
-        entries.append((f"{root}/Annotations/{image_id}.xml", b"<annotation/>"))
-    entries += [(f"{root}/SegmentationObject/{image_id}.png", b"objects") for image_id in ids]
-    entries += [(f"{root}/SegmentationClass/{image_id}.png", f"mask {image_id}".encode()) for image_id in ids]
-    entries.append((f"{root}/ImageSets/Main/{split}.txt", f"{split}_unlisted\n".encode()))
-    entries.append((f"{root}/ImageSets/Segmentation/{split}.txt", "".join(f"{i}\n" for i in ids).encode()))
-    return entries
-
-
-def voc_tar() -> bytes:
-    return tar(*voc_entries())
-
-
-def archive_at(*urls: str, body: bytes | None = None, name: str = NAME) -> Archive:
-    return Archive(name, hashlib.md5(voc_tar() if body is None else body).hexdigest(), urls)
-
-
-def files_below(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-
-
-SEGMENTATION_PART = {
-    "ImageSets/Segmentation/train.txt",
-    *(f"SegmentationClass/{image_id}.png" for image_id in ("a_1", "a_2")),
-    *(f"JPEGImages/{image_id}.jpg" for image_id in ("a_1", "a_2")),
-}
-
-
-# Downloading
+from tests.data.mirror import (
+    HURRIED,
+    NAME,
+    ROOT,
+    SEGMENTATION_PART,
+    Mirror,
+    archive_at,
+    files_below,
+    refusing_url,
+    tar,
+    voc_entries,
+    voc_tar,
+)
 
 
 def test_every_known_archive_has_several_addresses_of_its_own_name() -> None:
@@ -367,81 +225,6 @@ def test_the_two_archives_of_2007_become_one_folder(mirror: Mirror, second: Mirr
     ids = {"000032", "000039", "000068"}
     assert {path.stem for path in (folder / "JPEGImages").iterdir()} == ids
     assert {path.stem for path in (folder / "SegmentationClass").iterdir()} == ids
-
-
-LINKS = {
-    "symlink": special(f"{ROOT}/JPEGImages/a_3.jpg", tarfile.SYMTYPE, "/etc/passwd"),
-    "hardlink": special(f"{ROOT}/JPEGImages/a_3.jpg", tarfile.LNKTYPE, f"{ROOT}/JPEGImages/a_1.jpg"),
-    "folder symlink": special(f"{ROOT}/ImageSets", tarfile.SYMTYPE, "../../.."),
-    "device": special(f"{ROOT}/SegmentationClass/a_3.png", tarfile.CHRTYPE),
-    "pipe": special(f"{ROOT}/ImageSets/Segmentation/val.txt", tarfile.FIFOTYPE),
-    "folder as image": special(f"{ROOT}/JPEGImages/a_3.jpg", tarfile.DIRTYPE),
-}
-OUTSIDE = (
-    "../evil.txt",
-    f"{ROOT}/JPEGImages/../../../../evil.txt",
-    "/evil.txt",
-    "C:/evil.txt",
-    "..\\evil.txt",
-    "C:evil",
-)
-
-
-@pytest.mark.parametrize("evil", [*LINKS.values(), *((name, b"evil") for name in OUTSIDE)], ids=[*LINKS, *OUTSIDE])
-@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
-def test_an_unsafe_archive_is_refused(tmp_path: Path, evil: Entry, first: bool) -> None:
-    path, target = tmp_path / "archives" / NAME, tmp_path / "inside" / "VOC2012"
-    path.parent.mkdir()
-    target.parent.mkdir()
-    path.write_bytes(tar(evil, *voc_entries()) if first else tar(*voc_entries(), evil))
-    with pytest.raises(UserError) as error:
-        extract_segmentation([path], target, "2012")
-    name = evil.name if isinstance(evil, tarfile.TarInfo) else evil[0]
-    assert f"{path}: refused, its member {name!r}" in str(error.value)
-    assert files_below(tmp_path) == {f"archives/{NAME}"}
-    assert list(target.parent.iterdir()) == []
-
-
-def test_links_where_nothing_is_wanted_are_ignored(tmp_path: Path) -> None:
-    path, target = tmp_path / NAME, tmp_path / "VOC2012"
-    path.write_bytes(tar(special(f"{ROOT}/Annotations/a.xml", tarfile.SYMTYPE, "/etc/passwd"), *voc_entries()))
-    extract_segmentation([path], target, "2012")
-    assert files_below(target) == SEGMENTATION_PART
-
-
-def _without(ending: str) -> bytes:
-    return tar(*(e for e in voc_entries() if isinstance(e, tarfile.TarInfo) or not e[0].endswith(ending)))
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (voc_tar()[:9000], "not a whole, uncompressed tar archive"),
-        (b"no tar at all" * 100, "not a whole, uncompressed tar archive"),
-        (b"", "not a whole, uncompressed tar archive"),
-        (tar(*voc_entries("2007")), r"no ids in VOCdevkit/VOC2012/ImageSets/Segmentation/\*\.txt"),
-        (_without("a_2.jpg"), "1 listed images are not in the archive, the first is 'a_2'"),
-        (tar(*voc_entries(), *voc_entries()), "twice"),
-        (tar((f"{ROOT}/JPEGImages/b.jpg", bytes(17 * 2**20))), "has 17825792 bytes, at most 16777216 expected"),
-    ],
-    ids=["cut off", "no tar", "empty", "another year", "image missing", "twice", "too large"],
-)
-def test_a_damaged_archive_makes_no_dataset(tmp_path: Path, content: bytes, expected: str) -> None:
-    (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(UserError, match=expected):
-        extract_segmentation([tmp_path / NAME], tmp_path / "VOC2012", "2012")
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-
-
-def test_archives_that_contradict_each_other_make_no_dataset(tmp_path: Path) -> None:
-    (tmp_path / "one.tar").write_bytes(voc_tar())
-    (tmp_path / "two.tar").write_bytes(tar(*voc_entries(ids=("a_1",))))
-    with pytest.raises(UserError, match=r"two\.tar: ImageSets/Segmentation/train\.txt differs"):
-        extract_segmentation([tmp_path / "one.tar", tmp_path / "two.tar"], tmp_path / "VOC2012", "2012")
-    assert not (tmp_path / "VOC2012").exists()
-
-
-# Other processes
 
 
 def _start(

@@ -1,0 +1,113 @@
+"""Colour jitter: a pure function of (seed, epoch, index), against a formula written here in numpy."""
+
+import colorsys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.config import AugmentConfig
+from pipeline.data import augment
+
+
+def jitter(brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0) -> AugmentConfig:
+    return AugmentConfig([1.0, 1.0], False, brightness, contrast, saturation, hue)
+
+
+def draws(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, 8)).astype(np.float32)
+
+
+def pictures(count: int, side: int = 12, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
+    """One picture in float64, one step after the other: hue turned in YIQ, saturation, contrast, brightness."""
+    strengths = [config.brightness, config.contrast, config.saturation, config.hue]
+    brightness, contrast, saturation, turn = (2 * drawn[4:].astype(float) - 1) * strengths
+    x = image.astype(float)
+    luma = x @ [0.299, 0.587, 0.114]
+    mean = luma.mean()
+    i = x @ [0.595716, -0.274453, -0.321263]
+    q = x @ [0.211456, -0.522591, 0.311135]
+    chroma = (i + 1j * q) * np.exp(2j * np.pi * turn)
+    x = luma[..., np.newaxis] + np.stack(
+        [
+            0.9563 * chroma.real + 0.6210 * chroma.imag,  # YIQ to RGB as printed in textbooks
+            -0.2721 * chroma.real - 0.6474 * chroma.imag,
+            -1.1070 * chroma.real + 1.7046 * chroma.imag,
+        ],
+        axis=-1,
+    )
+    luma = (x @ [0.299, 0.587, 0.114])[..., np.newaxis]
+    x = luma + (1 + saturation) * (x - luma)
+    x = mean + (1 + contrast) * (x - mean)
+    return np.clip((1 + brightness) * x, 0, 255)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [jitter(0.4), jitter(0, 0.4), jitter(0, 0, 0.6), jitter(0, 0, 0, 0.5), jitter(0.2, 0.2, 0.2, 0.1)],
+    ids=["brightness", "contrast", "saturation", "hue", "all"],
+)
+def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
+    images, drawn = pictures(12), draws(12)
+    changed = augment.jitter_colours(tf.constant(images), tf.constant(drawn), config)
+    assert changed.dtype == tf.uint8
+    for image, row, found in zip(images, drawn, changed.numpy(), strict=True):
+        assert np.abs(found - expected_colours(image, row, config)).max() <= 1
+    assert (changed.numpy() != images).mean() > 0.5
+
+
+def test_no_strength_is_the_identity() -> None:
+    images = pictures(3)
+    for drawn in (draws(3), np.zeros((3, 8), np.float32)):
+        unchanged = augment.jitter_colours(tf.constant(images), tf.constant(drawn), jitter())
+        np.testing.assert_array_equal(unchanged, images)
+
+
+def test_the_middle_of_every_range_is_the_identity() -> None:
+    """0.5 in [0, 1) is no change, also where the matrix is applied."""
+    images = pictures(3)
+    same = augment.jitter_colours(tf.constant(images), tf.fill((3, 8), 0.5), jitter(0.3, 0.3, 0.3, 0.1))
+    np.testing.assert_array_equal(same, images)
+
+
+def test_grey_has_neither_hue_nor_saturation_to_change() -> None:
+    grey = np.repeat(pictures(6)[..., :1], 3, axis=-1)
+    same = augment.jitter_colours(tf.constant(grey), tf.constant(draws(6)), jitter(0, 0, 0.9, 0.5))
+    np.testing.assert_array_equal(same, grey)
+    changed = augment.jitter_colours(tf.constant(grey), tf.constant(draws(6)), jitter(0.3, 0.3, 0.9, 0.5)).numpy()
+    assert (changed == changed[..., :1]).all() and (changed != grey).any()
+
+
+def test_a_third_of_a_circle_leads_from_red_towards_another_primary() -> None:
+    """A turn of the hue by a share of the circle is about that share in HSV as well, and the luma stays."""
+    red = np.full((1, 4, 4, 3), (150, 90, 90), np.uint8)
+    drawn = np.full((1, 8), 0.5, np.float32)
+    drawn[0, 7] = 0.5 + 1 / 3  # of 0.5, either way: a third of the circle
+    turned = augment.jitter_colours(tf.constant(red), tf.constant(drawn), jitter(0, 0, 0, 0.5)).numpy()[0, 0, 0]
+    hue = colorsys.rgb_to_hsv(*(turned / 255.0))[0]
+    assert min(abs(hue - 1 / 3), abs(hue - 2 / 3)) < 0.06
+    assert turned @ [0.299, 0.587, 0.114] == pytest.approx(red[0, 0, 0] @ [0.299, 0.587, 0.114], abs=1)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 6])
+def test_colours_of_a_crop_do_not_depend_on_its_batch(batch: int) -> None:
+    images, drawn, config = pictures(12, 32), draws(12), jitter(0.3, 0.3, 0.3, 0.1)
+    whole = augment.jitter_colours(tf.constant(images), tf.constant(drawn), config).numpy()
+    for start in range(0, 12, batch):
+        part = np.s_[start : start + batch]
+        alone = augment.jitter_colours(tf.constant(images[part]), tf.constant(drawn[part]), config)
+        np.testing.assert_array_equal(alone, whole[part])
+    order = np.random.default_rng(0).permutation(12)
+    mixed = augment.jitter_colours(tf.constant(images[order]), tf.constant(drawn[order]), config)
+    np.testing.assert_array_equal(mixed, whole[order])
+
+
+def test_strength_bounds_the_change() -> None:
+    """Brightness 0.2 gives factors from 0.8 to 1.2, and all of that range."""
+    grey = np.full((300, 2, 2, 3), 100, np.uint8)
+    found = augment.jitter_colours(tf.constant(grey), tf.constant(draws(300)), jitter(0.2)).numpy()[:, 0, 0, 0]
+    assert 80 <= found.min() <= 82 and 118 <= found.max() <= 120

@@ -1,0 +1,61 @@
+"""The part of train that is held out for validation: the same in every run, whatever the order of the list."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.voc import hold_out
+from tests.data.test_voc import Folder, dataset, faults_of, ids_of
+
+NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), unique=True, max_size=60)
+FRACTIONS = st.floats(0.01, 0.99)
+
+
+def test_held_out_ids_are_those_with_the_smallest_hash() -> None:
+    """Worked out with the tool sha256sum: b 3e23…, c 2e7d…, a ca97…, d 18ac…, e 3f79…"""
+    assert hold_out(["a", "b", "c", "d", "e"], 0.4) == (["a", "b", "e"], ["c", "d"])
+
+
+@given(NAMES, FRACTIONS)
+def test_holding_out_is_a_partition_of_the_stated_size(ids: list[str], fraction: float) -> None:
+    train, val = hold_out(ids, fraction)
+    assert sorted([*train, *val]) == sorted(ids)
+    assert len(val) == (max(1, round(fraction * len(ids))) if ids else 0)
+    assert train == [id for id in ids if id in train]
+    assert val == [id for id in ids if id in val]
+
+
+@given(NAMES.flatmap(lambda ids: st.tuples(st.just(ids), st.permutations(ids))), FRACTIONS)
+def test_holding_out_does_not_depend_on_the_order(orders: tuple[list[str], list[str]], fraction: float) -> None:
+    one, other = orders
+    assert set(hold_out(one, fraction)[1]) == set(hold_out(other, fraction)[1])
+
+
+@given(NAMES, NAMES, FRACTIONS)
+def test_added_ids_move_few_others(ids: list[str], more: list[str], fraction: float) -> None:
+    """No more ids leave the held-out part than came into it, and none enters beyond the growth of its size."""
+    added = [id for id in more if id not in ids]
+    before, after = set(hold_out(ids, fraction)[1]), set(hold_out(ids + added, fraction)[1])
+    growth = len(after) - len(before)
+    entered, left = (after - before) & set(ids), before - after
+    assert len(entered) <= max(0, growth)
+    assert len(left) <= max(0, len(after & set(added)) - growth)
+    assert not (entered and left)
+
+
+def test_one_id_cannot_be_held_out(voc_folder: Folder) -> None:
+    assert faults_of(voc_folder(train=1), dataset(val=None)) == [
+        "ImageSets/Segmentation/train.txt: all 1 of its ids would be held out for validation; "
+        "list more, name a list in dataset.splits.val, or lower dataset.val_fraction=0.1"
+    ]
+
+
+def test_val_null_holds_out_a_part_of_train(voc_folder: Folder) -> None:
+    root = voc_folder(train=6, val=0)
+    whole = [f"train_{index}" for index in range(6)]
+    train, val = hold_out(whole, 0.3)
+    assert ids_of(root, dataset(val=None, val_fraction=0.3)) == {
+        "train": train,
+        "val": val,
+        "test": ["test_0", "test_1"],
+    }
+    assert len(val) == 2
