@@ -22,6 +22,8 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
+from tests.comparison.browser import Page  # noqa: E402
+
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no Chromium at /usr/bin/chromium with its chromedriver"
@@ -31,58 +33,6 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100",
     "--force-color-profile=srgb",
 )  # fmt: skip
-SETTLED = """
-const done = arguments[0], sheet = document.getElementById("sheet");
-const look = () => (sheet.dataset.busy === "0" ? done() : requestAnimationFrame(look));
-requestAnimationFrame(() => requestAnimationFrame(look));
-"""
-
-
-class Page:
-    """The page, with what tests ask of it."""
-
-    def __init__(self, driver: Any, path: Path) -> None:
-        self.driver = driver
-        driver.get(path.as_uri())
-        self.settle()
-
-    def settle(self) -> None:
-        self.driver.execute_async_script(SETTLED)
-
-    def find(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.driver.find_elements(By.CSS_SELECTOR, selector))
-
-    def click(self, *selectors: str) -> None:
-        for selector in selectors:
-            self.find(selector).click()
-        self.settle()
-
-    def set(self, selector: str, value: object) -> None:
-        """Move a slider, or choose of a list, as a hand would."""
-        self.driver.execute_script(
-            "arguments[0].value = arguments[1];"
-            "['input', 'change'].forEach((kind) => arguments[0].dispatchEvent(new Event(kind, {bubbles: true})))",
-            self.find(selector), str(value),
-        )  # fmt: skip
-        self.settle()
-
-    def canvas(self, picture: str, column: int | str) -> np.ndarray:
-        """What is drawn in a cell, (height, width, 4) uint8."""
-        height, width, values = self.driver.execute_script(
-            "const c = document.querySelector(`canvas[data-picture='${arguments[0]}'][data-column='${arguments[1]}']`);"
-            "c.scrollIntoView({block: 'nearest'});"
-            "return [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]",
-            picture, str(column),
-        )  # fmt: skip
-        return np.array(values, np.uint8).reshape(height, width, 4)
-
-    def masks_only(self) -> None:
-        """Predictions alone, opaque, so that each pixel has the colour of its class."""
-        self.click("[data-layer=photograph] input[type=checkbox]")
-        self.set("[data-layer=prediction] input[type=range]", 100)
 
 
 @pytest.fixture(scope="module")

@@ -227,6 +227,9 @@ def test_the_two_archives_of_2007_become_one_folder(mirror: Mirror, second: Mirr
     assert {path.stem for path in (folder / "SegmentationClass").iterdir()} == ids
 
 
+# Other processes
+
+
 def _start(
     data_dir: Path, archive: Archive, progress: str = "print(what, done, total, flush=True)"
 ) -> subprocess.Popen[str]:

@@ -89,6 +89,3 @@ def test_archives_that_contradict_each_other_make_no_dataset(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"two\.tar: ImageSets/Segmentation/train\.txt differs"):
         extract_segmentation([tmp_path / "one.tar", tmp_path / "two.tar"], tmp_path / "VOC2012", "2012")
     assert not (tmp_path / "VOC2012").exists()
-
-
-# Other processes

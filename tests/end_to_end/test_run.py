@@ -4,15 +4,8 @@ import csv
 import hashlib
 import json
 import re
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
-import mlflow
 import numpy as np
 import pytest
 import yaml
@@ -24,13 +17,10 @@ from tests.end_to_end.commands import (
     CLASSES,
     NAMED,
     ROOT,
-    RUN,
     TINY,
     Finished,
-    environment,
     lines,
     python,
-    several,
     stored_runs,
     tiny,
 )
@@ -266,75 +256,3 @@ def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(w
     assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)
     for run in runs:  # the average is what is scored and kept as best
         assert run.data.tags["weights_sha256"] != run.data.tags["last_weights_sha256"]
-
-
-# ---- a tracking server
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a real MLflow server with a database and artifacts of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = tmp_path / "server"
-    place.mkdir()
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{place}/mlflow.db", "--artifacts-destination", str(place / "kept")]
-    with (place / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=place, env=environment(), stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            for _ in range(600):
-                try:
-                    urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                    break
-                except OSError:
-                    assert process.poll() is None, (place / "log").read_text()
-                    time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str, workplace: Path) -> None:
-    """Also early stopping: with a learning rate that is 0 in float32 no epoch is better than the first."""
-    secret = f"http://ada:lovelace@{server}"
-    options = tiny(
-        dataset__splits__test="null", epochs="9", early_stopping="2", optimizer__learning_rate="1e-46",
-        model__norm="none",
-        tracking__uri=secret, tracking__experiment="elsewhere", tracking__run_name=f"'{secret}/x'",
-    )  # fmt: skip
-    done = python(RUN, *options, cwd=workplace)
-    assert (done.returncode, done.stderr) == (0, "")
-    client = mlflow.MlflowClient(f"http://{server}")
-    experiment = client.get_experiment_by_name("elsewhere")
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["best/epoch"] == 1 and len(client.get_metric_history(run.info.run_id, "val/loss")) == 3
-    assert "early stopping" in done.stdout
-    assert not any(name.startswith("test/") for name in run.data.metrics)
-
-    address = f"http://***@{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
-    assert lines(done.stdout)[-1].split()[-1].partition("?")[0] == address
-    assert "mlflow ui" not in done.stdout and "View run" not in done.stdout
-
-    kept = workplace / "kept"
-    client.download_artifacts(run.info.run_id, "", str(kept.mkdir() or kept))
-    assert (kept / "checkpoints/best/weights.npz").is_file() and not (kept / "predictions/test").exists()
-    assert not (workplace / "mlruns/artifacts").exists()
-    told = [run.info.run_name, *run.data.params.values(), *run.data.tags.values(), done.stdout]
-    told += [path.read_text() for path in kept.rglob("*") if path.suffix in (".yaml", ".txt", ".json")]
-    assert [text for text in told if "lovelace" in text] == []
-    assert run.data.params["tracking.uri"] == f"http://***@{server}"
-
-    picture = workplace / "VOC/JPEGImages/val_0.jpg"
-    (predicted,) = several(
-        [["pipeline.predict", f"run={run.info.run_id}", f"input={picture}", "output=masks", f"tracking.uri={secret}"]],
-        workplace,
-    )
-    assert (predicted.status, predicted.stderr) == (0, "")
-    expected = np.array(Image.open(kept / "predictions/val/1/val_0.png"))
-    np.testing.assert_array_equal(np.array(Image.open(workplace / "masks/val_0.png")), expected)
