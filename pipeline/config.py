@@ -217,6 +217,19 @@ def flatten(config: Config) -> dict[str, Any]:
     return {name: value for name, _, value in leaves(config)}
 
 
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """For each key its last part, `width` for `model.width`, or as many parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.lstrip("+").split(".")
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[-count:])
+            if sum(("." + other.lstrip("+")).endswith("." + name) for other in keys) == 1:
+                break
+        names[key] = name
+    return names
+
+
 def allowed(metadata: Mapping[str, Any]) -> str:
     """What a key may be, in words: its choices, its bounds, or both; empty where its type says all."""
     bounds = {"at least": "least", "more than": "above", "at most": "most", "less than": "below"}

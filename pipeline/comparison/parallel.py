@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.runs import ComparedRun
-from pipeline.comparison.table import NONE, SEED, short_names
+from pipeline.comparison.table import NONE, SEED
+from pipeline.config import short_names
 
 SCORE = "val mean IoU"
 MOST_TICKS = 9

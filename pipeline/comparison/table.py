@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
-from pipeline.config import Config, leaves
+from pipeline.config import Config, leaves, short_names
 from pipeline.fingerprint import changes_nothing
 from pipeline.plain_text import plain
 
@@ -26,12 +26,6 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
     keys = {key for run in runs for key in run.params if not changes_nothing(key)}
     found = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
     return sorted(found, key=lambda key: (key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each key, `width` for `model.width`, where that is enough to tell them apart."""
-    last = Counter(key.rpartition(".")[2] for key in keys)
-    return {key: short if last[short := key.rpartition(".")[2]] == 1 else key for key in keys}
 
 
 def heading(run: ComparedRun, keys: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 from pipeline.comparison.answer import Answer
 from pipeline.comparison.runs import PARAMETERS, TEST
-from pipeline.comparison.table import NONE, SEED, short_names, shown, text_table
+from pipeline.comparison.table import NONE, SEED, shown, text_table
+from pipeline.config import short_names
 from pipeline.plain_text import plain
 
 

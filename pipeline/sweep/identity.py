@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pipeline.conf_files import CONF
-from pipeline.config import Config
+from pipeline.config import Config, short_names
 from pipeline.fingerprint import sources
 
 # Overrides that change neither what is trained nor what is compared.
@@ -47,19 +47,6 @@ def sources_and_defaults() -> dict[str, str]:
         if not path.relative_to(CONF).as_posix().startswith(WITHOUT_EFFECT)
     }
     return sources() | defaults
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """For each key its last part, or as many parts as tell it from the others."""
-    names = {}
-    for key in keys:
-        parts = key.lstrip("+").split(".")
-        for count in range(1, len(parts) + 1):
-            name = ".".join(parts[-count:])
-            if sum(("." + other.lstrip("+")).endswith("." + name) for other in keys) == 1:
-                break
-        names[key] = name
-    return names
 
 
 def label(values: dict[str, str]) -> str:

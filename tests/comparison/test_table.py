@@ -14,10 +14,10 @@ from pipeline.comparison.table import (
     mean_and_deviation,
     over_seeds,
     ranked,
-    short_names,
     text_table,
     varying,
 )
+from pipeline.config import short_names
 
 
 def run(id: str = "r", val: float | None = None, test: float | None = None, **more: object) -> ComparedRun:
