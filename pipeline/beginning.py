@@ -20,6 +20,7 @@ def begin_or_continue(
     config: Config,
     overrides: list[str],
     dataset: Dataset,
+    initial_sha256: str | None,
     store: Store | None,
     origin: Origin,
     trial: Trial = ALONE,
@@ -28,6 +29,7 @@ def begin_or_continue(
 
     Args:
         overrides: what was typed.
+        initial_sha256: of the weights that a new run starts from; None for those of chance.
         store: None while it does not answer.
         trial: what a new run is in a sweep.
 
@@ -35,7 +37,7 @@ def begin_or_continue(
         UserError: the run that was to be continued cannot be.
     """
     digest = dataset.checked.digest
-    identity = fingerprint(config, digest)
+    identity = fingerprint(config, digest, initial_sha256)
     resumed = origin.resume
     if resumed is not None:
         check_unchanged(resumed, config)
@@ -52,6 +54,8 @@ def begin_or_continue(
         send_rest(finished.id, config.tracking)
         return finished
     tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
+    if initial_sha256 is not None:
+        tags["initial_weights_sha256"] = initial_sha256
     if origin.rerun is not None:
         tags["rerun_of"] = origin.rerun.id
     if resumed is not None:  # a longer run than the one that was begun

@@ -13,6 +13,16 @@ from typing import Any
 
 from omegaconf import MISSING
 
+ENCODERS = (  # networks for ImageNet that can be the encoder of a U-Net
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenet_v2",
+    "resnet50",
+    "efficientnetv2_b0",
+    "vgg16",
+)
+ENCODER_DEPTH = 5  # each of them has features at strides up to 2**5
 SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or changes its meaning
 
 
@@ -53,14 +63,19 @@ class DatasetConfig:
 
 @dataclass
 class ModelConfig:
-    name: str = key("architecture", choices=("unet",))
-    depth: int = key("down-sampling steps; each halves the picture", least=1, most=8)
-    width: int = key("channels of the first level; they double at each step down", least=1)
+    name: str = key("architecture", choices=("unet", *(f"unet_{encoder}" for encoder in ENCODERS)))
+    depth: int = key("down-sampling steps; each halves the picture; at most 5 with an encoder", least=1, most=8)
+    width: int = key(
+        "channels of the first level; they double at each step down; with an encoder: the decoder's", least=1
+    )
     norm: str = key("normalisation after each convolution", choices=("batch", "group", "none"))
     dropout: float = key("rate of dropout at the two deepest levels", least=0, below=1)
     upsampling: str = key(
         "transposed: 2x2 transposed convolution; nearest, bilinear: 1x1 convolution, then that interpolation",
         choices=("transposed", "nearest", "bilinear"),
+    )
+    encoder_weights: str | None = key(
+        "what unet_<encoder> starts from: imagenet, or a file of weights for that network; null: chance", None
     )
 
 
@@ -178,6 +193,9 @@ class Config:
     epochs: int = key("passes over the training split", least=1)
     early_stopping: int | None = key(
         "stop after so many epochs without a better validation mIoU; null: never", None, least=1
+    )
+    init_from: str | None = key(
+        "a finished run of the same network whose weights are started from; other classes get a new last layer", None
     )
     seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
     data_dir: str = key("where datasets are downloaded to or generated", "data")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import Config, SweepConfig, allowed, leaves, nearest
+from pipeline.config import ENCODER_DEPTH, ENCODERS, Config, SweepConfig, allowed, leaves, nearest
 from pipeline.plain_text import CONTROL, plain
 
 
@@ -27,6 +27,7 @@ def check(config: Config) -> list[str]:
             f"image_size={config.image_size}: model.depth={model.depth} halves it {model.depth} times, "
             f"so it must be a multiple of {multiple}: {valid}"
         )
+    faults += _check_encoder(config)
     if optimizer.momentum is not None and optimizer.name != "sgd":
         faults.append(f"optimizer.momentum={optimizer.momentum}: only optimizer=sgd has it, not {optimizer.name}")
     if optimizer.weight_decay is not None and optimizer.name == "adam":
@@ -56,6 +57,20 @@ def check(config: Config) -> list[str]:
     if config.dataset.name == "folder" and config.dataset.root is None:
         faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
     return faults + _check_sweep(config.sweep)
+
+
+def _check_encoder(config: Config) -> list[str]:
+    model, faults = config.model, []
+    if model.name == "unet" and model.encoder_weights is not None:
+        faults.append(
+            f"model.encoder_weights={model.encoder_weights}: model=unet has no pretrained encoder; choose one of "
+            + ", ".join(f"model=unet_{encoder}" for encoder in ENCODERS)
+        )
+    if model.name.removeprefix("unet_") in ENCODERS and model.depth > ENCODER_DEPTH:
+        faults.append(
+            f"model.depth={model.depth}: {model.name} has {ENCODER_DEPTH} steps; 1 to {ENCODER_DEPTH} expected"
+        )
+    return faults
 
 
 def _check_sweep(sweep: SweepConfig) -> list[str]:

@@ -21,10 +21,12 @@ from pipeline.display import PreparationDisplay, duration, score_table, text_con
 from pipeline.epochs import Trained, is_over
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
+from pipeline.initial import Initial, find_initial
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
 from pipeline.network import build_network
 from pipeline.origin import Origin
+from pipeline.plain_text import plain
 from pipeline.report import fixed_choice, prediction_writer, write_overlays, write_scores
 from pipeline.rerun import changed_keys, compare
 from pipeline.resume import SCORE, Finished
@@ -75,22 +77,26 @@ def run_experiment(
         console.print(
             f"note      run {id} was left by a dead process: KILLED now; resume={id} continues it", soft_wrap=True
         )
+    initial = find_initial(config)
     with PreparationDisplay() as progress:
         dataset = kept.dataset(config, progress)
-    run = begin_or_continue(config, overrides, dataset, store, origin, trial)
+    with strategy().scope():
+        network = build_network(config, initial)
+    initial_sha256 = initial.sha256 if initial else None
+    run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)
     if isinstance(run, Finished):
         text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
         return Result(run.id, run.score, {SCORE: run.score})
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
-        with strategy().scope():
-            network = build_network(config)
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-        console.print(_opening(config, dataset, network, run), soft_wrap=True)
+        console.print(_opening(config, dataset, network, initial, run), soft_wrap=True)
         differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.made_with if origin.rerun else None)
         if origin.rerun is not None:
             differences = changed_keys(origin.rerun.config, config) + differences
+            if origin.rerun.initial_sha256 != initial_sha256:
+                differences.insert(0, f"initial weights: {plain(str(origin.rerun.initial_sha256))} -> {initial_sha256}")
         for difference in differences:
             console.print(f"differs   {difference}", soft_wrap=True)
 
@@ -241,7 +247,7 @@ def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, s
         run.files(trained.last, "checkpoints/last", keep=True)
 
 
-def _opening(config: Config, dataset: Dataset, network: keras.Model, run: TrackedRun) -> str:
+def _opening(config: Config, dataset: Dataset, network: keras.Model, initial: Initial | None, run: TrackedRun) -> str:
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     left_over = len(dataset.splits["train"]) % config.batch_size
     where = f"in experiment '{config.tracking.experiment}'" if run.store else "in its journal until MLflow answers"
@@ -251,6 +257,9 @@ def _opening(config: Config, dataset: Dataset, network: keras.Model, run: Tracke
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
         f"run       {run.id} {where}",
     ]
+    if initial is not None:
+        lines.insert(2, f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
+        lines += [f"note      {initial.note}"] if initial.note else []
     if left_over:
         lines.append(
             f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training pictures"

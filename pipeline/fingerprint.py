@@ -8,7 +8,7 @@ from pipeline.config import Config, flatten
 
 PACKAGE = Path(__file__).resolve().parent
 NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score
-WHERE_DATA_LIES = ("data_dir", "dataset.root")
+WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
 # Sources that only show, send or ask.
 WITHOUT_EFFECT = (
     "tracking/",
@@ -42,10 +42,14 @@ def changes_nothing(key: str) -> bool:
     return key.startswith(NOT_IN_IT) or key in WHERE_DATA_LIES
 
 
-def fingerprint(config: Config, data_digest: str) -> str:
-    """SHA-256 over the resolved configuration, the digest of the data and the contents of the sources."""
+def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) -> str:
+    """SHA-256 over the resolved configuration, the data, the weights that are started from, and the sources.
+
+    Args:
+        initial_sha256: None where a network starts from chance.
+    """
     keys = {key: value for key, value in flatten(config).items() if not changes_nothing(key)}
-    content = {"config": keys, "data": data_digest, "sources": sources_sha256()}
+    content = {"config": keys, "data": data_digest, "initial": initial_sha256, "sources": sources_sha256()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

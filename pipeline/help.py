@@ -57,5 +57,8 @@ def help_text() -> str:
         wrapped = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
         # A long key or value takes a line of its own.
         lines.append(f"{label}{wrapped[len(label) :]}" if len(label) < COLUMN else f"{label}\n{wrapped}")
-    listed = "\n".join(f"  {group + '=':<14}{' | '.join(choices)}" for group, choices in groups().items())
+    listed = "\n".join(
+        textwrap.fill(" | ".join(choices), WIDTH, initial_indent=f"  {group + '=':<14}", subsequent_indent=" " * 16)
+        for group, choices in groups().items()
+    )
     return HELP.format(groups=listed, keys="\n".join(lines).strip("\n"))

@@ -6,13 +6,24 @@ import keras
 
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.initial import Initial
 from pipeline.model.unet import build_unet
 from pipeline.weights import read_arrays, set_weights, weights_sha256
 
 
-def build_network(config: Config) -> keras.Model:
-    """The untrained network of a configuration, from (batch, height, width, 3) uint8 to float32 logits."""
-    return build_unet(config.model, len(config.dataset.classes), config.seed)
+def build_network(config: Config, initial: Initial | None = None) -> keras.Model:
+    """The untrained network of a configuration, from (batch, height, width, 3) uint8 to float32 logits.
+
+    Args:
+        initial: weights that it starts from; None: those of chance.
+
+    Raises:
+        UserError: the weights are another network's.
+    """
+    network = build_unet(config.model, len(config.dataset.classes), config.seed)
+    if initial is not None:
+        initial.put_into(network)
+    return network
 
 
 def load_network(config: Config, weights: Path, expected_sha256: str) -> keras.Model:

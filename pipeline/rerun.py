@@ -25,6 +25,7 @@ class Original:
     config: Config
     history: History
     weights_sha256: str
+    initial_sha256: str | None  # of the weights that it started from
     made_with: MadeWith
 
 
@@ -51,9 +52,9 @@ def find_original(name: str, uri: str | None) -> Original:
         recorded = stored.tags.get("weights_sha256")
         if recorded is None:
             raise UserError(f"rerun={name}: has no weights_sha256 to compare with")
-        config = stored.config()
+        config, initial = stored.config(), stored.tags.get("initial_weights_sha256")
         config.tracking.uri = uri  # where it was found, with the password that no run keeps
-        return Original(stored.id, config, stored.history(), recorded, fetch_made_with(stored))
+        return Original(stored.id, config, stored.history(), recorded, initial, fetch_made_with(stored))
 
 
 def fetch_made_with(stored: StoredRun) -> MadeWith:

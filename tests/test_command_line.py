@@ -19,6 +19,10 @@ from pipeline.errors import UserError
 from pipeline.help import help_text
 
 ROOT = CONF.parent
+MODELS = (  # in the order of the files
+    "unet, unet_efficientnet_lite0, unet_efficientnet_lite1, unet_efficientnet_lite2, unet_efficientnetv2_b0, "
+    "unet_mobilenet_v2, unet_resnet50 or unet_vgg16"
+)
 KEYS = [name for name, _, _ in leaves(Config)]
 
 
@@ -139,11 +143,11 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
             "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
         ),
         ("~model", "~model: no key can be taken away; set it to another value, or null where --help allows it"),
-        ("model=unett", "model=unett: unet expected (did you mean 'unet'?)"),
+        ("model=unett", f"model=unett: {MODELS} expected (did you mean 'unet'?)"),
         ("dataset=vocc2012", "dataset=vocc2012: folder, shapes, voc2007 or voc2012 expected (did you mean 'voc2012'?)"),
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
-        ("model=null", "model=null: unet expected"),
-        ("model=", "model=: unet expected"),
+        ("model=null", f"model=null: {MODELS} expected"),
+        ("model=", f"model=: {MODELS} expected"),
         ("experiment=null", "experiment=null: classic expected"),
         ("epochs=ten", "epochs=ten: Value 'ten' of type 'str' could not be converted to Integer"),
         ("epochs=2.5", "epochs=2.5: Value '2.5' of type 'float' could not be converted to Integer"),

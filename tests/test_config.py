@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.command_line import checked_config
 from pipeline.conf_files import CONF, groups
-from pipeline.config import Config, allowed, flatten, leaves, nearest, one_of
+from pipeline.config import ENCODERS, Config, allowed, flatten, leaves, nearest, one_of
 from pipeline.config_check import check
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -98,7 +98,7 @@ def test_classic_is_the_plain_recipe() -> None:
         ("model.dropout", 1.0, "at least 0 and less than 1"),
         ("model.dropout", -0.1, "at least 0 and less than 1"),
         ("model.norm", "layer", "batch, group or none"),
-        ("model.name", "vgg", "unet"),
+        ("model.name", "vgg", one_of(["unet", *(f"unet_{encoder}" for encoder in ENCODERS)])),
         ("optimizer.learning_rate", 0.0, "more than 0"),
         ("optimizer.learning_rate", math.nan, "a finite number"),
         ("optimizer.learning_rate", math.inf, "a finite number"),

@@ -14,7 +14,8 @@ from pipeline.command_line import checked_config
 from pipeline.config import Config, leaves
 from pipeline.fingerprint import changes_nothing, fingerprint, sources, sources_sha256
 
-OUTSIDE = {"data_dir", "dataset.root"}  # and where runs are kept, and what is kept of them
+# And where runs are kept, and what is kept of them.
+OUTSIDE = {"data_dir", "dataset.root", "init_from", "model.encoder_weights"}
 OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint.", "sweep."))}
 
 
@@ -49,12 +50,17 @@ def test_every_key_counts_but_where_runs_and_data_lie(config: Config, key: str) 
     other = changed(
         config, key, "x" if key.startswith(texts) and not isinstance(value, list | float) else another(value)
     )
-    assert (fingerprint(other, "d") == fingerprint(config, "d")) == (key in OUTSIDE) == changes_nothing(key)
+    assert (fingerprint(other, "d", None) == fingerprint(config, "d", None)) == (key in OUTSIDE) == changes_nothing(key)
 
 
 def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) -> None:
-    assert fingerprint(config, "d") == fingerprint(dataclasses.replace(config), "d") != fingerprint(config, "e")
-    assert len(fingerprint(config, "d")) == 64
+    assert (
+        fingerprint(config, "d", None)
+        == fingerprint(dataclasses.replace(config), "d", None)
+        != fingerprint(config, "e", None)
+    )
+    assert fingerprint(config, "d", "f00") != fingerprint(config, "d", "f01")
+    assert len(fingerprint(config, "d", None)) == 64
 
 
 @pytest.fixture
@@ -81,10 +87,10 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_byte_of_a_source_that_trains_or_scores_counts(config: Config, copy: Path, name: str) -> None:
-    before = fingerprint(config, "d")
+    before = fingerprint(config, "d", None)
     assert sources_sha256() == sources_sha256()
     (copy / name).write_bytes((copy / name).read_bytes() + b"#")
-    assert fingerprint(config, "d") != before
+    assert fingerprint(config, "d", None) != before
 
 
 def test_a_new_or_renamed_source_counts(copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""The U-Net (Ronneberger, Fischer and Brox 2015) by depth and width."""
+"""The U-Net (Ronneberger, Fischer and Brox 2015) by depth, width and encoder."""
 
 import math
 from typing import Any
@@ -8,33 +8,32 @@ import tensorflow as tf
 from keras import layers
 
 from pipeline.config import ModelConfig
+from pipeline.model.encoders import ENCODERS, Features
 from pipeline.seeds import derive_seed
 
 
 def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     """A U-Net from plain RGB to logits; both sides of its input must be multiples of 2**depth.
 
-    Every level has two 3x3 convolutions; a step down halves the sides and doubles the channels, a step up undoes it and
-    joins the level's own features. Every layer is named, so weights have the same names in every process, and every
-    initial weight is a function of (seed, layer).
+    Every level of the decoder has two 3x3 convolutions; a step up doubles the sides, halves the channels and joins the
+    encoder's features of the same size. Every layer is named, so weights have the same names in every process, and
+    every initial weight is a function of (seed, layer).
 
     Returns:
         A model from (batch, height, width, 3) uint8 RGB, 0 to 255, to (batch, height, width, classes) float32 logits.
     """
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    # In float32: half precision would round the input before the first convolution.
-    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="input_scaling")(image)
-    skips = []
-    for level in range(config.depth):
-        x = _block(x, f"encoder_{level}", config, config.width * 2**level, seed, deep=level == config.depth - 1)
-        skips.append(x)
-        x = layers.MaxPooling2D(2, name=f"encoder_{level}_pool")(x)
-    x = _block(x, "bottom", config, config.width * 2**config.depth, seed, deep=True)
+    if config.name == "unet":
+        *skips, x = _plain_encoder(image, config, seed)
+    else:
+        *skips, x = ENCODERS[config.name.removeprefix("unet_")].build(image, config.depth, seed)
+        x = _dropout(x, "bottom", config, seed)
     for level in reversed(range(config.depth)):
         channels = config.width * 2**level
         x = _up(x, f"decoder_{level}", config, channels, seed)
-        x = layers.Concatenate(name=f"decoder_{level}_join")([skips[level], x])
-        x = _block(x, f"decoder_{level}", config, channels, seed, deep=False)
+        if skips[level] is not None:
+            x = layers.Concatenate(name=f"decoder_{level}_join")([skips[level], x])
+        x = _block(x, f"decoder_{level}", config, channels, seed)
     # In float32 whatever the precision: the loss and the argmax need its differences.
     logits = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits")(
         x
@@ -42,10 +41,29 @@ def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     return keras.Model(image, logits, name="unet")
 
 
-def _block(
-    x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, seed: int, deep: bool
-) -> keras.KerasTensor:
-    """Two convolutions, each with normalisation and ReLU; dropout after the two deepest levels, as in the paper."""
+def _plain_encoder(image: keras.KerasTensor, config: ModelConfig, seed: int) -> Features:
+    """The encoder of the paper: at every level two 3x3 convolutions, then half the sides and twice the channels."""
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="input_scaling")(image)
+    found: Features = []
+    for level in range(config.depth):
+        x = _block(x, f"encoder_{level}", config, config.width * 2**level, seed)
+        if level == config.depth - 1:
+            x = _dropout(x, f"encoder_{level}", config, seed)
+        found.append(x)
+        x = layers.MaxPooling2D(2, name=f"encoder_{level}_pool")(x)
+    x = _block(x, "bottom", config, config.width * 2**config.depth, seed)
+    return [*found, _dropout(x, "bottom", config, seed)]
+
+
+def _dropout(x: keras.KerasTensor, name: str, config: ModelConfig, seed: int) -> keras.KerasTensor:
+    """Dropout after the deepest levels, as in the paper."""
+    if not config.dropout:
+        return x
+    return layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout", name), name=f"{name}_dropout")(x)
+
+
+def _block(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, seed: int) -> keras.KerasTensor:
+    """Two convolutions, each with normalisation and ReLU."""
     for part in range(2):
         here = f"{name}_conv_{part}"
         x = layers.Conv2D(
@@ -62,8 +80,6 @@ def _block(
         elif config.norm == "group":
             x = layers.GroupNormalization(math.gcd(8, channels), epsilon=1e-3, name=f"{name}_norm_{part}")(x)
         x = layers.ReLU(name=f"{name}_relu_{part}")(x)
-    if deep and config.dropout:
-        x = layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout", name), name=f"{name}_dropout")(x)
     return x
 
 

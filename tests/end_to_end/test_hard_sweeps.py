@@ -2,6 +2,9 @@
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,7 +12,8 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from tests.end_to_end.commands import history, stored_runs, tiny
+from tests.end_to_end.commands import RUN, environment, history, stored_runs, tiny
+from tests.end_to_end.test_launchers import needs
 from tests.end_to_end.test_sweep import children_of, read_until, started, sweep, table_of, worker_of
 
 pytestmark = pytest.mark.slow
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.slow
 TWELVE = [*tiny(), "seed=" + ",".join(map(str, range(12)))]
 
 
-def weights_and_history(cwd: Path, trials: list[Run]) -> list[object]:
+def weights_and_history(cwd: Path, trials: list[Run]) -> list[tuple[str | None, dict[str, list[tuple[int, float]]]]]:
     client, _ = stored_runs(cwd)
     return [(trial.data.tags.get("weights_sha256"), history(client, trial)) for trial in trials]
 
@@ -65,17 +69,59 @@ def kill_five_times(cwd: Path, *arguments: str) -> None:
         worker.kill()
 
 
-def test_a_grid_that_is_killed_five_times_trains_every_trial_once(workplace: Path) -> None:
-    calm = sweep(workplace, *TWELVE, "sweep.name=calm")
+SEARCH = [
+    *tiny(epochs="4"), "sweep=optuna", "hydra.sweeper.n_trials=12", "sweep.pruner=hyperband",
+    "optimizer.learning_rate=tag(log,interval(1e-5,1e-1))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [TWELVE, SEARCH], ids=["grid", "search that prunes"])
+def test_a_sweep_that_is_killed_five_times_trains_every_trial_once(workplace: Path, arguments: list[str]) -> None:
+    calm = sweep(workplace, *arguments, "sweep.name=calm")
     assert (calm.status, calm.stderr) == (0, "")
-    kill_five_times(workplace, *TWELVE, "sweep.name=killed")
-    ended = sweep(workplace, *TWELVE, "sweep.name=killed")
+    kill_five_times(workplace, *arguments, "sweep.name=killed")
+    ended = sweep(workplace, *arguments, "sweep.name=killed")
     assert ended.status == 0, ended.stderr
-    assert [row[1:3] for row in table_of(ended.stdout)] == [row[1:3] for row in table_of(calm.stdout)]
+    rows = table_of(ended.stdout)
+    assert [row[1:3] for row in rows] == [row[1:3] for row in table_of(calm.stdout)]
+    assert len(rows) == 12 and (arguments is TWELVE) == all(row[1] == "finished" for row in rows)
     (_, first), (parent, second) = children_of(workplace, "calm"), children_of(workplace, "killed")
     assert parent.info.status == "FINISHED"
-    assert Counter(run.info.status for run in stored_runs(workplace)[1]) == {"FINISHED": 26}
-    second.sort(key=lambda trial: int(trial.data.params["seed"]))
+    assert Counter(run.info.status for run in stored_runs(workplace)[1]) == {"FINISHED": 2 * (12 + 1)}
+    for trials in (first, second):
+        trials.sort(key=lambda trial: (int(trial.data.params["seed"]), trial.data.tags["trial"]))
     assert weights_and_history(workplace, second) == weights_and_history(workplace, first)
     epochs = epochs_in_journals(workplace)
-    assert len(epochs) == 24 * 2 and set(epochs.values()) == {1}
+    validated = [told["val/mean_iou"] for _, told in weights_and_history(workplace, first + second)]
+    assert len(epochs) == sum(map(len, validated)) and set(epochs.values()) == {1}
+
+
+FAILING = [
+    *(option for option in tiny(threads="1") if not option.startswith(("model.width", "dataset.root"))),
+    "model.width=4,30000", "optimizer.learning_rate=1e-3,1e30", "dataset.root=VOC,BROKEN", "sweep.name=failing",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=needs("hydra_joblib_launcher"))])
+def test_trials_that_raise_diverge_or_run_out_of_memory_do_not_stop_the_others(workplace: Path, launcher: str) -> None:
+    """Under a limit of memory (`ulimit -v`), a broken picture, and a learning rate that gives NaN."""
+    broken = workplace / "BROKEN"
+    shutil.copytree(workplace / "VOC", broken)
+    picture = next((broken / "JPEGImages").iterdir())
+    picture.write_bytes(picture.read_bytes()[:200])
+    command = [sys.executable, RUN, "-m", *FAILING, f"hydra/launcher={launcher}"]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -v 16000000 && exec "$@"', "bash", *command], cwd=workplace, env=environment(),
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    parent, trials = children_of(workplace, "failing")
+    assert parent.info.status == "FINISHED"
+    told = {
+        tuple(trial.data.params[key] for key in ("model.width", "optimizer.learning_rate", "dataset.root"))
+        : (trial.info.status, trial.data.tags.get("failure", ""))
+        for trial in trials
+    }  # fmt: skip
+    print(told)
+    print(done.stdout[-3000:])
+    assert len(trials) == 8

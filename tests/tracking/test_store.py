@@ -121,20 +121,55 @@ with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", 
 """
 
 
-def test_four_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_path: Path) -> None:
+def test_ten_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", TOGETHER], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE, text=True,
         )
-        for _ in range(4)
+        for _ in range(10)
     ]  # fmt: skip
-    told = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, told
-    assert told == [""] * 4
+    told = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 10, told
+    assert told == [""] * 10
     with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
-        assert database.execute("select status from runs").fetchall() == [("FINISHED",)] * 4
-        assert database.execute("select count(*) from metrics where key = 'a'").fetchall() == [(12,)]
+        assert database.execute("select status from runs").fetchall() == [("FINISHED",)] * 10
+        assert database.execute("select count(*) from metrics where key = 'a'").fetchall() == [(30,)]
+
+
+MINUTE = """
+import sys, time
+from pipeline.config import TrackingConfig
+from pipeline.tracking.record import TrackedRun
+with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), sys.argv[1], {}, "", []) as run:
+    step, until = 0, time.monotonic() + 60
+    while time.monotonic() < until:
+        run.metrics({f"m/{number}": step + number / 8 for number in range(8)}, step)
+        step += 1
+        time.sleep(0.05)
+print(step)
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_that_log_for_a_minute_lose_nothing(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MINUTE, str(number)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=600) for process in processes]
+    assert [(process.returncode, errors) for process, (_, errors) in zip(processes, told, strict=True)] == [(0, "")] * 4
+    with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
+        for number, (steps, _) in enumerate(told):
+            rows = database.execute(
+                "select key, step, value from metrics natural join runs "
+                "where name = ? and key like 'm/%' order by step, key",
+                (str(number),),
+            ).fetchall()
+            assert rows == [(f"m/{m}", step, step + m / 8) for step in range(int(steps)) for m in range(8)]
 
 
 # ---- credentials

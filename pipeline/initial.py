@@ -1,0 +1,74 @@
+"""What a network starts from where that is not chance: a pretrained encoder, or the weights of a tracked run."""
+
+from dataclasses import dataclass
+
+import keras
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.model.pretrained import encoder_weights
+from pipeline.tracking.stored import fetch_weights, open_run
+from pipeline.weights import Arrays, assign, read_arrays, weights_sha256
+
+ENCODER, LAST_LAYER = "encoder_", "logits/"  # beginnings of the names of weights
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights that take the place of those of chance: an encoder's, or all but, with other classes, the last layer's.
+
+    `note` says what a person should know of them; `origin` is the key that names them.
+    """
+
+    arrays: Arrays
+    origin: str
+    encoder_only: bool = False
+    note: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the arrays, whatever file they came in."""
+        return weights_sha256(self.arrays)
+
+    def put_into(self, network: keras.Model) -> None:
+        """Replace the network's weights.
+
+        Raises:
+            UserError: it has others.
+        """
+        variables = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
+        arrays = self.arrays
+        if self.encoder_only:  # and of that not what lies behind the last features that the network uses
+            variables = {name: variable for name, variable in variables.items() if name.startswith(ENCODER)}
+            arrays = {name: array for name, array in arrays.items() if name in variables}
+        elif self.note:
+            variables = {name: variable for name, variable in variables.items() if not name.startswith(LAST_LAYER)}
+        assign(variables, arrays, self.origin)
+
+
+def find_initial(config: Config) -> Initial | None:
+    """The weights that `init_from` or `model.encoder_weights` names; None for those of chance.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    if config.init_from is not None:
+        return _of_run(config, config.init_from)
+    if config.model.encoder_weights is not None:
+        origin = f"model.encoder_weights={config.model.encoder_weights}"
+        return Initial(encoder_weights(config.model), origin, encoder_only=True)
+    return None
+
+
+def _of_run(config: Config, name: str) -> Initial:
+    stored = open_run(name, config.tracking.uri, "init_from")
+    with stored.folder:
+        path, recorded = fetch_weights(stored)
+        arrays, theirs = read_arrays(path), stored.config().dataset.classes
+    if (found := weights_sha256(arrays)) != recorded:
+        raise UserError(f"init_from={name}: weights_sha256 is {found}, but the run recorded {recorded}")
+    if theirs == config.dataset.classes:
+        return Initial(arrays, f"init_from={name}")
+    kept = {key: array for key, array in arrays.items() if not key.startswith(LAST_LAYER)}
+    note = f"init_from={name}: has other classes ({', '.join(theirs)}), so the last layer starts from chance"
+    return Initial(kept, f"init_from={name}", note=note)

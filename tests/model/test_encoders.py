@@ -1,0 +1,80 @@
+"""Encoders: their features, names, seeds and input scaling; the same numbers as the networks they are taken from."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.config import ENCODERS as NAMES
+from pipeline.config import ModelConfig
+from pipeline.model.encoders import APPLICATIONS, ENCODERS
+from pipeline.model.unet import build_unet
+from pipeline.weights import named_weights, weights_sha256
+
+PREPROCESS = {
+    "mobilenet_v2": keras.applications.mobilenet_v2.preprocess_input,
+    "resnet50": keras.applications.resnet50.preprocess_input,
+    "vgg16": keras.applications.vgg16.preprocess_input,
+    "efficientnetv2_b0": lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+}
+
+
+def unet(encoder: str, depth: int = 5, seed: int = 0, dropout: float = 0.0) -> keras.Model:
+    return build_unet(ModelConfig(f"unet_{encoder}", depth, 4, "batch", dropout, "bilinear"), 3, seed)
+
+
+def test_every_name_has_an_encoder() -> None:
+    assert tuple(ENCODERS) == NAMES
+
+
+@pytest.mark.parametrize("encoder", NAMES)
+def test_a_unet_on_it_gives_logits_at_the_pictures_size_from_any_depth(encoder: str) -> None:
+    for depth in (5, 2, 1):
+        model = unet(encoder, depth)
+        multiple = 2**depth
+        logits = model(np.zeros((2, multiple, 2 * multiple, 3), np.uint8))
+        assert logits.shape == (2, multiple, 2 * multiple, 3) and logits.dtype == "float32"
+        odd = [
+            layer.name
+            for layer in model.layers
+            if not re.match("encoder_|decoder_|bottom|input_|image|logits", layer.name)
+        ]
+        assert odd == []
+
+
+@pytest.mark.parametrize("encoder", NAMES)
+def test_weights_are_a_function_of_the_seed(encoder: str) -> None:
+    one, other = (weights_sha256(named_weights(unet(encoder, seed=seed))) for seed in (1, 2))
+    keras.utils.set_random_seed(99)
+    assert weights_sha256(named_weights(unet(encoder, seed=1))) == one != other
+
+
+@pytest.mark.parametrize("encoder", [*APPLICATIONS])
+def test_features_are_those_of_keras_applications(encoder: str) -> None:
+    application = APPLICATIONS[encoder]
+    image = keras.Input((None, None, 3), dtype="uint8")
+    features = ENCODERS[encoder].build(image, 5, seed=0)
+    ours = keras.Model(image, [feature for feature in features if feature is not None])
+    original = application.whole()
+    theirs = keras.Model(original.input, [original.get_layer(tap).output for tap in application.taps if tap])
+    for layer in theirs.layers:
+        if layer.weights:
+            layer.set_weights(ours.get_layer(f"encoder_{layer.name}").get_weights())
+    picture = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    for found, expected in zip(ours(picture), theirs(PREPROCESS[encoder](picture.astype(np.float32))), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("encoder", NAMES)
+def test_strides_double(encoder: str) -> None:
+    features = ENCODERS[encoder].build(keras.Input((64, 64, 3), dtype="uint8"), 5, seed=0)
+    assert [None if feature is None else feature.shape[1] for feature in features][1:] == [32, 16, 8, 4, 2]
+    assert features[0] is None or features[0].shape[1] == 64
+
+
+def test_dropout_is_at_the_bottom() -> None:
+    dropouts = [
+        layer.name for layer in unet("mobilenet_v2", dropout=0.5).layers if isinstance(layer, keras.layers.Dropout)
+    ]
+    assert dropouts == ["bottom_dropout"]
