@@ -119,6 +119,14 @@ class AugmentConfig:
 @dataclass
 class EvaluateConfig:
     batch_size: int = key("pictures per batch of equal padded size; does not change any prediction", 8, least=1)
+    scales: list[float] = key(  # noqa: RUF009
+        "sizes, as shares of the working scale, that each picture is predicted at; their probabilities are averaged",
+        [1.0],
+    )
+    flip: bool = key("each picture is predicted mirrored, too, and the probabilities are averaged", False)
+    window: int | None = key(
+        "side of the square windows, overlapping by half, that a picture is predicted in; null: whole", None, least=8
+    )
     overlays: int = key("overlay pictures kept of the test split, and as many of the best and of the worst", 8, least=0)
     val_predictions: int = key("validation pictures whose predicted masks are kept after every epoch", 4, least=0)
 

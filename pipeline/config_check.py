@@ -48,6 +48,13 @@ def check(config: Config) -> list[str]:
         faults.append(
             f"augment.scale={augment.scale}: [least, greatest] between 0.05 and 20 expected, for example [0.5, 2]"
         )
+    scales, window = config.evaluate.scales, config.evaluate.window
+    if not scales or any(not 0.1 <= scale <= 10 for scale in scales) or len(set(scales)) < len(scales):
+        faults.append(
+            f"evaluate.scales={scales}: numbers from 0.1 to 10, each once, expected, for example [0.75, 1, 1.25]"
+        )
+    if window is not None and window >= 8 and window % multiple:
+        faults.append(f"evaluate.window={window}: model.depth={model.depth} wants a multiple of {multiple}")
     if not 2 <= len(classes) <= 255:
         faults.append(f"dataset.classes: {len(classes)} names; 2 to 255 expected, background first")
     if repeated := sorted({name for name in classes if classes.count(name) > 1}):

@@ -7,7 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from pipeline.command_line import checked, checked_config
-from pipeline.config import Config, nearest
+from pipeline.config import Config, nearest, one_of
+from pipeline.config_check import check
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
 from pipeline.side_tool import parse, run_tool
@@ -23,10 +24,12 @@ split=…          train, val or test (the default)
 dataset=…        another dataset, and dataset.*: as for run.py; its classes must be the run's
 data_dir=…       where datasets are downloaded to or generated
 evaluate.batch_size=…   changes speed and memory, no score
+evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each picture than the run's own: other scores
 output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
 tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
 """
 
+VIEWS = ("evaluate.batch_size", "evaluate.flip", "evaluate.scales", "evaluate.window")
 OWN_KEYS = ("run", "split", "output", "tracking.uri")
 
 
@@ -38,10 +41,10 @@ def main(arguments: list[str]) -> int:
     """
     given = parse(arguments, ("run",), OWN_KEYS[1:], others=True)
     overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
-    allowed = ("dataset", "data_dir", "evaluate.batch_size")
+    allowed = ("dataset", "data_dir", *VIEWS)
     faults = [
-        f"{override}: a stored run is scored as it was trained, so only dataset, dataset.*, data_dir and "
-        f"evaluate.batch_size can differ{nearest(override.partition('=')[0], [*OWN_KEYS, *allowed])}"
+        f"{override}: a stored run is scored as it was trained, so only dataset, dataset.*, data_dir, "
+        f"{one_of(VIEWS).replace(' or ', ' and ')} can differ{nearest(override.partition('=')[0], [*OWN_KEYS, *allowed])}"
         for override in overrides
         if override.partition("=")[0] not in allowed and not override.startswith("dataset.")
     ]
@@ -96,7 +99,7 @@ def main(arguments: list[str]) -> int:
 
 
 def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
-    """A stored configuration with other data: everything that decides how a picture is predicted stays as it was.
+    """A stored configuration with other data: how a picture is predicted stays as it was, but for the views asked for.
 
     A chosen dataset has the run's classes, unless `dataset.classes` says what they are called there.
 
@@ -104,7 +107,7 @@ def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
         asked: what the overrides compose to by themselves.
 
     Raises:
-        UserError: the number of classes differs from the run's.
+        UserError: the number of classes differs from the run's, or its network cannot take the windows.
     """
     keys = {override.partition("=")[0] for override in overrides}
     if "dataset" in keys:
@@ -122,11 +125,13 @@ def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
             f"dataset.classes: {len(dataset.classes)} names, but the run has {len(stored.dataset.classes)}: "
             + ", ".join(stored.dataset.classes)
         )
-    evaluate = stored.evaluate
-    if "evaluate.batch_size" in keys:
-        evaluate = dataclasses.replace(evaluate, batch_size=asked.evaluate.batch_size)
+    given = {key.partition(".")[2] for key in keys & set(VIEWS)}
+    evaluate = dataclasses.replace(stored.evaluate, **{name: getattr(asked.evaluate, name) for name in given})
     data_dir = asked.data_dir if "data_dir" in keys else stored.data_dir
-    return dataclasses.replace(stored, dataset=dataset, evaluate=evaluate, data_dir=data_dir)
+    config = dataclasses.replace(stored, dataset=dataset, evaluate=evaluate, data_dir=data_dir)
+    if faults := check(config):
+        raise UserError(*faults)
+    return config
 
 
 if __name__ == "__main__":

@@ -5,10 +5,14 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from pipeline.config import Config
 from pipeline.data import decode
+from pipeline.views import Views
 
 
-def predict_logits(model: keras.Model, padded: tf.Tensor, working: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+def predict_logits(
+    model: keras.Model, padded: tf.Tensor, working: tf.Tensor, own: tf.Tensor, views: Views
+) -> tf.Tensor:
     """Logits of one picture at its own size.
 
     The network sees one picture at a time: with more, processors and GPUs choose other kernels, and the last bits of a
@@ -18,11 +22,18 @@ def predict_logits(model: keras.Model, padded: tf.Tensor, working: tf.Tensor, ow
         padded: (height, width, 3) uint8, scaled to the long side and padded.
         working: (2,) int32 size of the picture in `padded`.
         own: (2,) int32 size of the file's picture.
+        views: what of it the network sees.
 
     Returns:
         (own height, own width, classes) float32.
     """
-    logits = model(padded[tf.newaxis], training=False)[:, : working[0], : working[1]]
+
+    def network(pictures: tf.Tensor) -> tf.Tensor:
+        return model(pictures, training=False)
+
+    if not views.plain:
+        return views.joined(network, padded[: working[0], : working[1]], own)
+    logits = views.by_windows(network, padded)[:, : working[0], : working[1]]
     # Bilinear at unchanged size would be the identity, at the cost of a copy.
     return tf.cond(tf.reduce_all(working == own), lambda: logits, lambda: tf.image.resize(logits, own))[0]
 
@@ -32,13 +43,15 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
 
-def predictor(model: keras.Model, long_side: int | None, multiple: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def predictor(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
     """A compiled function from a decoded picture (height, width, 3) uint8 to class indices (height, width) uint8."""
+
+    views = Views.of(config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     def predict(image: tf.Tensor) -> tf.Tensor:
-        scaled = decode.scale_image(image, long_side)
-        padded = decode.pad_reflect(scaled, multiple)
-        return class_indices(predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2]))
+        scaled = decode.scale_image(image, config.long_side)
+        padded = decode.pad_reflect(scaled, views.multiple)
+        return class_indices(predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2], views))
 
     return predict

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         trained = stored.config()
         set_up(trained)
         network = load_network(trained, weights, recorded)
-    predict = predictor(network, trained.long_side, 2**trained.model.depth)
+    predict = predictor(network, trained)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

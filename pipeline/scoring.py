@@ -13,6 +13,7 @@ from pipeline.data.stream import whole_pictures
 from pipeline.data.voc import Example
 from pipeline.inference import class_indices, predict_logits
 from pipeline.model.metrics import Scores, mean_iou
+from pipeline.views import Views
 
 # Called with each example and its predicted class indices, (height, width) uint8 at the file's own size.
 OnPrediction = Callable[[Example, np.ndarray], None]
@@ -55,13 +56,13 @@ class Evaluator:
             batch_size=config.evaluate.batch_size,
         )
         self._score_batch = tf.function(self._score_picture_by_picture, input_signature=self.stream.element_spec[1:])
-        self._model, self._loss = model, loss
+        self._model, self._loss, self._views = model, loss, Views.of(config)
 
     def _score_picture_by_picture(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         def score(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
             padded, working, filled_mask, own = picture
             mask = filled_mask[: own[0], : own[1]]
-            logits = predict_logits(self._model, padded, working, own)
+            logits = predict_logits(self._model, padded, working, own, self._views)
             prediction = class_indices(logits)
             counts = confusion_matrix(mask, prediction, self.classes)
             # As large as the batch's largest picture again, so that pictures of a batch can be stacked.

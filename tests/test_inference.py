@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.command_line import checked_config
 from pipeline.config import ModelConfig
 from pipeline.data import decode
 from pipeline.inference import class_indices, predict_logits, predictor
 from pipeline.model.unet import build_unet
+from pipeline.views import Views
 
 MULTIPLE = 4
+PLAIN = Views(MULTIPLE)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def test_logits_of_a_padded_picture_are_cut_to_its_size(model: keras.Model) -> N
     image = picture(9, 14)
     padded = decode.pad_reflect(image, MULTIPLE)
     size = tf.constant([9, 14])
-    logits = predict_logits(model, padded, size, size)
+    logits = predict_logits(model, padded, size, size, PLAIN)
     assert logits.shape == (9, 14, 5) and logits.dtype == tf.float32
     np.testing.assert_array_equal(logits, model(padded[tf.newaxis], training=False)[0, :9, :14])
 
@@ -38,7 +41,7 @@ def test_logits_go_back_bilinearly_to_the_own_size(model: keras.Model, own: tupl
     """By the formula of bilinear interpolation between pixel centres, in float64."""
     padded = decode.pad_reflect(picture(9, 14), MULTIPLE)
     working = model(padded[tf.newaxis], training=False)[0, :9, :14].numpy().astype(float)
-    logits = predict_logits(model, padded, tf.constant([9, 14]), tf.constant(own))
+    logits = predict_logits(model, padded, tf.constant([9, 14]), tf.constant(own), PLAIN)
     assert logits.shape == (*own, 5)
     expected = working
     for axis in (0, 1):
@@ -53,8 +56,8 @@ def test_logits_go_back_bilinearly_to_the_own_size(model: keras.Model, own: tupl
 def test_no_dropout_and_no_batch_statistics(model: keras.Model) -> None:
     size = tf.constant([8, 8])
     before = [weight.numpy() for weight in model.weights]
-    first = predict_logits(model, picture(8, 8), size, size)
-    np.testing.assert_array_equal(first, predict_logits(model, picture(8, 8), size, size))
+    first = predict_logits(model, picture(8, 8), size, size, PLAIN)
+    np.testing.assert_array_equal(first, predict_logits(model, picture(8, 8), size, size, PLAIN))
     for values, weight in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(values, weight)
 
@@ -71,12 +74,12 @@ def test_class_indices_are_of_the_greatest_logit() -> None:
 
 @pytest.mark.parametrize("long_side", [None, 12, 40])
 def test_predictor_goes_the_same_way_as_the_parts(model: keras.Model, long_side: int | None) -> None:
-    predict = predictor(model, long_side, MULTIPLE)
+    predict = predictor(model, checked_config(["model.depth=2", f"long_side={long_side or 'null'}"]))
     for height, width in ((9, 14), (16, 16), (1, 23), (30, 5)):
         image = picture(height, width)
         scaled = decode.scale_image(image, long_side)
         padded = decode.pad_reflect(scaled, MULTIPLE)
-        logits = predict_logits(model, padded, tf.shape(scaled)[:2], tf.constant([height, width]))
+        logits = predict_logits(model, padded, tf.shape(scaled)[:2], tf.constant([height, width]), PLAIN)
         indices = predict(image)
         assert indices.shape == (height, width) and indices.dtype == tf.uint8
         # The graph may fuse what is computed one by one here: where two logits are as good as equal, either may win.
@@ -97,5 +100,5 @@ def bfloat16() -> Iterator[None]:
 
 def test_half_precision_gives_float32_logits(bfloat16: None) -> None:
     half = build_unet(ModelConfig("unet", 1, 2, "group", 0.0, "bilinear"), 3, seed=0)
-    logits = predict_logits(half, picture(8, 8), tf.constant([8, 8]), tf.constant([11, 12]))
+    logits = predict_logits(half, picture(8, 8), tf.constant([8, 8]), tf.constant([11, 12]), Views(2))
     assert logits.dtype == tf.float32 and logits.shape == (11, 12, 3)

@@ -18,6 +18,7 @@ from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores, mean_iou
 from pipeline.model.unet import build_unet
 from pipeline.scoring import Evaluator, confusion_matrix
+from pipeline.views import Views
 
 CLASSES = 3
 SIZES = [(24, 32), (9, 30), (32, 24), (17, 25), (20, 28), (13, 2)]
@@ -73,7 +74,7 @@ def test_scores_are_those_of_a_plain_loop(
 ) -> None:
     """Each picture decoded, predicted and counted alone; whatever the batch size, to the last bit."""
     one_picture = tf.function(
-        lambda padded, working, own: predict_logits(model, padded, working, own),
+        lambda padded, working, own: predict_logits(model, padded, working, own, Views(4)),
         input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), *2 * [tf.TensorSpec(2, tf.int32)]],
     )
     matrix, losses, pixels, picture_iou, predictions = np.zeros((CLASSES, CLASSES), np.int64), [], [], {}, {}

@@ -26,7 +26,7 @@ class SegmentationModel(PythonModel):
         config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
         network = load_network(config, files["weights"], recorded)
-        self._predict = predictor(network, config.long_side, 2**config.model.depth)
+        self._predict = predictor(network, config)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         return np.stack([self._predict(image).numpy() for image in model_input])
