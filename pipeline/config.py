@@ -77,6 +77,11 @@ class ModelConfig:
     encoder_weights: str | None = key(
         "what unet_<encoder> starts from: imagenet, or a file of weights for that network; null: chance", None
     )
+    encoder_norm: str = key(
+        "the encoder's BatchNormalization: batch: trained like any other; frozen: stays as it starts, statistics too",
+        "batch",
+        choices=("batch", "frozen"),
+    )
 
 
 @dataclass
@@ -85,6 +90,9 @@ class OptimizerConfig:
     learning_rate: float = key("highest learning rate, reached after warm-up", above=0)
     weight_decay: float | None = key("decoupled decay of the kernels; adamw and sgd only", None, least=0)
     momentum: float | None = key("Nesterov momentum; sgd only", None, least=0, below=1)
+    encoder_rate: float = key(
+        "share of the learning rate for the encoder of unet_<encoder>; 0: it is frozen", 1.0, least=0
+    )
     clip_norm: float | None = key("gradients are scaled down to this global norm; null: never", None, above=0)
     ema: float | None = key(
         "momentum of the weights' moving average used for evaluation; null: none", None, above=0, below=1

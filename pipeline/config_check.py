@@ -73,6 +73,10 @@ def _check_encoder(config: Config) -> list[str]:
             f"model.encoder_weights={model.encoder_weights}: model=unet has no pretrained encoder; choose one of "
             + ", ".join(f"model=unet_{encoder}" for encoder in ENCODERS)
         )
+    if model.name == "unet" and (model.encoder_norm != "batch" or config.optimizer.encoder_rate != 1):
+        faults.append(
+            "model.encoder_norm, optimizer.encoder_rate: only a pretrained encoder, model=unet_<encoder>, has them"
+        )
     if model.name.removeprefix("unet_") in ENCODERS and model.depth > ENCODER_DEPTH:
         faults.append(
             f"model.depth={model.depth}: {model.name} has {ENCODER_DEPTH} steps; 1 to {ENCODER_DEPTH} expected"

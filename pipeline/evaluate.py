@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from pipeline.command_line import checked, checked_config
-from pipeline.config import Config, nearest, one_of
+from pipeline.config import Config, nearest
 from pipeline.config_check import check
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> int:
     overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
     allowed = ("dataset", "data_dir", *VIEWS)
     faults = [
-        f"{override}: a stored run is scored as it was trained, so only dataset, dataset.*, data_dir, "
-        f"{one_of(VIEWS).replace(' or ', ' and ')} can differ{nearest(override.partition('=')[0], [*OWN_KEYS, *allowed])}"
+        f"{override}: a stored run is scored as it was trained; only dataset, dataset.*, data_dir, {', '.join(VIEWS)} "
+        f"can differ{nearest(override.partition('=')[0], [*OWN_KEYS, *allowed])}"
         for override in overrides
         if override.partition("=")[0] not in allowed and not override.startswith("dataset.")
     ]

@@ -6,11 +6,12 @@ import keras
 
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.model.encoders import ENCODER
 from pipeline.model.pretrained import encoder_weights
 from pipeline.tracking.stored import fetch_weights, open_run
 from pipeline.weights import Arrays, assign, read_arrays, weights_sha256
 
-ENCODER, LAST_LAYER = "encoder_", "logits/"  # beginnings of the names of weights
+LAST_LAYER = "logits/"  # begins the names of its weights
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import keras
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.initial import Initial
+from pipeline.model.encoders import ENCODER
 from pipeline.model.unet import build_unet
 from pipeline.weights import read_arrays, set_weights, weights_sha256
 
@@ -23,6 +24,9 @@ def build_network(config: Config, initial: Initial | None = None) -> keras.Model
     network = build_unet(config.model, len(config.dataset.classes), config.seed)
     if initial is not None:
         initial.put_into(network)
+    if not config.optimizer.encoder_rate:
+        for layer in network.layers:
+            layer.trainable = layer.trainable and not layer.name.startswith(ENCODER)
     return network
 
 

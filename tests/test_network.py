@@ -43,6 +43,16 @@ def test_weights_of_another_hash_shape_dtype_or_name_are_refused(config: Config,
             load_network(config, tmp_path / "weights.npz", weights_sha256(arrays))
 
 
+def test_an_encoder_that_learns_nothing_is_frozen() -> None:
+    frozen = build_network(
+        checked_config(["model=unet_mobilenet_v2", "model.encoder_weights=null", "optimizer.encoder_rate=0"])
+    )
+    assert {variable.path.partition("_")[0] for variable in frozen.trainable_variables} == {
+        "decoder",
+        "logits/kernel",
+    } | {"logits/bias"}
+
+
 def test_the_network_is_a_function_of_the_configuration(config: Config) -> None:
     first, second = (weights_sha256(named_weights(build_network(config))) for _ in range(2))
     assert first == second

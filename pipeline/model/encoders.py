@@ -16,6 +16,7 @@ from keras import layers
 from pipeline.model import efficientnet_lite
 from pipeline.seeds import derive_seed
 
+ENCODER = "encoder_"  # begins the names of an encoder's layers, and of their weights
 Features = list[keras.KerasTensor | None]  # at strides 1, 2, 4, …; None at stride 1 where an encoder has none
 
 
@@ -79,7 +80,7 @@ class Application:
 
 def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
     """A layer of the same kind under our name, whose weights and dropout are functions of (seed, layer)."""
-    name = f"encoder_{layer.name}"
+    name = f"{ENCODER}{layer.name}"
     config = {**layer.get_config(), "name": name}
     for key in config.keys() & {"kernel_initializer", "depthwise_initializer"}:
         config[key] = keras.initializers.HeNormal(seed=derive_seed(seed, "weights", name))

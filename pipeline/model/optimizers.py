@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import OptimizerConfig, ScheduleConfig
+from pipeline.model.encoders import ENCODER
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -40,7 +41,10 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
-    """The optimizer of the configuration; biases and normalisation parameters are not decayed."""
+    """The optimizer of the configuration; biases and normalisation parameters are not decayed.
+
+    A pretrained encoder learns at `encoder_rate` of the learning rate; what decays decays at all of it.
+    """
     common = {
         "learning_rate": learning_rate,
         "global_clipnorm": config.clip_norm,
@@ -48,10 +52,14 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
         "ema_momentum": config.ema if config.ema is not None else 0.99,
         "name": config.name,
     }
+
+    def slower(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
+        return kind if config.encoder_rate == 1 else _slower_encoder(kind, config.encoder_rate)
+
     optimizer: keras.Optimizer = {
-        "adam": lambda: keras.optimizers.Adam(**common),
-        "adamw": lambda: keras.optimizers.AdamW(**common, weight_decay=config.weight_decay or 0.0),
-        "sgd": lambda: keras.optimizers.SGD(
+        "adam": lambda: slower(keras.optimizers.Adam)(**common),
+        "adamw": lambda: slower(keras.optimizers.AdamW)(**common, weight_decay=config.weight_decay or 0.0),
+        "sgd": lambda: slower(keras.optimizers.SGD)(
             **common,
             weight_decay=config.weight_decay or None,
             momentum=config.momentum or 0.0,
@@ -60,3 +68,15 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
     }[config.name]()
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+def _slower_encoder(kind: type[keras.Optimizer], share: float) -> type[keras.Optimizer]:
+    """An optimizer that takes steps of `share` of the learning rate with the weights of an encoder."""
+
+    class SlowerEncoder(kind):
+        def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+            """Keras calls it for each variable, which is TensorFlow's own and has lost its path."""
+            encoder = self._trainable_variables[self._get_variable_index(variable)].path.startswith(ENCODER)
+            super().update_step(gradient, variable, learning_rate * share if encoder else learning_rate)
+
+    return SlowerEncoder

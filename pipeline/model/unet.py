@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from pipeline.config import ModelConfig
-from pipeline.model.encoders import ENCODERS, Features
+from pipeline.model.encoders import ENCODER, ENCODERS, Features
 from pipeline.seeds import derive_seed
 
 
@@ -38,7 +38,12 @@ def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     logits = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits")(
         x
     )  # (batch, height, width, classes)
-    return keras.Model(image, logits, name="unet")
+    model = keras.Model(image, logits, name="unet")
+    if config.encoder_norm == "frozen":
+        for layer in model.layers:
+            if layer.name.startswith(ENCODER) and isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False  # which makes Keras use the statistics that it has
+    return model
 
 
 def _plain_encoder(image: keras.KerasTensor, config: ModelConfig, seed: int) -> Features:

@@ -33,6 +33,8 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
         "list": [run, f"dataset.root={other}", "dataset.splits.test=extra", "output=list"],
         "renamed": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c,d,e]"],
         "classes": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c]"],
+        "views": [run, "evaluate.flip=true", "evaluate.scales=[0.5,1]", "evaluate.window=16", "output=views"],
+        "window": [run, "evaluate.window=18"],
         "network": [run, "model.depth=3"],
         "misspelt": [run, "splitt=val"],
         "dataset": [run, "dataset=voc2013"],
@@ -94,6 +96,18 @@ def test_a_single_key_of_the_data_can_be_changed(finished: Finished, other: Path
     assert [path.name for path in (finished.cwd / "list/predictions/test").iterdir()] == ["test_1.png"]
 
 
+def test_other_views_give_other_scores_of_the_same_pixels(finished: Finished, ended: dict[str, Ended]) -> None:
+    assert ended["views"].status == 0, ended["views"].stderr
+    assert scores(finished.cwd / "views") != scores(finished.cwd / "scored")
+    counts = [
+        np.loadtxt(
+            finished.cwd / folder / "evaluation/confusion_matrix.csv", delimiter=",", skiprows=1, usecols=range(1, 6)
+        )
+        for folder in ("views", "scored")
+    ]
+    np.testing.assert_array_equal(counts[0].sum(axis=1), counts[1].sum(axis=1))
+
+
 def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
     assert ended["renamed"].status == 0
     assert re.search(r"(?m)^. e +.", ended["renamed"].stdout) and "Büsche" not in ended["renamed"].stdout
@@ -103,6 +117,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
     ("command", "told"),
     [
         ("classes", f"dataset.classes: 3 names, but the run has 5: {', '.join(CLASSES)}"),
+        ("window", "evaluate.window=18: model.depth="),
         ("network", "model.depth=3: a stored run is scored as it was trained"),
         ("misspelt", "(did you mean 'split'?)"),
         ("dataset", "(did you mean 'voc2012'?)"),

@@ -73,6 +73,19 @@ def test_strides_double(encoder: str) -> None:
     assert features[0] is None or features[0].shape[1] == 64
 
 
+def test_a_frozen_normalisation_keeps_its_statistics_and_parameters() -> None:
+    config = ModelConfig("unet_efficientnet_lite0", 2, 4, "batch", 0.0, "bilinear", None, "frozen")
+    model = build_unet(config, 3, seed=0)
+    before = named_weights(model)
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rng = np.random.default_rng(0)
+    model.train_on_batch(rng.integers(0, 256, (2, 16, 16, 3), np.uint8), rng.integers(0, 3, (2, 16, 16), np.uint8))
+    changed = {name for name, values in named_weights(model).items() if not np.array_equal(values, before[name])}
+    norms = {name for name in before if "_norm" in name}
+    assert norms - changed == {name for name in norms if name.startswith("encoder_")}
+    assert "encoder_stem/kernel" in changed
+
+
 def test_dropout_is_at_the_bottom() -> None:
     dropouts = [
         layer.name for layer in unet("mobilenet_v2", dropout=0.5).layers if isinstance(layer, keras.layers.Dropout)

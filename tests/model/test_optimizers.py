@@ -123,6 +123,16 @@ def test_momentum_is_nesterovs() -> None:
         np.testing.assert_allclose(after[path], values + moved, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_encoder_can_learn_more_slowly(name: str) -> None:
+    before, after = applied(OptimizerConfig(name, RATE, encoder_rate=0.25), size=0.5)
+    step = RATE * (0.5 if name == "sgd" else 1.0)
+    shares = {path: 0.25 if path.startswith("encoder_") else 1.0 for path in before}
+    assert set(shares.values()) == {0.25, 1.0}
+    for path, values in before.items():
+        np.testing.assert_allclose(after[path], values - step * shares[path], atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_decay_shrinks_kernels_and_nothing_else(name: str, norm: str) -> None:
