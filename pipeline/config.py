@@ -206,6 +206,11 @@ class Config:
         "long side that pictures are scaled to, in training and evaluation; null: own size", least=8
     )
     batch_size: int = key("training crops per step", least=1)
+    sampling: str = key(
+        "uniform: every picture once in an epoch; balanced: pictures with rare objects more often, others less",
+        "uniform",
+        choices=("uniform", "balanced"),
+    )
     epochs: int = key("passes over the training split", least=1)
     early_stopping: int | None = key(
         "stop after so many epochs without a better validation mIoU; null: never", None, least=1

@@ -14,6 +14,7 @@ from pipeline.checkpoint import TrainingState, newest_start
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.kept import Kept
+from pipeline.data.order import repeat_factors
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.voc import Example
@@ -195,12 +196,15 @@ def _train(
     for note in notes:
         text_console().print(f"note      {note}", soft_wrap=True)
     examples = dataset.splits["train"]
+    factors = None
+    if config.sampling == "balanced":
+        factors = repeat_factors(dataset.checked.facts["train"].class_pixels)
     with PreparationDisplay() as progress:
         pictures = kept.pictures(config, dataset, progress)
     return train(
         network,
         loss,
-        lambda step: training_stream(pictures, len(examples), config, step),
+        lambda step: training_stream(pictures, len(examples), config, step, factors),
         steps_per_epoch(len(examples), config.batch_size),
         Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
         config,
