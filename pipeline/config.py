@@ -122,6 +122,9 @@ class AugmentConfig:
     contrast: float = key("greatest relative change of contrast", least=0, below=1)
     saturation: float = key("greatest relative change of saturation", least=0, below=1)
     hue: float = key("greatest turn of the hue, as a share of the full circle", least=0, most=0.5)
+    cutmix: float = key(
+        "share of the crops that get a rectangle of the batch's next one (Yun et al. 2019)", 0.0, least=0, most=1
+    )
 
 
 @dataclass

@@ -97,3 +97,22 @@ def jitter_colours(images: tf.Tensor, numbers: tf.Tensor, config: AugmentConfig)
         tf.reshape(flat, (batch, height, width, 3)) + (1 - contrast[..., tf.newaxis]) * mean
     )
     return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+
+
+def cut_and_mix(images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, share: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Paste a rectangle of the batch's next crop into a share of the crops (CutMix: Yun et al. 2019, section 3.1).
+
+    Its sides are those of a uniformly drawn share of the area, its centre lies anywhere; what reaches out is cut off.
+
+    Args:
+        images, masks: (batch, crop, crop, 3) and (batch, crop, crop), both uint8.
+        numbers: (batch, 4 or more) float32 in [0, 1).
+    """
+    crop = masks.shape[1]
+    half = crop * tf.sqrt(numbers[:, 1:2]) / 2  # (batch, 1)
+    pixel = tf.range(crop, dtype=tf.float32)[tf.newaxis] + 0.5  # (1, crop)
+    rows, columns = (tf.abs(pixel - crop * numbers[:, axis : axis + 1]) < half for axis in (2, 3))  # (batch, crop)
+    chosen = numbers[:, 0, tf.newaxis, tf.newaxis] < share
+    pasted = chosen & rows[:, :, tf.newaxis] & columns[:, tf.newaxis]  # (batch, crop, crop)
+    mixed = tf.where(pasted[..., tf.newaxis], tf.roll(images, -1, axis=0), images)
+    return mixed, tf.where(pasted, tf.roll(masks, -1, axis=0), masks)

@@ -109,7 +109,7 @@ def training_stream(
     """
     crop, batch_size = config.image_size, config.batch_size
     taken = steps_per_epoch(examples, batch_size) * batch_size  # of each epoch's order
-    augment_seed, order_seed = derive_seed(config.seed, "augment"), derive_seed(config.seed, "order")
+    augment_seed, mix_seed, order_seed = (derive_seed(config.seed, what) for what in ("augment", "cutmix", "order"))
     start_epoch, done = divmod(start_step * batch_size, taken)
 
     def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -119,19 +119,24 @@ def training_stream(
             order, repeated = balanced_draws(order_seed, epoch, factors, taken)
         return tf.data.Dataset.from_tensor_slices((tf.fill([taken], epoch), order, repeated))
 
-    def crop_at(epoch: tf.Tensor, index: tf.Tensor, repeated: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        numbers = augment.random_numbers(augment_seed, epoch, index + examples * repeated)
+    def crop_at(epoch: tf.Tensor, index: tf.Tensor, repeated: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        drawn = epoch, index + examples * repeated  # belongs to no other crop
+        numbers, mixing = (augment.random_numbers(seed, *drawn) for seed in (augment_seed, mix_seed))
         image, mask = pictures.load(index)
         box = augment.crop_box(tf.shape(mask), crop, config.augment, numbers)
-        return *augment.warp(image, mask, box, crop), numbers
+        return *augment.warp(image, mask, box, crop), numbers, mixing
 
-    def colour(images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return augment.jitter_colours(images, numbers, config.augment), masks
+    def change_batch(
+        images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, mixing: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        images = augment.jitter_colours(images, numbers, config.augment)
+        share = config.augment.cutmix
+        return augment.cut_and_mix(images, masks, mixing, share) if share else (images, masks)
 
     order = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(epoch_order).skip(done)
     crops = order.map(crop_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = crops.batch(batch_size, drop_remainder=True)
-    return batches.map(colour, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return batches.map(change_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def whole_pictures(
