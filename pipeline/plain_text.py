@@ -18,3 +18,11 @@ def mask_credentials(text: str) -> str:
     """
     text = re.sub(r"(?<=://)(?!/)[^\s'\"]+@", "***@", text)
     return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
+
+
+def short_value(text: str) -> str:
+    """A value as people compare it: a long number with the four digits that tell it from others."""
+    try:
+        return f"{float(text):.4g}" if len(text) > 8 else text
+    except ValueError:
+        return text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.plain_text import plain
+from pipeline.plain_text import plain, short_value
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_the_rest_is_kept_and_what_was_shown_is_shown_again_as_it_is(text: str) 
     assert len(shown.splitlines()) <= 1 and plain(shown) == shown
     if text.isprintable():
         assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("0.011539499218636461", "0.01154"),
+        ("0.0003", "0.0003"),
+        ("1.0e-07", "1.0e-07"),
+        ("123456789.5", "1.235e+08"),
+        ("mixed_bfloat16", "mixed_bfloat16"),
+        ("[0.5, 2.0]", "[0.5, 2.0]"),
+    ],
+)
+def test_a_long_number_is_shown_by_four_digits(text: str, short: str) -> None:
+    assert short_value(text) == short

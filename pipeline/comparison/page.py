@@ -28,6 +28,7 @@ from pipeline.comparison.runs import BEST_EPOCH, CURVE, PARAMETERS, TEST
 from pipeline.config import short_names
 from pipeline.data.palette import voc_palette
 from pipeline.overlay import CONFUSED, FALSE, MISSED
+from pipeline.plain_text import short_value
 
 SCRIPTS = ("page.js", "charts.js", "drawing.js", "gestures.js", "grid.js", "controls.js")  # in the order they run
 
@@ -70,7 +71,9 @@ def page_data(answer: Answer) -> dict[str, Any]:
             "id": run.id,
             "name": run.name,
             "heading": heading,
-            "params": [run.params.get(key) for key in answer.varying],
+            "params": [
+                None if (value := run.params.get(key)) is None else short_value(value) for key in answer.varying
+            ],
             "status": "pruned" if run.pruned else run.status.lower(),
             "failure": run.failure[:300],
             "val": run.val,
@@ -97,7 +100,12 @@ def page_data(answer: Answer) -> dict[str, Any]:
         "varying": [{"key": key, "short": short[key]} for key in answer.varying],
         "runs": runs,
         "replicates": [
-            {"params": list(group.params.items()), "count": len(group.ids), "val": group.val, "test": group.test}
+            {
+                "params": [[key, short_value(value)] for key, value in group.params.items()],
+                "count": len(group.ids),
+                "val": group.val,
+                "test": group.test,
+            }
             for group in answer.replicates
         ],
         "importances": [[short[key], value] for key, value in answer.importances.items()],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.comparison.runs import ComparedRun
 from pipeline.comparison.table import NONE, SEED
 from pipeline.config import short_names
+from pipeline.plain_text import short_value
 
 SCORE = "val mean IoU"
 MOST_TICKS = 9
@@ -52,7 +53,7 @@ def _parameter(name: str, texts: list[str], choices: bool) -> Axis:
         name, values = f"{name} (log)", [math.log(value) for value in values]
     heights_of = _heights(values)
     labels = dict(zip(heights_of, texts, strict=True))
-    ticks = sorted((height, text) for height, text in labels.items() if height is not None)
+    ticks = sorted((height, short_value(text)) for height, text in labels.items() if height is not None)
     return Axis(name, heights_of, _apart(ticks))
 
 
@@ -76,7 +77,7 @@ def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
     """The ticks that do not stand on another's label; the first and the last always."""
     kept: list[tuple[float, str]] = []
     for tick in ticks:
-        if not kept or tick[0] - kept[-1][0] >= 1 / MOST_TICKS / 2:
+        if not kept or tick[0] - kept[-1][0] >= 1 / (MOST_TICKS - 1):
             kept.append(tick)
         elif tick is ticks[-1]:
             kept[-1:] = [tick] if len(kept) > 1 else [kept[0], tick]

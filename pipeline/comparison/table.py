@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.comparison.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
 from pipeline.config import Config, leaves, short_names
 from pipeline.fingerprint import changes_nothing
-from pipeline.plain_text import plain
+from pipeline.plain_text import plain, short_value
 
 SEED = "seed"
 MOST_IN_HEADING = 8  # parameters
@@ -31,7 +31,7 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
 def heading(run: ComparedRun, keys: Sequence[str]) -> str:
     """What tells a run from the others: `width 8, seed 1`; its name where no parameter differs."""
     short = short_names(keys)
-    told = [f"{short[key]} {_cut(run.params.get(key, NONE))}" for key in keys[:MOST_IN_HEADING]]
+    told = [f"{short[key]} {_cut(short_value(run.params.get(key, NONE)))}" for key in keys[:MOST_IN_HEADING]]
     if len(keys) > MOST_IN_HEADING:
         told.append(f"and {len(keys) - MOST_IN_HEADING} more")
     return ", ".join(told) or _cut(run.name, 80)

@@ -4,7 +4,7 @@ from pipeline.comparison.answer import Answer
 from pipeline.comparison.runs import PARAMETERS, TEST
 from pipeline.comparison.table import NONE, SEED, shown, text_table
 from pipeline.config import short_names
-from pipeline.plain_text import plain
+from pipeline.plain_text import plain, short_value
 
 
 def told(answer: Answer) -> str:
@@ -32,7 +32,7 @@ def runs_table(answer: Answer) -> str:
         cells = [
             "*" if run is answer.best else "",
             run.id if len(answer.runs) < 100 else run.id[:8],
-            *(run.params.get(key, NONE) for key in answer.varying),
+            *(short_value(run.params.get(key, NONE)) for key in answer.varying),
             "pruned" if run.pruned else run.status.lower(),
             shown(run.val),
             shown(run.score(TEST)),
@@ -49,7 +49,7 @@ def findings(answer: Answer) -> list[str]:
     if answer.replicates:
         keys = [key for key in answer.varying if key != SEED]
         groups = [
-            [*group.params.values(), str(len(group.ids)), _spread(group.val), _spread(group.test)]
+            [*map(short_value, group.params.values()), str(len(group.ids)), _spread(group.val), _spread(group.test)]
             for group in answer.replicates
         ]
         head = [*(short[key] for key in keys), "seeds", "val mIoU", "test mIoU"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.conf_files import CONF
 from pipeline.config import Config, short_names
 from pipeline.fingerprint import sources
+from pipeline.plain_text import short_value
 
 # Overrides that change neither what is trained nor what is compared.
 NOT_IN_IT = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")
@@ -52,16 +53,8 @@ def sources_and_defaults() -> dict[str, str]:
 def label(values: dict[str, str]) -> str:
     """`depth=3 learning_rate=0.001`: the parameters of a trial in which it may differ from the others."""
     names = short_names(list(values))
-    return " ".join(f"{names[key]}={_shown(value)}" for key, value in values.items())
-
-
-def _shown(value: str) -> str:
-    """A value without its quotes, and a number no longer than it need be to be told from others."""
-    bare = value.strip("'\"")
-    try:
-        return f"{float(bare):.4g}" if len(bare) > 8 else bare
-    except ValueError:
-        return bare
+    bare = {key: value.strip("'\"") for key, value in values.items()}
+    return " ".join(f"{names[key]}={short_value(value)}" for key, value in bare.items())
 
 
 def _key(override: str) -> str:
