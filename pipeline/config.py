@@ -48,6 +48,9 @@ class SplitsConfig:
     train: str = key("list file of the training pictures, ImageSets/Segmentation/<name>.txt")
     val: str | None = key("list file that chooses the best epoch; null holds out a part of train")
     test: str | None = key("list file scored once at the end; null gives no test scores")
+    extra: str | None = key(
+        "list file of further training pictures in the same folders, such as SBD's; none of them is held out", None
+    )
 
 
 @dataclass

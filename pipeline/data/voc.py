@@ -52,8 +52,9 @@ def find_examples(
         for split, name in names.items()
         if name is not None and (split in only or (split == "train" and holds_out))
     }
+    listed = ids.get("train", [])
     if holds_out:
-        listed = ids.pop("train")
+        ids.pop("train")
         train, val = hold_out(listed, dataset.val_fraction)
         ids = {"train": train, "val": val, **ids}
         if listed and not train:
@@ -61,6 +62,9 @@ def find_examples(
                 f"{LISTS}/{dataset.splits.train}.txt: all {len(listed)} of its ids would be held out for validation; "
                 f"list more, name a list in dataset.splits.val, or lower dataset.val_fraction={dataset.val_fraction}"
             )
+    if "train" in only and dataset.splits.extra is not None:  # which may well list those of train again
+        known, extra = set(listed), _read_list(root, "extra", dataset.splits.extra, faults)
+        ids["train"] = ids["train"] + [id for id in extra if id not in known]
     ids = {split: split_ids for split, split_ids in ids.items() if split in only}
     faults += _in_two_splits(ids)
 

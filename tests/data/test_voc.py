@@ -18,12 +18,16 @@ Folder = Callable[..., Path]
 
 
 def dataset(
-    train: str = "train", val: str | None = "val", test: str | None = "test", val_fraction: float = 0.1
+    train: str = "train",
+    val: str | None = "val",
+    test: str | None = "test",
+    val_fraction: float = 0.1,
+    extra: str | None = None,
 ) -> DatasetConfig:
     return DatasetConfig(
         name="folder",
         classes=["background", "cat", "dog"],
-        splits=SplitsConfig(train, val, test),
+        splits=SplitsConfig(train, val, test, extra),
         val_fraction=val_fraction,
     )
 
