@@ -39,7 +39,7 @@ def another(value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, list):
-        return value[::-1]
+        return value[::-1] if value != value[::-1] else value * 2
     return value + (1 if isinstance(value, int | float) else "x")
 
 
