@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from pipeline.errors import UserError
+from pipeline.model.normalization import BatchNormalization
 from pipeline.seeds import derive_seed
 from pipeline.weights import Arrays
 
@@ -87,6 +88,7 @@ def _block(x: keras.KerasTensor, block: Block, seed: int) -> keras.KerasTensor:
         block.stride,
         padding="same",
         use_bias=False,
+        dtype="float32",  # see `pipeline.model.encoders`
         depthwise_initializer=keras.initializers.HeNormal(seed=derive_seed(seed, "weights", here)),
         name=here,
     )(y)
@@ -115,7 +117,7 @@ def _convolved(
 
 
 def _normalised(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
 
 
 def from_pytorch(tensors: Arrays, size: int, origin: str) -> Arrays:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import layers
 
 from pipeline.model import efficientnet_lite
+from pipeline.model.normalization import BatchNormalization
 from pipeline.seeds import derive_seed
 
 ENCODER = "encoder_"  # begins the names of an encoder's layers, and of their weights
@@ -88,7 +89,12 @@ def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
         config["seed"] = derive_seed(seed, "dropout", name)
     if "momentum" in config:
         config["momentum"] = 0.9  # as in every other normalisation here
-    return layer.__class__.from_config(config)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        config["dtype"] = (
+            "float32"  # processors that multiply bfloat16 have no depthwise convolution for it: 4 times slower
+        )
+    kind = BatchNormalization if isinstance(layer, layers.BatchNormalization) else layer.__class__
+    return kind.from_config(config)
 
 
 applications = keras.applications

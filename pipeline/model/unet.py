@@ -9,6 +9,7 @@ from keras import layers
 
 from pipeline.config import ModelConfig
 from pipeline.model.encoders import ENCODER, ENCODERS, Features
+from pipeline.model.normalization import BatchNormalization
 from pipeline.seeds import derive_seed
 
 
@@ -41,7 +42,7 @@ def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     model = keras.Model(image, logits, name="unet")
     if config.encoder_norm == "frozen":
         for layer in model.layers:
-            if layer.name.startswith(ENCODER) and isinstance(layer, layers.BatchNormalization):
+            if layer.name.startswith(ENCODER) and isinstance(layer, BatchNormalization):
                 layer.trainable = False  # which makes Keras use the statistics that it has
     return model
 
@@ -81,7 +82,7 @@ def _block(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, 
         )(x)
         if config.norm == "batch":
             # Runs of a few hundred steps are common here: 0.99, Keras's default, would still remember the start.
-            x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm_{part}")(x)
+            x = BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm_{part}")(x)
         elif config.norm == "group":
             x = layers.GroupNormalization(math.gcd(8, channels), epsilon=1e-3, name=f"{name}_norm_{part}")(x)
         x = layers.ReLU(name=f"{name}_relu_{part}")(x)
