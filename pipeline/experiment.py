@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from pipeline.announce import closing, goes_on_with, opening
 from pipeline.beginning import begin_or_continue
-from pipeline.checkpoint import TrainingState, newest_start
+from pipeline.checkpoint import newest_start
 from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.kept import Kept
@@ -18,11 +19,11 @@ from pipeline.data.order import repeat_factors
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.voc import Example
-from pipeline.display import PreparationDisplay, duration, score_table, text_console
-from pipeline.epochs import Trained, is_over
+from pipeline.display import PreparationDisplay, score_table, text_console
+from pipeline.epochs import Trained
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
-from pipeline.initial import Initial, find_initial
+from pipeline.initial import find_initial
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
 from pipeline.network import build_network
@@ -92,7 +93,7 @@ def run_experiment(
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-        console.print(_opening(config, dataset, network, initial, run), soft_wrap=True)
+        console.print(opening(config, dataset, network, initial, run), soft_wrap=True)
         differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.made_with if origin.rerun else None)
         if origin.rerun is not None:
             differences = changed_keys(origin.rerun.config, config) + differences
@@ -120,7 +121,7 @@ def run_experiment(
             verdict = compare(origin.rerun, run.journal.history(), trained.best_weights_sha256, differences)
             run.tag(rerun_verdict=verdict.text)
     console.print(score_table(dataset.classes, scores))
-    console.print(_closing(run, trained, seconds), soft_wrap=True)
+    console.print(closing(run, trained, seconds), soft_wrap=True)
     if verdict is not None and origin.rerun is not None:
         console.print(f"rerun of {origin.rerun.id}: {verdict.text}", soft_wrap=True)
         if origin.strict and not verdict.identical:
@@ -190,7 +191,7 @@ def _train(
         score = run.journal.history().get("val/mean_iou", {}).get(start.state.epoch)
         if score is not None and start.state.epoch < config.epochs and trial.prune(start.state.epoch, score):
             raise Pruned  # as was decided, and this process's forerunner died before it was written down
-        notes.append(_goes_on_with(start.state, config))
+        notes.append(goes_on_with(start.state, config))
     elif notes:
         notes.append("no checkpoint is whole: training begins again")
     for note in notes:
@@ -212,15 +213,6 @@ def _train(
         _Watcher(run, config, dataset.splits["val"], trial),
         start,
     )
-
-
-def _goes_on_with(state: TrainingState, config: Config) -> str:
-    done, epoch = state.step - state.epoch * state.steps_per_epoch, state.epoch + 1
-    if is_over(state, config):
-        return "every epoch is trained: goes on with what follows"
-    if done == state.steps_per_epoch:
-        return f"goes on with the validation of epoch {epoch}"
-    return f"goes on with epoch {epoch}" + (f", after its step {done} of {state.steps_per_epoch}" if done else "")
 
 
 def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset: Dataset, config: Config) -> Scores:
@@ -249,38 +241,3 @@ def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, s
     run.files(trained.best, "checkpoints/best", keep=True)
     if config.checkpoint.upload != "best":
         run.files(trained.last, "checkpoints/last", keep=True)
-
-
-def _opening(config: Config, dataset: Dataset, network: keras.Model, initial: Initial | None, run: TrackedRun) -> str:
-    counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
-    left_over = len(dataset.splits["train"]) % config.batch_size
-    where = f"in experiment '{config.tracking.experiment}'" if run.store else "in its journal until MLflow answers"
-    lines = [
-        f"data      {config.dataset.name}: {counts} pictures, {len(dataset.classes)} classes, in {dataset.root}",
-        f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
-        f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
-        f"run       {run.id} {where}",
-    ]
-    if initial is not None:
-        lines.insert(2, f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
-        lines += [f"note      {initial.note}"] if initial.note else []
-    if left_over:
-        lines.append(
-            f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training pictures"
-        )
-    if dataset.absent_classes:
-        absent = ", ".join(dataset.absent_classes)
-        lines.append(f"warning   no training mask contains: {absent}; nothing can be learnt of them")
-    return "\n".join(lines)
-
-
-def _closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
-    lines = [
-        f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all",
-        f"run {run.id}",
-    ]
-    if run.store is not None:
-        command = run.store.open_command()
-        lines += [f"open it:  {command}"] if command else []
-        lines.append(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.id)}")
-    return "\n".join(lines)

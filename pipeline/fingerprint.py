@@ -13,6 +13,7 @@ WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weigh
 WITHOUT_EFFECT = (
     "tracking/",
     "adopt.py",
+    "announce.py",
     "command_line.py",
     "compare.py",
     "comparison/",

@@ -1,0 +1,91 @@
+"""What each ingredient of the recipe for small real data brings alone: validation mIoU over seeds, and seconds.
+
+`python -m tests.benchmarks.recipe <VOC folder> <folder> [seeds=0,1] [only=name,name] [report] [key=value …]` trains
+`experiment=voc_small` with a fifth of train held out, and again with one thing changed, and prints the table; started
+again in the same folder it goes on. The official val list is not looked at.
+"""
+
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from tests.benchmarks.machine import described, run
+from tests.end_to_end.commands import python, stored_runs
+
+BASE = (
+    "experiment=voc_small", "dataset.val_fraction=0.2", "dataset.splits.test=null", "evaluate.val_predictions=0",
+)  # fmt: skip
+TRAINED = {
+    "base": (),
+    "rate 3e-4": ("optimizer.learning_rate=3e-4",),
+    "rate 3e-3": ("optimizer.learning_rate=3e-3",),
+    "encoder at a tenth of the rate": ("optimizer.encoder_rate=0.1",),
+    "encoder at a third of the rate": ("optimizer.encoder_rate=0.3",),
+    "encoder frozen": ("optimizer.encoder_rate=0", "model.encoder_norm=frozen"),
+    "encoder's statistics frozen": ("model.encoder_norm=frozen",),
+    "Dice with cross-entropy": ("loss=cross_entropy_dice",),
+    "class weights": ("loss.class_weights=median_frequency",),
+    "focal loss": ("loss=focal",),
+    "balanced sampling": ("sampling=balanced",),
+    "EMA of weights": ("optimizer.ema=0.99",),
+    "wide range of scale": ("augment.scale=[0.5,2]",),
+    "no colour jitter": ("augment.brightness=0", "augment.contrast=0", "augment.saturation=0", "augment.hue=0"),
+    "CutMix": ("augment.cutmix=0.5",),
+    "dropout": ("model.dropout=0.2",),
+    "from chance": ("model.encoder_weights=null",),
+}
+VIEWS = {  # of the base's runs
+    "flip at evaluation": ("evaluate.flip=true",),
+    "three scales at evaluation": ("evaluate.scales=[0.75,1,1.25]",),
+    "flip and scales at evaluation": ("evaluate.flip=true", "evaluate.scales=[0.75,1,1.25]"),
+    "windows at evaluation": ("evaluate.window=192",),
+}
+
+
+def trained(folder: Path, root: Path, options: tuple[str, ...], more: list[str]) -> tuple[str, float, float]:
+    """Id, best validation mIoU and seconds of the run in a folder."""
+    finished = [each for each in stored_runs(folder)[1] if each.info.status == "FINISHED"]
+    if not finished:
+        run(folder, f"dataset.root={root}", *BASE, *options, *more)
+        finished = [each for each in stored_runs(folder)[1] if each.info.status == "FINISHED"]
+    metrics = finished[-1].data.metrics
+    return finished[-1].info.run_id, metrics["best/val_mean_iou"], metrics["time/total_seconds"]
+
+
+def viewed(folder: Path, run_id: str, options: tuple[str, ...]) -> float:
+    """Validation mIoU of a stored run with other views."""
+    done = python("-m", "pipeline.evaluate", f"run={run_id}", "split=val", *options, cwd=folder)
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("│ mean"))
+    return float(row.split("│")[2])
+
+
+def main() -> None:
+    root, place = (Path(argument).absolute() for argument in sys.argv[1:3])
+    chosen = dict(argument.split("=", 1) for argument in sys.argv[3:] if argument.startswith(("seeds=", "only=")))
+    more = [argument for argument in sys.argv[3:] if "=" in argument and not argument.startswith(("seeds=", "only="))]
+    seeds = [int(seed) for seed in chosen.get("seeds", "0,1").split(",")]
+    names = chosen["only"].split(",") if "only" in chosen else list(TRAINED)
+    print(described(), flush=True)
+    scores: dict[str, dict[int, tuple[float, float]]] = {}
+    for seed in seeds:
+        for name in names:
+            folder = place / f"{name.replace(' ', '-')}-{seed}"
+            if "report" in sys.argv and not folder.exists():
+                continue
+            id, score, seconds = trained(folder, root, TRAINED[name], [*more, f"seed={seed}"])
+            scores.setdefault(name, {})[seed] = score, seconds
+            print(f"seed {seed}  {name:34}{score:8.4f}{seconds:7.0f} s", file=sys.stderr, flush=True)
+            if name == "base":
+                for view, options in VIEWS.items():
+                    scores.setdefault(view, {})[seed] = viewed(folder, id, options), seconds
+    print(f"{'':36}{'val mIoU':>17}{'against the base':>20}{'seconds':>9}")
+    for name, found in scores.items():
+        values, base = [score for score, _ in found.values()], scores.get("base", {})
+        gains = [score - base[seed][0] for seed, (score, _) in found.items() if seed in base]
+        spread = f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+        gain = f"{mean(gains):+.4f}" + (f" ± {stdev(gains):.4f}" if len(gains) > 1 else "") if gains else ""
+        print(f"  {name:34}{spread:>17}{gain:>20}{mean(seconds for _, seconds in found.values()):>9.0f}")
+
+
+if __name__ == "__main__":
+    main()
