@@ -1,8 +1,6 @@
 """A sweep that is under way: what became of its trials, what is still to do, and the table at its end."""
 
 import contextlib
-import copy
-import logging
 import sys
 import uuid
 from collections import Counter
@@ -10,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import interrupts
 from pipeline.command_line import reason
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
@@ -25,8 +21,9 @@ from pipeline.sweep.failure import record_failure
 from pipeline.sweep.given_up import Failures
 from pipeline.sweep.identity import label, trial_of
 from pipeline.sweep.job import Order, Outcome, TrialJob
-from pipeline.sweep.parallel import all_at_once, runs_here, sharing, shut_down, start, threads_given
-from pipeline.sweep.stopping import stopping, wait_for_jobs
+from pipeline.sweep.launching import LauncherFailed, launched
+from pipeline.sweep.parallel import all_at_once, sharing, shut_down, threads_given
+from pipeline.sweep.stopping import wait_for_jobs
 from pipeline.sweep.table import reasons, table
 from pipeline.tracking.journal import Busy
 from pipeline.tracking.record import TrackedRun
@@ -124,31 +121,17 @@ class Sweep:
 
     def _launch(self, work: Work) -> Work:
         """Have the launcher run trials; returns those that it had not begun when it failed."""
+        launcher = self.command.config.hydra.launcher
         orders = dict(enumerate(order for _, order in work))
-        config = copy.deepcopy(self.command.config)
-        launcher = config.hydra.launcher
         job = TrialJob(
             orders, self.key, self.command.origin.typed, sharing(launcher), self.failures, self.total,
             threads_given(launcher),
         )  # fmt: skip
-        if all_at_once(launcher):
-            with open_dict(launcher):
-                del launcher.array_parallelism  # ours: this launcher has no such limit
-        start(launcher)
-        made = Plugins.instance().instantiate_launcher(
-            hydra_context=self.command.hydra, task_function=job, config=config
-        )
-        for chatty in ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)  # they tell all overrides of each trial
         try:
-            with contextlib.nullcontext() if runs_here(launcher) else stopping(self.failures):
-                returned = made.launch([overrides for overrides, _ in work], initial_job_idx=0)
-        except Exception as error:  # the launcher's own fault: what its trials came to is in their journals
-            interrupts.raise_pending()
-            told = str(error).strip().partition("\n")[0]
-            return self._lost(work, f"the launcher failed: {type(error).__name__}: {told}")
-        for order, job_return in zip(orders.values(), returned, strict=True):
-            told = job_return._return_value  # its property prints and raises
+            returned = launched(self.command, job, [overrides for overrides, _ in work], self.failures)
+        except LauncherFailed as error:
+            return self._lost(work, str(error))
+        for order, told in zip(orders.values(), returned, strict=True):
             if isinstance(told, dict):
                 self.outcomes[order.number] = Outcome(**told)
             else:

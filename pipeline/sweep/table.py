@@ -13,7 +13,7 @@ def table(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[str]:
 
     A star marks the best; of several objectives, every trial that no other beats in one without losing in another.
     """
-    rows = [["", "trial", "status", *objectives, "time", "run", "parameters"]]
+    rows = [[" ", "trial", "status", *objectives, "time", "run", "parameters"]]
     finished = [outcome.metrics if outcome.status == "finished" else None for outcome in outcomes]
     best = unbeaten(finished, objectives)
     for number, outcome in enumerate(outcomes, 1):

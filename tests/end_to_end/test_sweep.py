@@ -163,6 +163,21 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
     ]
 
 
+def test_a_hopeless_sweep_is_given_up_and_gone_on_with_when_started_again(workplace: Path) -> None:
+    """Two pictures fill no batch of eight: two trials of four are refused before the third is begun."""
+    hopeless = [*tiny(batch_size="8,9,10,2"), "sweep.name=hopeless"]
+    done = sweep(workplace, *hopeless, "sweep.max_failures=2")
+    assert done.status == 1
+    assert [row[1] for row in table_of(done.stdout)] == ["failed", "failed", "skipped", "skipped"]
+    assert lines(done.stdout + done.stderr)[-1] == "error: sweep hopeless: 2 failed, 2 skipped of 4 trials"
+    parent, trials = children_of(workplace, "hopeless")
+    assert [trial.info.status for trial in trials] == ["FAILED", "FAILED"]
+    more = sweep(workplace, *hopeless)
+    assert [row[1] for row in table_of(more.stdout)] == ["failed", "failed", "failed", "finished"]
+    parent, trials = children_of(workplace, "hopeless")
+    assert (parent.info.status, parent.data.tags["failed_trials"]) == ("FINISHED", "3")
+
+
 # ---- killed, and started again
 
 SEEDS = [*tiny(epochs="4"), "seed=0,1,2"]
