@@ -17,10 +17,10 @@ BASE = (
 )  # fmt: skip
 TRAINED = {
     "base": (),
-    "rate 3e-4": ("optimizer.learning_rate=3e-4",),
     "rate 3e-3": ("optimizer.learning_rate=3e-3",),
-    "encoder at a tenth of the rate": ("optimizer.encoder_rate=0.1",),
+    "encoder at the full rate": ("optimizer.encoder_rate=1",),
     "encoder at a third of the rate": ("optimizer.encoder_rate=0.3",),
+    "encoder at a thirtieth of the rate": ("optimizer.encoder_rate=0.03",),
     "encoder frozen": ("optimizer.encoder_rate=0", "model.encoder_norm=frozen"),
     "encoder's statistics frozen": ("model.encoder_norm=frozen",),
     "Dice with cross-entropy": ("loss=cross_entropy_dice",),
