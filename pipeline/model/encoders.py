@@ -89,31 +89,28 @@ def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
         config["seed"] = derive_seed(seed, "dropout", name)
     if "momentum" in config:
         config["momentum"] = 0.9  # as in every other normalisation here
-    if isinstance(layer, layers.DepthwiseConv2D):
-        config["dtype"] = (
-            "float32"  # processors that multiply bfloat16 have no depthwise convolution for it: 4 times slower
-        )
+    if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a processor takes up to four times as long for it
+        config["dtype"] = "float32"
     kind = BatchNormalization if isinstance(layer, layers.BatchNormalization) else layer.__class__
     return kind.from_config(config)
 
 
-applications = keras.applications
 APPLICATIONS = {
     "mobilenet_v2": Application(
-        applications.MobileNetV2,
+        keras.applications.MobileNetV2,
         (None, "expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "out_relu"),
     ),
     "resnet50": Application(
-        applications.ResNet50,
+        keras.applications.ResNet50,
         (None, "conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
     ),
     "efficientnetv2_b0": Application(
-        applications.EfficientNetV2B0,
+        keras.applications.EfficientNetV2B0,
         (None, "block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "top_activation"),
         (("include_preprocessing", False),),
     ),
     "vgg16": Application(
-        applications.VGG16,
+        keras.applications.VGG16,
         ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
     ),
 }
