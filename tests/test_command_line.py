@@ -148,7 +148,7 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
         ("model=null", f"model=null: {MODELS} expected"),
         ("model=", f"model=: {MODELS} expected"),
-        ("experiment=null", "experiment=null: classic expected"),
+        ("experiment=null", "experiment=null: classic or voc_small expected"),
         ("epochs=ten", "epochs=ten: Value 'ten' of type 'str' could not be converted to Integer"),
         ("epochs=2.5", "epochs=2.5: Value '2.5' of type 'float' could not be converted to Integer"),
         ("epochs=true", "epochs=true: Value 'True' of type 'bool' could not be converted to Integer"),
@@ -368,7 +368,7 @@ def test_cfg_shows_the_composed_configuration(tmp_path: Path) -> None:
     assert done.stderr == ""
     shown = yaml.safe_load(done.stdout)
     assert shown["model"]["depth"] == 5
-    assert shown["dataset"]["splits"] == {"train": "train", "val": None, "test": "val"}
+    assert shown["dataset"]["splits"] == {"train": "train", "val": None, "test": "val", "extra": None}
     assert set(shown) == {name.partition(".")[0] for name in KEYS}
 
 
@@ -377,7 +377,7 @@ def test_cfg_shows_the_composed_configuration(tmp_path: Path) -> None:
     [
         ("model.de", ["model.depth="]),
         ("optimizer=ad", ["optimizer=adam", "optimizer=adamw"]),
-        ("experiment=", ["experiment=classic"]),
+        ("experiment=", ["experiment=classic", "experiment=voc_small"]),
         ("epochs=-3 tracking.ur", ["tracking.uri="]),
         ("sche", ["schedule=", "schedule."]),
     ],

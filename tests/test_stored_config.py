@@ -177,7 +177,7 @@ def test_it_is_not_changed_itself(config: Config) -> None:
             "~model.depth",
             "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
         ),
-        ("model=unett", "model=unett: unet expected (did you mean 'unet'?)"),
+        ("loss=dicee", "loss=dicee: cross_entropy, cross_entropy_dice, dice or focal expected (did you mean 'dice'?)"),
         ("optimizer.name=adam", "optimizer.momentum=0.5: only optimizer=sgd has it, not adam"),
     ],
 )
