@@ -67,16 +67,18 @@ def check(config: Config) -> list[str]:
 
 
 def _check_encoder(config: Config) -> list[str]:
-    model, faults = config.model, []
+    model, rate, faults = config.model, config.optimizer.encoder_rate, []
     if model.name == "unet" and model.encoder_weights is not None:
         faults.append(
             f"model.encoder_weights={model.encoder_weights}: model=unet has no pretrained encoder; choose one of "
             + ", ".join(f"model=unet_{encoder}" for encoder in ENCODERS)
         )
-    if model.name == "unet" and (model.encoder_norm != "batch" or config.optimizer.encoder_rate != 1):
-        faults.append(
-            "model.encoder_norm, optimizer.encoder_rate: only a pretrained encoder, model=unet_<encoder>, has them"
-        )
+    elsewhere = {"model.encoder_norm": (model.encoder_norm, "batch"), "optimizer.encoder_rate": (rate, 1)}
+    faults += [
+        f"{key}={value}: only a pretrained encoder, model=unet_<encoder>, has it; {usual} expected"
+        for key, (value, usual) in elsewhere.items()
+        if model.name == "unet" and value != usual
+    ]
     if model.name.removeprefix("unet_") in ENCODERS and model.depth > ENCODER_DEPTH:
         faults.append(
             f"model.depth={model.depth}: {model.name} has {ENCODER_DEPTH} steps; 1 to {ENCODER_DEPTH} expected"

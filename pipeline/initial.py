@@ -1,6 +1,7 @@
 """What a network starts from where that is not chance: a pretrained encoder, or the weights of a tracked run."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 
@@ -9,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.model.encoders import ENCODER
 from pipeline.model.pretrained import encoder_weights
 from pipeline.tracking.stored import fetch_weights, open_run
-from pipeline.weights import Arrays, assign, read_arrays, weights_sha256
+from pipeline.weights import Arrays, assign, named_variables, read_arrays, weights_sha256
 
 LAST_LAYER = "logits/"  # begins the names of its weights
 
@@ -18,15 +19,16 @@ LAST_LAYER = "logits/"  # begins the names of its weights
 class Initial:
     """Weights that take the place of those of chance: an encoder's, or all but, with other classes, the last layer's.
 
-    `note` says what a person should know of them; `origin` is the key that names them.
+    `origin` is the key that names them; `note` says what a person should know of them.
     """
 
     arrays: Arrays
     origin: str
     encoder_only: bool = False
+    new_last_layer: bool = False
     note: str | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The hash of the arrays, whatever file they came in."""
         return weights_sha256(self.arrays)
@@ -37,12 +39,12 @@ class Initial:
         Raises:
             UserError: it has others.
         """
-        variables = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
+        variables = named_variables(network)
         arrays = self.arrays
         if self.encoder_only:  # and of that not what lies behind the last features that the network uses
             variables = {name: variable for name, variable in variables.items() if name.startswith(ENCODER)}
             arrays = {name: array for name, array in arrays.items() if name in variables}
-        elif self.note:
+        elif self.new_last_layer:
             variables = {name: variable for name, variable in variables.items() if not name.startswith(LAST_LAYER)}
         assign(variables, arrays, self.origin)
 
@@ -72,4 +74,4 @@ def _of_run(config: Config, name: str) -> Initial:
         return Initial(arrays, f"init_from={name}")
     kept = {key: array for key, array in arrays.items() if not key.startswith(LAST_LAYER)}
     note = f"init_from={name}: has other classes ({', '.join(theirs)}), so the last layer starts from chance"
-    return Initial(kept, f"init_from={name}", note=note)
+    return Initial(kept, f"init_from={name}", new_last_layer=True, note=note)

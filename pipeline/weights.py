@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]  # "<layer>/<variable>" -> values
 
 
-def named_weights(model: keras.Model) -> Arrays:
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """The weights of a model, trained or tracked as BatchNormalization's statistics are, by layer and variable."""
-    return {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in model.layers for weight in layer.weights}
+    return {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
+
+
+def named_weights(model: keras.Model) -> Arrays:
+    """The values of `named_variables`."""
+    return {name: np.asarray(variable) for name, variable in named_variables(model).items()}
 
 
 def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
@@ -29,9 +34,7 @@ def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
     Raises:
         UserError: a name, shape or dtype is not exactly the model's; `origin` says where the arrays are from.
     """
-    assign(
-        {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}, arrays, origin
-    )
+    assign(named_variables(model), arrays, origin)
 
 
 def assign(variables: dict[str, keras.Variable], arrays: Arrays, origin: str) -> None:

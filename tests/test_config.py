@@ -274,3 +274,11 @@ def test_words_for_what_is_allowed() -> None:
 def test_nearest_is_silent_where_nothing_is_alike() -> None:
     assert nearest("dept", ["width", "depth"]) == " (did you mean 'depth'?)"
     assert nearest("zzz", ["width", "depth"]) == nearest("zzz", []) == ""
+
+
+def test_what_only_an_encoder_has_is_refused_without_one() -> None:
+    faults = check(config_with(model__encoder_norm="frozen", optimizer__encoder_rate=0.1))
+    assert faults == [
+        "model.encoder_norm=frozen: only a pretrained encoder, model=unet_<encoder>, has it; batch expected",
+        "optimizer.encoder_rate=0.1: only a pretrained encoder, model=unet_<encoder>, has it; 1 expected",
+    ]

@@ -107,7 +107,7 @@ def training_stream(
     Yields:
         ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
     """
-    crop, batch_size = config.image_size, config.batch_size
+    crop, batch_size, share = config.image_size, config.batch_size, config.augment.cutmix
     taken = steps_per_epoch(examples, batch_size) * batch_size  # of each epoch's order
     augment_seed, mix_seed, order_seed = (derive_seed(config.seed, what) for what in ("augment", "cutmix", "order"))
     start_epoch, done = divmod(start_step * batch_size, taken)
@@ -121,7 +121,8 @@ def training_stream(
 
     def crop_at(epoch: tf.Tensor, index: tf.Tensor, repeated: tf.Tensor) -> tuple[tf.Tensor, ...]:
         drawn = epoch, index + examples * repeated  # belongs to no other crop
-        numbers, mixing = (augment.random_numbers(seed, *drawn) for seed in (augment_seed, mix_seed))
+        numbers = augment.random_numbers(augment_seed, *drawn)
+        mixing = augment.random_numbers(mix_seed, *drawn) if share else tf.zeros([0])
         image, mask = pictures.load(index)
         box = augment.crop_box(tf.shape(mask), crop, config.augment, numbers)
         return *augment.warp(image, mask, box, crop), numbers, mixing
@@ -130,7 +131,6 @@ def training_stream(
         images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, mixing: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images = augment.jitter_colours(images, numbers, config.augment)
-        share = config.augment.cutmix
         return augment.cut_and_mix(images, masks, mixing, share) if share else (images, masks)
 
     order = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(epoch_order).skip(done)

