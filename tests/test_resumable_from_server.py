@@ -1,0 +1,166 @@
+"""Runs that another machine began: had from the tracking server once, and left alone where they are alive."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline.checkpoint import newest_start, read_state
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.resume import (
+    Finished,
+    Resumable,
+    find_resumable,
+    find_same,
+    finished_already,
+)
+from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.journal import Journal, history_of, read_journal, status_of
+from pipeline.tracking.process import STALE_AFTER
+from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.store import Store, open_store
+from tests.test_resumable_runs import ELSEWHERE, begun, write_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(TrackingConfig(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db", "segmentation", None))
+
+
+Uploaded = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def uploaded(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Uploaded:
+    """A function that makes a run in the store, begun on another machine; it returns the run's id and key."""
+
+    def upload(
+        status: str | None = "KILLED", checkpoints: bool = True, score: float | None = None,
+        process: dict[str, Any] = ELSEWHERE, **tags: str,
+    ) -> tuple[str, str]:  # fmt: skip
+        there = tmp_path / f"machine {len(list(tmp_path.iterdir()))}"
+        there.mkdir()
+        with monkeypatch.context() as context:
+            context.chdir(there)
+            folder = begun(None, score, process, **tags)
+            run = TrackedRun(Journal(folder), TrackingConfig(store.uri, "segmentation", None))
+            run.metrics({"val/loss": 0.75, "val/mean_iou": 0.5}, step=1)
+            run.metrics({"val/loss": 0.5}, step=2)
+            run.params({"epochs": 4})
+            config = there / "config"
+            config.mkdir()
+            (config / "config.yaml").write_text(run.journal.records[0]["config"])
+            run.files(config, "config")
+            if checkpoints:
+                write_checkpoint(folder / "checkpoints")
+                run.files(folder / "checkpoints/step-00000020", "checkpoints/last", keep=True)
+                run.files(folder / "checkpoints/best-0001", "checkpoints/best", keep=True)
+            if status is not None:
+                run.journal.append("status", status=status)
+            delivery = Delivery(run.journal, TrackingConfig(store.uri, "segmentation", None))
+            while not delivery.done:
+                delivery.send_next()
+            run.journal.close()
+            assert delivery.run_id is not None
+            return delivery.run_id, folder.name
+
+    return upload
+
+
+def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    found = find_resumable(id, store.uri)
+    assert (found.id, found.folder, found.status, found.data_digest) == (id, Path("mlruns/runs") / key, "KILLED", "d")
+    records = read_journal(found.folder)
+    assert status_of(records) == "KILLED"
+    assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
+    start, notes = newest_start(found.folder / "checkpoints")
+    assert start is not None and start.state.step == 20 and notes == []
+    assert start.folder.name == "step-00000020"
+
+    before = (found.folder / "journal.jsonl").read_bytes()
+    again = find_resumable(key, store.uri)
+    assert again == found and (found.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_of_what_the_server_has_already_nothing_is_sent_again(store: Store, uploaded: Uploaded) -> None:
+    """Nor is a run made at the default address, when what is new is sent by `pipeline.sync` later."""
+    id, _ = uploaded()
+    found = find_resumable(id, store.uri)
+    with contextlib.closing(Journal(found.folder)) as journal:
+        assert Delivery(journal, found.config.tracking).done
+        assert journal.records[0]["tracking_uri"] == store.uri
+        assert {"experiment": "segmentation", "kind": "begin"}.items() <= journal.records[0].items()
+
+
+def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded(checkpoints=False)
+    with pytest.raises(UserError) as told:
+        find_resumable(id, store.uri)
+    assert told.value.faults[0] == (
+        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=end) and are not here: resume it on "
+        f"another, process 1, or copy mlruns/runs/{key} from there to here"
+    )
+    assert not Path("mlruns").exists()
+
+
+def test_a_finished_run_of_another_machine_needs_no_checkpoint(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded("FINISHED", checkpoints=False, score=0.25)
+    assert finished_already(find_resumable(id, store.uri)) == Finished(id, 0.25)
+
+
+def test_a_run_that_another_machine_still_works_on_is_left_alone(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded(None)
+    with pytest.raises(UserError, match="is still alive on another, process 1, heard of"):
+        find_resumable(id, store.uri)
+    mlflow.MlflowClient(store.uri).set_tag(id, "heartbeat", f"{time.time() - STALE_AFTER - 5:.0f}")
+    assert find_resumable(id, store.uri).id == id
+
+
+def test_a_run_of_another_program_is_none(store: Store) -> None:
+    run = mlflow.MlflowClient(store.uri).create_run(store.experiment_id, tags={"run_key": "../../x"})
+    with pytest.raises(UserError, match="has no run_key of this program"):
+        find_resumable(run.info.run_id, store.uri)
+
+
+def test_what_is_damaged_on_the_server_leaves_nothing_here(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    place = mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://")
+    path = Path(place) / "checkpoints/best/weights.npz"
+    np.savez(path, **{name: values + 1 for name, values in np.load(path).items()})
+    with pytest.raises(UserError, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
+        find_resumable(id, store.uri)
+    assert not (Path("mlruns/runs") / key).exists()
+
+
+def test_what_an_attempt_left_that_was_killed_is_replaced(store: Store, uploaded: Uploaded) -> None:
+    id, key = uploaded()
+    write_checkpoint(Path("mlruns/runs") / key / "checkpoints", step=30, best=3)
+    found = find_resumable(id, store.uri)
+    assert [read_state(path).step for path in (found.folder / "checkpoints").glob("step-*")] == [20]
+
+
+def test_a_finished_run_of_the_same_fingerprint_anywhere_is_not_trained_again(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded("FINISHED", checkpoints=False, score=0.25, fingerprint="on the server")
+    begun(fingerprint="on the server")
+    assert find_same("on the server", "segmentation", store) == Finished(id, 0.25)
+
+
+def test_an_interrupted_run_that_was_deleted_in_mlflow_is_no_longer_wanted(store: Store, uploaded: Uploaded) -> None:
+    id, _ = uploaded(fingerprint="deleted")
+    find_resumable(id, store.uri)
+    found = find_same("deleted", "segmentation", store)
+    assert isinstance(found, Resumable) and found.id == id
+    mlflow.MlflowClient(store.uri).delete_run(id)
+    assert find_same("deleted", "segmentation", store) is None
