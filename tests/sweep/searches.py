@@ -1,0 +1,82 @@
+"""Searches whose trials cost nothing: a launcher that answers at once, and no MLflow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.config import Config
+from pipeline.sweep.identity import label, trial_of
+from pipeline.sweep.job import Order, Outcome
+from pipeline.sweep.queue import OWNER
+from pipeline.sweep.search import Search
+from pipeline.tracking.process import Process
+
+SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
+DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # no machine gives out this one
+
+
+class FakeSweep:
+    """As `pipeline.sweep.sweep.Sweep`, but its trials are a function of their overrides."""
+
+    name, key, run, total = "fake", "0" * 32, object(), 0
+
+    def __init__(self, config: Config, becomes: Callable[[list[str]], Outcome | BaseException], jobs: int = 1) -> None:
+        self.config, self.jobs, self._becomes = config, jobs, becomes
+        self.outcomes: dict[int, Outcome] = {}
+        self.trained: list[str] = []
+        self.batches: list[int] = []
+        self.results: dict[str, Outcome] = {}
+
+    def plan(self, number: int, overrides: list[str], values: dict[str, str], study: Any = None) -> Order | None:
+        trial = trial_of(overrides)
+        if trial in self.results:
+            self.outcomes[number] = self.results[trial]
+            return None
+        return Order(number, label(values), {"trial": trial}, study=study)
+
+    def note_known(self, number: int, overrides: list[str], values: dict[str, str]) -> None:
+        if (known := self.results.get(trial_of(overrides))) is not None:
+            self.outcomes[number] = known
+
+    def launch(self, work: list[tuple[list[str], Order]]) -> None:
+        self.batches.append(len(work))
+        for overrides, order in work:
+            outcome = self._becomes(overrides)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self.trained.append(trial_of(overrides))
+            self.outcomes[order.number] = self.results[trial_of(overrides)] = outcome
+
+
+def value(overrides: list[str], key: str) -> float:
+    return float(dict(override.split("=") for override in overrides)[key])
+
+
+def finished(overrides: list[str]) -> Outcome:
+    metrics = {"best/val_mean_iou": 1 / (1 + value(overrides, "optimizer.learning_rate")), "model/parameters": 7.0}
+    return Outcome("", "finished", metrics)
+
+
+def drawn(search: Search) -> list[dict[str, Any]]:
+    return [trial.params for trial in search.queue.trials()]
+
+
+def states(search: Search) -> list[str]:
+    return [trial.state.name for trial in search.queue.trials()]
+
+
+def work(search: Search) -> Search:
+    search.take_up()
+    search.run()
+    return search
+
+
+def die(search: Search) -> None:
+    """What SIGKILL leaves: RUNNING trials that belong to a process that is gone."""
+    with pytest.raises(KeyboardInterrupt):
+        work(search)
+    for trial in search.queue.trials():
+        if trial.state is TrialState.RUNNING:
+            search.queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)

@@ -1,0 +1,98 @@
+"""Trials of a search whose processes are dead: taken over once, under their own numbers, with what they reported."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.sweep.queue import OWNER, TrialQueue
+from pipeline.sweep.search import Search
+from pipeline.sweep.search_space import search_space
+from pipeline.sweep.study import open_storage, storage_address
+from pipeline.tracking.process import Process
+from tests.sweep.searches import DEAD, SPACE, drawn, states, work
+
+
+def racing(place: str, start: Any, won: Any) -> None:
+    """A process that takes over what it finds, as soon as all are ready."""
+    import os
+
+    os.chdir(place)
+    storage = open_storage(storage_address(None))
+    study = optuna.load_study(study_name="fake", storage=storage)
+    space = search_space(OverridesParser.create().parse_overrides(list(SPACE)))
+    queue = TrialQueue("fake", study, space, "tpe", 5, 1)
+    stale = [trial for trial in queue.trials() if queue.stale(trial, alone=False)]
+    start.wait()
+    won.put([trial.number for trial in stale if queue.take_over(trial)])
+
+
+def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
+    search: Callable[..., Search], tmp_path: Path
+) -> None:
+    queue = search(6).queue
+    for _ in range(6):
+        trial = queue.ask()
+        queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
+    context = multiprocessing.get_context("spawn")
+    start, won = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=racing, args=(str(tmp_path), start, won)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    taken = [won.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(taken[0] + taken[1]) == list(range(6))
+    waiting = [trial for trial in queue.study.get_trials() if trial.state is TrialState.WAITING]
+    assert [trial.number for trial in waiting] == list(range(6))
+    assert waiting[0].params == queue.ask().params
+
+
+def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search]) -> None:
+    queue = search(1).queue
+    trial = queue.ask()
+    assert not queue.stale(trial, alone=True)
+    elsewhere = {**vars(Process.this()), "host": "elsewhere"}
+    queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, elsewhere)
+    (trial,) = queue.trials()
+    assert not queue.stale(trial, alone=False)  # heard of just now
+    assert queue.stale(trial, alone=True)
+
+
+def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Callable[..., Search]) -> None:
+    expected = work(search(1)).queue.trials()[0].params
+    shutil.rmtree("mlruns")
+    queue = search(1).queue
+    half = queue.study.ask(fixed_distributions=dict([next(iter(queue.space.distributions.items()))]))
+    queue.study._storage.set_trial_user_attr(half._trial_id, OWNER, DEAD)
+    again = work(search(1))
+    assert drawn(again) == [expected] and states(again) == ["COMPLETE"]
+
+
+def test_a_trial_that_is_gone_on_with_keeps_what_it_reported_and_what_the_pruner_said(
+    search: Callable[..., Search],
+) -> None:
+    from pipeline.sweep.pruning import StudyTrial
+
+    def study_trial(trial: FrozenTrial) -> StudyTrial:
+        return StudyTrial(storage_address(None), "fake", trial._trial_id, "hyperband", 4)
+
+    queue = search(9, pruner="hyperband").queue
+    said = [False]
+    while not any(said):  # each is worse than the one before
+        trial = queue.ask()
+        study, score = study_trial(trial), 0.9 - trial.number / 10
+        said = [study.prune(epoch, score) for epoch in (1, 2, 3)]
+        if not any(said):
+            queue.tell(trial, TrialState.COMPLETE, [score])
+    queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
+    assert queue.take_over(queue.trials()[-1])
+    again = queue.ask()
+    assert (again.number, 1 in again.intermediate_values) == (trial.number, True)
+    study = study_trial(again)
+    assert [study.prune(epoch, score) for epoch in (1, 2, 3)] == said

@@ -1,0 +1,181 @@
+"""A delivery that is killed at any request, or that a server breaks off: nothing is lost and nothing told twice."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import LoggedModelStatus, Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
+from pipeline.tracking import delivery as module
+from pipeline.tracking.delivery import Delivery, read_position
+from pipeline.tracking.journal import Journal
+from tests.tracking.deliveries import send, told
+
+
+class Killed(BaseException):
+    pass
+
+
+class Client:
+    """MLflow's client, which at one request is interrupted: before it, or after it was done and before it is told."""
+
+    def __init__(self, client: mlflow.MlflowClient, at: int, done: bool) -> None:
+        self.client, self.at, self.done, self.requests = client, at, done, 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.client, name)
+
+        def request(*arguments: Any, **named: Any) -> Any:
+            self.requests += 1
+            if self.requests != self.at:
+                return method(*arguments, **named)
+            if self.done:
+                method(*arguments, **named)
+            raise Killed
+
+        return request
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_killed_at_any_request_and_continued_the_history_is_the_same(
+    write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """By another process each time: a new `Delivery` begins where the last one is known to have come."""
+    undisturbed = write()
+    send(undisturbed, tracking)
+    expected = told(tracking, undisturbed.folder.name)
+    undisturbed.close()
+    journal = write()
+    at, kills, delivery = 0, 0, Delivery(journal, tracking)
+    while not delivery.done:
+        before, at = delivery.sent, at + 1  # one request later than the process before, in the same record
+        delivery = Delivery(journal, tracking)
+        assert delivery.sent == before
+        delivery.open()
+        delivery._client = Client(delivery._client, at, done)
+        with contextlib.suppress(Killed):
+            while not delivery.done:
+                delivery.send_next()
+        kills += delivery._client.requests >= delivery._client.at
+        if delivery.sent > before:
+            at = 0
+    assert kills >= len(journal.records)
+    found = told(tracking, journal.folder.name)
+    assert same(found, undisturbed, expected, journal)
+    journal.close()
+
+
+def same(found: dict[str, Any], first: Journal, expected: dict[str, Any], second: Journal) -> bool:
+    """Whether two runs have the same history, each with the times of its own journal."""
+
+    def without_times(told: dict[str, Any], journal: Journal) -> dict[str, Any]:
+        times = [record["time"] for record in journal.records]
+        assert told["status"][1:3] == (times[0], times[-1])
+        metrics = [record["time"] for record in journal.of("metrics")]
+        assert {time for rows in told["metrics"].values() for _, _, time in rows} == set(metrics)
+        return {
+            **told,
+            "status": told["status"][0],
+            "tags": {name: text for name, text in told["tags"].items() if name != "run_key"},
+            "metrics": {name: [row[:2] for row in rows] for name, rows in told["metrics"].items()},
+        }
+
+    assert without_times(found, second) == without_times(expected, first)
+    return True
+
+
+def test_a_run_whose_making_was_done_but_not_answered_is_not_made_twice(
+    write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same process, which tries again."""
+    journal = write()
+    delivery = Delivery(journal, tracking)
+    delivery.open()
+    create = mlflow.MlflowClient.create_run
+
+    def unanswered(client: mlflow.MlflowClient, *arguments: Any, **named: Any) -> Run:
+        create(client, *arguments, **named)
+        raise MlflowException("timed out")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="timed out"):
+        patch.setattr(mlflow.MlflowClient, "create_run", unanswered)
+        delivery.send_next()
+    while not delivery.done:
+        delivery.send_next()
+    assert told(tracking, journal.folder.name)["status"][0] == "FINISHED"  # which looks for one run
+    journal.close()
+
+
+def test_a_model_whose_description_was_being_written_is_whole_when_it_is_sent_again(
+    write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = write()
+
+    def torn(_model: object, path: str) -> None:
+        Path(path).write_text("flavors: {pyth")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(module.Model, "save", torn)
+        send(journal, tracking)
+    send(journal, tracking)
+    ((_, status, _, model_files),) = told(tracking, journal.folder.name)["models"]
+    assert status == LoggedModelStatus.READY and set(model_files) >= {"MLmodel", "deep/code.py"}
+    assert not [name for name in model_files if name.startswith(".")]
+    journal.close()
+
+
+# ---- what cannot be sent
+
+
+def test_a_record_of_a_newer_version_is_refused_by_name(
+    write: Callable[..., Journal], tracking: TrackingConfig
+) -> None:
+    journal = write()
+    journal.append("hologram")
+    with pytest.raises(ValueError, match="has a record 'hologram', which this version does not know"):
+        send(journal, tracking)
+    assert len(journal.records) - read_position(journal.folder)[1] == 1
+    journal.close()
+
+
+def test_a_server_that_breaks_off_is_told_in_a_few_words(
+    write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in MLflow's, which repeat the whole request."""
+    journal = write()
+    delivery = Delivery(journal, tracking)
+    delivery.open()
+
+    def broken(*_: object, **__: object) -> None:
+        closed = ConnectionResetError("Remote end closed connection without response")
+        try:
+            raise OSError("Connection aborted.", closed)
+        except OSError as error:
+            raise MlflowException(f"API request to http://host/{'x' * 500} failed with exception {error}") from error
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", broken)
+    with pytest.raises(UserError) as told:
+        delivery.send_next()
+    assert (
+        str(told.value)
+        == f"tracking.uri={tracking.uri}: does not answer: Remote end closed connection without response"
+    )
+    journal.close()
+
+
+def test_an_address_that_does_not_answer_leaves_everything_to_be_sent(write: Callable[..., Journal]) -> None:
+    journal = write()
+    delivery = Delivery(journal, TrackingConfig(uri="http://127.0.0.1:9", experiment="x"))
+    for _ in range(2):
+        with pytest.raises(UserError, match="does not answer: Connection refused"):
+            delivery.send_next()
+    assert (delivery.sent, delivery.run_id, delivery.store, delivery.done) == (0, None, None, False)
+    assert not (journal.folder / "sent.json").exists()
+    journal.close()
