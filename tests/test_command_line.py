@@ -1,4 +1,4 @@
-"""run.py's command line: every mistake in one line, help, completion, all before TensorFlow or MLflow is imported."""
+"""Overrides: what they compose to, and every mistake of them in one line."""
 
 import functools
 import shlex

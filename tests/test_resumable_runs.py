@@ -1,4 +1,4 @@
-"""Which run is resumed, when it is refused, and how one that another machine began is had from MLflow."""
+"""Which run is resumed, when it is refused, on this machine."""
 
 import contextlib
 import dataclasses

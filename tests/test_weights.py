@@ -1,4 +1,4 @@
-"""Named weights: out of a network and into it, their hash, and files of them that are damaged or hostile."""
+"""Named weights: out of a network and into it, their hash, and from a file."""
 
 import hashlib
 import io
