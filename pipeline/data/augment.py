@@ -1,18 +1,17 @@
 """Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
 
-Scale, crop and flip are one box for `tf.image.crop_and_resize`, sampled once from the picture (bilinear) and once from
-the mask (nearest neighbour, 255 outside).
+Scale and crop are a window of whole pixels that is resized to the crop's side: the picture bilinearly, the mask by the
+nearest neighbour, with grey and 255 where the window reaches beyond the picture.
 """
 
 import math
+from dataclasses import dataclass
 
 import tensorflow as tf
 
 from pipeline.config import AugmentConfig
 from pipeline.data.palette import VOID
 
-# Pixels: more than float32 rounds away, too little to change an 8-bit colour where pixels are copied.
-EDGE_MARGIN = 2**-11
 OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
 
 # RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.
@@ -20,58 +19,89 @@ TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0
 
 
 def random_numbers(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Eight numbers in [0, 1), float32, for one example in one epoch; Philox gives the same on any device."""
-    key = tf.constant([seed, 0], tf.int64)
-    for part in (epoch, index):
-        key = tf.random.fold_in(key, tf.cast(part, tf.int64))  # int32 would give other numbers
+    """Eight numbers in [0, 1), float32, for one example in one epoch; Philox gives the same on any device.
+
+    Args:
+        seed: of 31 bits.
+        epoch, index: integer scalars from 0; the epoch below 2**32.
+    """
+    key = tf.stack([seed + tf.cast(epoch, tf.int64) * 2**31, tf.cast(index, tf.int64)])  # another one for each triple
     return tf.random.stateless_uniform([8], key, alg="philox")
 
 
-def crop_box(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> tf.Tensor:
-    """The crop as a normalised box (top, left, bottom, right), (4,) float32, for `crop_and_resize`.
+@dataclass(frozen=True)
+class Window:
+    """What of a picture becomes which part of its crop: (2,) int32 tensors over height and width, in whole pixels."""
 
-    The window is `crop / scale` pixels wide and starts at a whole pixel, so that a scale of 1 copies pixels. Where the
-    window is larger than the picture, the picture lies anywhere inside of it. A flip exchanges left and right. A side
-    of a single pixel fills the whole crop: `crop_and_resize` knows no other place in it.
+    start: tf.Tensor  # the visible part of the picture
+    extent: tf.Tensor
+    place: tf.Tensor  # where that part begins in the crop
+    size: tf.Tensor  # and how large it is there
+    mirrored: tf.Tensor  # () bool
+
+
+def crop_window(size: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> Window:
+    """Draw a square window of `crop / scale` pixels, rounded to whole ones, anywhere in the picture.
+
+    A scale of 1 copies pixels. Where the window is larger than the picture, the picture lies anywhere inside of it.
 
     Args:
         size: (2,) int32 height and width of the picture.
-        numbers: (8,) float32 in [0, 1).
+        numbers: (8,) float32 in [0, 1); the first four are used.
     """
     low, high = (math.log(edge) for edge in config.scale)
-    window = crop / tf.exp(low + numbers[0] * (high - low))
-    extent = tf.cast(size, tf.float32)  # (2,)
-    room = extent - window
-    start = tf.floor(numbers[1:3] * (tf.floor(tf.abs(room)) + 1)) * tf.sign(room)  # a whole pixel from 0 to room
-    # Centres of the first and the last sample; crop_and_resize counts in units of (size - 1).
-    first, last = start + 0.5 * window / crop - 0.5, start + (crop - 0.5) * window / crop - 0.5
-    # Enlarged windows sample up to half a pixel beyond the edge: that is still the edge, not the outside.
-    inside = room >= 0
-    first, last = tf.where(inside, tf.maximum(first, 0.0), first), tf.where(inside, tf.minimum(last, extent - 1), last)
-    # A sample on the very edge could be rounded beyond it, to the outside: all move towards the picture's middle.
-    middle, unit = (extent - 1) / 2, tf.maximum(extent - 1, 1.0)
-    first, last = (edge + (middle - edge) * 2 * EDGE_MARGIN / unit for edge in (first, last))
-    (top, left), (bottom, right) = tf.unstack(first / unit), tf.unstack(last / unit)
-    mirrored = tf.logical_and(config.flip, numbers[3] < 0.5)
-    return tf.stack([top, tf.where(mirrored, right, left), bottom, tf.where(mirrored, left, right)])
+    side = tf.maximum(tf.cast(tf.round(crop / tf.exp(low + numbers[0] * (high - low))), tf.int32), 1)
+    room = size - side
+    drawn = tf.floor(numbers[1:3] * tf.cast(tf.abs(room) + 1, tf.float32))
+    begin = tf.cast(drawn, tf.int32) * tf.sign(room)  # from 0 to room
+    start, end = tf.maximum(begin, 0), tf.minimum(begin + side, size)
+    # The edges of the visible part in the crop, to the nearest pixel, and at least one pixel apart.
+    first, last = ((2 * (edge - begin) * crop + side) // (2 * side) for edge in (start, end))
+    first = tf.minimum(first, crop - 1)
+    return Window(
+        start,
+        end - start,
+        first,
+        tf.maximum(last - first, 1),
+        tf.logical_and(config.flip, numbers[3] < 0.5),
+    )
 
 
-def warp(image: tf.Tensor, mask: tf.Tensor, box: tf.Tensor, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sample a box of image (height, width, 3) and mask (height, width), both uint8, with `crop` pixels a side."""
-    boxes, which, size = box[tf.newaxis], tf.zeros([1], tf.int32), (crop, crop)
-    picture = tf.image.crop_and_resize(image[tf.newaxis], boxes, which, size, "bilinear", OUTSIDE)[0]
-    labels = mask[tf.newaxis, ..., tf.newaxis]
-    labels = tf.image.crop_and_resize(labels, boxes, which, size, "nearest", float(VOID))[0, ..., 0]
-    return tf.cast(tf.round(picture), tf.uint8), tf.cast(labels, tf.uint8)
+def warp(image: tf.Tensor, mask: tf.Tensor, window: Window, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """A crop from the visible part of its window.
+
+    Args:
+        image, mask: that part, (height, width, 3) and (height, width), both uint8.
+
+    Returns:
+        (crop, crop, 3) float32 from 0 to 255, not rounded, and (crop, crop) uint8.
+    """
+    mirrored, (top, left), (tall, wide) = window.mirrored, tf.unstack(window.place), tf.unstack(window.size)
+    left = tf.where(mirrored, crop - left - wide, left)
+    around = [[top, crop - top - tall], [left, crop - left - wide]]
+    # A reversal is fast on bytes; the same by a stride of -1 takes ten times as long.
+    image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+    picture = tf.image.resize(tf.cast(image, tf.float32), window.size)
+    picture = tf.pad(picture, [*around, [0, 0]], constant_values=OUTSIDE)
+    rows, columns = (_nearest(*pair) for pair in zip(tf.unstack(window.extent), (tall, wide), strict=True))
+    columns = tf.where(mirrored, window.extent[1] - 1 - columns, columns)
+    labels = tf.gather(tf.gather(mask, rows), columns, axis=1)
+    labels = tf.pad(labels, around, constant_values=tf.constant(VOID, tf.uint8))
+    return tf.ensure_shape(picture, (crop, crop, 3)), tf.ensure_shape(labels, (crop, crop))
+
+
+def _nearest(length: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Which of `length` pixels each of `wanted` equal parts has its centre in, (wanted,) int32, exactly."""
+    return (2 * tf.range(wanted) + 1) * length // (2 * wanted)
 
 
 def jitter_colours(images: tf.Tensor, numbers: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
-    """Change brightness, contrast, saturation and hue of each crop of a batch.
+    """Change brightness, contrast, saturation and hue of each crop of a batch, and round.
 
     All four are linear in RGB, so each crop gets one 3x3 matrix and one offset.
 
     Args:
-        images: (batch, height, width, 3) uint8.
+        images: (batch, height, width, 3) float32 from 0 to 255.
         numbers: (batch, 8) float32 in [0, 1); columns 4 to 7 are used.
 
     Returns:
@@ -79,7 +109,7 @@ def jitter_colours(images: tf.Tensor, numbers: tf.Tensor, config: AugmentConfig)
     """
     strengths = (config.brightness, config.contrast, config.saturation, config.hue)
     if not any(strengths):
-        return images
+        return _rounded(images)
     change = (2 * numbers[:, 4:] - 1) * tf.constant(strengths)  # (batch, 4)
     brightness, contrast, saturation = (1 + change[:, i, tf.newaxis, tf.newaxis] for i in range(3))
     turn = 2 * math.pi * change[:, 3]
@@ -88,15 +118,17 @@ def jitter_colours(images: tf.Tensor, numbers: tf.Tensor, config: AugmentConfig)
     to_yiq = tf.constant(TO_YIQ)
     hue = tf.linalg.inv(to_yiq) @ tf.reshape(rotation, (-1, 3, 3)) @ to_yiq  # (batch, 3, 3)
     grey = tf.ones((3, 1)) @ to_yiq[:1]  # every channel becomes the luma
-    matrix = contrast * (saturation * tf.eye(3) + (1 - saturation) * grey) @ hue
-    pixels = tf.cast(images, tf.float32)
+    matrix = brightness * contrast * (saturation * tf.eye(3) + (1 - saturation) * grey) @ hue
     batch, height, width = tf.unstack(tf.shape(images)[:3])
-    mean = tf.reduce_mean(pixels @ to_yiq[0][:, tf.newaxis], axis=(1, 2), keepdims=True)  # (batch, 1, 1, 1) luma
-    flat = tf.reshape(pixels, (batch, height * width, 3)) @ tf.transpose(matrix, (0, 2, 1))
-    changed = brightness[..., tf.newaxis] * (
-        tf.reshape(flat, (batch, height, width, 3)) + (1 - contrast[..., tf.newaxis]) * mean
-    )
-    return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+    pixels = tf.reshape(images, (batch, height * width, 3))
+    mean = tf.reduce_mean(pixels, axis=1, keepdims=True) @ to_yiq[0][:, tf.newaxis]  # (batch, 1, 1) luma
+    changed = pixels @ tf.transpose(matrix, (0, 2, 1)) + brightness * (1 - contrast) * mean
+    return _rounded(tf.reshape(changed, (batch, height, width, 3)))
+
+
+def _rounded(images: tf.Tensor) -> tf.Tensor:
+    """The nearest colours that a byte holds, halves up."""
+    return tf.cast(tf.clip_by_value(images, 0, 255) + 0.5, tf.uint8)
 
 
 def cut_and_mix(images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, share: float) -> tuple[tf.Tensor, tf.Tensor]:

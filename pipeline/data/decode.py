@@ -3,11 +3,16 @@
 Training, validation, test, prediction and serving all come through here, so they see the same numbers.
 """
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+
+BYTES = [bytes([value]) for value in range(256)]
+PALETTE, GREY = (zlib.crc32(b"IHDR" + bytes(8) + bytes([8, colour_type, 0, 0, 0])) for colour_type in (3, 0))
+CRC_CHANGE = np.frombuffer((PALETTE ^ GREY).to_bytes(4, "big"), np.uint8)
 
 
 def decode_image(path: tf.Tensor) -> tf.Tensor:
@@ -43,15 +48,48 @@ def decode_file(path: Path) -> np.ndarray:
 def decode_mask(path: tf.Tensor) -> tf.Tensor:
     """The class indices of a palette or one-channel PNG, (height, width) uint8; 255 is void.
 
-    Pillow gives a palette PNG's indices; TensorFlow's decoder would turn them into colours.
+    TensorFlow's decoder would turn a palette's indices into colours. It is given the file as if it had no palette: that
+    is twice as fast as Pillow, and waits for no lock of Python's.
     """
-    # Called eagerly, numpy_function hands over an array with the path in it; in a graph, the path itself.
-    mask = tf.numpy_function(lambda path: read_mask(np.asarray(path).item()), [path], tf.uint8, stateful=False)
+    content = tf.io.read_file(path)
+    head = tf.strings.join([tf.strings.substr(content, 0, 41), b"\x00" * 41])  # however short the file is
+    kind, next_chunk = tf.strings.substr(head, 24, 2), tf.strings.substr(head, 37, 4)  # bits and colour type
+    mask = tf.case(
+        [
+            (kind == b"\x08\x00", lambda: tf.io.decode_png(content, channels=1)[..., 0]),
+            (
+                (kind == b"\x08\x03") & (next_chunk == b"PLTE"),
+                lambda: tf.io.decode_png(_without_palette(content), channels=1)[..., 0],
+            ),
+        ],
+        # Fewer bits, or chunks of another order. In a graph numpy_function hands over the path itself, else an array.
+        lambda: tf.numpy_function(lambda path: read_mask(np.asarray(path).item()), [path], tf.uint8, stateful=False),
+    )
     return tf.ensure_shape(mask, (None, None))
 
 
+def _without_palette(content: tf.Tensor) -> tf.Tensor:
+    """An 8-bit palette PNG as the grey one of its indices: another colour type, no palette and no transparency.
+
+    PNG specification (ISO/IEC 15948), 5.3 and 11.2: the colour type is byte 25, the checksum of what it stands in bytes
+    29 to 32. A CRC is linear, so the same change of the content is always the same change of the checksum.
+    """
+    crc = tf.bitwise.bitwise_xor(tf.io.decode_raw(tf.strings.substr(content, 29, 4), tf.uint8), CRC_CHANGE)
+    at = 33
+    for name in (b"PLTE", b"tRNS"):
+        length = tf.io.decode_raw(tf.strings.substr(content, at, 4), tf.int32, little_endian=False)[0]
+        at = tf.where(tf.strings.substr(content, at + 4, 4) == name, at + 12 + length, at)
+    return tf.strings.join(
+        [
+            tf.strings.substr(content, 0, 25), b"\x00", tf.strings.substr(content, 26, 3),
+            tf.strings.reduce_join(tf.gather(tf.constant(BYTES), tf.cast(crc, tf.int32))),
+            tf.strings.substr(content, at, tf.strings.length(content) - at),
+        ]
+    )  # fmt: skip
+
+
 def read_mask(path: bytes | str | Path) -> np.ndarray:
-    """`decode_mask` outside of TensorFlow."""
+    """`decode_mask` by Pillow, for any PNG that has class indices."""
     with Image.open(path.decode() if isinstance(path, bytes) else path, formats=("PNG",)) as image:
         return np.array(image, np.uint8)
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import tensorflow as tf
+
 from pipeline.config import Config, flatten
+from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_pictures
 from pipeline.data.progress import Progress, silent
-from pipeline.data.stream import CachedPictures, Pictures, training_pictures
 from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.errors import UserError
 
@@ -17,7 +19,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._dataset: tuple[object, Stamps, Dataset] | None = None
-        self._pictures: tuple[object, Pictures | CachedPictures] | None = None
+        self._pictures: tuple[object, Pictures] | None = None
 
     def dataset(self, config: Config, progress: Progress = silent) -> Dataset:
         """As `prepare_dataset`, which is asked only where something is different.
@@ -38,14 +40,17 @@ class Kept:
             self._dataset = named, stamps_now, dataset
         return dataset
 
-    def pictures(self, config: Config, dataset: Dataset, progress: Progress = silent) -> Pictures | CachedPictures:
+    def pictures(self, config: Config, dataset: Dataset, progress: Progress = silent) -> Pictures:
         """As `training_pictures` of the dataset's training split, decoded once for all runs on the same files."""
         key = (_named(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
         if self._pictures is not None and self._pictures[0] == key:
             return self._pictures[1]
         self._pictures = None  # before the new ones need the memory
         examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
-        pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, progress)
+        # Their bytes, and what turns them into pixels.
+        name = f"{dataset.checked.split_digests['train']}-{config.long_side or 'own'}-{tf.__version__}.bin"
+        decoded = Path(config.data_dir).expanduser() / "decoded" / name
+        pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, decoded, progress)
         self._pictures = key, pictures
         return pictures
 

@@ -7,10 +7,8 @@ signed distance function (negative inside), which yields the anti-aliased pictur
 border alike.
 """
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from pipeline.data.lock import locked
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.data.progress import Progress, silent
 from pipeline.data.textures import Field, background_colours, fractal_noise, object_colours, pattern, value_noise
@@ -187,7 +186,7 @@ def make_shapes(root: Path, progress: Progress = silent) -> None:
     root = root.resolve()
     if _version_at(root) == str(VERSION):
         return
-    with _locked(root):
+    with locked(root):
         version = _version_at(root)
         if version == str(VERSION):
             return
@@ -206,19 +205,6 @@ def make_shapes(root: Path, progress: Progress = silent) -> None:
 def _version_at(root: Path) -> str | None:
     marker = root / MARKER
     return marker.read_text().strip() if marker.is_file() else None
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Holds the lock beside `root`; the operating system lets go of it when the process ends, however it ends."""
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        lock = root.with_name(f".{root.name}.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror}); set another data_dir") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _write(folder: Path, progress: Progress) -> None:

@@ -8,80 +8,9 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data import augment, decode
 from pipeline.data.order import balanced_draws, shuffled_indices
-from pipeline.data.progress import Progress, silent
+from pipeline.data.pictures import Pictures
 from pipeline.data.voc import Example
 from pipeline.seeds import derive_seed
-
-
-def load_example(image_path: tf.Tensor, mask_path: tf.Tensor, long_side: int | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """One pair at working scale: (height, width, 3) and (height, width), both uint8."""
-    image = decode.scale_image(decode.decode_image(image_path), long_side)
-    return image, decode.scale_mask(decode.decode_mask(mask_path), long_side)
-
-
-class Pictures:
-    """Training pairs by index, decoded from their files each time."""
-
-    def __init__(self, examples: Sequence[Example], long_side: int | None) -> None:
-        self.long_side = long_side
-        self.images = tf.constant([str(example.image) for example in examples])
-        self.masks = tf.constant([str(example.mask) for example in examples])
-
-    def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pair of one example, (height, width, 3) and (height, width), both uint8, at working scale."""
-        return load_example(self.images[index], self.masks[index], self.long_side)
-
-
-class CachedPictures:
-    """Training pairs by index from memory: decoded once, kept one behind the other as bytes."""
-
-    def __init__(self, files: Pictures, sizes: np.ndarray, progress: Progress = silent) -> None:
-        """Decode everything.
-
-        Args:
-            sizes: (examples, 2) height and width at working scale.
-        """
-        self.sizes = tf.constant(sizes, tf.int64)
-        pixels = sizes.astype(np.int64).prod(axis=1)
-        ends = np.cumsum(pixels)
-        self.starts = tf.constant(ends - pixels)
-        images, masks = _aligned(3 * ends[-1]).reshape(-1, 3), _aligned(ends[-1])
-        decoded = tf.data.Dataset.range(len(sizes)).map(files.load, num_parallel_calls=tf.data.AUTOTUNE)
-        for number, (image, mask) in enumerate(decoded.as_numpy_iterator()):
-            place = slice(ends[number] - pixels[number], ends[number])
-            images[place], masks[place] = image.reshape(-1, 3), mask.ravel()
-            progress("decoding pictures into memory", number + 1, len(sizes))
-        # Without a copy: the tensors use numpy's memory.
-        self.images = tf.experimental.dlpack.from_dlpack(images.__dlpack__())
-        self.masks = tf.experimental.dlpack.from_dlpack(masks.__dlpack__())
-
-    def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `Pictures.load`, to the last bit."""
-        start, (height, width) = self.starts[index], tf.unstack(self.sizes[index])
-        image = tf.slice(self.images, [start, 0], [height * width, 3])
-        mask = tf.slice(self.masks, [start], [height * width])
-        return tf.reshape(image, (height, width, 3)), tf.reshape(mask, (height, width))
-
-
-def _aligned(count: int, alignment: int = 64) -> np.ndarray:
-    """Empty bytes that start at an address TensorFlow's kernels accept, (count,) uint8."""
-    room = np.empty(count + alignment, np.uint8)
-    start = -room.ctypes.data % alignment
-    return room[start : start + count]
-
-
-def training_pictures(
-    examples: Sequence[Example], sizes: np.ndarray, long_side: int | None, cache_mb: int, progress: Progress = silent
-) -> Pictures | CachedPictures:
-    """Where training pairs come from: memory if all of them fit into `cache_mb` MiB, else their files each time.
-
-    Args:
-        sizes: (examples, 2) height and width of the files' pictures.
-    """
-    files = Pictures(examples, long_side)
-    scaled = np.array([decode.working_size(tf.constant(size, tf.int32), long_side).numpy() for size in sizes])
-    needed = 4 * int(scaled.astype(np.int64).prod(axis=1).sum())  # three bytes of colour and one of mask a pixel
-    return CachedPictures(files, scaled, progress) if needed <= cache_mb * 2**20 else files
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -90,7 +19,7 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def training_stream(
-    pictures: Pictures | CachedPictures,
+    pictures: Pictures,
     examples: int,
     config: Config,
     start_step: int = 0,
@@ -123,9 +52,9 @@ def training_stream(
         drawn = epoch, index + examples * repeated  # belongs to no other crop
         numbers = augment.random_numbers(augment_seed, *drawn)
         mixing = augment.random_numbers(mix_seed, *drawn) if share else tf.zeros([0])
-        image, mask = pictures.load(index)
-        box = augment.crop_box(tf.shape(mask), crop, config.augment, numbers)
-        return *augment.warp(image, mask, box, crop), numbers, mixing
+        window = augment.crop_window(pictures.sizes[index], crop, config.augment, numbers)
+        image, mask = pictures.part(index, window.start, window.extent)
+        return *augment.warp(image, mask, window, crop), numbers, mixing
 
     def change_batch(
         images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, mixing: tf.Tensor

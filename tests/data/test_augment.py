@@ -1,6 +1,7 @@
 """Scale, crop and flip: pure functions of (seed, epoch, index), against slow samplers written here in numpy."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -27,19 +28,25 @@ def coded(labels: np.ndarray) -> np.ndarray:
 
 
 def crop_of(labels: np.ndarray, crop: int, config: AugmentConfig, drawn: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    box = augment.crop_box(tf.constant(labels.shape), crop, config, drawn)
-    image, mask = augment.warp(tf.constant(coded(labels)), tf.constant(labels), box, crop)
-    assert image.dtype == mask.dtype == tf.uint8
+    window = augment.crop_window(tf.constant(labels.shape), crop, config, drawn)
+    (top, left), (bottom, right) = window.start.numpy(), (window.start + window.extent).numpy()
+    part = labels[top:bottom, left:right]
+    image, mask = augment.warp(tf.constant(coded(part)), tf.constant(part), window, crop)
+    assert image.dtype == tf.float32 and mask.dtype == tf.uint8
     assert image.shape == (crop, crop, 3) and mask.shape == (crop, crop)
     return image.numpy(), mask.numpy()
 
 
-def boxes_of(side: int, crop: int, config: AugmentConfig, drawn: tf.Tensor) -> np.ndarray:
-    """The boxes that many draws (draws, 8) make in a square picture, (draws, 4)."""
-    in_a_graph = tf.function(
-        lambda rows: tf.map_fn(lambda row: augment.crop_box((side, side), crop, config, row), rows)
-    )
-    return in_a_graph(drawn).numpy()
+def windows_of(side: int, crop: int, config: AugmentConfig, drawn: tf.Tensor) -> tuple[np.ndarray, ...]:
+    """Start, extent and mirroring of the windows that many draws (draws, 8) make in a square picture."""
+
+    def window(row: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        found = augment.crop_window(tf.constant((side, side)), crop, config, row)
+        return found.start, found.extent, found.place, found.mirrored
+
+    types = (tf.int32, tf.int32, tf.int32, tf.bool)
+    in_a_graph = tf.function(lambda rows: tf.map_fn(window, rows, fn_output_signature=types))
+    return tuple(part.numpy() for part in in_a_graph(drawn))
 
 
 # ---- numbers
@@ -58,7 +65,7 @@ def test_numbers_are_a_function_of_seed_epoch_and_index() -> None:
 def test_known_numbers() -> None:
     """A change here means that no old run can be repeated."""
     first = augment.random_numbers(3, tf.constant(2, tf.int64), tf.constant(5)).numpy()
-    known = [0.12920773, 0.714154005, 0.933029056, 0.925089002, 0.269850373, 0.574231863, 0.262589693, 0.521373153]
+    known = [0.637223959, 0.651911736, 0.188239813, 0.765429616, 0.155337095, 0.42399621, 0.371337295, 0.33229959]
     np.testing.assert_array_equal(first, np.array(known, np.float32))
 
 
@@ -69,8 +76,10 @@ def test_the_same_inside_a_dataset_whatever_the_workers(parallel: int | None) ->
 
     def crop_at(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         drawn = augment.random_numbers(9, epoch, index)
-        box = augment.crop_box(tf.constant(labels.shape), 16, config, drawn)
-        return *augment.warp(tf.constant(coded(labels)), tf.constant(labels), box, 16), drawn
+        window = augment.crop_window(tf.constant(labels.shape), 16, config, drawn)
+        (top, left), (bottom, right) = tf.unstack(window.start), tf.unstack(window.start + window.extent)
+        image, mask = tf.constant(coded(labels))[top:bottom, left:right], tf.constant(labels)[top:bottom, left:right]
+        return *augment.warp(image, mask, window, 16), drawn
 
     def colour(images: tf.Tensor, masks: tf.Tensor, drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augment.jitter_colours(images, drawn, config), masks
@@ -88,75 +97,71 @@ def test_the_same_inside_a_dataset_whatever_the_workers(parallel: int | None) ->
 # ---- the crop
 
 
-def expected_window(side: int, crop: int, zoom: float, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where a crop's samples lie along one side of the picture, in pixels, and which of them are in the picture."""
-    window = crop / zoom
-    room = side - window
-    start = np.floor(unit * (np.floor(abs(room)) + 1)) * np.sign(room)
-    first, last = start + 0.5 * window / crop - 0.5, start + (crop - 0.5) * window / crop - 0.5
-    if room >= 0:
-        first, last = max(first, 0), min(last, side - 1)
-    at = np.linspace(first, last, crop)
-    return at, (at >= -1e-9) & (at <= side - 1 + 1e-9)
-
-
 @dataclass
-class Expected:
-    """A crop sampled one pixel after the other, and where rounding may decide otherwise."""
+class Part:
+    """Along one side: pixels start to stop of the picture become pixels first to last of the crop."""
 
-    image: np.ndarray
-    mask: np.ndarray
-    sure: np.ndarray
+    start: int
+    stop: int
+    first: int
+    last: int
 
 
-def sample(labels: np.ndarray, crop: int, zoom: float, units: tuple[float, float]) -> Expected:
-    image = np.full((crop, crop, 3), augment.OUTSIDE)
-    mask = np.full((crop, crop), VOID, np.uint8)
-    sure = np.ones((crop, crop), bool)
-    (rows, row_inside), (columns, column_inside) = (
-        expected_window(side, crop, zoom, unit) for side, unit in zip(labels.shape, units, strict=True)
-    )
-    colours = coded(labels).astype(float)
-    for i, y in enumerate(rows):
-        for j, x in enumerate(columns):
-            for at, side in ((y, labels.shape[0]), (x, labels.shape[1])):
-                on_edge = 0 < min(abs(at), abs(at - side + 1)) < 2e-3
-                sure[i, j] &= abs(at - np.floor(at) - 0.5) > 2e-3 and not on_edge
-            if not (row_inside[i] and column_inside[j]):
-                continue
-            top, left = int(max(y, 0)), int(max(x, 0))
-            bottom, right = min(top + 1, labels.shape[0] - 1), min(left + 1, labels.shape[1] - 1)
-            down, along = y - top, x - left
-            upper = colours[top, left] * (1 - along) + colours[top, right] * along
-            lower = colours[bottom, left] * (1 - along) + colours[bottom, right] * along
+def expected_part(side: int, crop: int, window: int, unit: float) -> Part:
+    """In exact arithmetic."""
+    room = side - window
+    begin = int(Fraction(float(np.float32(unit))) * (abs(room) + 1)) * (1 if room >= 0 else -1)
+    start, stop = max(begin, 0), min(begin + window, side)
+    first, last = (int(Fraction((edge - begin) * crop, window) + Fraction(1, 2)) for edge in (start, stop))
+    first = min(first, crop - 1)
+    return Part(start, stop, first, max(last, first + 1))
+
+
+def sample(
+    labels: np.ndarray, crop: int, window: int, units: tuple[float, float], flip: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop sampled one pixel after the other: each is the centre of its share of the window's visible part."""
+    image, mask = np.full((crop, crop, 3), 124.0), np.full((crop, crop), VOID, np.uint8)
+    rows, columns = (expected_part(side, crop, window, unit) for side, unit in zip(labels.shape, units, strict=True))
+    part = labels[rows.start : rows.stop, columns.start : columns.stop]
+    colours = coded(part).astype(float)
+    for i in range(rows.first, rows.last):
+        for j in range(columns.first, columns.last):
+            y, x = (
+                Fraction(2 * (at - along.first) + 1, 2) * (along.stop - along.start) / (along.last - along.first)
+                for at, along in ((i, rows), (j, columns))
+            )
+            # Where two pixels of a mirrored row are as near, the other one is taken.
+            mask[i, j] = part[int(y), int(x) - (flip and x.denominator == 1)]
+            y, x = (
+                float(min(max(at - Fraction(1, 2), 0), size - 1)) for at, size in zip((y, x), part.shape, strict=True)
+            )
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, part.shape[0] - 1), min(left + 1, part.shape[1] - 1)
+            down, along_row = y - top, x - left
+            upper = colours[top, left] * (1 - along_row) + colours[top, right] * along_row
+            lower = colours[bottom, left] * (1 - along_row) + colours[bottom, right] * along_row
             image[i, j] = upper * (1 - down) + lower * down
-            mask[i, j] = labels[int(np.floor(y + 0.5)), int(np.floor(x + 0.5))]
-    return Expected(image, mask, sure)
+    return image, mask
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(2, 30), st.integers(2, 30), st.integers(8, 20), st.floats(0.4, 2.5), units, units, st.booleans())
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(8, 20), st.integers(1, 60), units, units, st.booleans())
 def test_against_a_slow_sampler(
-    height: int, width: int, crop: int, zoom: float, top: float, left: float, flip: bool
+    height: int, width: int, crop: int, window: int, top: float, left: float, flip: bool
 ) -> None:
+    """Every pixel of the picture, and every label of the mask exactly."""
     labels = np.random.default_rng(height * 31 + width).integers(0, 240, (height, width), np.uint8)
-    config = AugmentConfig(scale=[zoom, zoom], flip=flip, brightness=0, contrast=0, saturation=0, hue=0)
-    zoom = crop / float(np.float32(crop) / np.exp(np.float32(np.log(zoom))))  # as rounded to float32
-    for side in (height, width):
-        if abs(side - crop / zoom - round(side - crop / zoom)) < 1e-4 and zoom != 1:
-            return  # rounding decides how much room there is
+    config = AugmentConfig(scale=[crop / window] * 2, flip=flip, brightness=0, contrast=0, saturation=0, hue=0)
     image, mask = crop_of(labels, crop, config, numbers(top=top, left=left, flip=0.1))
-    expected = sample(labels, crop, zoom, (top, left))
+    expected_image, expected_mask = sample(labels, crop, window, (top, left), flip)
     turn = np.s_[:, ::-1] if flip else np.s_[:, :]
-    np.testing.assert_array_equal(mask[turn][expected.sure], expected.mask[expected.sure])
-    # A thousandth of a pixel and half a level of rounding.
-    assert np.abs(image[turn] - expected.image)[expected.sure].max(initial=0) < 1.01
+    np.testing.assert_array_equal(mask[turn], expected_mask)
+    np.testing.assert_allclose(image[turn], expected_image, atol=0.01)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(2, 300), st.integers(2, 60), st.integers(8, 200), units, units, st.booleans())
-@example(281, 3, 252, 0.0, 0.0, True)  # found by search: without EDGE_MARGIN these lose an edge
-@example(208, 3, 353, 0.0, 0.999999, False)
+@given(st.integers(1, 300), st.integers(1, 60), st.integers(8, 200), units, units, st.booleans())
 @example(40, 40, 40, 0.5, 0.5, False)
 def test_scale_1_copies_pixels(height: int, width: int, crop: int, top: float, left: float, flip: bool) -> None:
     """A window of the picture, edges included, or the whole picture somewhere in the window; mirrored as a whole."""
@@ -211,40 +216,38 @@ def test_a_flip_mirrors_image_and_mask_together() -> None:
         config = AugmentConfig(scale=[zoom, zoom], flip=True, brightness=0, contrast=0, saturation=0, hue=0)
         image, mask = crop_of(labels, 16, config, numbers(flip=0.7))
         mirrored_image, mirrored_mask = crop_of(labels, 16, config, numbers(flip=0.2))
-        difference = np.abs(image[:, ::-1].astype(int) - mirrored_image)
-        assert difference.max() <= 1 and (difference > 0).mean() < 0.02  # a rounding here and there
-        assert (mask[:, ::-1] == mirrored_mask).mean() > 0.98
+        np.testing.assert_allclose(image[:, ::-1], mirrored_image, atol=0.01)
         if zoom == 1.0:
             np.testing.assert_array_equal(mask[:, ::-1], mirrored_mask)
+        else:
+            assert (mask[:, ::-1] == mirrored_mask).mean() > 0.98  # where two pixels are as near, the right one's label
 
 
 @pytest.mark.parametrize("side", [40, 16, 9])
 def test_every_start_is_as_likely(side: int) -> None:
     """Larger than the window, as large, smaller: chi-squared of where row and column of the crop begin."""
-    starts = abs(side - 16) + 1
-    drawn = np.random.default_rng(side).random((40 * starts, 8)).astype(np.float32)
-    boxes = boxes_of(side, 16, PLAIN, tf.constant(drawn))
-    corners = np.abs(np.round(boxes[:, :2] * (side - 1))).astype(int)  # (draws, 2)
-    counts = np.stack([np.bincount(corners[:, axis], minlength=starts) for axis in (0, 1)])
-    assert counts.shape == (2, starts)
+    places = abs(side - 16) + 1
+    drawn = np.random.default_rng(side).random((40 * places, 8)).astype(np.float32)
+    start, _, place, _ = windows_of(side, 16, PLAIN, tf.constant(drawn))
+    corners = start if side >= 16 else place  # (draws, 2)
+    counts = np.stack([np.bincount(corners[:, axis], minlength=places) for axis in (0, 1)])
+    assert counts.shape == (2, places)
     for axis in (0, 1):
         assert (counts[axis] > 0).all()
-        assert ((counts[axis] - 40) ** 2 / 40).sum() < starts + 5 * np.sqrt(2 * starts) + 1
+        assert ((counts[axis] - 40) ** 2 / 40).sum() < places + 5 * np.sqrt(2 * places) + 1
 
 
 def test_zoom_is_log_uniform_and_half_are_flipped() -> None:
     config = AugmentConfig(scale=[0.5, 2.0], flip=True, brightness=0, contrast=0, saturation=0, hue=0)
     numbers_of = tf.function(lambda index: augment.random_numbers(1, 0, index))
     drawn = np.stack([numbers_of(index) for index in tf.range(400)])
-    top, left, bottom, right = boxes_of(1000, 101, config, tf.constant(drawn)).T * 999
-    zooms, flips = np.log2(100 / (bottom - top)), (right < left).sum()
-    np.testing.assert_allclose(np.abs(right - left), bottom - top, atol=0.6)  # half a pixel where the edge clamps
-    assert 160 < flips < 240  # 200 expected, 10 standard deviation
-    quartiles = np.quantile(zooms, [0, 0.25, 0.5, 0.75, 1])
+    _, extent, _, mirrored = windows_of(1000, 100, config, tf.constant(drawn))
+    np.testing.assert_array_equal(extent[:, 0], extent[:, 1])
+    assert 160 < mirrored.sum() < 240  # 200 expected, 10 standard deviation
+    quartiles = np.quantile(np.log2(100 / extent[:, 0]), [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(quartiles, [-1, -0.5, 0, 0.5, 1], atol=0.12)
 
 
 def test_no_flip_where_it_is_off() -> None:
     for flip in (0.0, 0.3, 0.7):
-        _, left, _, right = augment.crop_box(tf.constant([30, 30]), 16, PLAIN, numbers(flip=flip)).numpy()
-        assert left < right
+        assert not augment.crop_window(tf.constant([30, 30]), 16, PLAIN, numbers(flip=flip)).mirrored

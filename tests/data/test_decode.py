@@ -1,5 +1,6 @@
 """From a file to what the network sees: Pillow's pixels, palette indices, scaling and padding by rule."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,32 @@ def test_black_and_white_mask_is_0_and_1(tmp_path: Path) -> None:
     labels = np.random.default_rng(0).integers(0, 2, (5, 7)).astype(bool)
     Image.fromarray(labels).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(decode.decode_mask(str(tmp_path / "mask.png")), labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, st.integers(17, 256), st.booleans(), st.integers(0, 9))
+def test_any_palette_is_taken_away(height: int, width: int, colours: int, transparent: bool, seed: int) -> None:
+    """Palettes of any length, with transparency or not; were the header's checksum wrong, decoding would fail."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, colours, (height, width), np.uint8))
+    image.putpalette(rng.integers(0, 256, 3 * colours, np.uint8).tobytes())
+    content = io.BytesIO()
+    image.save(
+        content, "PNG", bits=8, **({"transparency": bytes(rng.integers(0, 256, 2, np.uint8))} if transparent else {})
+    )
+    grey = decode._without_palette(tf.constant(content.getvalue())).numpy()
+    assert b"PLTE" not in grey and b"tRNS" not in grey
+    np.testing.assert_array_equal(Image.open(io.BytesIO(grey)), image)
+    np.testing.assert_array_equal(tf.io.decode_png(grey, channels=1)[..., 0], image)
+
+
+def test_a_damaged_mask_is_refused(tmp_path: Path) -> None:
+    save_mask(tmp_path / "mask.png", np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8))
+    whole = (tmp_path / "mask.png").read_bytes()
+    for content in (b"", whole[:30], whole[:-900], whole[:20] + b"\xff" + whole[21:]):
+        (tmp_path / "mask.png").write_bytes(content)
+        with pytest.raises((tf.errors.OpError, OSError)):
+            decode.decode_mask(str(tmp_path / "mask.png"))
 
 
 def test_mask_inside_a_dataset(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config import AugmentConfig, Config
 from pipeline.data import decode, stream
+from pipeline.data.pictures import DecodedPictures, training_pictures
 from pipeline.data.voc import Example
 
 EPOCHS, EXAMPLES = 3, 7
@@ -31,8 +32,8 @@ def remainder(examples: list[Example], cache_mb: int, batch_size: int, step: int
     """Images and masks of each batch from a step on, as a new process would read them: nothing is shared."""
     config = Config(image_size=16, long_side=None, batch_size=batch_size, epochs=EPOCHS, seed=5, augment=AUGMENT)
     sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
-    pictures = stream.training_pictures(examples, sizes, None, cache_mb)
-    assert isinstance(pictures, stream.CachedPictures) == bool(cache_mb)
+    pictures = training_pictures(examples, sizes, None, cache_mb, examples[0].image.parent / "decoded.bin")
+    assert isinstance(pictures, DecodedPictures) == bool(cache_mb)
     found = stream.training_stream(pictures, EXAMPLES, config, step)
     return [(images.tobytes(), masks.tobytes()) for images, masks in found.as_numpy_iterator()]
 

@@ -13,6 +13,7 @@ from pipeline.config import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.order import shuffled_indices
 from pipeline.data.palette import voc_palette
+from pipeline.data.pictures import FilePictures, Pictures
 from pipeline.data.voc import Example
 from pipeline.seeds import derive_seed
 
@@ -41,7 +42,12 @@ def config(**values: object) -> Config:
     return wanted
 
 
-def batches(pictures: stream.Pictures | stream.CachedPictures, count: int, config: Config, start: int = 0) -> Batches:
+def files(examples: list[Example], long_side: int | None = None) -> FilePictures:
+    sizes = [decode.working_size(tf.constant(size), long_side).numpy() for size in sizes_of(examples)]
+    return FilePictures(examples, np.array(sizes), long_side)
+
+
+def batches(pictures: Pictures, count: int, config: Config, start: int = 0) -> Batches:
     return list(stream.training_stream(pictures, count, config, start).as_numpy_iterator())
 
 
@@ -68,7 +74,7 @@ def test_steps_per_epoch_leaves_out_what_fills_no_batch() -> None:
 def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Example]) -> None:
     """Put together here, one crop at a time, from the parts that are tested alone."""
     wanted = config(long_side=28)
-    found = batches(stream.Pictures(examples, 28), 7, wanted)
+    found = batches(files(examples, 28), 7, wanted)
     assert len(found) == 6  # three epochs of two full batches
     augment_seed, order_seed = derive_seed(5, "augment"), derive_seed(5, "order")
     for step, (images, masks) in enumerate(found):
@@ -81,8 +87,9 @@ def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Examp
             image = decode.scale_image(decode.decode_image(str(examples[index].image)), 28)
             mask = decode.scale_mask(decode.decode_mask(str(examples[index].mask)), 28)
             drawn.append(augment.random_numbers(augment_seed, tf.constant(epoch), tf.constant(index)))
-            box = augment.crop_box(tf.shape(mask), 16, standard, drawn[-1])
-            crop, label = augment.warp(image, mask, box, 16)
+            window = augment.crop_window(tf.shape(mask), 16, standard, drawn[-1])
+            (top, left), (bottom, right) = tf.unstack(window.start), tf.unstack(window.start + window.extent)
+            crop, label = augment.warp(image[top:bottom, left:right], mask[top:bottom, left:right], window, 16)
             crops.append(crop)
             labels.append(label)
         np.testing.assert_array_equal(masks, tf.stack(labels))
@@ -90,57 +97,20 @@ def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Examp
 
 
 def test_from_any_step_on_the_rest_is_the_same(examples: list[Example]) -> None:
-    pictures = stream.CachedPictures(stream.Pictures(examples, None), sizes_of(examples))
+    pictures = files(examples)
     whole = batches(pictures, 7, config())
     for start in range(len(whole) + 1):
         assert_same(batches(pictures, 7, config(), start), whole[start:])
 
 
 def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
-    pictures = stream.Pictures(examples, None)
+    pictures = files(examples)
     assert_same(batches(pictures, 7, config(epochs=4))[:6], batches(pictures, 7, config()))
-
-
-@pytest.mark.parametrize("long_side", [None, 20, 50])
-def test_memory_and_files_give_the_same_bits(examples: list[Example], long_side: int | None) -> None:
-    files = stream.training_pictures(examples, sizes_of(examples), long_side, cache_mb=0)
-    told: list[tuple[str, int, int | None]] = []
-    memory = stream.training_pictures(
-        examples, sizes_of(examples), long_side, cache_mb=1, progress=lambda *now: told.append(now)
-    )
-    assert isinstance(files, stream.Pictures) and isinstance(memory, stream.CachedPictures)
-    assert [done for _, done, _ in told] == list(range(1, 8)) and {total for *_, total in told} == {7}
-    for index, example in enumerate(examples):
-        image, mask = memory.load(tf.constant(index))
-        expected = stream.load_example(str(example.image), str(example.mask), long_side)
-        np.testing.assert_array_equal(image, expected[0])
-        np.testing.assert_array_equal(mask, expected[1])
-        assert long_side is None or max(mask.shape) == long_side
-    wanted = config(long_side=long_side)
-    assert_same(batches(files, 7, wanted), batches(memory, 7, wanted))
-
-
-@pytest.mark.parametrize(("pixels", "cached"), [(2**18 - 256, True), (2**18, True), (2**18 + 256, False)])
-def test_memory_holds_four_bytes_a_pixel(pixels: int, cached: bool, tmp_path: Path) -> None:
-    """`cache_mb` MiB exactly is still enough; a byte more is not."""
-    height, width = pixels // 256, 256
-    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "a.png")
-    Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "mask.png")
-    example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
-    pictures = stream.training_pictures([example], np.array([[height, width]]), None, cache_mb=1)
-    assert isinstance(pictures, stream.CachedPictures) == cached
-
-
-def test_memory_is_counted_at_working_scale(examples: list[Example]) -> None:
-    """Seven tiny pictures, scaled up to 700 pixels, do not fit into 1 MiB; in 64 they do."""
-    sizes = sizes_of(examples)
-    assert isinstance(stream.training_pictures(examples, sizes, 700, cache_mb=1), stream.Pictures)
-    assert isinstance(stream.training_pictures(examples, sizes, 100, cache_mb=1), stream.CachedPictures)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_workers_change_nothing(examples: list[Example], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = stream.Pictures(examples, None)
+    pictures = files(examples)
     expected = batches(pictures, 7, config())
     monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
     options = tf.data.Options()
@@ -152,7 +122,9 @@ def test_workers_change_nothing(examples: list[Example], workers: int, monkeypat
 class Slow:
     """In the place of pictures: each all of its own index, and one of them late."""
 
-    def load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    sizes = tf.constant([[16, 16]] * 8)
+
+    def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def wait(index: np.ndarray) -> np.ndarray:
             time.sleep(0.3 * float(index == 3))
             return np.uint8(index)
@@ -187,7 +159,7 @@ def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
     examples = labelled(tmp_path, 8)
     plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
     wanted = config(augment=plain, seed=seed, epochs=6)
-    found = batches(stream.Pictures(examples, None), 8, wanted)
+    found = batches(files(examples), 8, wanted)
     seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(6, 6)  # (epochs, examples taken)
     for images, masks in found:
         np.testing.assert_array_equal(images[..., 0], 10 * masks)  # each mask with its own picture
@@ -201,7 +173,7 @@ def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
 
 
 def test_another_seed_gives_other_batches(examples: list[Example]) -> None:
-    pictures = stream.Pictures(examples, None)
+    pictures = files(examples)
     one, other = batches(pictures, 7, config()), batches(pictures, 7, config(seed=6))
     assert all((a != b).any() for (a, _), (b, _) in zip(one, other, strict=True))
     images = [images.tobytes() for images, _ in one]
@@ -210,7 +182,7 @@ def test_another_seed_gives_other_batches(examples: list[Example]) -> None:
 
 def test_a_picture_that_comes_twice_in_an_epoch_is_cropped_differently(examples: list[Example]) -> None:
     factors = np.array([1.0, 1, 1, 1, 1, 1, 1e6])
-    pictures, settings = stream.Pictures(examples, None), config(epochs=1)
+    pictures, settings = files(examples), config(epochs=1)
     found = list(stream.training_stream(pictures, 7, settings, 0, factors).as_numpy_iterator())
     crops = [image for images, _ in found for image in images]
     assert len(crops) == 6 and len({crop.tobytes() for crop in crops}) == 6
@@ -219,5 +191,5 @@ def test_a_picture_that_comes_twice_in_an_epoch_is_cropped_differently(examples:
 
 
 def test_one_picture_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
-    found = batches(stream.Pictures(examples[:1], None), 1, config(batch_size=1, epochs=5))
+    found = batches(files(examples[:1]), 1, config(batch_size=1, epochs=5))
     assert len({images.tobytes() for images, _ in found}) == 5

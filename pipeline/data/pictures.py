@@ -1,0 +1,135 @@
+"""Where training pictures come from: memory, a file of decoded pictures, or their own files each time."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.data import decode
+from pipeline.data.lock import locked
+from pipeline.data.progress import Progress, silent
+from pipeline.data.voc import Example
+
+Part = tuple[tf.Tensor, tf.Tensor]  # of a picture, (height, width, 3), and of its mask, (height, width), both uint8
+MIB = 2**20
+
+
+class FilePictures:
+    """Training pairs by index, decoded from their files each time."""
+
+    def __init__(self, examples: Sequence[Example], sizes: np.ndarray, long_side: int | None) -> None:
+        """Args: sizes: (examples, 2) height and width at working scale."""
+        self.sizes, self.long_side = tf.constant(sizes, tf.int32), long_side
+        self.images = tf.constant([str(example.image) for example in examples])
+        self.masks = tf.constant([str(example.mask) for example in examples])
+
+    def whole(self, index: tf.Tensor) -> Part:
+        """One pair at working scale."""
+        image = decode.scale_image(decode.decode_image(self.images[index]), self.long_side)
+        return image, decode.scale_mask(decode.decode_mask(self.masks[index]), self.long_side)
+
+    def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> Part:
+        """A rectangle of one pair: `start` and `extent` are (2,) int32 over height and width."""
+        image, mask = self.whole(index)
+        (top, left), (bottom, right) = tf.unstack(start), tf.unstack(start + extent)
+        return image[top:bottom, left:right], mask[top:bottom, left:right]
+
+
+class DecodedPictures:
+    """Training pairs by index, decoded once and kept one behind the other as bytes."""
+
+    def __init__(self, sizes: np.ndarray, images: np.ndarray, masks: np.ndarray) -> None:
+        """Args:
+        sizes: (examples, 2) height and width at working scale.
+        images, masks: (3 * pixels,) and (pixels,) uint8 of all pictures; used where they lie, without a copy.
+        """
+        ends = _ends(sizes)
+        self.sizes = tf.constant(sizes, tf.int32)
+        self.starts = tf.constant(ends - sizes.prod(axis=1))
+        # A flat tensor is sliced four times as fast as one of three columns.
+        self.images = tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+        self.masks = tf.experimental.dlpack.from_dlpack(masks.__dlpack__())
+
+    def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> Part:
+        """As `FilePictures.part`, to the last bit."""
+        (top, left), (tall, wide), width = tf.unstack(start), tf.unstack(extent), self.sizes[index, 1]
+        first = self.starts[index] + tf.cast(top * width, tf.int64)
+        pixels = tf.cast(tall * width, tf.int64)
+        image = tf.reshape(tf.slice(self.images, [3 * first], [3 * pixels]), (tall, width, 3))
+        mask = tf.reshape(tf.slice(self.masks, [first], [pixels]), (tall, width))
+        return image[:, left : left + wide], mask[:, left : left + wide]
+
+
+Pictures = FilePictures | DecodedPictures
+
+
+def training_pictures(
+    examples: Sequence[Example],
+    sizes: np.ndarray,
+    long_side: int | None,
+    cache_mb: int,
+    decoded: Path,
+    progress: Progress = silent,
+) -> Pictures:
+    """Training pairs by index, by the first of these that has the room.
+
+    Memory, if all of them fit into `cache_mb` MiB; a file of decoded pictures, which the operating system keeps in
+    memory as far as there is room and which other processes and later runs use as well, if that leaves half of the
+    disk's free room; else the files, decoded each time.
+
+    Args:
+        sizes: (examples, 2) height and width of the files' pictures.
+        decoded: the file of decoded pictures; its name tells what is in it.
+    """
+    scaled = np.array([decode.working_size(tf.constant(size, tf.int32), long_side).numpy() for size in sizes], np.int64)
+    files, pixels = FilePictures(examples, scaled, long_side), int(_ends(scaled)[-1])
+    if not cache_mb:
+        return files
+    if 4 * pixels <= cache_mb * MIB:  # three bytes of colour and one of mask
+        images, masks = _aligned(3 * pixels), _aligned(pixels)
+        _fill(images, masks, files, scaled, progress)
+        return DecodedPictures(scaled, images, masks)
+    with locked(decoded):
+        if not decoded.exists():
+            if 2 * 4 * pixels > shutil.disk_usage(decoded.parent).free:
+                return files
+            unfinished = decoded.with_name(f".{decoded.name}.unfinished")
+            images, masks = _mapped(unfinished, pixels, "w+")
+            _fill(images, masks, files, scaled, progress)
+            images.flush()
+            masks.flush()
+            unfinished.replace(decoded)
+    # Copied when written to, which nobody does: a tensor must not be read-only.
+    return DecodedPictures(scaled, *_mapped(decoded, pixels, "c"))
+
+
+def _fill(images: np.ndarray, masks: np.ndarray, files: FilePictures, sizes: np.ndarray, progress: Progress) -> None:
+    ends = _ends(sizes)
+    pairs = tf.data.Dataset.range(len(sizes)).map(files.whole, num_parallel_calls=tf.data.AUTOTUNE)
+    for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
+        start, end = ends[number] - mask.size, ends[number]
+        images[3 * start : 3 * end], masks[start:end] = image.ravel(), mask.ravel()
+        progress("decoding pictures", number + 1, len(sizes))
+
+
+def _ends(sizes: np.ndarray) -> np.ndarray:
+    """Pixels of all pictures up to and with each, (examples,) int64."""
+    return np.cumsum(sizes.astype(np.int64).prod(axis=1))
+
+
+def _aligned(count: int, alignment: int = 64) -> np.ndarray:
+    """Empty bytes that start at an address TensorFlow's kernels accept, (count,) uint8."""
+    room = np.empty(count + alignment, np.uint8)
+    start = -room.ctypes.data % alignment
+    return room[start : start + count]
+
+
+def _mapped(path: Path, pixels: int, mode: Literal["w+", "c"]) -> tuple[np.memmap, np.memmap]:
+    """Images and masks in a file: the masks begin at a whole MiB, since tensors must be aligned."""
+    offset = -(-3 * pixels // MIB) * MIB
+    images = np.memmap(path, np.uint8, mode, shape=(3 * pixels,))
+    masks = np.memmap(path, np.uint8, "r+" if mode == "w+" else mode, offset, (pixels,))
+    return images, masks
