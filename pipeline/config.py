@@ -85,6 +85,12 @@ class ModelConfig:
         "batch",
         choices=("batch", "frozen"),
     )
+    logits: str = key(
+        "finest: of the decoder's last level; every_level: the sum of all levels' logits, by which deep features reach "
+        "the loss directly",
+        "finest",
+        choices=("finest", "every_level"),
+    )
 
 
 @dataclass
@@ -222,7 +228,8 @@ class Config:
         "stop after so many epochs without a better validation mIoU; null: never", None, least=1
     )
     init_from: str | None = key(
-        "a finished run of the same network whose weights are started from; other classes get a new last layer", None
+        "a finished run of the same network whose weights are started from; with other classes, the logits' are new",
+        None,
     )
     seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
     data_dir: str = key("where datasets are downloaded to or generated", "data")

@@ -9,15 +9,14 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.model.encoders import ENCODER
 from pipeline.model.pretrained import encoder_weights
+from pipeline.model.unet import LOGITS
 from pipeline.tracking.stored import fetch_weights, open_run
 from pipeline.weights import Arrays, assign, named_variables, read_arrays, weights_sha256
-
-LAST_LAYER = "logits/"  # begins the names of its weights
 
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights that take the place of those of chance: an encoder's, or all but, with other classes, the last layer's.
+    """Weights in the place of those of chance: an encoder's, or all, with other classes all but those of the logits.
 
     `origin` is the key that names them; `note` says what a person should know of them.
     """
@@ -25,7 +24,7 @@ class Initial:
     arrays: Arrays
     origin: str
     encoder_only: bool = False
-    new_last_layer: bool = False
+    new_logits: bool = False
     note: str | None = None
 
     @cached_property
@@ -44,8 +43,8 @@ class Initial:
         if self.encoder_only:  # and of that not what lies behind the last features that the network uses
             variables = {name: variable for name, variable in variables.items() if name.startswith(ENCODER)}
             arrays = {name: array for name, array in arrays.items() if name in variables}
-        elif self.new_last_layer:
-            variables = {name: variable for name, variable in variables.items() if not name.startswith(LAST_LAYER)}
+        elif self.new_logits:
+            variables = {name: variable for name, variable in variables.items() if not name.startswith(LOGITS)}
         assign(variables, arrays, self.origin)
 
 
@@ -72,6 +71,6 @@ def _of_run(config: Config, name: str) -> Initial:
         raise UserError(f"init_from={name}: weights_sha256 is {found}, but the run recorded {recorded}")
     if theirs == config.dataset.classes:
         return Initial(arrays, f"init_from={name}")
-    kept = {key: array for key, array in arrays.items() if not key.startswith(LAST_LAYER)}
-    note = f"init_from={name}: has other classes ({', '.join(theirs)}), so the last layer starts from chance"
-    return Initial(kept, f"init_from={name}", new_last_layer=True, note=note)
+    kept = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
+    note = f"init_from={name}: has other classes ({', '.join(theirs)}), so what gives the logits starts from chance"
+    return Initial(kept, f"init_from={name}", new_logits=True, note=note)

@@ -12,6 +12,8 @@ from pipeline.model.encoders import ENCODER, ENCODERS, Features
 from pipeline.model.normalization import BatchNormalization
 from pipeline.seeds import derive_seed
 
+LOGITS = "logits"  # begins the names of the layers whose channels are the classes
+
 
 def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     """A U-Net from plain RGB to logits; both sides of its input must be multiples of 2**depth.
@@ -29,22 +31,49 @@ def build_unet(config: ModelConfig, classes: int, seed: int) -> keras.Model:
     else:
         *skips, x = ENCODERS[config.name.removeprefix("unet_")].build(image, config.depth, seed)
         x = _dropout(x, "bottom", config, seed)
+    levels = [x]  # of the decoder, the deepest first
     for level in reversed(range(config.depth)):
         channels = config.width * 2**level
         x = _up(x, f"decoder_{level}", config, channels, seed)
         if skips[level] is not None:
             x = layers.Concatenate(name=f"decoder_{level}_join")([skips[level], x])
         x = _block(x, f"decoder_{level}", config, channels, seed)
-    # In float32 whatever the precision: the loss and the argmax need its differences.
-    logits = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=_initializer(seed, "logits"), name="logits")(
-        x
-    )  # (batch, height, width, classes)
-    model = keras.Model(image, logits, name="unet")
+        levels.append(x)
+    model = keras.Model(image, _logits(levels, config, classes, seed), name="unet")
     if config.encoder_norm == "frozen":
         for layer in model.layers:
             if layer.name.startswith(ENCODER) and isinstance(layer, BatchNormalization):
                 layer.trainable = False  # which makes Keras use the statistics that it has
     return model
+
+
+def _logits(levels: Features, config: ModelConfig, classes: int, seed: int) -> keras.KerasTensor:
+    """Logits of the finest level, or the sum of all levels' logits (the skips of Long et al. 2015, section 4.2).
+
+    In float32 whatever the precision: the loss and the argmax need its differences.
+
+    Args:
+        levels: features, the deepest first.
+
+    Returns:
+        (batch, height, width, classes) float32.
+    """
+
+    def of_level(level: int) -> keras.KerasTensor:
+        name = f"{LOGITS}_{level}" if level else LOGITS
+        initializer = _initializer(seed, name)
+        if config.logits == "every_level":  # an encoder's features may be large, and the sum should start near zero
+            initializer = keras.initializers.RandomNormal(stddev=0.01, seed=derive_seed(seed, "weights", name))
+        convolution = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=initializer, name=name)
+        return convolution(levels[config.depth - level])
+
+    if config.logits == "finest":
+        return of_level(0)
+    logits = of_level(config.depth)
+    for level in reversed(range(config.depth)):
+        larger = Upsampling("bilinear", dtype="float32", name=f"{LOGITS}_{level}_up")(logits)
+        logits = layers.Add(dtype="float32", name=f"{LOGITS}_{level}_sum")([larger, of_level(level)])
+    return logits
 
 
 def _plain_encoder(image: keras.KerasTensor, config: ModelConfig, seed: int) -> Features:

@@ -57,9 +57,9 @@ def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
     assert len(runs) == 5 and (same.status, others.status) == (0, 0)
     id, trained = runs[0].info.run_id, runs[0].data.tags["weights_sha256"]
     assert runs[3].data.tags["initial_weights_sha256"] == trained != runs[4].data.tags["initial_weights_sha256"]
-    assert "the last layer starts from chance" not in same.stdout
+    assert "what gives the logits starts from chance" not in same.stdout
     key = runs[0].data.tags["run_key"]
-    told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so the last layer"
+    told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so what gives the logits"
     assert f"note      {told} starts from chance" in lines(others.stdout)
     assert wider.status == 2
     assert lines(wider.stderr)[0].startswith(f"error: init_from={id}: 'decoder_")

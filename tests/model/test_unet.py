@@ -14,9 +14,14 @@ from pipeline.model.unet import build_unet
 
 
 def model_config(
-    depth: int = 2, width: int = 4, norm: str = "batch", dropout: float = 0.0, upsampling: str = "bilinear"
+    depth: int = 2,
+    width: int = 4,
+    norm: str = "batch",
+    dropout: float = 0.0,
+    upsampling: str = "bilinear",
+    logits: str = "finest",
 ) -> ModelConfig:
-    return ModelConfig("unet", depth, width, norm, dropout, upsampling)
+    return ModelConfig("unet", depth, width, norm, dropout, upsampling, logits=logits)
 
 
 VARIANTS = [
@@ -27,6 +32,7 @@ VARIANTS = [
     model_config(3, 2, "none", 0.2, "transposed"),
     model_config(4, 2, "group", 0.0, "bilinear"),
     model_config(4, 1, "batch", 0.0, "bilinear"),
+    model_config(3, 4, "batch", 0.0, "bilinear", "every_level"),
 ]
 
 
@@ -91,9 +97,8 @@ def test_every_layer_has_its_own_name_in_every_build(variant: Variant) -> None:
     names = [layer.name for layer in one.layers]
     assert names == [layer.name for layer in other.layers] and len(set(names)) == len(names)
     for name in names:
-        assert re.fullmatch(r"image|input_scaling|((encoder|decoder)_\d|bottom)_[a-z]+(_[01]|_conv)?|logits", name), (
-            name
-        )
+        allowed = r"image|input_scaling|((encoder|decoder)_\d|bottom)_[a-z]+(_[01]|_conv)?|logits(_\d(_up|_sum)?)?"
+        assert re.fullmatch(allowed, name), name
     assert len(weights(one)) == len(one.weights)
     assert [weight.path for weight in one.weights] == [weight.path for weight in other.weights]
 
@@ -161,7 +166,8 @@ def expected_parameters(config: ModelConfig, classes: int) -> int:
     for level in range(config.depth):
         total += convolution(kernel, channels[level + 1], channels[level], True)
         total += block(2 * channels[level], channels[level])
-    return total + convolution(1, config.width, classes, True)
+    heads = channels if config.logits == "every_level" else channels[:1]
+    return total + sum(convolution(1, inputs, classes, True) for inputs in heads)
 
 
 def test_parameters_are_as_many_as_counted_by_hand(variant: Variant) -> None:
@@ -241,6 +247,25 @@ def test_upsampling_is_the_usual_one(upsampling: str) -> None:
     enlarged = model.get_layer("decoder_0_up")(x)
     np.testing.assert_allclose(enlarged, tf.image.resize(x, (6, 10), method=upsampling), atol=1e-6)
     np.testing.assert_allclose(tf.reduce_mean(enlarged, (1, 2)), tf.reduce_mean(x, (1, 2)), atol=0.3)
+
+
+def test_logits_of_every_level_are_added_up() -> None:
+    """Each level's, enlarged bilinearly two-fold and two-fold again; deep features reach them past the decoder."""
+    config = model_config(2, 4, logits="every_level")
+    model, picture = build_unet(config, 3, seed=0), images(1, 16, 16)
+    names = ["logits_2", "logits_1", "logits"]
+    of_level = keras.Model(model.input, [model.get_layer(name).output for name in names])(picture)
+    total = of_level[0]
+    for finer in of_level[1:]:
+        total = tf.image.resize(total, finer.shape[1:3]) + finer
+    np.testing.assert_allclose(model(picture), total, atol=1e-5)
+    assert np.abs(model(picture)).max() < 0.5  # near zero at the start, whatever the features
+    before = model(picture).numpy()
+    for name in names[1:]:
+        for variable in model.get_layer(name).trainable_variables:
+            variable.assign(tf.zeros_like(variable))
+    deepest = model(picture).numpy()
+    assert np.ptp(deepest) > 0 and (deepest != before).any()
 
 
 def test_skip_connections_carry_detail_past_the_bottom() -> None:
