@@ -1,0 +1,116 @@
+"""How fast this project is beside what people would use instead, and beside what the machine can do at most.
+
+`python -m tests.benchmarks <VOC folder> <output.md> [peers=<python>] [only=input,step,…] [repeats=5]` prints tables in
+Markdown and writes them to the file. `peers` is the interpreter of an environment with `torch`, `albumentations`,
+`torchmetrics` and `pillow`; without it only this project and the limits are measured.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks.contest import Contender, contest, table
+from tests.benchmarks.machine import described
+
+THREADS = 2
+SCALE = (0.7, 1.5)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured: on which pictures, with whose interpreter, how often."""
+
+    images: list[str]
+    masks: list[str]
+    peers: str | None
+    repeats: int
+
+    def table(self, title: str, unit: str, contenders: list[Contender]) -> list[str]:
+        """Of those contenders whose interpreter there is."""
+        return table(title, unit, contest([one for one in contenders if one.python], self.repeats))
+
+
+def limits(work: Work) -> Iterator[list[str]]:
+    """What the machine can do at most."""
+    ours = partial(Contender, module="limits")
+    yield work.table(
+        "Matrix products",
+        "GFLOP/s",
+        [ours(dtype, settings={"threads": THREADS, "precision": dtype}) for dtype in ("float32", "bfloat16")],
+    )
+    yield work.table(
+        "Bare JPEG decoding", "pictures/s", [ours("TensorFlow", settings={"threads": THREADS, "images": work.images})]
+    )
+
+
+def inputs(work: Work) -> Iterator[list[str]]:
+    """Training crops."""
+    common = {
+        "images": work.images, "masks": work.masks, "crop": 256, "batch": 8, "threads": THREADS, "scale": SCALE,
+    }  # fmt: skip
+    peer = partial(Contender, module="input_torch", python=work.peers or "")
+    ours = partial(Contender, module="input_ours")
+    loader = "DataLoader, 2 workers, albumentations"
+    yield work.table(
+        "Decoding the training pictures into memory, once in a run",
+        "pictures/s",
+        [ours("ours", settings={**common, "cache_mb": 4096, "decode": True})],
+    )
+    yield work.table(
+        "Input from the files (in the page cache)",
+        "crops/s",
+        [
+            ours("ours, cache_mb=0", settings={**common, "cache_mb": 0, "decode": False}),
+            peer(loader, settings={**common, "memory": False}),
+        ],
+    )
+    yield work.table(
+        "Input from memory",
+        "crops/s",
+        [
+            ours("ours", settings={**common, "cache_mb": 4096, "decode": False}),
+            peer(loader, settings={**common, "memory": False}),
+            peer(f"{loader}, pictures kept in memory by hand", settings={**common, "memory": True}),
+        ],
+    )
+
+
+def steps(work: Work) -> Iterator[list[str]]:
+    """Training steps."""
+    common = {"threads": THREADS, "batch": 8, "side": 256, "depth": 4, "width": 16, "steps": 2}
+    for precision in ("float32", "mixed_bfloat16"):
+        settings = {**common, "precision": precision}
+        yield work.table(
+            f"Training step, U-Net of depth 4 and width 16, 256 pixels, batch 8, {precision}",
+            "pictures/s",
+            [
+                Contender("ours", "step_ours", settings),
+                Contender("PyTorch, eager, channels_last", "step_torch", settings, work.peers or ""),
+            ],
+        )
+
+
+PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {"limits": limits, "input": inputs, "step": steps}
+
+
+def main() -> None:
+    folder, output = Path(sys.argv[1]).absolute(), Path(sys.argv[2])
+    options = dict(argument.split("=", 1) for argument in sys.argv[3:])
+    ids = (folder / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    work = Work(
+        [str(folder / "JPEGImages" / f"{id}.jpg") for id in ids],
+        [str(folder / "SegmentationClass" / f"{id}.png") for id in ids],
+        options.get("peers"),
+        int(options.get("repeats", "5")),
+    )
+    with output.open("a") as file:
+        for part in options.get("only", ",".join(PARTS)).split(","):
+            for lines in ([described(), ""], *PARTS[part](work)):
+                print("\n".join(lines), flush=True)
+                file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

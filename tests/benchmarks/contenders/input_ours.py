@@ -1,0 +1,49 @@
+"""Training crops of this project, from the files or from memory, in the order of its seed."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from pipeline.command_line import checked_config
+from pipeline.data.decode import read_mask
+from pipeline.data.pictures import Pictures, training_pictures
+from pipeline.data.stream import steps_per_epoch, training_stream
+from pipeline.data.voc import Example
+from tests.benchmarks.contenders.repeats import serve, settings
+
+import numpy as np  # isort: skip
+
+wanted = settings()
+tf.config.threading.set_intra_op_parallelism_threads(wanted["threads"])
+tf.config.threading.set_inter_op_parallelism_threads(wanted["threads"])
+tf.config.experimental.enable_op_determinism()
+
+config = checked_config([f"image_size={wanted['crop']}", f"batch_size={wanted['batch']}", "dataset=voc2012"])
+config = replace(config, long_side=None, epochs=1000)
+pairs = list(zip(wanted["images"], wanted["masks"], strict=True))
+examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
+sizes = np.array([read_mask(mask).shape for _, mask in pairs])
+steps = steps_per_epoch(len(examples), config.batch_size)
+
+
+def decode() -> Pictures:
+    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path("nowhere"))
+
+
+if wanted["decode"]:
+
+    def work() -> float:
+        """In pictures, decoded into memory."""
+        decode()
+        return len(examples)
+else:
+    stream = iter(training_stream(decode(), len(examples), config))
+
+    def work() -> float:
+        """In crops of an epoch."""
+        return sum(len(images) for images, _ in itertools.islice(stream, steps))
+
+
+serve(work)

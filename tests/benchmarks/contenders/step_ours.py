@@ -1,0 +1,43 @@
+"""A training step of this project's U-Net on one batch that lies in memory: `fit`, as in a run."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.command_line import checked_config
+from pipeline.hardware import resolve_auto, set_up
+from pipeline.model.losses import SegmentationLoss
+from pipeline.model.optimizers import WarmupSchedule, build_optimizer
+from pipeline.network import build_network
+from tests.benchmarks.contenders.repeats import serve, settings
+
+wanted = settings()
+batch, side, steps, classes = wanted["batch"], wanted["side"], wanted["steps"], 21
+config = resolve_auto(
+    checked_config(
+        ["dataset=voc2012", "optimizer=adam", "model.upsampling=transposed", f"threads={wanted['threads']}",
+         f"model.depth={wanted['depth']}", f"model.width={wanted['width']}", f"precision={wanted['precision']}"]
+    )
+)  # fmt: skip
+set_up(config)
+network = build_network(config)
+schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, 1000, 100)
+loss = SegmentationLoss(config.loss, np.ones(classes, np.float32))
+network.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+masks = rng.integers(0, classes, (batch, side, side), np.uint8)
+stream = tf.data.Dataset.from_tensors((images, masks)).repeat()
+
+
+class Nothing(keras.callbacks.Callback):
+    """A run has a callback that sees every step; so has this."""
+
+
+def work() -> float:
+    """In pictures."""
+    network.fit(stream, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=[Nothing()])
+    return batch * steps
+
+
+serve(work)
