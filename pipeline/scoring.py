@@ -25,13 +25,12 @@ def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf
     Args:
         mask, prediction: integer tensors of one shape; mask is 255 where void.
     """
-    valid = tf.not_equal(mask, VOID)
-    truth = tf.cast(tf.boolean_mask(mask, valid), tf.int64)
-    predicted = tf.cast(tf.boolean_mask(prediction, valid), tf.int64)
+    bins = classes**2
+    pairs = tf.cast(mask, tf.int32) * classes + tf.cast(prediction, tf.int32)
+    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # void pixels have a bin of their own
     with tf.device("CPU:0"):  # on GPUs bincount refuses to run under op determinism
-        pairs, bins = truth * classes + predicted, classes**2
-        counts = tf.math.bincount(pairs, minlength=bins, maxlength=bins, dtype=tf.int64)
-    return tf.reshape(counts, (classes, classes))
+        counts = tf.math.bincount(tf.reshape(pairs, [-1]), minlength=bins + 1, maxlength=bins + 1, dtype=tf.int64)
+    return tf.reshape(counts[:bins], (classes, classes))
 
 
 class Evaluator:
@@ -69,7 +68,7 @@ class Evaluator:
             filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
             return counts, self._loss(mask[tf.newaxis], logits[tf.newaxis]), filled
 
-        return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=1)
+        return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=2)
 
     def __call__(
         self, on_prediction: OnPrediction | None = None, progress: Callable[[int, int], None] | None = None

@@ -5,11 +5,15 @@ Markdown and writes them to the file. `peers` is the interpreter of an environme
 `torchmetrics` and `pillow`; without it only this project and the limits are measured.
 """
 
+import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from tests.benchmarks.contest import Contender, contest, table
 from tests.benchmarks.machine import described
@@ -92,7 +96,39 @@ def steps(work: Work) -> Iterator[list[str]]:
         )
 
 
-PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {"limits": limits, "input": inputs, "step": steps}
+def evaluation(work: Work) -> Iterator[list[str]]:
+    """Scores of a split, at the pictures' own size and scaled to a long side."""
+    unet, small = ["dataset=voc2012", "model.width=8"], ["experiment=voc_small", "model.encoder_weights=null"]
+    for title, options, pictures in (
+        ("U-Net of width 8 at the pictures' own size", unet, 40),
+        ("voc_small", small, 80),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {
+                "images": work.images[:pictures], "masks": work.masks[:pictures], "options": options,
+                "threads": THREADS, "precision": "float32",
+            }  # fmt: skip
+            matrices = [Path(folder) / name for name in ("ours", "obvious")]
+            yield work.table(
+                f"Scoring, {title}, float32",
+                "pictures/s",
+                [
+                    Contender("ours", "evaluation", {**settings, "ours": True, "matrix": str(matrices[0])}),
+                    Contender(
+                        "a picture at a time", "evaluation", {**settings, "ours": False, "matrix": str(matrices[1])}
+                    ),
+                ],
+            )
+            one, other = (np.array(json.loads(matrix.read_text())) for matrix in matrices)
+            yield [f"{np.abs(one - other).sum()} of {one.sum()} counts differ.", ""]
+
+
+PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {
+    "limits": limits,
+    "input": inputs,
+    "step": steps,
+    "evaluation": evaluation,
+}
 
 
 def main() -> None:

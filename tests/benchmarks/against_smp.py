@@ -18,6 +18,7 @@ from PIL import Image
 
 from pipeline.command_line import checked_config
 from pipeline.config import Config
+from pipeline.hardware import resolve_auto
 from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs
 
@@ -61,7 +62,7 @@ def theirs(
             "image": f"{root}/JPEGImages/{{}}.jpg", "mask": f"{root}/SegmentationClass/{{}}.png",
             "train": ids["train"], "score": ids["test"], "classes": len(config.dataset.classes),
             "image_size": config.image_size, "long_side": config.long_side, "batch_size": config.batch_size,
-            "epochs": config.epochs, "seed": seed, "threads": 2,
+            "epochs": config.epochs, "seed": seed, "threads": 2, "half": config.precision == "mixed_bfloat16",
             "learning_rate": config.optimizer.learning_rate, "weight_decay": config.optimizer.weight_decay,
             "warmup_epochs": config.schedule.warmup_epochs,
             "scale": config.augment.scale, "jitter": config.augment.brightness,
@@ -86,7 +87,7 @@ def weights_file() -> str:
 def main() -> None:
     root, folder, python, *options = sys.argv[1:]
     place, data = Path(folder).absolute(), Path(root).absolute()
-    config = checked_config([*options, f"dataset.root={data}"])
+    config = resolve_auto(checked_config([*options, f"dataset.root={data}"]))
     classes, masks = config.dataset.classes, data / "SegmentationClass"
     found: dict[str, list[np.ndarray]] = {}
     seconds: dict[str, list[float]] = {}

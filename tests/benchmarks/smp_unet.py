@@ -91,7 +91,9 @@ def train(model: torch.nn.Module, settings: dict) -> None:
         began, total = time.perf_counter(), 0.0
         for images, masks in loader:
             optimizer.zero_grad()
-            loss = cross_entropy(model(images.to(memory_format=torch.channels_last)), masks)
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings["half"]):
+                logits = model(images.to(memory_format=torch.channels_last))
+            loss = cross_entropy(logits.float(), masks)
             loss.backward()
             optimizer.step()
             rate.step()
@@ -114,7 +116,9 @@ def predict(model: torch.nn.Module, settings: dict) -> None:
         pixels = np.asarray(scaled(image, settings["long_side"], Image.BILINEAR), np.float32)
         height, width = pixels.shape[:2]
         padded = np.pad(pixels, ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)), "reflect")
-        logits = model(torch.from_numpy((padded.transpose(2, 0, 1)[None] - MEAN) / DEVIATION))[..., :height, :width]
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings["half"]):
+            logits = model(torch.from_numpy((padded.transpose(2, 0, 1)[None] - MEAN) / DEVIATION)).float()
+        logits = logits[..., :height, :width]
         logits = torch.nn.functional.interpolate(logits, image.size[::-1], mode="bilinear", align_corners=False)
         Image.fromarray(logits[0].argmax(0).numpy().astype(np.uint8)).save(output / f"{id}.png")
 

@@ -1,0 +1,127 @@
+"""What a picture, a shape, an epoch and a step cost, counted in a real run: decodings, graphs, MLflow calls, copies.
+
+Times are for the benchmarks; these numbers are the same on every machine, and a change that makes them grow shows here.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.commands import python, tiny
+
+EPOCHS = 4
+COUNTING = """
+import collections, json, os, sys
+from pipeline.hardware import import_tensorflow
+tf = import_tensorflow()
+import mlflow
+import numpy as np
+from pipeline import epochs, experiment
+from pipeline.command_line import checked_config
+from pipeline.data import decode
+
+decoded, calls, copies, steps, evaluators = collections.Counter(), [], [0], [], []
+once = decode.decode_image
+
+def count_decoding(path):
+    def count(path, image):
+        decoded[os.fsdecode(path).rpartition("/")[2]] += 1
+        return image
+    image = once(path)
+    counted = tf.numpy_function(lambda path, image: count(np.asarray(path).item(), image), [path, image], tf.uint8)
+    return tf.ensure_shape(counted, image.shape)
+
+decode.decode_image = count_decoding
+
+def count_calls(name, method):
+    def counted(*arguments, **named):
+        calls.append([len(steps), name])
+        return method(*arguments, **named)
+    return counted
+
+for name in dir(mlflow.MlflowClient):
+    if name.startswith(("log_", "set_", "create_", "update_", "delete_", "search_", "get_", "finalize_")):
+        setattr(mlflow.MlflowClient, name, count_calls(name, getattr(mlflow.MlflowClient, name)))
+
+from tensorflow.python.framework.ops import _EagerTensorBase as tensor  # a tensor made here would fix the threads
+copy = tensor._numpy  # by which every tensor becomes a number or an array
+def copied(self):
+    copies[0] += 1
+    return copy(self)
+tensor._numpy = copied
+
+step = epochs.Epochs.on_train_batch_end
+def watched(self, batch, logs):
+    step(self, batch, logs)
+    steps.append([self.state.epoch, copies[0]])
+epochs.Epochs.on_train_batch_end = watched
+
+made = experiment.Evaluator.__init__
+def kept(self, *arguments, **named):
+    made(self, *arguments, **named)
+    evaluators.append(self)
+experiment.Evaluator.__init__ = kept
+
+traces = []
+from pipeline.model import losses
+loss = losses.SegmentationLoss.call
+def traced(self, mask, logits):
+    traces.append(logits.shape[1:3].as_list())
+    return loss(self, mask, logits)
+losses.SegmentationLoss.call = traced
+
+experiment.run_experiment(checked_config(sys.argv[1:]), [], "")
+print(json.dumps({
+    "decoded": decoded, "calls": calls, "steps": steps,
+    "scoring graphs": [each._score_batch.experimental_get_tracing_count() for each in evaluators],
+    "shapes of the loss": traces,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> dict[str, Any]:
+    """A run of four epochs of three steps, with two sizes of pictures in validation and in test."""
+    place = tmp_path_factory.mktemp("costs")
+    voc_writer(place, train=6, val=4, test=4, size=[(16, 24), (24, 16)], classes=5)
+    options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
+    done = python("-c", COUNTING, *options, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_picture_is_decoded_once_to_be_checked_and_once_to_be_used(counted: dict[str, Any]) -> None:
+    """Training pictures once for all epochs, validation pictures once an epoch."""
+    by_split: dict[str, Counter[int]] = {}
+    for name, times in counted["decoded"].items():
+        by_split.setdefault(name.partition("_")[0], Counter())[times] += 1
+    assert by_split["train"] == {2: 6}
+    assert by_split["test"] == {2: 4}
+    assert by_split["val"] == {1 + EPOCHS: 4}
+
+
+def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) -> None:
+    """The loss is traced for crops of 16 pixels, to build and to train, and once for the pictures of each split."""
+    assert counted["scoring graphs"] == [1, 1]
+    assert counted["shapes of the loss"] == [[16, 16], [16, 16], [None, None], [None, None]]
+
+
+def test_an_epoch_is_told_to_mlflow_in_three_calls(counted: dict[str, Any]) -> None:
+    """Its metrics, how long tracking took, and the predicted masks; however many metrics and steps there are."""
+    by_name = Counter(name for _, name in counted["calls"])
+    assert by_name["log_metric"] == by_name["log_param"] == by_name["log_image"] == 0
+    assert by_name["log_artifacts"] <= EPOCHS + 7
+    assert by_name["log_batch"] <= 2 * EPOCHS + 10
+
+
+def test_a_step_copies_one_number_from_the_device(counted: dict[str, Any]) -> None:
+    """The loss; between the steps of an epoch nothing else is waited for."""
+    steps = counted["steps"]
+    copied = [after - before for (epoch, before), (same, after) in itertools.pairwise(steps) if epoch == same]
+    assert len(copied) == 2 * EPOCHS
+    assert set(copied) == {1}
