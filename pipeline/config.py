@@ -102,6 +102,11 @@ class OptimizerConfig:
     encoder_rate: float = key(
         "share of the learning rate for the encoder of unet_<encoder>; 0: it is frozen", 1.0, least=0
     )
+    accumulate: int = key(
+        "batches whose gradients are averaged for one update of the weights; memory holds one of them at a time",
+        1,
+        least=1,
+    )
     clip_norm: float | None = key("gradients are scaled down to this global norm; null: never", None, above=0)
     ema: float | None = key(
         "momentum of the weights' moving average used for evaluation; null: none", None, above=0, below=1

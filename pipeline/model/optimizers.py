@@ -47,6 +47,9 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
     """
     common = {
         "learning_rate": learning_rate,
+        # Keras counts updates for Adam's corrections, batches for the learning rate. Batches that are left over after
+        # the last update of a run change nothing.
+        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
         "global_clipnorm": config.clip_norm,
         "use_ema": config.ema is not None,
         "ema_momentum": config.ema if config.ema is not None else 0.99,

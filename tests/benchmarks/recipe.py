@@ -17,10 +17,11 @@ BASE = (
 )  # fmt: skip
 TRAINED = {
     "base": (),
-    "rate 3e-3": ("optimizer.learning_rate=3e-3",),
+    "logits of the finest level only": ("model.logits=finest",),
+    "rate 5e-3": ("optimizer.learning_rate=5e-3",),
+    "rate 1e-3": ("optimizer.learning_rate=1e-3",),
     "encoder at the full rate": ("optimizer.encoder_rate=1",),
-    "encoder at a third of the rate": ("optimizer.encoder_rate=0.3",),
-    "encoder at a thirtieth of the rate": ("optimizer.encoder_rate=0.03",),
+    "encoder at a twentieth of the rate": ("optimizer.encoder_rate=0.05",),
     "encoder frozen": ("optimizer.encoder_rate=0", "model.encoder_norm=frozen"),
     "encoder's statistics frozen": ("model.encoder_norm=frozen",),
     "Dice with cross-entropy": ("loss=cross_entropy_dice",),
@@ -32,6 +33,7 @@ TRAINED = {
     "no colour jitter": ("augment.brightness=0", "augment.contrast=0", "augment.saturation=0", "augment.hue=0"),
     "CutMix": ("augment.cutmix=0.5",),
     "dropout": ("model.dropout=0.2",),
+    "batches of 4": ("batch_size=4",),
     "from chance": ("model.encoder_weights=null",),
 }
 VIEWS = {  # of the base's runs

@@ -186,6 +186,35 @@ def test_moving_average_of_the_weights() -> None:
     assert not build_optimizer(OptimizerConfig("sgd", RATE), CONSTANT).use_ema
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_accumulated_batches_are_one_large_batch(name: str) -> None:
+    """Two updates from the means of three gradients each: the same weights, moments, decay and clipping."""
+    rng = np.random.default_rng(0)
+    rate, options = ScheduleConfig("constant"), {"weight_decay": 0.1, "clip_norm": 1.0, "encoder_rate": 0.5}
+    options |= {"momentum": 0.9} if name == "sgd" else {}
+    found: dict[int, list[np.ndarray]] = {1: [], 3: []}
+    gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in network().trainable_variables] for _ in range(6)]
+    for accumulate in found:
+        model = network()
+        config = OptimizerConfig(name, RATE, accumulate=accumulate, **options)  # type: ignore[arg-type]
+        optimizer, variables = build_optimizer(config, WarmupSchedule(rate, RATE, 10, 5)), model.trainable_variables
+        for start in range(0, 6, 3):
+            group = gradients[start : start + 3]
+            for each in [[np.mean(parts, axis=0) for parts in zip(*group, strict=True)]] if accumulate == 1 else group:
+                before = [variable.numpy() for variable in variables]
+                optimizer.apply([tf.constant(one) for one in each], variables)
+            assert any((one != variable.numpy()).any() for one, variable in zip(before, variables, strict=True))
+        found[accumulate] = [variable.numpy() for variable in variables]
+    for one, three in zip(found[1], found[3], strict=True):
+        np.testing.assert_allclose(three, one, atol=1e-5)
+
+
+def test_between_updates_the_weights_stand_still() -> None:
+    before, after = applied(OptimizerConfig("adam", RATE, accumulate=3), 0.5, steps=2)
+    for path, values in before.items():
+        np.testing.assert_array_equal(after[path], values)
+
+
 def test_an_optimizer_can_be_described() -> None:
     """Keras calls get_config when it prints or logs one."""
     described = build_optimizer(OptimizerConfig("adamw", RATE, weight_decay=0.1), schedule("cosine")).get_config()
