@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.benchmarks.contest import Contender, contest, table
 from tests.benchmarks.machine import described
+from tests.benchmarks.startup import startup
 
 THREADS = 2
 SCALE = (0.7, 1.5)
@@ -53,6 +54,7 @@ def inputs(work: Work) -> Iterator[list[str]]:
     """Training crops."""
     common = {
         "images": work.images, "masks": work.masks, "crop": 256, "batch": 8, "threads": THREADS, "scale": SCALE,
+        "decoded": "nowhere",
     }  # fmt: skip
     peer = partial(Contender, module="input_torch", python=work.peers or "")
     ours = partial(Contender, module="input_ours")
@@ -123,11 +125,50 @@ def evaluation(work: Work) -> Iterator[list[str]]:
             yield [f"{np.abs(one - other).sum()} of {one.sum()} counts differ.", ""]
 
 
+def epochs(work: Work) -> Iterator[list[str]]:
+    """Whole epochs of training, with their input."""
+    for precision in ("float32", "mixed_bfloat16"):
+        settings = {
+            "images": work.images[:160], "masks": work.masks[:160], "side": 128, "batch": 8, "width": 8,
+            "threads": THREADS, "precision": precision,
+        }  # fmt: skip
+        yield work.table(
+            f"An epoch of 160 pictures, U-Net of depth 4 and width 8, 128 pixels, batch 8, {precision}",
+            "pictures/s",
+            [
+                Contender("ours", "epoch", {**settings, "ours": True}),
+                Contender("keras.io's way: PyDataset and fit", "epoch", {**settings, "ours": False}),
+            ],
+        )
+
+
+def counts(work: Work) -> Iterator[list[str]]:
+    """Confusion matrices alone."""
+    settings = {"pictures": 100, "threads": THREADS}
+    yield work.table(
+        "Confusion matrices of 500x375 pixels, 21 classes",
+        "pictures/s",
+        [
+            Contender("ours", "counts", {**settings, "way": "ours"}),
+            Contender("numpy.bincount", "counts", {**settings, "way": "numpy"}),
+            Contender("torchmetrics", "counts", {**settings, "way": "torchmetrics"}, work.peers or ""),
+        ],
+    )
+
+
+def commands(work: Work) -> Iterator[list[str]]:
+    """Seconds of whole commands, and of an epoch's tracking."""
+    yield startup(work.repeats)
+
+
 PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {
     "limits": limits,
     "input": inputs,
     "step": steps,
+    "epoch": epochs,
     "evaluation": evaluation,
+    "counts": counts,
+    "commands": commands,
 }
 
 

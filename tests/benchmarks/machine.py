@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests.end_to_end.commands import RUN, environment
 
@@ -36,3 +38,9 @@ def run(cwd: Path, *arguments: str) -> None:
         )
     if status:
         raise RuntimeError(f"run.py {' '.join(arguments)}: status {status}, see {cwd / 'output.txt'}")
+
+
+def first_step(client: MlflowClient, run: Run) -> float:
+    """When its only training step was over, in seconds since 1970: what followed it is logged."""
+    logged = client.get_metric_history(run.info.run_id, "time/train_seconds")[0].timestamp / 1000
+    return float(logged - run.data.metrics["time/validation_seconds"] - run.data.metrics["time/checkpoint_seconds"])

@@ -14,10 +14,8 @@ from pathlib import Path
 from statistics import mean
 
 import psutil
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from tests.benchmarks.machine import described, run
+from tests.benchmarks.machine import described, first_step, run
 from tests.conftest import write_voc
 from tests.end_to_end.commands import RUN, environment, stored_runs
 
@@ -55,13 +53,13 @@ def startup(folder: Path) -> list[str]:
         began = time.time()
         run(folder / "alone", *STEP)
         client, runs = stored_runs(folder / "alone")
-        alone.append(_first_step(client, runs[-1]) - began)
+        alone.append(first_step(client, runs[-1]) - began)
     began = time.time()
     run(folder / "sweep", "-m", *STEP, "seed=0,1,2,3")
     client, runs = stored_runs(folder / "sweep")
     trials = [each for each in runs if "trial" in each.data.tags]
     begins = [began, *(each.info.end_time / 1000 for each in trials)]
-    waited = [_first_step(client, each) - begin for each, begin in zip(trials, begins, strict=False)]
+    waited = [first_step(client, each) - begin for each, begin in zip(trials, begins, strict=False)]
     rows = {
         "run.py alone, in a new folder": alone[0],
         "run.py alone, again": alone[1],
@@ -70,12 +68,6 @@ def startup(folder: Path) -> list[str]:
     }
     title = "seconds to the end of the first training step (default network, 4 pictures of 64 px)"
     return [title, *(f"  {name:45}{seconds:7.1f}" for name, seconds in rows.items())]
-
-
-def _first_step(client: MlflowClient, run: Run) -> float:
-    """When its only training step was over, in seconds since 1970: what followed it is logged."""
-    logged = client.get_metric_history(run.info.run_id, "time/train_seconds")[0].timestamp / 1000
-    return float(logged - run.data.metrics["time/validation_seconds"] - run.data.metrics["time/checkpoint_seconds"])
 
 
 def memory(folder: Path) -> Iterator[str]:

@@ -29,7 +29,7 @@ steps = steps_per_epoch(len(examples), config.batch_size)
 
 
 def decode() -> Pictures:
-    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path("nowhere"))
+    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path(wanted["decoded"]))
 
 
 if wanted["decode"]:

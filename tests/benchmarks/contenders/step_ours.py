@@ -16,7 +16,8 @@ batch, side, steps, classes = wanted["batch"], wanted["side"], wanted["steps"], 
 config = resolve_auto(
     checked_config(
         ["dataset=voc2012", "optimizer=adam", "model.upsampling=transposed", f"threads={wanted['threads']}",
-         f"model.depth={wanted['depth']}", f"model.width={wanted['width']}", f"precision={wanted['precision']}"]
+         f"model.depth={wanted['depth']}", f"model.width={wanted['width']}", f"precision={wanted['precision']}",
+         f"optimizer.accumulate={wanted.get('accumulate', 1)}"]
     )
 )  # fmt: skip
 set_up(config)
