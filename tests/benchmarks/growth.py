@@ -1,7 +1,7 @@
 """How speed and memory grow: with the number of pictures, their size, the network, the batch and the threads.
 
-`python -m tests.benchmarks.growth <VOC folder> [only=pictures,step]` prints tables in Markdown. Memory is what a process
-has of its own; a picture that is mapped from a file is not.
+`python -m tests.benchmarks.growth <VOC folder> [only=pictures,step]` prints tables in Markdown. Memory is a
+process's own; a picture that is mapped from a file is not.
 """
 
 import sys
