@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -41,25 +40,26 @@ class FilePictures:
 class DecodedPictures:
     """Training pairs by index, decoded once and kept one behind the other as bytes."""
 
-    def __init__(self, sizes: np.ndarray, images: np.ndarray, masks: np.ndarray) -> None:
+    def __init__(self, sizes: np.ndarray, kept: np.ndarray) -> None:
         """Args:
         sizes: (examples, 2) height and width at working scale.
-        images, masks: (3 * pixels,) and (pixels,) uint8 of all pictures; used where they lie, without a copy.
+        kept: (4 * pixels,) uint8, the colours of all pictures and then all masks; used where they lie.
         """
         ends = _ends(sizes)
         self.sizes = tf.constant(sizes, tf.int32)
-        self.starts = tf.constant(ends - sizes.prod(axis=1))
-        # A flat tensor is sliced four times as fast as one of three columns.
-        self.images = tf.experimental.dlpack.from_dlpack(images.__dlpack__())
-        self.masks = tf.experimental.dlpack.from_dlpack(masks.__dlpack__())
+        self.starts, self.pixels = tf.constant(ends - sizes.prod(axis=1)), int(ends[-1])
+        # Flat, since a tensor of three columns is sliced four times as slowly; and as a variable, since tf.data copies
+        # what a constant holds into its graph.
+        with tf.device("CPU:0"):
+            self.kept = tf.Variable(tf.experimental.dlpack.from_dlpack(kept.__dlpack__()), trainable=False)
 
     def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> Part:
         """As `FilePictures.part`, to the last bit."""
         (top, left), (tall, wide), width = tf.unstack(start), tf.unstack(extent), self.sizes[index, 1]
         first = self.starts[index] + tf.cast(top * width, tf.int64)
-        pixels = tf.cast(tall * width, tf.int64)
-        image = tf.reshape(tf.slice(self.images, [3 * first], [3 * pixels]), (tall, width, 3))
-        mask = tf.reshape(tf.slice(self.masks, [first], [pixels]), (tall, width))
+        pixels, kept = tf.cast(tall * width, tf.int64), self.kept.read_value()
+        image = tf.reshape(tf.slice(kept, [3 * first], [3 * pixels]), (tall, width, 3))
+        mask = tf.reshape(tf.slice(kept, [3 * self.pixels + first], [pixels]), (tall, width))
         return image[:, left : left + wide], mask[:, left : left + wide]
 
 
@@ -89,25 +89,25 @@ def training_pictures(
     if not cache_mb:
         return files
     if 4 * pixels <= cache_mb * MIB:  # three bytes of colour and one of mask
-        images, masks = _aligned(3 * pixels), _aligned(pixels)
-        _fill(images, masks, files, scaled, progress)
-        return DecodedPictures(scaled, images, masks)
+        kept = _aligned(4 * pixels)
+        _fill(kept, files, scaled, progress)
+        return DecodedPictures(scaled, kept)
     with locked(decoded):
         if not decoded.exists():
             if 2 * 4 * pixels > shutil.disk_usage(decoded.parent).free:
                 return files
             unfinished = decoded.with_name(f".{decoded.name}.unfinished")
-            images, masks = _mapped(unfinished, pixels, "w+")
-            _fill(images, masks, files, scaled, progress)
-            images.flush()
-            masks.flush()
+            mapped = np.memmap(unfinished, np.uint8, "w+", shape=(4 * pixels,))
+            _fill(mapped, files, scaled, progress)
+            mapped.flush()
             unfinished.replace(decoded)
     # Copied when written to, which nobody does: a tensor must not be read-only.
-    return DecodedPictures(scaled, *_mapped(decoded, pixels, "c"))
+    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "c", shape=(4 * pixels,)))
 
 
-def _fill(images: np.ndarray, masks: np.ndarray, files: FilePictures, sizes: np.ndarray, progress: Progress) -> None:
+def _fill(kept: np.ndarray, files: FilePictures, sizes: np.ndarray, progress: Progress) -> None:
     ends = _ends(sizes)
+    images, masks = np.split(kept, [3 * ends[-1]])
     pairs = tf.data.Dataset.range(len(sizes)).map(files.whole, num_parallel_calls=tf.data.AUTOTUNE)
     for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
         start, end = ends[number] - mask.size, ends[number]
@@ -125,11 +125,3 @@ def _aligned(count: int, alignment: int = 64) -> np.ndarray:
     room = np.empty(count + alignment, np.uint8)
     start = -room.ctypes.data % alignment
     return room[start : start + count]
-
-
-def _mapped(path: Path, pixels: int, mode: Literal["w+", "c"]) -> tuple[np.memmap, np.memmap]:
-    """Images and masks in a file: the masks begin at a whole MiB, since tensors must be aligned."""
-    offset = -(-3 * pixels // MIB) * MIB
-    images = np.memmap(path, np.uint8, mode, shape=(3 * pixels,))
-    masks = np.memmap(path, np.uint8, "r+" if mode == "w+" else mode, offset, (pixels,))
-    return images, masks

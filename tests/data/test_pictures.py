@@ -1,6 +1,8 @@
 """Training pictures from memory, from a file of decoded pictures or from their own files: the same bits."""
 
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +109,25 @@ def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -
     assert len(told) == 7
     whole = tf.constant(3), tf.constant([0, 0]), first.sizes[3]
     np.testing.assert_array_equal(first.part(*whole)[0], again.part(*whole)[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of its own is read from /proc")
+def test_a_stream_does_not_copy_what_is_in_memory() -> None:
+    """tf.data writes constants into its graph: as one of them, all pictures would be there twice."""
+
+    def own_memory() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"RssAnon:\s*(\d+)", status)[0]) * 1024
+
+    sizes = np.array([[1000, 1000]] * 40)
+    kept = np.ones(4 * 40 * 10**6 + 64, np.uint8)
+    pictures = DecodedPictures(sizes, kept[-kept.ctypes.data % 64 :][: 4 * 40 * 10**6])
+    config = Config(image_size=16, long_side=None, batch_size=2, epochs=1)
+    config.augment = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
+    before = own_memory()
+    batches = iter(training_stream(pictures, 40, config))
+    next(batches)
+    assert own_memory() - before < kept.nbytes / 2
 
 
 def test_a_full_disk_leaves_the_files(examples: list[Example], decoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

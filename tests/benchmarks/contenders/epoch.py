@@ -44,7 +44,8 @@ def ours() -> tuple[keras.Model, object]:
     network = build_network(config)
     loss = SegmentationLoss(config.loss, np.ones(classes, np.float32))
     network.compile(keras.optimizers.Adam(1e-3), loss)
-    return network, training_stream(pictures, len(examples), replace(config, epochs=1000))
+    stream = training_stream(pictures, len(examples), replace(config, epochs=1000))
+    return network, stream.take(1).cache().repeat() if wanted["one_batch"] else stream
 
 
 class Pairs(keras.utils.PyDataset):
