@@ -126,7 +126,7 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
         ("model=null", f"model=null: {MODELS} expected"),
         ("model=", f"model=: {MODELS} expected"),
-        ("experiment=null", "experiment=null: classic or voc_small expected"),
+        ("experiment=null", "experiment=null: classic, shapes_quick, voc2012, voc2012_sbd or voc_small expected"),
         ("epochs=ten", "epochs=ten: Value 'ten' of type 'str' could not be converted to Integer"),
         ("epochs=2.5", "epochs=2.5: Value '2.5' of type 'float' could not be converted to Integer"),
         ("epochs=true", "epochs=true: Value 'True' of type 'bool' could not be converted to Integer"),
