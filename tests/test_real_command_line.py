@@ -102,7 +102,16 @@ def test_cfg_shows_the_composed_configuration(tmp_path: Path) -> None:
     [
         ("model.de", ["model.depth="]),
         ("optimizer=ad", ["optimizer=adam", "optimizer=adamw"]),
-        ("experiment=", ["experiment=classic", "experiment=shapes_quick", "experiment=voc2012", "experiment=voc_small"]),
+        (
+            "experiment=",
+            [
+                "experiment=classic",
+                "experiment=shapes_quick",
+                "experiment=voc2012",
+                "experiment=voc2012_sbd",
+                "experiment=voc_small",
+            ],
+        ),
         ("epochs=-3 tracking.ur", ["tracking.uri="]),
         ("sche", ["schedule=", "schedule."]),
     ],
