@@ -238,7 +238,11 @@ class Config:
     )
     seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
     data_dir: str = key("where datasets are downloaded to or generated", "data")
-    cache_mb: int = key("decoded training pictures stay in memory if they need no more than this, MiB", 4096, least=0)
+    cache_mb: int = key(
+        "decoded training pictures stay in memory up to so many MiB, else in a file in data_dir; 0: in neither",
+        4096,
+        least=0,
+    )
     precision: str = key(
         "arithmetic of the network; auto: by the hardware's capabilities",
         "auto",
