@@ -16,6 +16,7 @@ from pipeline.config import Config
 from pipeline.data.decode import decode_image
 from pipeline.data.kept import Kept
 from pipeline.data.order import repeat_factors
+from pipeline.data.pictures import FilePictures
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.voc import Example
@@ -202,6 +203,9 @@ def _train(
         factors = repeat_factors(dataset.checked.facts["train"].class_pixels)
     with PreparationDisplay() as progress:
         pictures = kept.pictures(config, dataset, progress)
+    if config.cache_mb and isinstance(pictures, FilePictures):
+        text = f"note      training pictures are decoded each time: too little room for them in {config.data_dir}"
+        text_console().print(text, soft_wrap=True)
     return train(
         network,
         loss,

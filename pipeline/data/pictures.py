@@ -1,7 +1,7 @@
 """Where training pictures come from: memory, a file of decoded pictures, or their own files each time."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from pipeline.data import decode
 from pipeline.data.lock import locked
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import Example
+from pipeline.disk import flush
+from pipeline.errors import UserError
 
 Part = tuple[tf.Tensor, tf.Tensor]  # of a picture, (height, width, 3), and of its mask, (height, width), both uint8
 MIB = 2**20
@@ -88,31 +90,48 @@ def training_pictures(
     files, pixels = FilePictures(examples, scaled, long_side), int(_ends(scaled)[-1])
     if not cache_mb:
         return files
-    if 4 * pixels <= cache_mb * MIB:  # three bytes of colour and one of mask
-        kept = _aligned(4 * pixels)
-        _fill(kept, files, scaled, progress)
+    pairs = _decoded_pairs(files, len(scaled), progress)
+    if (needed := 4 * pixels) <= cache_mb * MIB:  # three bytes of colour and one of mask
+        kept, place = _aligned(needed), 0
+        for image, mask in pairs:
+            kept[3 * place : 3 * place + image.size] = image.ravel()
+            kept[3 * pixels + place :][: mask.size] = mask.ravel()
+            place += mask.size
         return DecodedPictures(scaled, kept)
     with locked(decoded):
-        if not decoded.exists():
-            if 2 * 4 * pixels > shutil.disk_usage(decoded.parent).free:
+        if not decoded.exists() or decoded.stat().st_size != needed:
+            if 2 * needed > shutil.disk_usage(decoded.parent).free:
                 return files
-            unfinished = decoded.with_name(f".{decoded.name}.unfinished")
-            mapped = np.memmap(unfinished, np.uint8, "w+", shape=(4 * pixels,))
-            _fill(mapped, files, scaled, progress)
-            mapped.flush()
-            unfinished.replace(decoded)
+            _write(decoded, pairs, pixels)
     # Copied when written to, which nobody does: a tensor must not be read-only.
-    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "c", shape=(4 * pixels,)))
+    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "c", shape=(needed,)))
 
 
-def _fill(kept: np.ndarray, files: FilePictures, sizes: np.ndarray, progress: Progress) -> None:
-    ends = _ends(sizes)
-    images, masks = np.split(kept, [3 * ends[-1]])
-    pairs = tf.data.Dataset.range(len(sizes)).map(files.whole, num_parallel_calls=tf.data.AUTOTUNE)
-    for number, (image, mask) in enumerate(pairs.as_numpy_iterator()):
-        start, end = ends[number] - mask.size, ends[number]
-        images[3 * start : 3 * end], masks[start:end] = image.ravel(), mask.ravel()
-        progress("decoding pictures", number + 1, len(sizes))
+def _decoded_pairs(files: FilePictures, count: int, progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    pairs = tf.data.Dataset.range(count).map(files.whole, num_parallel_calls=tf.data.AUTOTUNE)
+    for number, pair in enumerate(pairs.as_numpy_iterator()):
+        yield pair
+        progress("decoding pictures", number + 1, count)
+
+
+def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels: int) -> None:
+    """The colours of all pictures and then all masks; the file is there in full or not at all."""
+    unfinished = decoded.with_name(f".{decoded.name}.unfinished")
+    try:
+        unfinished.write_bytes(b"")
+        # Not through a mapping, which ends the process when the disk is full.
+        with unfinished.open("r+b") as images, unfinished.open("r+b") as masks:
+            masks.seek(3 * pixels)
+            for image, mask in pairs:
+                images.write(image.data)
+                masks.write(mask.data)
+        flush(unfinished)
+        unfinished.replace(decoded)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(
+            f"{decoded}: cannot be written: {error.strerror}; set another data_dir, a larger cache_mb, or cache_mb=0"
+        ) from error
 
 
 def _ends(sizes: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Training pictures from memory, from a file of decoded pictures or from their own files: the same bits."""
 
 import re
+import resource
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +103,8 @@ def test_memory_is_counted_at_working_scale(examples: list[Example], decoded: Pa
 def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -> None:
     """And never when it is there, also for another process; what an interrupted one left is written anew."""
     decoded.parent.mkdir(parents=True)
-    decoded.with_name(f".{decoded.name}.unfinished").write_bytes(b"cut off")
+    decoded.with_name(f".{decoded.name}.unfinished").write_bytes(b"interrupted")
+    decoded.write_bytes(b"cut off")
     told: list[int] = []
     first = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
     assert told == list(range(1, 8)) and not decoded.with_name(f".{decoded.name}.unfinished").exists()
@@ -134,6 +137,20 @@ def test_a_full_disk_leaves_the_files(examples: list[Example], decoded: Path, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     pictures = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
     assert isinstance(pictures, FilePictures) and not decoded.exists()
+
+
+def test_a_disk_that_fills_up_is_told(examples: list[Example], decoded: Path) -> None:
+    """And nothing is left on it: here no file may be larger than a MiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"pictures\.bin: cannot be written: File too large; set another data_dir"):
+            training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not [path for path in decoded.parent.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(examples: list[Example], tmp_path: Path) -> None:
