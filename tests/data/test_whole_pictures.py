@@ -29,7 +29,9 @@ def test_every_picture_comes_once_scaled_padded_and_with_its_mask(
         assert images.shape[1] % 8 == images.shape[2] % 8 == 0
         assert masks.shape[1:] == tuple(own.max(axis=0))
         for row, index in enumerate(indices):
-            image, mask = stream.load_example(str(examples[index].image), str(examples[index].mask), None)
+            image, mask = (
+                decode.decode_image(str(examples[index].image)), decode.decode_mask(str(examples[index].mask))
+            )  # fmt: skip
             scaled = decode.scale_image(image, long_side)
             np.testing.assert_array_equal(images[row], decode.pad_reflect(scaled, 8))
             assert working[row].tolist() == list(scaled.shape[:2])
