@@ -49,20 +49,26 @@ class DecodedPictures:
         """
         ends = _ends(sizes)
         self.sizes = tf.constant(sizes, tf.int32)
-        self.starts, self.pixels = tf.constant(ends - sizes.prod(axis=1)), int(ends[-1])
-        # Flat, since a tensor of three columns is sliced four times as slowly; and as a variable, since tf.data copies
-        # what a constant holds into its graph.
-        with tf.device("CPU:0"):
-            self.kept = tf.Variable(tf.experimental.dlpack.from_dlpack(kept.__dlpack__()), trainable=False)
+        self._sizes, self._starts = sizes, ends - sizes.prod(axis=1)
+        self._colours, self._labels = kept[: 3 * ends[-1]].reshape(-1, 3), kept[3 * ends[-1] :]
 
     def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> Part:
-        """As `FilePictures.part`, to the last bit."""
-        (top, left), (tall, wide), width = tf.unstack(start), tf.unstack(extent), self.sizes[index, 1]
-        first = self.starts[index] + tf.cast(top * width, tf.int64)
-        pixels, kept = tf.cast(tall * width, tf.int64), self.kept.read_value()
-        image = tf.reshape(tf.slice(kept, [3 * first], [3 * pixels]), (tall, width, 3))
-        mask = tf.reshape(tf.slice(kept, [3 * self.pixels + first], [pixels]), (tall, width))
-        return image[:, left : left + wide], mask[:, left : left + wide]
+        """As `FilePictures.part`, to the last bit.
+
+        By numpy: tf.data would copy all pictures into its graph if they were a tensor, and would no longer work in
+        parallel if they were a variable.
+        """
+        image, mask = tf.numpy_function(self._cut, [index, start, extent], (tf.uint8, tf.uint8), stateful=False)
+        return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))
+
+    def _cut(self, index: np.ndarray, start: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self._sizes[index]
+        place = slice(self._starts[index], self._starts[index] + height * width)
+        rows, columns = (slice(first, first + length) for first, length in zip(start, extent, strict=True))
+        image = self._colours[place].reshape(height, width, 3)[rows, columns]
+        return np.ascontiguousarray(image), np.ascontiguousarray(
+            self._labels[place].reshape(height, width)[rows, columns]
+        )
 
 
 Pictures = FilePictures | DecodedPictures
@@ -92,7 +98,7 @@ def training_pictures(
         return files
     pairs = _decoded_pairs(files, len(scaled), progress)
     if (needed := 4 * pixels) <= cache_mb * MIB:  # three bytes of colour and one of mask
-        kept, place = _aligned(needed), 0
+        kept, place = np.empty(needed, np.uint8), 0
         for image, mask in pairs:
             kept[3 * place : 3 * place + image.size] = image.ravel()
             kept[3 * pixels + place :][: mask.size] = mask.ravel()
@@ -103,8 +109,7 @@ def training_pictures(
             if 2 * needed > shutil.disk_usage(decoded.parent).free:
                 return files
             _write(decoded, pairs, pixels)
-    # Copied when written to, which nobody does: a tensor must not be read-only.
-    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "c", shape=(needed,)))
+    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "r", shape=(needed,)))
 
 
 def _decoded_pairs(files: FilePictures, count: int, progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -137,10 +142,3 @@ def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels
 def _ends(sizes: np.ndarray) -> np.ndarray:
     """Pixels of all pictures up to and with each, (examples,) int64."""
     return np.cumsum(sizes.astype(np.int64).prod(axis=1))
-
-
-def _aligned(count: int, alignment: int = 64) -> np.ndarray:
-    """Empty bytes that start at an address TensorFlow's kernels accept, (count,) uint8."""
-    room = np.empty(count + alignment, np.uint8)
-    start = -room.ctypes.data % alignment
-    return room[start : start + count]
