@@ -20,8 +20,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.conf_files import compose_overrides, groups, written_keys
-from pipeline.config import Config, flatten, leaves, nearest, one_of
+from pipeline.config import Config
 from pipeline.config_check import check
+from pipeline.config_keys import flatten, leaves, nearest, one_of
 from pipeline.errors import UserError
 from pipeline.override_values import Values, interval_faults, values_of
 from pipeline.plain_text import plain

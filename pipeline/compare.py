@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline.config import nearest
+from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 from pipeline.side_tool import parse, run_tool
 

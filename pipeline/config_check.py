@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import ENCODER_DEPTH, ENCODERS, Config, SweepConfig, allowed, leaves, nearest
+from pipeline.config import ENCODER_DEPTH, ENCODERS, Config, SweepConfig
+from pipeline.config_keys import allowed, leaves, nearest
 from pipeline.plain_text import CONTROL, plain
 
 

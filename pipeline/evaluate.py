@@ -7,8 +7,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from pipeline.command_line import checked, checked_config
-from pipeline.config import Config, nearest
+from pipeline.config import Config
 from pipeline.config_check import check
+from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
 from pipeline.side_tool import parse, run_tool

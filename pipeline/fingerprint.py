@@ -4,7 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 
 PACKAGE = Path(__file__).resolve().parent
 NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score

@@ -6,7 +6,8 @@ from omegaconf import OmegaConf
 
 from pipeline.command_line import as_typed
 from pipeline.conf_files import compose_overrides, groups
-from pipeline.config import Config, allowed, leaves
+from pipeline.config import Config
+from pipeline.config_keys import allowed, leaves
 
 HELP = """\
 Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and keeps everything in MLflow.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config import Config, nearest
+from pipeline.config import Config
+from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:  # both import MLflow, which takes seconds that most commands need not wait for

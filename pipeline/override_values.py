@@ -8,7 +8,8 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Sweep, ValueType
 
 from pipeline.conf_files import groups
-from pipeline.config import Config, leaves
+from pipeline.config import Config
+from pipeline.config_keys import leaves
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.errors import UserError
 from pipeline.fingerprint import changes_nothing
 from pipeline.plain_text import plain

@@ -10,7 +10,8 @@ from mlflow.entities import Run
 
 from pipeline.adopt import adopt, copy_folder
 from pipeline.checkpoint import best_folder, newest_start
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.errors import UserError
 from pipeline.stored_config import parse_config
 from pipeline.tracking.journal import Busy, Journal, Record, begin_of, history_of, in_use, read_journal, status_of

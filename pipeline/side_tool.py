@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pipeline.command_line import report
-from pipeline.config import nearest
+from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 
 

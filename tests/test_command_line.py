@@ -8,7 +8,8 @@ import pytest
 from pipeline import command_line
 from pipeline.command_line import checked, checked_config
 from pipeline.conf_files import CONF, compose_overrides
-from pipeline.config import Config, leaves
+from pipeline.config import Config
+from pipeline.config_keys import leaves
 from pipeline.errors import UserError
 
 ROOT = CONF.parent

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.command_line import checked_config
 from pipeline.conf_files import CONF, groups
-from pipeline.config import ENCODERS, Config, allowed, flatten, leaves, nearest, one_of
+from pipeline.config import ENCODERS, Config
 from pipeline.config_check import check
+from pipeline.config_keys import allowed, flatten, leaves, nearest, one_of
 
 FILES = sorted(CONF.rglob("*.yaml"))
 DEFAULT = checked_config([])

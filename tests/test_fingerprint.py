@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from pipeline import fingerprint as module
 from pipeline.command_line import checked_config
-from pipeline.config import Config, leaves
+from pipeline.config import Config
+from pipeline.config_keys import leaves
 from pipeline.fingerprint import changes_nothing, fingerprint, sources, sources_sha256
 
 # And where runs are kept, and what is kept of them.

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from pipeline import command_line, conf_files, stored_config
 from pipeline.command_line import checked_config
 from pipeline.conf_files import CONF, compose_overrides, groups
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.errors import UserError
 from pipeline.stored_config import parse_config, read_config
 

@@ -25,7 +25,7 @@ from pipeline.comparison.colours import run_colour
 from pipeline.comparison.parallel import parallel_axes
 from pipeline.comparison.pictures import Picture
 from pipeline.comparison.runs import BEST_EPOCH, CURVE, PARAMETERS, TEST
-from pipeline.config import short_names
+from pipeline.config_keys import short_names
 from pipeline.data.palette import voc_palette
 from pipeline.overlay import CONFUSED, FALSE, MISSED
 from pipeline.plain_text import short_value

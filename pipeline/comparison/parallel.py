@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.comparison.runs import ComparedRun
 from pipeline.comparison.table import NONE, SEED
-from pipeline.config import short_names
+from pipeline.config_keys import short_names
 from pipeline.plain_text import short_value
 
 SCORE = "val mean IoU"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
-from pipeline.config import Config, leaves, short_names
+from pipeline.config import Config
+from pipeline.config_keys import leaves, short_names
 from pipeline.fingerprint import changes_nothing
 from pipeline.plain_text import plain, short_value
 

@@ -3,7 +3,7 @@
 from pipeline.comparison.answer import Answer
 from pipeline.comparison.runs import PARAMETERS, TEST
 from pipeline.comparison.table import NONE, SEED, shown, text_table
-from pipeline.config import short_names
+from pipeline.config_keys import short_names
 from pipeline.plain_text import plain, short_value
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_pictures
 from pipeline.data.progress import Progress, silent

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.config import DatasetConfig, nearest
+from pipeline.config import DatasetConfig
+from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 
 LISTS, MASKS, IMAGES = "ImageSets/Segmentation", "SegmentationClass", "JPEGImages"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pipeline.conf_files import CONF
-from pipeline.config import Config, short_names
+from pipeline.config import Config
+from pipeline.config_keys import short_names
 from pipeline.fingerprint import sources
 from pipeline.plain_text import short_value
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.data.prepare import Dataset
 from pipeline.fingerprint import sources
 from pipeline.hardware import describe

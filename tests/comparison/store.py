@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from pipeline.command_line import checked_config
-from pipeline.config import Config, flatten
+from pipeline.config import Config
+from pipeline.config_keys import flatten
 from pipeline.data.palette import VOID
 from pipeline.overlay import to_palette_png
 

@@ -17,7 +17,7 @@ from pipeline.comparison.table import (
     text_table,
     varying,
 )
-from pipeline.config import short_names
+from pipeline.config_keys import short_names
 
 
 def run(id: str = "r", val: float | None = None, test: float | None = None, **more: object) -> ComparedRun:

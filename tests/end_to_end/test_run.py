@@ -11,7 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.config import SCHEMA_VERSION, Config, leaves
+from pipeline.config import SCHEMA_VERSION, Config
+from pipeline.config_keys import leaves
 from pipeline.tracking.process import STALE_AFTER, Process
 from tests.end_to_end.commands import (
     CLASSES,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pipeline.command_line import checked_config
-from pipeline.config import short_names
+from pipeline.config_keys import short_names
 from pipeline.sweep.identity import label, sources_and_defaults, sweep_name, trial_of
 
 DEFAULT = checked_config([])
