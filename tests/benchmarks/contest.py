@@ -1,5 +1,6 @@
 """Contenders that do the same work in turn, each in a process of its own that stays warm: medians and ratios."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -74,13 +75,12 @@ def contest(contenders: Sequence[Contender], repeats: int) -> dict[str, list[flo
     Raises:
         RuntimeError: one ended early, with the end of what it said.
     """
-    processes = [Process(contender) for contender in contenders]
-    rates: dict[str, list[float]] = {process.name: [] for process in processes}
-    for _ in range(repeats):
-        for process in processes:
-            rates[process.name].append(process.rate())
-    for process in processes:
-        process.close()
+    with contextlib.ExitStack() as ends:
+        processes = [ends.enter_context(contextlib.closing(Process(contender))) for contender in contenders]
+        rates: dict[str, list[float]] = {process.name: [] for process in processes}
+        for _ in range(repeats):
+            for process in processes:
+                rates[process.name].append(process.rate())
     return rates
 
 

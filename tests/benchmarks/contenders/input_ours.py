@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from pipeline.command_line import checked_config
@@ -12,8 +13,6 @@ from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.voc import Example
 from tests.benchmarks.contenders.repeats import serve, settings
-
-import numpy as np  # isort: skip
 
 wanted = settings()
 tf.config.threading.set_intra_op_parallelism_threads(wanted["threads"])
