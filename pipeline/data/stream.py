@@ -41,31 +41,32 @@ def training_stream(
     augment_seed, mix_seed, order_seed = (derive_seed(config.seed, what) for what in ("augment", "cutmix", "order"))
     start_epoch, done = divmod(start_step * batch_size, taken)
 
-    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
+    def drawn(epoch: tf.Tensor) -> tf.data.Dataset:
         if factors is None:
             order, repeated = shuffled_indices(order_seed, epoch, examples)[:taken], tf.zeros([taken], tf.int32)
         else:
             order, repeated = balanced_draws(order_seed, epoch, factors, taken)
-        return tf.data.Dataset.from_tensor_slices((tf.fill([taken], epoch), order, repeated))
+        rows = order + examples * repeated  # belong to no other crop of the epoch
+        numbers = augment.random_numbers(augment_seed, epoch, rows)
+        windows = augment.crop_windows(tf.gather(pictures.sizes, order), crop, config.augment, numbers)
+        changes = augment.colour_changes(config.augment, numbers)
+        mixing = augment.random_numbers(mix_seed, epoch, rows) if share else tf.zeros([taken, 0])
+        return tf.data.Dataset.from_tensor_slices((order, windows, changes, mixing))
 
-    def crop_at(epoch: tf.Tensor, index: tf.Tensor, repeated: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        drawn = epoch, index + examples * repeated  # belongs to no other crop
-        numbers = augment.random_numbers(augment_seed, *drawn)
-        mixing = augment.random_numbers(mix_seed, *drawn) if share else tf.zeros([0])
-        window = augment.crop_window(pictures.sizes[index], crop, config.augment, numbers)
+    def crop_of(
+        index: tf.Tensor, window: augment.Window, change: augment.ColourChange | None, mixing: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         image, mask = pictures.part(index, window.start, window.extent)
-        return *augment.warp(image, mask, window, crop), numbers, mixing
+        image, mask = augment.warp(image, mask, window, crop)
+        return augment.change_colours(image, change), mask, mixing
 
-    def change_batch(
-        images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, mixing: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        images = augment.jitter_colours(images, numbers, config.augment)
+    def mixed(images: tf.Tensor, masks: tf.Tensor, mixing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augment.cut_and_mix(images, masks, mixing, share) if share else (images, masks)
 
-    order = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(epoch_order).skip(done)
-    crops = order.map(crop_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    plan = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(drawn).skip(done)
+    crops = plan.map(crop_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = crops.batch(batch_size, drop_remainder=True)
-    return batches.map(change_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return batches.map(mixed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def whole_pictures(

@@ -22,6 +22,17 @@ def pictures(count: int, side: int = 12, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
+def coloured(images: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
+    """Each picture of (pictures, height, width, 3) uint8 with the change of its row of (pictures, 8) numbers."""
+    changes = augment.colour_changes(config, tf.constant(drawn))
+    changed = []
+    for number, image in enumerate(images):
+        change = changes and augment.ColourChange(changes.matrix[number], changes.lift[number])
+        changed.append(augment.change_colours(tf.constant(image, tf.float32), change))
+        assert changed[-1].dtype == tf.uint8
+    return np.stack(changed)
+
+
 def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
     """One picture in float64, one step after the other: hue turned in YIQ, saturation, contrast, brightness."""
     strengths = [config.brightness, config.contrast, config.saturation, config.hue]
@@ -53,34 +64,29 @@ def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig
 )
 def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
     images, drawn = pictures(12), draws(12)
-    changed = augment.jitter_colours(tf.constant(images, tf.float32), tf.constant(drawn), config)
-    assert changed.dtype == tf.uint8
-    for image, row, found in zip(images, drawn, changed.numpy(), strict=True):
-        assert np.abs(found - expected_colours(image, row, config)).max() <= 1
-    assert (changed.numpy() != images).mean() > 0.5
+    changed = coloured(images, drawn, config)
+    for image, row, found in zip(images, drawn, changed, strict=True):
+        assert np.abs(found - expected_colours(image, row, config)).max() <= 0.51
+    assert (changed != images).mean() > 0.5
 
 
 def test_no_strength_is_the_identity() -> None:
     images = pictures(3)
     for drawn in (draws(3), np.zeros((3, 8), np.float32)):
-        unchanged = augment.jitter_colours(tf.constant(images, tf.float32), tf.constant(drawn), jitter())
-        np.testing.assert_array_equal(unchanged, images)
+        np.testing.assert_array_equal(coloured(images, drawn, jitter()), images)
 
 
 def test_the_middle_of_every_range_is_the_identity() -> None:
     """0.5 in [0, 1) is no change, also where the matrix is applied."""
     images = pictures(3)
-    same = augment.jitter_colours(tf.constant(images, tf.float32), tf.fill((3, 8), 0.5), jitter(0.3, 0.3, 0.3, 0.1))
+    same = coloured(images, np.full((3, 8), 0.5, np.float32), jitter(0.3, 0.3, 0.3, 0.1))
     np.testing.assert_array_equal(same, images)
 
 
 def test_grey_has_neither_hue_nor_saturation_to_change() -> None:
     grey = np.repeat(pictures(6)[..., :1], 3, axis=-1)
-    same = augment.jitter_colours(tf.constant(grey, tf.float32), tf.constant(draws(6)), jitter(0, 0, 0.9, 0.5))
-    np.testing.assert_array_equal(same, grey)
-    changed = augment.jitter_colours(
-        tf.constant(grey, tf.float32), tf.constant(draws(6)), jitter(0.3, 0.3, 0.9, 0.5)
-    ).numpy()
+    np.testing.assert_array_equal(coloured(grey, draws(6), jitter(0, 0, 0.9, 0.5)), grey)
+    changed = coloured(grey, draws(6), jitter(0.3, 0.3, 0.9, 0.5))
     assert (changed == changed[..., :1]).all() and (changed != grey).any()
 
 
@@ -89,31 +95,31 @@ def test_a_third_of_a_circle_leads_from_red_towards_another_primary() -> None:
     red = np.full((1, 4, 4, 3), (150, 90, 90), np.uint8)
     drawn = np.full((1, 8), 0.5, np.float32)
     drawn[0, 7] = 0.5 + 1 / 3  # of 0.5, either way: a third of the circle
-    turned = augment.jitter_colours(tf.constant(red, tf.float32), tf.constant(drawn), jitter(0, 0, 0, 0.5)).numpy()[
-        0, 0, 0
-    ]
+    turned = coloured(red, drawn, jitter(0, 0, 0, 0.5))[0, 0, 0]
     hue = colorsys.rgb_to_hsv(*(turned / 255.0))[0]
     assert min(abs(hue - 1 / 3), abs(hue - 2 / 3)) < 0.06
     assert turned @ [0.299, 0.587, 0.114] == pytest.approx(red[0, 0, 0] @ [0.299, 0.587, 0.114], abs=1)
 
 
-@pytest.mark.parametrize("batch", [2, 3, 6])
-def test_colours_of_a_crop_do_not_depend_on_its_batch(batch: int) -> None:
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_colours_of_a_crop_do_not_depend_on_what_is_drawn_with_it(count: int) -> None:
     images, drawn, config = pictures(12, 32), draws(12), jitter(0.3, 0.3, 0.3, 0.1)
-    whole = augment.jitter_colours(tf.constant(images, tf.float32), tf.constant(drawn), config).numpy()
-    for start in range(0, 12, batch):
-        part = np.s_[start : start + batch]
-        alone = augment.jitter_colours(tf.constant(images[part], tf.float32), tf.constant(drawn[part]), config)
-        np.testing.assert_array_equal(alone, whole[part])
+    whole = coloured(images, drawn, config)
+    for start in range(0, 12, count):
+        part = np.s_[start : start + count]
+        np.testing.assert_array_equal(coloured(images[part], drawn[part], config), whole[part])
     order = np.random.default_rng(0).permutation(12)
-    mixed = augment.jitter_colours(tf.constant(images[order], tf.float32), tf.constant(drawn[order]), config)
-    np.testing.assert_array_equal(mixed, whole[order])
+    np.testing.assert_array_equal(coloured(images[order], drawn[order], config), whole[order])
+
+
+def test_colours_are_rounded_to_the_nearest_and_clipped() -> None:
+    colours = tf.constant([[[-300.0, -0.6, -0.4], [0.49, 0.5, 0.51], [127.5, 254.4, 254.5], [255.4, 255.6, 900.0]]])
+    found = augment.change_colours(colours, None)
+    np.testing.assert_array_equal(found, [[[0, 0, 0], [0, 1, 1], [128, 254, 255], [255, 255, 255]]])
 
 
 def test_strength_bounds_the_change() -> None:
     """Brightness 0.2 gives factors from 0.8 to 1.2, and all of that range."""
     grey = np.full((300, 2, 2, 3), 100, np.uint8)
-    found = augment.jitter_colours(tf.constant(grey, tf.float32), tf.constant(draws(300)), jitter(0.2)).numpy()[
-        :, 0, 0, 0
-    ]
+    found = coloured(grey, draws(300), jitter(0.2))[:, 0, 0, 0]
     assert 80 <= found.min() <= 82 and 118 <= found.max() <= 120
