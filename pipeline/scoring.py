@@ -12,6 +12,7 @@ from pipeline.data.palette import VOID
 from pipeline.data.stream import whole_pictures
 from pipeline.data.voc import Example
 from pipeline.inference import class_indices, predict_logits
+from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores, mean_iou
 from pipeline.views import Views
 
@@ -39,7 +40,7 @@ class Evaluator:
     def __init__(
         self,
         model: keras.Model,
-        loss: keras.losses.Loss,
+        loss: SegmentationLoss,
         examples: Sequence[Example],
         sizes: np.ndarray,
         config: Config,
@@ -66,7 +67,7 @@ class Evaluator:
             counts = confusion_matrix(mask, prediction, self.classes)
             # As large as the batch's largest picture again, so that pictures of a batch can be stacked.
             filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
-            return counts, self._loss(mask[tf.newaxis], logits[tf.newaxis]), filled
+            return counts, self._loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
 
         return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=2)
 

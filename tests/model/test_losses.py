@@ -103,6 +103,17 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
 
 
+@ALL
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.floats(0, 1), st.sampled_from([0.0, 3.0, 1e3, 1e30]))
+def test_the_score_is_the_loss(config: LossConfig, seed: int, void: float, scale: float) -> None:
+    """Without a gradient, also for extreme logits."""
+    mask, logits = batch(seed, void, scale)
+    found = float(SegmentationLoss(config, WEIGHTS).score(tf.constant(mask), tf.constant(logits)))
+    assert found == pytest.approx(loss_of(mask, logits, config), rel=1e-5, abs=1e-6)
+    assert found >= 0
+
+
 def test_pixels_are_averaged_over_the_batch_not_over_its_pictures() -> None:
     mask, logits = batch()
     mask[0, 1:] = VOID
