@@ -143,6 +143,25 @@ def epochs(work: Work) -> Iterator[list[str]]:
         )
 
 
+def waiting(work: Work) -> Iterator[list[str]]:
+    """What the input keeps training from, where a step is short."""
+    common = {"images": work.images, "masks": work.masks, "threads": THREADS, "steps": 20}
+    for place, cache_mb in (("memory", 4096), ("the files", 0)):
+        yield work.table(
+            f"Training waits for its input from {place}",
+            "% of its time",
+            [
+                Contender(name, "waiting", {**common, "options": ["dataset=voc2012", *options], "cache_mb": cache_mb})
+                for name, options in (
+                    ("experiment=shapes_quick, 64 pixels", ["experiment=shapes_quick", "image_size=64"]),
+                    ("the default network, 64 pixels", ["image_size=64"]),
+                    ("experiment=voc_small", ["experiment=voc_small", "model.encoder_weights=null"]),
+                    ("the default network, 256 pixels", ["image_size=256"]),
+                )
+            ],
+        )
+
+
 def counts(work: Work) -> Iterator[list[str]]:
     """Confusion matrices alone."""
     settings = {"pictures": 100, "threads": THREADS}
@@ -167,6 +186,7 @@ PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {
     "input": inputs,
     "step": steps,
     "epoch": epochs,
+    "waiting": waiting,
     "evaluation": evaluation,
     "counts": counts,
     "commands": commands,
