@@ -43,7 +43,7 @@ VIEWS = {  # of the base's runs
     "flip at evaluation": ("evaluate.flip=true",),
     "three scales at evaluation": ("evaluate.scales=[0.75,1,1.25]",),
     "flip and scales at evaluation": ("evaluate.flip=true", "evaluate.scales=[0.75,1,1.25]"),
-    "windows at evaluation": ("evaluate.window=192",),
+    "windows at evaluation": ("evaluate.window=128",),
 }
 
 
