@@ -133,6 +133,7 @@ def pad_reflect(image: tf.Tensor, multiple: int) -> tf.Tensor:
         length = tf.shape(image)[axis]
         wanted = -(-length // multiple) * multiple
         period = tf.maximum(2 * length - 2, 1)
-        position = tf.range(wanted) % period
-        image = tf.gather(image, tf.minimum(position, period - position), axis=axis)
+        position = tf.range(length, wanted) % period
+        reflected = tf.gather(image, tf.minimum(position, period - position), axis=axis)
+        image = tf.concat([image, reflected], axis)
     return image
