@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pipeline.data import decode
 from pipeline.data.lock import locked
+from pipeline.data.parallel import parallel_map
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import Example
 from pipeline.disk import flush
@@ -113,7 +114,7 @@ def training_pictures(
 
 
 def _decoded_pairs(files: FilePictures, count: int, progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    pairs = tf.data.Dataset.range(count).map(files.whole, num_parallel_calls=tf.data.AUTOTUNE)
+    pairs = parallel_map(tf.data.Dataset.range(count), files.whole)
     for number, pair in enumerate(pairs.as_numpy_iterator()):
         yield pair
         progress("decoding pictures", number + 1, count)

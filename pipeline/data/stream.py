@@ -8,6 +8,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data import augment, decode
 from pipeline.data.order import balanced_draws, shuffled_indices
+from pipeline.data.parallel import parallel_map
 from pipeline.data.pictures import Pictures
 from pipeline.data.voc import Example
 from pipeline.seeds import derive_seed
@@ -64,9 +65,8 @@ def training_stream(
         return augment.cut_and_mix(images, masks, mixing, share) if share else (images, masks)
 
     plan = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(drawn).skip(done)
-    crops = plan.map(crop_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = crops.batch(batch_size, drop_remainder=True)
-    return batches.map(mixed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    batches = parallel_map(plan, crop_of).batch(batch_size, drop_remainder=True)
+    return parallel_map(batches, mixed).prefetch(2)
 
 
 def whole_pictures(
@@ -109,4 +109,4 @@ def whole_pictures(
         tf.constant([index for batch in batches for index in batch], tf.int64), [len(batch) for batch in batches]
     )
     stream = tf.data.Dataset.from_tensor_slices(rows)
-    return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return parallel_map(stream, load).prefetch(2)

@@ -195,3 +195,11 @@ def test_a_picture_that_comes_twice_in_an_epoch_is_cropped_differently(examples:
 def test_one_picture_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
     found = batches(files(examples[:1]), 1, config(batch_size=1, epochs=5))
     assert len({images.tobytes() for images, _ in found}) == 5
+
+
+def test_the_end_of_a_stream_does_not_wait_for_a_tuner(examples: list[Example]) -> None:
+    """Both are of a length that a run has many times; see `parallel_map`."""
+    sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
+    whole = stream.whole_pictures(examples, sizes, long_side=None, multiple=4, batch_size=2)
+    for dataset in (stream.training_stream(files(examples), 7, config()), whole):
+        assert dataset.options().autotune.enabled is False
