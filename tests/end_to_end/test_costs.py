@@ -69,11 +69,13 @@ experiment.Evaluator.__init__ = kept
 
 traces = []
 from pipeline.model import losses
-loss = losses.SegmentationLoss.call
-def traced(self, mask, logits):
-    traces.append(logits.shape[1:3].as_list())
-    return loss(self, mask, logits)
-losses.SegmentationLoss.call = traced
+def traced(loss):
+    def of(self, mask, logits):
+        traces.append(logits.shape[1:3].as_list())
+        return loss(self, mask, logits)
+    return of
+losses.SegmentationLoss.call = traced(losses.SegmentationLoss.call)
+losses.SegmentationLoss.score = traced(losses.SegmentationLoss.score)
 
 experiment.run_experiment(checked_config(sys.argv[1:]), [], "")
 print(json.dumps({
