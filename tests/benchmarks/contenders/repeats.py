@@ -15,11 +15,14 @@ def settings() -> dict[str, Any]:
     return json.loads(sys.stdin.readline())
 
 
-def serve(work: Callable[[], float]) -> None:
-    """Work once to warm up, then once for each line that comes; `work` returns how many units it did."""
+def serve(work: Callable[[], float | tuple[float, float]]) -> None:
+    """Work once to warm up, then once for each line that comes.
+
+    `work` returns how many units it did, or that and how many of its seconds count.
+    """
     work()
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
-        units = work()
-        print(json.dumps([units, time.perf_counter() - began]), flush=True)
+        done = work()
+        print(json.dumps(done if isinstance(done, tuple) else (done, time.perf_counter() - began)), flush=True)
