@@ -59,14 +59,15 @@ def training_stream(
     ) -> tuple[tf.Tensor, ...]:
         image, mask = pictures.part(index, window.start, window.extent)
         image, mask = augment.warp(image, mask, window, crop)
-        return augment.change_colours(image, change), mask, mixing
+        image = augment.change_colours(image, change)
+        return (image, mask, mixing) if share else (image, mask)
 
     def mixed(images: tf.Tensor, masks: tf.Tensor, mixing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return augment.cut_and_mix(images, masks, mixing, share) if share else (images, masks)
+        return augment.cut_and_mix(images, masks, mixing, share)
 
     plan = tf.data.Dataset.range(start_epoch, config.epochs).flat_map(drawn).skip(done)
     batches = parallel_map(plan, crop_of).batch(batch_size, drop_remainder=True)
-    return parallel_map(batches, mixed).prefetch(2)
+    return (parallel_map(batches, mixed) if share else batches).prefetch(2)
 
 
 def whole_pictures(

@@ -198,7 +198,7 @@ def test_one_picture_is_cropped_differently_in_every_epoch(examples: list[Exampl
 
 
 def test_the_end_of_a_stream_does_not_wait_for_a_tuner(examples: list[Example]) -> None:
-    """Both are of a length that a run has many times; see `parallel_map`."""
+    """A run has a pass over whole pictures after every epoch; see `parallel_map`."""
     sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
     whole = stream.whole_pictures(examples, sizes, long_side=None, multiple=4, batch_size=2)
     for dataset in (stream.training_stream(files(examples), 7, config()), whole):

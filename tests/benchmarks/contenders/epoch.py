@@ -16,11 +16,11 @@ from pipeline.command_line import checked_config
 from pipeline.data.decode import read_mask
 from pipeline.data.pictures import training_pictures
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.data.voc import Example
 from pipeline.hardware import resolve_auto, set_up
 from pipeline.model.losses import SegmentationLoss
 from pipeline.network import build_network
 from tests.benchmarks.contenders.clock import Clock
+from tests.benchmarks.contenders.examples import examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -39,8 +39,7 @@ steps = steps_per_epoch(len(pairs), batch)
 def ours() -> tuple[keras.Model, object]:
     """The network and endless batches."""
     set_up(config)
-    examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
-    sizes = np.array([read_mask(mask).shape for _, mask in pairs])
+    examples, sizes = examples_of(wanted)
     pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, Path("nowhere"))
     network = build_network(config)
     loss = SegmentationLoss(config.loss, np.ones(classes, np.float32))

@@ -10,12 +10,12 @@ import tensorflow as tf
 from PIL import Image
 
 from pipeline.command_line import checked_config
-from pipeline.data.decode import padded_length, read_mask, scale_image
-from pipeline.data.voc import Example
+from pipeline.data.decode import padded_length, scale_image
 from pipeline.hardware import resolve_auto, set_up
 from pipeline.model.losses import SegmentationLoss
 from pipeline.network import build_network
 from pipeline.scoring import Evaluator
+from tests.benchmarks.contenders.examples import examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -25,9 +25,7 @@ config = resolve_auto(
 set_up(config)
 network = build_network(config)
 classes, multiple = len(config.dataset.classes), 2**config.model.depth
-pairs = list(zip(wanted["images"], wanted["masks"], strict=True))
-examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
-sizes = np.array([read_mask(mask).shape for _, mask in pairs])
+examples, sizes = examples_of(wanted)
 evaluate = Evaluator(network, SegmentationLoss(config.loss, np.ones(classes, np.float32)), examples, sizes, config)
 told: set[str] = set()
 
@@ -63,8 +61,8 @@ def resized(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def obvious() -> float:
     """In pictures."""
     matrix = np.zeros((classes, classes), np.int64)
-    for image_path, mask_path in pairs:
-        pixels, mask = np.array(Image.open(image_path).convert("RGB")), np.array(Image.open(mask_path))
+    for example in examples:
+        pixels, mask = np.array(Image.open(example.image).convert("RGB")), np.array(Image.open(example.mask))
         height, width = mask.shape
         if config.long_side:  # Pillow's would differ by a level here and there
             pixels = scale_image(tf.constant(pixels), config.long_side).numpy()

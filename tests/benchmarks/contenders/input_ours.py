@@ -4,14 +4,12 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from pipeline.command_line import checked_config
-from pipeline.data.decode import read_mask
 from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.data.voc import Example
+from tests.benchmarks.contenders.examples import examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -21,9 +19,7 @@ tf.config.experimental.enable_op_determinism()
 
 config = checked_config([f"image_size={wanted['crop']}", f"batch_size={wanted['batch']}", "dataset=voc2012"])
 config = replace(config, long_side=None, epochs=1000)
-pairs = list(zip(wanted["images"], wanted["masks"], strict=True))
-examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
-sizes = np.array([read_mask(mask).shape for _, mask in pairs])
+examples, sizes = examples_of(wanted)
 steps = steps_per_epoch(len(examples), config.batch_size)
 
 

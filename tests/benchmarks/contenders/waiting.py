@@ -10,23 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.command_line import checked_config
-from pipeline.data.decode import read_mask
 from pipeline.data.pictures import training_pictures
 from pipeline.data.stream import training_stream
-from pipeline.data.voc import Example
 from pipeline.hardware import resolve_auto, set_up
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.optimizers import WarmupSchedule, build_optimizer
 from pipeline.network import build_network
+from tests.benchmarks.contenders.examples import examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
 config = resolve_auto(checked_config([*wanted["options"], f"threads={wanted['threads']}"]))
 config = replace(config, epochs=100_000)  # the stream does not end before the measuring does
 set_up(config)
-pairs = list(zip(wanted["images"], wanted["masks"], strict=True))
-examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
-sizes = np.array([read_mask(mask).shape for _, mask in pairs])
+examples, sizes = examples_of(wanted)
 pictures = training_pictures(examples, sizes, config.long_side, wanted["cache_mb"], Path("nowhere"))
 network = build_network(config)
 schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, 1000, 100)

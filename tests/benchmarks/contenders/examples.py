@@ -1,0 +1,16 @@
+"""The pictures that a contender of this project is told to work on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.decode import read_mask
+from pipeline.data.voc import Example
+
+
+def examples_of(wanted: dict[str, Any]) -> tuple[list[Example], np.ndarray]:
+    """Examples, and the height and width of each, (examples, 2)."""
+    pairs = zip(wanted["images"], wanted["masks"], strict=True)
+    examples = [Example(Path(image).stem, Path(image), Path(mask)) for image, mask in pairs]
+    return examples, np.array([read_mask(example.mask).shape for example in examples])
