@@ -60,6 +60,8 @@ def set_up(config: Config) -> None:
     """Set threads, determinism and precision of this process's TensorFlow and Keras.
 
     Threads can only be set before TensorFlow's first operation; a later run in the same process must want the same.
+    float32 is float32 on GPUs too, whose convolutions would otherwise keep ten bits of it (TF32): what was asked for
+    coarser is asked for as a mixed precision.
 
     Raises:
         UserError: TensorFlow already runs with another number of threads.
@@ -77,6 +79,7 @@ def set_up(config: Config) -> None:
             raise UserError(f"threads={threads}: this process already runs with {running}; start a new one") from error
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.clear_session()  # forgets the graphs of an earlier run in this process
     keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
     keras.config.set_dtype_policy(config.precision)

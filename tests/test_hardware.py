@@ -170,6 +170,7 @@ def test_tensorflow_comes_up_quietly_with_what_was_asked_for() -> None:
         first = float(tf.random.uniform([]))
         from tensorflow.python.framework import config
         assert config.is_op_determinism_enabled()
+        assert not tf.config.experimental.tensor_float_32_execution_enabled()
         print(float(keras.layers.Dense(1, kernel_initializer="ones")(tf.ones((1, 3)))[0, 0]))
         set_up(Config(threads=1, precision="float32", seed=5))  # the same threads: a later run of a sweep
         assert keras.config.dtype_policy().name == "float32"

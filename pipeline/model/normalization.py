@@ -1,5 +1,7 @@
 """Batch normalisation by one operation of TensorFlow's instead of Keras's dozen."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer over the last axis of (batch, height, width, channels), with the same weights and the same results.
 
     Keras composes it of moments, differences and products, each of which reads and writes all features; TensorFlow's
-    fused operation does so twice. Under op determinism both are deterministic.
+    fused operation does so twice. Under op determinism both are deterministic, on GPUs too.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
@@ -16,14 +18,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
         scale, offset = (tf.convert_to_tensor(weight.value) for weight in (self.gamma, self.beta))
         if not (training and self.trainable):
             mean, variance = (tf.convert_to_tensor(weight.value) for weight in (self.moving_mean, self.moving_variance))
+            if training:  # of the layers before this one
+                return self._frozen(x, scale, offset, mean, variance)
             return self._fused(x, scale, offset, mean, variance, is_training=False)[0]
         nothing = tf.zeros([0])
         y, mean, variance = self._fused(x, scale, offset, nothing, nothing, is_training=True)[:3]
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
-        variance *= (count - 1) / count  # the operation gives the unbiased estimate, Keras keeps the other
+        # The operation gives the unbiased estimate, Keras keeps the other; of one value GPUs give no number.
+        variance = tf.math.multiply_no_nan(variance, (count - 1) / count)
         for kept, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             kept.assign(kept * self.momentum + now * (1 - self.momentum))
         return y
+
+    def _frozen(
+        self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tf.Tensor:
+        """With its own statistics; the operation's own gradient has no deterministic kernel on GPUs for these."""
+
+        @tf.custom_gradient
+        def normalized(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            def gradient(y_gradient: tf.Tensor) -> tf.Tensor:
+                factor = scale * tf.math.rsqrt(variance + self.epsilon)  # (channels,)
+                return tf.cast(tf.cast(y_gradient, tf.float32) * factor, x.dtype)
+
+            return self._fused(x, scale, offset, mean, variance, is_training=False)[0], gradient
+
+        return normalized(x)
 
     def _fused(
         self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, is_training: bool

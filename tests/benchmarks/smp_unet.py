@@ -17,6 +17,7 @@ from PIL import Image, ImageEnhance
 VOID, MEAN, DEVIATION = 255, 127.0, 128.0
 DECODER = (256, 128, 64, 32, 16)
 MULTIPLE = 32
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def scaled(image: Image.Image, long_side: int, resample: int) -> Image.Image:
@@ -71,7 +72,7 @@ def build(settings: dict) -> torch.nn.Module:
         for (name, tensor), (other, values) in zip(own, given, strict=True):
             assert tensor.shape == values.shape or tensor.numel() == values.numel() == 1, (name, other)
             tensor.copy_(values.reshape(tensor.shape))
-    return model.to(memory_format=torch.channels_last)
+    return model.to(DEVICE, memory_format=torch.channels_last)
 
 
 def train(model: torch.nn.Module, settings: dict) -> None:
@@ -91,9 +92,9 @@ def train(model: torch.nn.Module, settings: dict) -> None:
         began, total = time.perf_counter(), 0.0
         for images, masks in loader:
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings["half"]):
-                logits = model(images.to(memory_format=torch.channels_last))
-            loss = cross_entropy(logits.float(), masks)
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=settings["half"]):
+                logits = model(images.to(DEVICE, memory_format=torch.channels_last))
+            loss = cross_entropy(logits.float(), masks.to(DEVICE))
             loss.backward()
             optimizer.step()
             rate.step()
@@ -116,11 +117,11 @@ def predict(model: torch.nn.Module, settings: dict) -> None:
         pixels = np.asarray(scaled(image, settings["long_side"], Image.BILINEAR), np.float32)
         height, width = pixels.shape[:2]
         padded = np.pad(pixels, ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)), "reflect")
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings["half"]):
-            logits = model(torch.from_numpy((padded.transpose(2, 0, 1)[None] - MEAN) / DEVIATION)).float()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=settings["half"]):
+            logits = model(torch.from_numpy((padded.transpose(2, 0, 1)[None] - MEAN) / DEVIATION).to(DEVICE)).float()
         logits = logits[..., :height, :width]
         logits = torch.nn.functional.interpolate(logits, image.size[::-1], mode="bilinear", align_corners=False)
-        Image.fromarray(logits[0].argmax(0).numpy().astype(np.uint8)).save(output / f"{id}.png")
+        Image.fromarray(logits[0].argmax(0).cpu().numpy().astype(np.uint8)).save(output / f"{id}.png")
 
 
 if __name__ == "__main__":
