@@ -80,6 +80,11 @@ def _check_encoder(config: Config) -> list[str]:
         for key, (value, usual) in elsewhere.items()
         if model.name == "unet" and value != usual
     ]
+    if model.name != "unet" and not rate and model.encoder_weights is None and config.init_from is None:
+        faults.append(
+            "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
+            "than 0 expected, or model.encoder_weights=imagenet, or init_from=<run id>"
+        )
     if model.name.removeprefix("unet_") in ENCODERS and model.depth > ENCODER_DEPTH:
         faults.append(
             f"model.depth={model.depth}: {model.name} has {ENCODER_DEPTH} steps; 1 to {ENCODER_DEPTH} expected"

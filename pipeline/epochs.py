@@ -180,7 +180,7 @@ class Epochs(keras.callbacks.Callback):
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
-            "learning_rate": float(self.schedule(epoch * self.steps_per_epoch - 1)),
+            "learning_rate": float(self.schedule(self._steps_taken() - 1)),
             "time/train_seconds": train_seconds,
             "time/validation_seconds": validated_at - trained_at,
             "time/checkpoint_seconds": time.perf_counter() - validated_at,
@@ -209,6 +209,11 @@ class Epochs(keras.callbacks.Callback):
         checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), training_arrays(self.model))
         checkpoint.commit(as_json(self.state))
         prune(checkpoint.folder, self.config.checkpoint.keep)
+
+    def _steps_taken(self) -> int:
+        """Those that the schedule counts: in float16 a step with infinite gradients is passed over."""
+        optimizer = self.model.optimizer
+        return int(getattr(optimizer, "inner_optimizer", optimizer)._iterations.numpy())
 
     def _seconds(self) -> float:
         now = time.perf_counter()

@@ -75,6 +75,7 @@ def run_experiment(
     console, kept = text_console(), kept or Kept()
     config = resolve_auto(config)
     set_up(config)
+    devices = strategy(config.batch_size)
     store = open_if_it_answers(config.tracking)  # first, since data may take long: a wrong address fails at once
     for id in mark_leftovers(config.tracking, store):
         console.print(
@@ -83,7 +84,7 @@ def run_experiment(
     initial = find_initial(config)
     with PreparationDisplay() as progress:
         dataset = kept.dataset(config, progress)
-    with strategy().scope():
+    with devices.scope():
         network = build_network(config, initial)
     initial_sha256 = initial.sha256 if initial else None
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)

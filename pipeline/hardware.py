@@ -61,7 +61,8 @@ def set_up(config: Config) -> None:
 
     Threads can only be set before TensorFlow's first operation; a later run in the same process must want the same.
     float32 is float32 on GPUs too, whose convolutions would otherwise keep ten bits of it (TF32): what was asked for
-    coarser is asked for as a mixed precision.
+    coarser is asked for as a mixed precision. Of a GPU's memory no more is taken than is needed, since another trial of
+    a sweep, or a prediction beside a training, may share it.
 
     Raises:
         UserError: TensorFlow already runs with another number of threads.
@@ -69,6 +70,8 @@ def set_up(config: Config) -> None:
     tf = import_tensorflow()
     import keras
 
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     threads = int(config.threads)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -85,14 +88,22 @@ def set_up(config: Config) -> None:
     keras.config.set_dtype_policy(config.precision)
 
 
-def strategy() -> Any:
-    """How training is spread: over all GPUs where there are several, else not at all."""
+def strategy(batch_size: int) -> Any:
+    """How training is spread: over all GPUs where there are several, else not at all.
+
+    Raises:
+        UserError: they cannot share a batch evenly.
+    """
     tf = import_tensorflow()
-    return (
-        tf.distribute.MirroredStrategy()
-        if len(tf.config.list_physical_devices("GPU")) > 1
-        else tf.distribute.get_strategy()
-    )
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if gpus < 2:
+        return tf.distribute.get_strategy()
+    if batch_size % gpus:
+        raise UserError(
+            f"batch_size={batch_size}: {gpus} GPUs share each batch; a multiple of {gpus} expected, or fewer GPUs "
+            "(CUDA_VISIBLE_DEVICES)"
+        )
+    return tf.distribute.MirroredStrategy()
 
 
 def describe() -> dict[str, str]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from pipeline.confusion_plot import confusion_picture
-from pipeline.data.decode import read_mask
+from pipeline.data.decode import decode_file, read_mask
 from pipeline.data.voc import Example
 from pipeline.model.metrics import Scores, accuracy_per_class, iou_per_class
 from pipeline.overlay import comparison, to_palette_png, write_png
@@ -48,15 +47,17 @@ def write_overlays(
         count: how many of each of the three.
     """
     folder.mkdir(parents=True, exist_ok=True)  # also when none is wanted
-    ranked = sorted(examples, key=lambda example: -scores.picture_iou[example.id])
+    ranked = sorted(
+        (example for example in examples if example.id in scores.picture_iou),
+        key=lambda example: -scores.picture_iou[example.id],
+    )
     chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
     for place, listed in chosen.items():
         for example in listed:
-            with Image.open(example.image) as image:
-                photograph = np.array(image.convert("RGB"))
             prediction = read_mask(predictions / f"{example.id}.png")
-            heading = f"{example.id} - mean IoU {scores.picture_iou[example.id]:.3f}"
-            sheet = comparison(photograph, read_mask(example.mask), prediction, classes, heading)
+            iou = scores.picture_iou.get(example.id)
+            heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "void alone")
+            sheet = comparison(decode_file(example.image), read_mask(example.mask), prediction, classes, heading)
             write_png(folder / place / f"{example.id}.png", sheet)
 
 

@@ -91,7 +91,8 @@ class Evaluator:
                 indices.numpy(), counts, predictions, batch[3].numpy(), strict=True
             ):
                 example = self.examples[index]
-                picture_iou[example.id] = mean_iou(picture)
+                if picture.any():
+                    picture_iou[example.id] = mean_iou(picture)
                 if on_prediction is not None:
                     on_prediction(example, prediction[:height, :width])
             if progress is not None:

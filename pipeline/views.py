@@ -73,27 +73,47 @@ class Views:
         """
         if self.window is None:
             return network(padded[tf.newaxis])
-        size = tf.shape(padded)[:2]
-        sides = tf.minimum(size, self.window)
-        steps = [_positions(size[axis], sides[axis]) for axis in (0, 1)]
-        places = tf.reshape(tf.stack(tf.meshgrid(*steps, indexing="ij"), axis=-1), (-1, 2))  # (windows, 2)
+        size = tf.unstack(tf.shape(padded)[:2])
+        height, width = (tf.minimum(side, self.window) for side in size)
+        tops, lefts = _positions(size[0], height), _positions(size[1], width)
+        columns = tf.shape(lefts)[0]
 
-        def add(number: tf.Tensor, total: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            (top, left), (height, width) = tf.unstack(places[number]), tf.unstack(sides)
+        def window(number: tf.Tensor) -> tf.Tensor:
+            """Logits of a window, row by row, in a band (1, height, whole width, classes) of zeros."""
+            top, left = tops[number // columns], lefts[number % columns]
             logits = network(padded[tf.newaxis, top : top + height, left : left + width])
-            around = [[0, 0], [top, size[0] - top - height], [left, size[1] - left - width], [0, 0]]
-            return number + 1, total + tf.pad(logits, around), count + tf.pad(tf.ones_like(logits[..., :1]), around)
+            return tf.pad(logits, [[0, 0], [0, 0], [left, size[1] - left - width], [0, 0]])
 
-        first = network(padded[tf.newaxis, : sides[0], : sides[1]])
-        around = [[0, 0], [0, size[0] - sides[0]], [0, size[1] - sides[1]], [0, 0]]
-        start = (tf.constant(1), tf.pad(first, around), tf.pad(tf.ones_like(first[..., :1]), around))
-        _, total, count = tf.while_loop(
-            lambda number, *_: number < tf.shape(places)[0], add, start, parallel_iterations=1
+        def put_down(number: tf.Tensor, total: tf.Tensor, band: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            """A band that is complete is added to the whole: once for each row, since that takes a whole picture."""
+            top = tops[number // columns]
+
+            def added() -> tuple[tf.Tensor, tf.Tensor]:
+                below = size[0] - top - height
+                return total + tf.pad(band, [[0, 0], [top, below], [0, 0], [0, 0]]), tf.zeros_like(band)
+
+            complete = tf.equal(number % columns, columns - 1)
+            return number + 1, *tf.cond(complete, added, lambda: (total, band))
+
+        band = window(tf.constant(0))
+        start = put_down(tf.constant(0), tf.zeros([1, *size, tf.shape(band)[-1]]), band)
+        _, total, _ = tf.while_loop(
+            lambda number, *_: number < tf.shape(tops)[0] * columns,
+            lambda number, total, band: put_down(number, total, band + window(number)),
+            start,
+            parallel_iterations=1,
         )
-        return total / count
+        count = _windows_over(size[0], tops, height)[:, tf.newaxis] * _windows_over(size[1], lefts, width)
+        return total / count[tf.newaxis, ..., tf.newaxis]
 
 
 def _positions(length: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     """Where windows of a side begin: evenly from 0 to the end, no further apart than half a side."""
     gaps = -(-2 * (length - side) // side)
     return tf.range(gaps + 1) * (length - side) // tf.maximum(gaps, 1)
+
+
+def _windows_over(length: tf.Tensor, positions: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """How many windows there are over each pixel of a side, (length,) float32."""
+    behind = tf.range(length) - positions[:, tf.newaxis]  # (windows, length)
+    return tf.reduce_sum(tf.cast((behind >= 0) & (behind < side), tf.float32), axis=0)

@@ -283,3 +283,13 @@ def test_what_only_an_encoder_has_is_refused_without_one() -> None:
         "model.encoder_norm=frozen: only a pretrained encoder, model=unet_<encoder>, has it; batch expected",
         "optimizer.encoder_rate=0.1: only a pretrained encoder, model=unet_<encoder>, has it; 1 expected",
     ]
+
+
+def test_an_encoder_of_chance_is_not_frozen() -> None:
+    frozen = {"model__name": "unet_vgg16", "optimizer__encoder_rate": 0}
+    assert check(config_with(**frozen)) == [
+        "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
+        "than 0 expected, or model.encoder_weights=imagenet, or init_from=<run id>"
+    ]
+    for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}, {"optimizer__encoder_rate": 0.1}):
+        assert check(config_with(**frozen | changed)) == []

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import hardware
 from pipeline.config import Config
+from pipeline.errors import UserError
 
 PLAIN, AVX, AMX = "fpu sse4_2 avx2 avx512f avx512_vnni", "fpu avx512f avx512_bf16", "fpu amx_tile amx_bf16"
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ class Devices:
     def __init__(self, capabilities: list[tuple[int, int] | None]) -> None:
         self.capabilities = capabilities
         self.config = self
-        self.experimental = self.threading = self.sysconfig = self
+        self.experimental = self.threading = self.sysconfig = self.distribute = self
 
     def get_build_info(self) -> dict[str, object]:
         return {"b": 2, "a": 1}
@@ -31,6 +32,12 @@ class Devices:
 
     def get_inter_op_parallelism_threads(self) -> int:
         return 6
+
+    def get_strategy(self) -> str:
+        return "alone"
+
+    def MirroredStrategy(self) -> str:  # noqa: N802
+        return "mirrored"
 
     def list_physical_devices(self, kind: str) -> list[int]:
         assert kind == "GPU"
@@ -88,6 +95,16 @@ def test_threads_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given.threads == "auto" and given.precision == "auto"  # left as it was
     resolved = hardware.resolve_auto(given)
     assert hardware.resolve_auto(resolved) == resolved
+
+
+def test_gpus_share_a_batch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [(9, 0)] * 3)
+    assert hardware.strategy(6) == "mirrored"
+    with pytest.raises(UserError, match="batch_size=8: 3 GPUs share each batch; a multiple of 3 expected, or fewer"):
+        hardware.strategy(8)
+    for gpus in ([], [(9, 0)]):
+        pretend(monkeypatch, PLAIN, gpus)
+        assert hardware.strategy(1) == "alone"
 
 
 def test_fields_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

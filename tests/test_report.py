@@ -58,6 +58,10 @@ def test_overlays_show_the_fixed_choice_the_best_and_the_worst(tmp_path: Path, v
     write_overlays(tmp_path / "overlays", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
+    # One that is void alone is not the worst: nothing in it could be wrong.
+    del scores.picture_iou["test_2"]
+    write_overlays(tmp_path / "void", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
+    assert {path.stem for path in (tmp_path / "void/worst").iterdir()} == {"test_0", "test_4"}
     assert found["test"] == {example.id for example in fixed_choice(listed, 2)}
     write_overlays(tmp_path / "none", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 0, "test")
     assert list((tmp_path / "none").iterdir()) == []

@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 
 T = TypeVar("T")
 Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
-RULES = 2  # counts the changes of what is checked: verdicts of other rules are not trusted
+RULES = 3  # counts the changes of what is checked: verdicts of other rules are not trusted
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,8 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
         faults.append(f"{image}: {undecodable(error)}")
     try:
         with open_whole(example.mask, ("PNG",)) as opened:
-            if opened.mode not in ("P", "L", "1"):
-                return [
-                    *faults,
-                    f"{mask}: is {opened.mode}; a palette or one-channel 8-bit PNG of indices expected",
-                ], []
+            if (kind := _kind_without_indices(example.mask, opened.mode)) is not None:
+                return [*faults, f"{mask}: is {kind}; a palette or one-channel 8-bit PNG of indices expected"], []
             labels = np.asarray(opened, np.uint8)  # (height, width)
     except UNDECODABLE as error:
         return [*faults, f"{mask}: {undecodable(error)}"], []
@@ -112,6 +109,18 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
             f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
         )
     return faults, [height, width, *map(int, pixels[:classes])]
+
+
+def _kind_without_indices(path: Path, mode: str) -> str | None:
+    """What kind of PNG cannot hold indices; None for one that can.
+
+    Pillow stretches two and four bits of grey to 0..255, which would be other labels.
+    """
+    if mode not in ("P", "L", "1"):
+        return mode
+    with path.open("rb") as file:
+        bits, colour_type = file.read(26)[24:]  # of the header (ISO/IEC 15948, 11.2.2)
+    return f"grey of {bits} bits" if colour_type == 0 and bits not in (1, 8) else None
 
 
 def _hashes(example: Example) -> tuple[str | None, str | None]:

@@ -95,10 +95,10 @@ def read_mask(path: bytes | str | Path) -> np.ndarray:
 
 
 def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """(height, width) int32 of a picture scaled to the long side, at least one pixel each; null: its own size."""
+    """(..., height and width) int32 of pictures scaled to the long side, at least one pixel each; null: their own."""
     if long_side is None:
         return size
-    exact = tf.cast(size, tf.float64) * (long_side / tf.cast(tf.reduce_max(size), tf.float64))
+    exact = tf.cast(size, tf.float64) * (long_side / tf.cast(tf.reduce_max(size, -1, keepdims=True), tf.float64))
     return tf.maximum(tf.cast(tf.round(exact), tf.int32), 1)
 
 

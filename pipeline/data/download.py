@@ -1,12 +1,11 @@
 """PASCAL VOC from the network, or from an archive put there by hand: `ensure_voc("2012", data_dir)`."""
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.data.extract import extract_segmentation
 from pipeline.data.fetch import PATIENT, Archive, Patience, fetch_archive
+from pipeline.data.lock import locked
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import LISTS
 from pipeline.errors import UserError
@@ -62,7 +61,7 @@ def ensure_voc(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         downloads.mkdir(exist_ok=True)
-        with _lock(downloads / f".voc{year}.lock", progress):
+        with locked(downloads / f"voc{year}", progress):
             if _has_lists(folder):  # made by another process while this one waited
                 return folder
             if folder.exists() and any(folder.iterdir()):
@@ -78,15 +77,3 @@ def ensure_voc(
 
 def _has_lists(folder: Path) -> bool:
     return any((folder / LISTS).glob("*.txt"))
-
-
-@contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock file `path`, which stays there: removing it would let two processes hold two files."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that prepares the same dataset", 0, None)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,11 +1,13 @@
 """The data of one run kept for the next in the same process, as long as no file of them has changed."""
 
+import hashlib
 from pathlib import Path
 
 import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.config_keys import flatten
+from pipeline.data import decode
 from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_pictures
 from pipeline.data.progress import Progress, silent
@@ -49,7 +51,8 @@ class Kept:
         self._pictures = None  # before the new ones need the memory
         examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
         # Their bytes, and what turns them into pixels.
-        name = f"{dataset.checked.split_digests['train']}-{config.long_side or 'own'}-{tf.__version__}.bin"
+        code = hashlib.sha256(Path(decode.__file__).read_bytes()).hexdigest()[:8]
+        name = f"{dataset.checked.split_digests['train']}-{config.long_side or 'own'}-{tf.__version__}-{code}.bin"
         decoded = Path(config.data_dir).expanduser() / "decoded" / name
         pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, decoded, progress)
         self._pictures = key, pictures

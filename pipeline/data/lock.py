@@ -5,12 +5,15 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.data.progress import Progress, silent
 from pipeline.errors import UserError
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, progress: Progress = silent) -> Iterator[None]:
     """Holds the lock beside `path`; the operating system lets go of it when the process ends, however it ends.
+
+    The lock's file stays there: removing it would let two processes hold two files.
 
     Raises:
         UserError: its folder cannot be written.
@@ -21,5 +24,9 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); set another data_dir") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that prepares the same data", 0, None)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -93,7 +93,7 @@ def training_pictures(
         sizes: (examples, 2) height and width of the files' pictures.
         decoded: the file of decoded pictures; its name tells what is in it.
     """
-    scaled = np.array([decode.working_size(tf.constant(size, tf.int32), long_side).numpy() for size in sizes], np.int64)
+    scaled = decode.working_size(tf.constant(sizes, tf.int32), long_side).numpy().astype(np.int64)
     files, pixels = FilePictures(examples, scaled, long_side), int(_ends(scaled)[-1])
     if not cache_mb:
         return files
@@ -105,7 +105,7 @@ def training_pictures(
             kept[3 * pixels + place :][: mask.size] = mask.ravel()
             place += mask.size
         return DecodedPictures(scaled, kept)
-    with locked(decoded):
+    with locked(decoded, progress):
         if not decoded.exists() or decoded.stat().st_size != needed:
             if 2 * needed > shutil.disk_usage(decoded.parent).free:
                 return files
@@ -133,8 +133,10 @@ def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels
                 masks.write(mask.data)
         flush(unfinished)
         unfinished.replace(decoded)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)  # it may be large, and would be begun anew
+        if not isinstance(error, OSError):
+            raise
         raise UserError(
             f"{decoded}: cannot be written: {error.strerror}; set another data_dir, a larger cache_mb, or cache_mb=0"
         ) from error

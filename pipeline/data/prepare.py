@@ -77,7 +77,7 @@ def median_frequency_weights(class_pixels: np.ndarray) -> np.ndarray:
     """Weight of each class, (classes,) float32: median frequency / its frequency.
 
     A class's frequency is its share of the pixels of those pictures in which it occurs (Eigen and Fergus 2015, section
-    6.3.2). A class that never occurs gets weight 1, which no pixel uses.
+    6.3.2). A class that never occurs gets weight 1, which no training pixel uses.
 
     Args:
         class_pixels: (examples, classes) pixels of each class in each picture.

@@ -186,7 +186,7 @@ def make_shapes(root: Path, progress: Progress = silent) -> None:
     root = root.resolve()
     if _version_at(root) == str(VERSION):
         return
-    with locked(root):
+    with locked(root, progress):
         version = _version_at(root)
         if version == str(VERSION):
             return

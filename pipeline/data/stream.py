@@ -85,13 +85,12 @@ def whole_pictures(
         255 to the largest of the batch; own size (batch, 2) int32.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
-    for index, size in enumerate(sizes):
-        scaled = decode.working_size(tf.constant(size, tf.int32), long_side).numpy()
+    own = tf.constant(sizes, tf.int32)
+    for index, scaled in enumerate(decode.working_size(own, long_side).numpy()):
         groups.setdefault(tuple(decode.padded_length(int(side), multiple) for side in scaled), []).append(index)
     batches = [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
     images = tf.constant([str(example.image) for example in examples])
     masks = tf.constant([str(example.mask) for example in examples])
-    own = tf.constant(sizes, tf.int32)
 
     def load(indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         tall, wide = tf.unstack(tf.reduce_max(tf.gather(own, indices), axis=0))

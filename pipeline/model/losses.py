@@ -28,6 +28,8 @@ class SegmentationLoss(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         loss = self._weighted(y_true, y_pred, tf.nn.sparse_softmax_cross_entropy_with_logits)
         # Keras adds up losses and gradients of the devices that share a batch, and divides only what it reduced itself.
+        # So this is the mean over devices of the loss of each one's share: not quite that of the whole batch where
+        # their shares hold unequal numbers of valid pixels, or other classes.
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def score(self, mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -48,7 +48,8 @@ class Scores:
 
     confusion_matrix: np.ndarray  # (classes, classes) int64; rows are the truth, columns the prediction
     loss: float
-    picture_iou: dict[str, float] = field(default_factory=dict)  # id -> mean IoU of that picture alone
+    # id -> mean IoU of that picture alone; not of one that has no valid pixel
+    picture_iou: dict[str, float] = field(default_factory=dict)
 
     @property
     def mean_iou(self) -> float:

@@ -50,19 +50,21 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
         # Keras counts updates for Adam's corrections, batches for the learning rate. Batches that are left over after
         # the last update of a run change nothing.
         "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
-        "global_clipnorm": config.clip_norm,
+        # Each device clips the gradient of its share of a batch before they are added up: so the sum stays within.
+        "global_clipnorm": config.clip_norm and config.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync,
         "use_ema": config.ema is not None,
         "ema_momentum": config.ema if config.ema is not None else 0.99,
         "name": config.name,
     }
 
-    def slower(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
-        return kind if config.encoder_rate == 1 else _slower_encoder(kind, config.encoder_rate)
+    def adapted(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
+        kind = kind if config.encoder_rate == 1 else _slower_encoder(kind, config.encoder_rate)
+        return _average_of_updates(kind) if config.ema is not None and config.accumulate > 1 else kind
 
     optimizer: keras.Optimizer = {
-        "adam": lambda: slower(keras.optimizers.Adam)(**common),
-        "adamw": lambda: slower(keras.optimizers.AdamW)(**common, weight_decay=config.weight_decay or 0.0),
-        "sgd": lambda: slower(keras.optimizers.SGD)(
+        "adam": lambda: adapted(keras.optimizers.Adam)(**common),
+        "adamw": lambda: adapted(keras.optimizers.AdamW)(**common, weight_decay=config.weight_decay or 0.0),
+        "sgd": lambda: adapted(keras.optimizers.SGD)(
             **common,
             weight_decay=config.weight_decay or None,
             momentum=config.momentum or 0.0,
@@ -83,3 +85,15 @@ def _slower_encoder(kind: type[keras.Optimizer], share: float) -> type[keras.Opt
             super().update_step(gradient, variable, learning_rate * share if encoder else learning_rate)
 
     return SlowerEncoder
+
+
+def _average_of_updates(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
+    """An optimizer whose moving average follows its updates; Keras's follows the batches that they are made of."""
+
+    class AverageOfUpdates(kind):
+        def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
+            update = super()._update_model_variables_moving_average
+            updated = (self._iterations + 1) % self.gradient_accumulation_steps == 0
+            keras.ops.cond(updated, lambda: update(trainable_variables), lambda: None)
+
+    return AverageOfUpdates

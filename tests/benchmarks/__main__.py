@@ -5,6 +5,7 @@ Markdown and writes them to the file. `peers` is the interpreter of an environme
 `torchmetrics` and `pillow`; without it only this project and the limits are measured.
 """
 
+import itertools
 import json
 import sys
 import tempfile
@@ -54,7 +55,6 @@ def inputs(work: Work) -> Iterator[list[str]]:
     """Training crops."""
     common = {
         "images": work.images, "masks": work.masks, "crop": 256, "batch": 8, "threads": THREADS, "scale": SCALE,
-        "decoded": "nowhere",
     }  # fmt: skip
     peer = partial(Contender, module="input_torch", python=work.peers or "")
     ours = partial(Contender, module="input_ours")
@@ -205,9 +205,9 @@ def main() -> None:
     )
     with output.open("a") as file:
         for part in options.get("only", ",".join(PARTS)).split(","):
-            for lines in ([described(), ""], *PARTS[part](work)):
+            for lines in itertools.chain([[described(), ""]], PARTS[part](work)):
                 print("\n".join(lines), flush=True)
-                file.write("\n".join(lines) + "\n")
+                print("\n".join(lines), file=file, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs
 
 SEEDS = (0, 1, 2)
+# Its best of 3e-4, 1e-3, 2e-3, 3e-3, 6e-3 and 1e-2 on a fifth of train held out.
+SMP_RATE = 1e-3
 SMP = Path(__file__).with_name("smp_unet.py")
-SCRATCH = ("model.encoder_weights=null",)
+SCRATCH = ("model.encoder_weights=null", "optimizer.encoder_rate=1")
 
 
 def iou(predictions: Path, masks: Path, ids: list[str], classes: int) -> np.ndarray:
@@ -43,13 +45,13 @@ def iou(predictions: Path, masks: Path, ids: list[str], classes: int) -> np.ndar
 
 def ours(folder: Path, root: Path, seed: int, options: list[str]) -> tuple[Path, float]:
     """The folder of test predictions of a run of ours, and its seconds."""
-    _, runs = stored_runs(folder)
-    if not [each for each in runs if each.info.status == "FINISHED"]:
+    if not (folder / "seconds").exists():
+        began = time.perf_counter()
         run(folder, f"dataset.root={root}", f"seed={seed}", *options)
-        _, runs = stored_runs(folder)
-    (finished,) = (each for each in runs if each.info.status == "FINISHED")
+        (folder / "seconds").write_text(str(time.perf_counter() - began))
+    finished = [each for each in stored_runs(folder)[1] if each.info.status == "FINISHED"][-1]
     place = Path(finished.info.artifact_uri.removeprefix("file://"))
-    return place / "predictions" / "test", (finished.info.end_time - finished.info.start_time) / 1000
+    return place / "predictions" / "test", float((folder / "seconds").read_text())
 
 
 def theirs(
@@ -62,11 +64,13 @@ def theirs(
             "image": f"{root}/JPEGImages/{{}}.jpg", "mask": f"{root}/SegmentationClass/{{}}.png",
             "train": ids["train"], "score": ids["test"], "classes": len(config.dataset.classes),
             "image_size": config.image_size, "long_side": config.long_side, "batch_size": config.batch_size,
-            "epochs": config.epochs, "seed": seed, "threads": 2, "half": config.precision == "mixed_bfloat16",
-            "learning_rate": config.optimizer.learning_rate, "weight_decay": config.optimizer.weight_decay,
+            "epochs": config.epochs, "seed": seed,
+            "threads": config.threads, "half": config.precision == "mixed_bfloat16",
+            "learning_rate": SMP_RATE, "weight_decay": config.optimizer.weight_decay,
             "warmup_epochs": config.schedule.warmup_epochs,
             "scale": config.augment.scale, "jitter": config.augment.brightness,
-            "encoder_weights": weights_file(), "output": str(folder / "predictions"),
+            "encoder_weights": weights_file(), "frozen": config.optimizer.encoder_rate == 0,
+            "output": str(folder / "predictions"),
         }  # fmt: skip
         (folder / "settings.json").write_text(json.dumps(settings))
         began = time.perf_counter()

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,12 @@ class Process:
 
     def __init__(self, contender: Contender) -> None:
         self.name = contender.name
+        # A pipe that nobody reads would stop it when full.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [contender.python, "-m", f"{CONTENDERS}.{contender.module}"],
             cwd=ROOT, env=environment(TF_CPP_MIN_LOG_LEVEL="3"), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
         self._send(json.dumps(contender.settings))
         self._answer()
@@ -53,6 +56,7 @@ class Process:
     def close(self) -> None:
         """End it."""
         self._process.communicate()
+        self._errors.close()
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -60,13 +64,14 @@ class Process:
         self._process.stdin.flush()
 
     def _answer(self) -> Any:
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             try:
                 return json.loads(line)
             except json.JSONDecodeError:
                 continue  # what a library prints
-        raise RuntimeError(f"{self.name} ended:\n{self._process.stderr.read()[-3000:]}")
+        self._errors.seek(0)
+        raise RuntimeError(f"{self.name} ended:\n{self._errors.read()[-3000:]}")
 
 
 def contest(contenders: Sequence[Contender], repeats: int) -> dict[str, list[float]]:

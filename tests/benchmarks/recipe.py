@@ -23,9 +23,9 @@ TRAINED = {
     "rate 5e-3": ("optimizer.learning_rate=5e-3",),
     "rate 1e-3": ("optimizer.learning_rate=1e-3",),
     "encoder at the full rate": ("optimizer.encoder_rate=1",),
+    "encoder at a fifth of the rate": ("optimizer.encoder_rate=0.2",),
+    "the same, its statistics frozen": ("optimizer.encoder_rate=0.2", "model.encoder_norm=frozen"),
     "encoder at a twentieth of the rate": ("optimizer.encoder_rate=0.05",),
-    "encoder frozen": ("optimizer.encoder_rate=0", "model.encoder_norm=frozen"),
-    "encoder's statistics frozen": ("model.encoder_norm=frozen",),
     "Dice with cross-entropy": ("loss=cross_entropy_dice",),
     "class weights": ("loss.class_weights=median_frequency",),
     "focal loss": ("loss=focal",),
@@ -36,7 +36,7 @@ TRAINED = {
     "CutMix": ("augment.cutmix=0.5",),
     "dropout": ("model.dropout=0.2",),
     "batches of 4": ("batch_size=4",),
-    "from chance": ("model.encoder_weights=null",),
+    "from chance": ("model.encoder_weights=null", "optimizer.encoder_rate=1"),
 }
 VIEWS = {  # of the base's runs
     "evaluation of the base": (),
@@ -53,7 +53,7 @@ def trained(folder: Path, root: Path, options: tuple[str, ...], more: list[str])
         before = _children_seconds()
         run(folder, f"dataset.root={root}", *BASE, *options, *more)
         (folder / "seconds").write_text(str(_children_seconds() - before))
-    (finished,) = (each for each in stored_runs(folder)[1] if each.info.status == "FINISHED")
+    finished = [each for each in stored_runs(folder)[1] if each.info.status == "FINISHED"][-1]
     return finished.info.run_id, finished.data.metrics["best/val_mean_iou"], float((folder / "seconds").read_text())
 
 

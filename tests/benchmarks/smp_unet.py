@@ -72,6 +72,7 @@ def build(settings: dict) -> torch.nn.Module:
         for (name, tensor), (other, values) in zip(own, given, strict=True):
             assert tensor.shape == values.shape or tensor.numel() == values.numel() == 1, (name, other)
             tensor.copy_(values.reshape(tensor.shape))
+    model.encoder.requires_grad_(not settings["frozen"])
     return model.to(DEVICE, memory_format=torch.channels_last)
 
 
@@ -80,7 +81,8 @@ def train(model: torch.nn.Module, settings: dict) -> None:
     loader = torch.utils.data.DataLoader(Pairs(settings), batch, shuffle=True, drop_last=True)
     steps = epochs * len(loader)
     warmup = settings["warmup_epochs"] * len(loader)
-    optimizer = torch.optim.AdamW(model.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"])
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, settings["learning_rate"], weight_decay=settings["weight_decay"])
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1, (step + 1) / warmup)
@@ -88,6 +90,8 @@ def train(model: torch.nn.Module, settings: dict) -> None:
     )  # fmt: skip
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=VOID)
     model.train()
+    if settings["frozen"]:
+        model.encoder.eval()  # which keeps its normalisation's statistics
     for epoch in range(epochs):
         began, total = time.perf_counter(), 0.0
         for images, masks in loader:

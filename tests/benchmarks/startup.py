@@ -13,10 +13,10 @@ from mlflow.entities import Run
 from tests.benchmarks.machine import first_step, run
 from tests.end_to_end.commands import RUN, environment, stored_runs
 
-ANSWERS = {
-    "run.py --help": ("--help",),
-    "a configuration with three errors": ("epochs=-3", "model.widht=8", "optimizer=adm"),
-    "run.py --cfg job": ("--cfg", "job"),
+ANSWERS = {  # arguments, and the status that they end with
+    "run.py --help": (("--help",), 0),
+    "a configuration with three errors": (("epochs=-3", "model.widht=8", "optimizer=adm"), 2),
+    "run.py --cfg job": (("--cfg", "job"), 0),
 }
 
 
@@ -25,12 +25,14 @@ def startup(repeats: int) -> list[str]:
     lines = ["### Start-up and tracking", "", "| | median (least to most) |", "| --- | --- |"]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name, arguments in ANSWERS.items():
+        for name, (arguments, status) in ANSWERS.items():
             seconds = []
             for _ in range(repeats):
                 began = time.perf_counter()
-                subprocess.run([sys.executable, RUN, *arguments], cwd=place, env=environment(), capture_output=True)
+                command = [sys.executable, RUN, *arguments]
+                done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True)
                 seconds.append(time.perf_counter() - began)
+                assert done.returncode == status, done.stderr
             lines.append(f"| {name} | {_spread(seconds)} s |")
         run(place, "epochs=1", "model.depth=1", "model.width=1")  # draws the pictures of the default job
         lists = place / "data" / "shapes" / "ImageSets" / "Segmentation"

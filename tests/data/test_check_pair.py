@@ -30,14 +30,19 @@ def faults_of(example: Example) -> list[str]:
     return check_pair(example, len(CLASSES))[0]
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds no pixel."""
+def grey_png(width: int, height: int, bits: int, data: bytes) -> bytes:
+    """A grey PNG that claims this size; `data` are its compressed rows."""
 
     def chunk(content: bytes) -> bytes:
         return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
 
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT")
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + data) + chunk(b"IEND")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims this size and holds no pixel."""
+    return grey_png(width, height, 8, b"")
 
 
 def test_pair_without_faults(voc_folder: Folder) -> None:
@@ -69,6 +74,18 @@ def test_mask_that_holds_colours(voc_folder: Folder, mode: str) -> None:
     assert faults_of(example) == [
         f"SegmentationClass/train_0.png: is {mode}; a palette or one-channel 8-bit PNG of indices expected"
     ]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_mask_of_few_bits(voc_folder: Folder, bits: int) -> None:
+    """Pillow reads 0 and 1 of one bit as they are, and stretches more bits: 1 of 4 bits becomes 17."""
+    example = pair(voc_folder())
+    rows = (b"\x00" + b"\x10" * (32 * bits // 8)) * 24
+    example.mask.write_bytes(grey_png(32, 24, bits, zlib.compress(rows)))
+    with Image.open(example.mask) as opened:
+        assert np.max(opened) == {1: 1, 2: 85, 4: 17}[bits]
+    told = f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected"
+    assert faults_of(example) == ([] if bits == 1 else [f"SegmentationClass/train_0.png: {told}"])
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])

@@ -236,7 +236,7 @@ from pipeline import experiment
 from pipeline.command_line import checked_config
 config = checked_config(sys.argv[1:])
 experiment.run_experiment(config, [], "")
-experiment.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+experiment.strategy = lambda batch_size: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 experiment.run_experiment(config, [], "")
 """
 
@@ -251,7 +251,7 @@ def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(w
     assert done.returncode == 0, done.stderr
     _, runs = stored_runs(workplace)
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
-    # Dropout draws other numbers on each device, and norms see half a batch; the loss is still that of the whole batch.
+    # Dropout draws other numbers on each device, and norms see half a batch; the loss is about that of the whole batch.
     alone, mirrored = (run.data.metrics for run in runs)
     assert mirrored["train/loss"] == pytest.approx(alone["train/loss"], rel=0.2)
     assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)

@@ -188,9 +188,10 @@ def test_moving_average_of_the_weights() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_accumulated_batches_are_one_large_batch(name: str) -> None:
-    """Two updates from the means of three gradients each: the same weights, moments, decay and clipping."""
+    """Two updates from the means of three gradients each: the same weights and averages, decay and clipping."""
     rng = np.random.default_rng(0)
-    rate, options = ScheduleConfig("constant"), {"weight_decay": 0.1, "clip_norm": 1.0, "encoder_rate": 0.5}
+    rate = ScheduleConfig("constant")
+    options = {"weight_decay": 0.1, "clip_norm": 1.0, "encoder_rate": 0.5, "ema": 0.8}
     options |= {"momentum": 0.9} if name == "sgd" else {}
     found: dict[int, list[np.ndarray]] = {1: [], 3: []}
     gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in network().trainable_variables] for _ in range(6)]
@@ -204,7 +205,8 @@ def test_accumulated_batches_are_one_large_batch(name: str) -> None:
                 before = [variable.numpy() for variable in variables]
                 optimizer.apply([tf.constant(one) for one in each], variables)
             assert any((one != variable.numpy()).any() for one, variable in zip(before, variables, strict=True))
-        found[accumulate] = [variable.numpy() for variable in variables]
+        averages = [average.numpy() for average in optimizer._model_variables_moving_average]
+        found[accumulate] = [*(variable.numpy() for variable in variables), *averages]
     for one, three in zip(found[1], found[3], strict=True):
         np.testing.assert_allclose(three, one, atol=1e-5)
 

@@ -16,6 +16,8 @@ if wanted["way"] == "ours":
 
     from pipeline.scoring import confusion_matrix
 
+    tf.config.threading.set_intra_op_parallelism_threads(wanted["threads"])
+    tf.config.threading.set_inter_op_parallelism_threads(wanted["threads"])
     count = tf.function(lambda mask, prediction: confusion_matrix(mask, prediction, classes))
     data = [(tf.constant(mask), tf.constant(prediction)) for mask, prediction in zip(masks, predictions, strict=True)]
 

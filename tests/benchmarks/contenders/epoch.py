@@ -5,10 +5,10 @@ is a `PyDataset` that loads, resizes and stacks each batch in Python, and a plai
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 from keras.utils import img_to_array, load_img
 
@@ -20,7 +20,7 @@ from pipeline.hardware import resolve_auto, set_up
 from pipeline.model.losses import SegmentationLoss
 from pipeline.network import build_network
 from tests.benchmarks.contenders.clock import Clock
-from tests.benchmarks.contenders.examples import examples_of
+from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -40,7 +40,7 @@ def ours() -> tuple[keras.Model, object]:
     """The network and endless batches."""
     set_up(config)
     examples, sizes = examples_of(wanted)
-    pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, Path("nowhere"))
+    pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, NOWHERE)
     network = build_network(config)
     loss = SegmentationLoss(config.loss, np.ones(classes, np.float32))
     network.compile(keras.optimizers.Adam(1e-3), loss)
@@ -66,6 +66,8 @@ class Pairs(keras.utils.PyDataset):
 
 def example() -> tuple[keras.Model, object]:
     """The same U-Net written with Keras's layers alone."""
+    tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(config.threads)
     if wanted["precision"] != "float32":
         keras.mixed_precision.set_global_policy(wanted["precision"])
 

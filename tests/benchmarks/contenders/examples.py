@@ -8,6 +8,8 @@ import numpy as np
 from pipeline.data.decode import read_mask
 from pipeline.data.voc import Example
 
+NOWHERE = Path("/dev/null/decoded.bin")  # for pictures that are to fit into memory: it cannot be written
+
 
 def examples_of(wanted: dict[str, Any]) -> tuple[list[Example], np.ndarray]:
     """Examples, and the height and width of each, (examples, 2)."""

@@ -5,7 +5,6 @@ Steps are taken one by one, by Keras's own train step, while tf.data goes on wit
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from pipeline.hardware import resolve_auto, set_up
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.optimizers import WarmupSchedule, build_optimizer
 from pipeline.network import build_network
-from tests.benchmarks.contenders.examples import examples_of
+from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -24,7 +23,7 @@ config = resolve_auto(checked_config([*wanted["options"], f"threads={wanted['thr
 config = replace(config, epochs=100_000)  # the stream does not end before the measuring does
 set_up(config)
 examples, sizes = examples_of(wanted)
-pictures = training_pictures(examples, sizes, config.long_side, wanted["cache_mb"], Path("nowhere"))
+pictures = training_pictures(examples, sizes, config.long_side, wanted["cache_mb"], NOWHERE)
 network = build_network(config)
 schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, 1000, 100)
 weights = np.ones(len(config.dataset.classes), np.float32)
