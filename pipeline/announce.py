@@ -11,11 +11,17 @@ from pipeline.initial import Initial
 from pipeline.tracking.record import TrackedRun
 
 
-def opening(config: Config, dataset: Dataset, network: keras.Model, initial: Initial | None, run: TrackedRun) -> str:
-    """The lines before training: data, network, start, run, and what a person should know of them."""
+def opening(
+    config: Config, dataset: Dataset, network: keras.Model, initial: Initial | None, run: TrackedRun, answers: bool
+) -> str:
+    """The lines before training: data, network, start, run, and what a person should know of them.
+
+    Args:
+        answers: whether the tracking server does.
+    """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     left_over = len(dataset.splits["train"]) % config.batch_size
-    where = f"in experiment '{config.tracking.experiment}'" if run.store else "in its journal until MLflow answers"
+    where = f"in experiment '{config.tracking.experiment}'" if answers else "in its journal until MLflow answers"
     lines = [
         f"data      {config.dataset.name}: {counts} pictures, {len(dataset.classes)} classes, in {dataset.root}",
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "

@@ -95,7 +95,7 @@ def run_experiment(
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-        console.print(opening(config, dataset, network, initial, run), soft_wrap=True)
+        console.print(opening(config, dataset, network, initial, run, store is not None), soft_wrap=True)
         differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.made_with if origin.rerun else None)
         if origin.rerun is not None:
             differences = changed_keys(origin.rerun.config, config) + differences

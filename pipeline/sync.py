@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
                 while not delivery.done:
                     delivery.send_next()
                     waiting, sent = len(journal.records) - delivery.sent, sent + 1
-                print(f"{delivery.run_id}: sent")
+                print(f"{folder.name}: sent as run {delivery.run_id}")
             except Exception as error:  # whatever it is, the other runs are sent
                 left = True
                 reason = plain(mask_credentials((str(error).strip() or repr(error)).splitlines()[0]))

@@ -74,7 +74,9 @@ def test_what_is_left_is_sent_the_oldest_first_and_a_second_time_nothing_is(
     assert sync.main([]) == 0
     found = runs()
     told = capsys.readouterr()
-    assert told.out == "".join(f"{found[folder.name].info.run_id}: sent\n" for folder in (older, newer))
+    assert told.out == "".join(
+        f"{folder.name}: sent as run {found[folder.name].info.run_id}\n" for folder in (older, newer)
+    )
     assert told.err == ""
     for folder, status in ((older, "FINISHED"), (newer, "FAILED")):
         run = found[folder.name]

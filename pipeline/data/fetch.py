@@ -65,7 +65,7 @@ def fetch_archive(archive: Archive, folder: Path, progress: Progress = silent, p
         try:
             _download(url, part, archive, progress, patience)
         except _Unavailable as fault:
-            failures.append(f"  {url}: {fault}")
+            failures.append(f"{url}: {fault}")
             continue
         with part.open("rb") as file:
             os.fsync(file.fileno())  # or a power cut could leave the final name on an empty file
@@ -74,14 +74,10 @@ def fetch_archive(archive: Archive, folder: Path, progress: Progress = silent, p
 
     kept = f"; {_size(part)} bytes are kept in {part.name} and will be continued" if _size(part) else ""
     raise UserError(
-        "\n".join(
-            (
-                f"{archive.name}: could not be downloaded from any of {len(archive.urls)} addresses{kept}",
-                *failures,
-                f"  Start again later, or get {archive.name} (MD5 {archive.md5}) in another way",
-                f"  and put it into {folder.absolute()}",
-            )
-        )
+        f"{archive.name}: could not be downloaded from any of {len(archive.urls)} addresses{kept}",
+        *failures,
+        f"Start again later, or get {archive.name} (MD5 {archive.md5}) in another way and put it into "
+        f"{folder.absolute()}",
     )
 
 

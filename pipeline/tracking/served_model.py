@@ -22,10 +22,19 @@ class SegmentationModel(PythonModel):
         from pipeline.stored_config import read_config
 
         import_tensorflow()
+        import keras
+
         files = {name: Path(path) for name, path in context.artifacts.items()}
         config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
-        network = load_network(config, files["weights"], recorded)
+        theirs = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(
+            config.precision
+        )  # that of training, so that the masks are those that were scored
+        try:
+            network = load_network(config, files["weights"], recorded)
+        finally:
+            keras.config.set_dtype_policy(theirs)
         self._predict = predictor(network, config)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:

@@ -149,14 +149,14 @@ def test_when_nothing_answers_the_message_says_what_to_put_where(mirror: Mirror,
     archive = archive_at(mirror.url, refused, "http://name.invalid/file.tar")
     with pytest.raises(UserError) as error:
         ensure_voc("2012", tmp_path, archives=[archive], patience=HURRIED)
-    lines = str(error.value).splitlines()
-    assert len(lines) == 6
+    lines = error.value.faults
+    assert len(lines) == 5
     assert lines[0] == f"{NAME}: could not be downloaded from any of 3 addresses"
-    assert lines[1] == f"  {mirror.url}: HTTP 404 Not Found"
-    assert lines[2] == f"  {refused}: Connection refused"
-    assert lines[3].startswith("  http://name.invalid/file.tar: ")
+    assert lines[1] == f"{mirror.url}: HTTP 404 Not Found"
+    assert lines[2] == f"{refused}: Connection refused"
+    assert lines[3].startswith("http://name.invalid/file.tar: ")
     assert NAME in lines[4] and archive.md5 in lines[4]
-    assert lines[5].endswith(str(tmp_path / "downloads"))
+    assert lines[4].endswith(str(tmp_path / "downloads"))
     assert mirror.requests == [None], "what was not found is not asked for again"
     assert not (tmp_path / "VOCdevkit/VOC2012").exists()
 

@@ -266,6 +266,6 @@ def test_sync_names_what_is_left_sends_it_when_the_server_is_back_and_has_then_n
         assert re.match(rf"error: {run.data.tags['run_key']}: \d+ records are left: .*Connection refused", line)
     done = story.ended["sync"]
     assert (done.status, done.stderr) == (0, "")
-    assert lines(done.stdout) == [f"{run.info.run_id}: sent" for run in runs]
+    assert lines(done.stdout) == [f"{run.data.tags['run_key']}: sent as run {run.info.run_id}" for run in runs]
     again = story.ended["sync again"]
     assert (again.status, again.stdout, again.stderr) == (0, "nothing was left to send\n", "")

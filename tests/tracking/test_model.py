@@ -6,11 +6,17 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from pipeline.command_line import checked_config
+from pipeline.inference import predictor
+from pipeline.network import build_network
 from pipeline.tracking.model import PACKAGE, REQUIREMENTS, save_model
+from pipeline.weights import named_weights, weights_sha256
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +80,23 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
+    config = checked_config(["image_size=16", "model.depth=1", "model.width=4", "precision=mixed_bfloat16"])
+    masks, theirs = {}, keras.config.dtype_policy()
+    example = np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3), np.uint8)
+    for policy in ("float32", config.precision):
+        keras.config.set_dtype_policy(policy)
+        network = build_network(config)
+        masks[policy] = predictor(network, config)(example[0]).numpy()
+    keras.config.set_dtype_policy("float32")
+    arrays = named_weights(network)
+    np.savez(tmp_path / "weights.npz", **arrays)
+    stored = OmegaConf.to_yaml(OmegaConf.structured(config))
+    save_model(tmp_path / "model", stored, tmp_path / "weights.npz", weights_sha256(arrays), example)
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
+    assert keras.config.dtype_policy().name == "float32"
+    keras.config.set_dtype_policy(theirs)
+    np.testing.assert_array_equal(found, masks["mixed_bfloat16"])
+    assert (found != masks["float32"]).any()
