@@ -39,6 +39,9 @@ def main() -> int:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
             first = checked_config(flags.overrides, origin.base)
+            swept = [override for override in flags.overrides if override.startswith("sweep=")]
+            if swept and not flags.multirun and not (flags.cfg or flags.info):
+                raise UserError(f"{swept[0]}: is for sweeps, which -m begins: python run.py -m {swept[0]} …")
             if flags.multirun:
                 from pipeline.sweep.parallel import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers

@@ -145,6 +145,8 @@ def _changed(config: DictConfig, settings: dict[str, Any]) -> DictConfig:
 
 def _unparsable(text: str) -> str:
     key, equals, value = text.partition("=")
+    if value.startswith("[") and "]" not in value:
+        return f"{text}: a list is written without spaces, and quoted for the shell: '{key}=[a,b]'"
     if equals and key and '"' not in value:
         return f"{text}: a value with special characters is quoted, twice for the shell: '{key}=\"{value}\"'"
     return f"{text}: key=value expected"

@@ -96,13 +96,16 @@ def main(arguments: list[str]) -> int:
     console = text_console()
     console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
+    if "output" in given:
+        console.print(f"written to {output}: predictions/, overlays/ and evaluation/", soft_wrap=True)
     return 0
 
 
 def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
     """A stored configuration with other data: how a picture is predicted stays as it was, but for the views asked for.
 
-    A chosen dataset has the run's classes, unless `dataset.classes` says what they are called there.
+    A folder has the run's classes, unless `dataset.classes` says what they are called there, and so has a dataset that
+    has as many.
 
     Args:
         asked: what the overrides compose to by themselves.
@@ -113,7 +116,8 @@ def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
     keys = {override.partition("=")[0] for override in overrides}
     if "dataset" in keys:
         dataset = asked.dataset
-        if "dataset.classes" not in keys:
+        as_many = len(dataset.classes) == len(stored.dataset.classes)
+        if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
             dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
     else:
         changed = OmegaConf.structured(stored)

@@ -145,6 +145,10 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
             "tracking.uri=sqlite:////tmp/x.db?a=b: a value with special characters is quoted, twice for the shell: "
             "'tracking.uri=\"sqlite:////tmp/x.db?a=b\"'",
         ),
+        (
+            "dataset.classes=[a,",
+            "dataset.classes=[a,: a list is written without spaces, and quoted for the shell: 'dataset.classes=[a,b]'",
+        ),
         ("model.width=${model.dept}", "model.width=${model.dept}: Interpolation key 'model.dept' not found"),
         (
             "data_dir=${oc.env:NOT_SET_HERE}",

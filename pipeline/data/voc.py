@@ -41,10 +41,15 @@ def find_examples(
     Raises:
         UserError: the folder is not in VOC layout at all.
     """
-    missing = [name for name in (IMAGES, MASKS, LISTS) if not (root / name).is_dir()]
+    folders = (IMAGES, MASKS, LISTS)
+    missing = [name for name in folders if not (root / name).is_dir()]
     if missing:
-        expected = f"{IMAGES}/, {MASKS}/ and {LISTS}/ expected"
-        raise UserError(f"dataset.root={root}: has no folder {', '.join(missing)}; {expected}")
+        expected = f"a folder with {IMAGES}/, {MASKS}/ and {LISTS}/ expected"
+        if not root.is_dir():
+            raise UserError(f"dataset.root={root}: there is no such folder; {expected}")
+        around = [above for above in root.parents if all((above / name).is_dir() for name in folders)]
+        meant = f" (did you mean '{around[0]}'?)" if around else ""
+        raise UserError(f"dataset.root={root}: has no folder {', '.join(missing)}{meant}; {expected}")
     faults: list[str] = []
     names = {"train": dataset.splits.train, "val": dataset.splits.val, "test": dataset.splits.test}
     holds_out = dataset.splits.val is None and not {"train", "val"}.isdisjoint(only)

@@ -34,7 +34,9 @@ def check_installed(name: str) -> None:
         importlib.util.find_spec("hydra_plugins") is None
         or importlib.util.find_spec(f"hydra_plugins.{package}") is None
     ):
-        raise UserError(f"hydra/launcher={name}: needs the extra {extra}: pip install -e '.[{extra}]'")
+        raise UserError(
+            f"hydra/launcher={name}: needs the extra {extra}: pip install -c constraints.txt -e '.[{extra}]'"
+        )
 
 
 def kind(launcher: DictConfig) -> str:

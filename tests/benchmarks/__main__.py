@@ -100,7 +100,7 @@ def steps(work: Work) -> Iterator[list[str]]:
 
 def evaluation(work: Work) -> Iterator[list[str]]:
     """Scores of a split, at the pictures' own size and scaled to a long side."""
-    unet, small = ["dataset=voc2012", "model.width=8"], ["experiment=voc_small", "model.encoder_weights=null"]
+    unet, small = ["dataset=voc2012", "model.width=8"], ["experiment=voc_small"]
     for title, options, pictures in (
         ("U-Net of width 8 at the pictures' own size", unet, 40),
         ("voc_small", small, 80),
@@ -155,7 +155,7 @@ def waiting(work: Work) -> Iterator[list[str]]:
                 for name, options in (
                     ("experiment=shapes_quick, 64 pixels", ["experiment=shapes_quick", "image_size=64"]),
                     ("the default network, 64 pixels", ["image_size=64"]),
-                    ("experiment=voc_small", ["experiment=voc_small", "model.encoder_weights=null"]),
+                    ("experiment=voc_small", ["experiment=voc_small"]),
                     ("the default network, 256 pixels", ["image_size=256"]),
                 )
             ],

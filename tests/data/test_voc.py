@@ -146,12 +146,19 @@ def test_not_in_voc_layout(voc_folder: Folder, missing: str) -> None:
     (root / missing).rename(root / "away")
     with pytest.raises(UserError) as told:
         find_examples(root, dataset())
-    expected = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ expected"
+    expected = "a folder with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ expected"
     assert told.value.faults == (f"dataset.root={root}: has no folder {missing}; {expected}",)
 
 
+def test_a_folder_within_the_root(voc_folder: Folder) -> None:
+    root = voc_folder()
+    with pytest.raises(UserError) as told:
+        find_examples(root / "ImageSets" / "Segmentation", dataset())
+    assert f"Segmentation (did you mean '{root}'?); a folder with" in told.value.faults[0]
+
+
 def test_root_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no folder JPEGImages, SegmentationClass, ImageSets/Segmentation;"):
+    with pytest.raises(UserError, match="nowhere: there is no such folder; a folder with JPEGImages/, "):
         find_examples(tmp_path / "nowhere", dataset())
 
 

@@ -32,6 +32,7 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
         "other": [*elsewhere, "dataset.splits.test=test", "output=other"],
         "list": [run, f"dataset.root={other}", "dataset.splits.test=extra", "output=list"],
         "renamed": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c,d,e]"],
+        "shapes": [run, "dataset=shapes"],
         "classes": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c]"],
         "views": [run, "evaluate.flip=true", "evaluate.scales=[0.5,1]", "evaluate.window=16", "output=views"],
         "window": [run, "evaluate.window=18"],
@@ -117,6 +118,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
     ("command", "told"),
     [
         ("classes", f"dataset.classes: 3 names, but the run has 5: {', '.join(CLASSES)}"),
+        ("shapes", f"dataset.classes: 8 names, but the run has 5: {', '.join(CLASSES)}"),
         ("window", "evaluate.window=18: model.depth="),
         ("network", "model.depth=3: a stored run is scored as it was trained"),
         ("misspelt", "(did you mean 'split'?)"),
