@@ -33,6 +33,7 @@ class PreparationDisplay:
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
+        self._unfinished: set[str] = set()  # what was said not to be at its end
 
     def __enter__(self) -> "PreparationDisplay":
         self._bars.start()
@@ -49,10 +50,11 @@ class PreparationDisplay:
                 self._tasks[what] = self._bars.add_task(what)
             self._bars.update(self._tasks[what], completed=done, total=total)
             return
-        # In a log, a line every few seconds: work that is soon over says nothing.
+        # In a log, a line every few seconds and one at the end: work that is soon over says nothing.
         now = time.monotonic()
-        if now - self._said.setdefault(what, now) > 5:
+        if now - self._said.setdefault(what, now) > 5 or (what in self._unfinished and done == total):
             self._said[what] = now
+            (self._unfinished.discard if done == total else self._unfinished.add)(what)
             self._console.print(f"{what}: {100 * done // total} %" if total else what, soft_wrap=True)
 
 

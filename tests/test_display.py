@@ -135,7 +135,12 @@ def test_preparation_is_silent_when_it_is_soon_over_and_else_tells_every_few_sec
         progress("unpacking", 1, None)
         clock[0] += 6
         progress("unpacking", 2, None)
-    assert capsys.readouterr().out.splitlines() == ["downloading [x]: 75 %", "downloading [x]: 100 %", "unpacking"]
+        for done in (1, 8, 9, 10):  # the end is told at once of what was begun to be told
+            progress("drawing", done, 10)
+            clock[0] += 6 if done == 1 else 0
+    assert capsys.readouterr().out.splitlines() == [
+        "downloading [x]: 75 %", "downloading [x]: 100 %", "unpacking", "drawing: 80 %", "drawing: 100 %",
+    ]  # fmt: skip
 
 
 def test_preparation_has_a_bar_for_each_kind_of_work_on_a_terminal(terminal: io.StringIO) -> None:

@@ -68,7 +68,25 @@ def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
     runs, left_out = _usable([run for run in found if run.info.run_id not in parents], client)
     if not runs:
         raise UserError(f"{name}: the experiment has no runs", *left_out)
-    return Group(name, None, runs, left_out)
+    same, others = _on_one_dataset(runs)
+    return Group(name, None, same, [*left_out, *others])
+
+
+def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
+    """The runs on the dataset that most are on, since scores of several cannot be compared, and what is left out."""
+    groups: dict[tuple[str | None, ...], list[StoredRun]] = {}
+    for run in runs:
+        key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
+        groups.setdefault(key, []).append(run)
+    kept = max(groups.values(), key=len)
+    left_out = []
+    for (dataset, _), group in groups.items():
+        if group is not kept:
+            for run in group:
+                run.folder.cleanup()
+            ids = " ".join(run.id for run in group[:3]) + (" …" if len(group) > 3 else "")
+            left_out.append(f"Runs on dataset={dataset} with other classes are left out; compare their ids: {ids}")
+    return kept, left_out
 
 
 def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[StoredRun], list[str]]:

@@ -55,6 +55,19 @@ def test_an_experiment_has_its_own_runs_without_the_parents_of_sweeps(place: Pat
         client.delete_run(parent)
 
 
+def test_of_an_experiment_on_several_datasets_those_of_one_are_compared(place: Path) -> None:
+    client = client_of(place)
+    other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
+    client.log_param(other.info.run_id, "dataset.name", "voc2012")
+    told = f"Runs on dataset=voc2012 with other classes are left out; compare their ids: {other.info.run_id}"
+    try:
+        group = find_group(["a b: c/d"], None)
+        assert (keys(group), group.left_out) == (["one", "two"], [told])
+        assert keys(find_group(["one", "x"], None)) == ["one", "x"]  # who names runs wants them all
+    finally:
+        client.delete_run(other.info.run_id)
+
+
 def test_runs_are_named_by_key_or_id_and_taken_once() -> None:
     assert keys(find_group(["one", "three", "one"], None)) == ["one", "three"]
     assert keys(find_group([open_run("two", None).id, "three"], None)) == ["three", "two"]
