@@ -38,14 +38,14 @@ def main() -> int:
         if not flags.shell_completion:
             if flags.multirun and (flags.cfg or flags.info):
                 raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
+            trials = [override for override in flags.overrides if override.startswith("hydra.sweeper.n_trials=")]
+            if trials and not {"sweep=optuna", "hydra/sweeper=optuna"} & set(flags.overrides):
+                raise UserError(f"{trials[0]}: only a search has it; sweep=optuna expected beside it")
             first = checked_config(flags.overrides, origin.base)
             swept = [override for override in flags.overrides if override.startswith("sweep=")]
             if swept and not flags.multirun and not (flags.cfg or flags.info):
                 raise UserError(f"{swept[0]}: is for sweeps, which -m begins: python run.py -m {swept[0]} …")
             if flags.multirun:
-                trials = [override for override in flags.overrides if override.startswith("hydra.sweeper.n_trials=")]
-                if trials and not {"sweep=optuna", "hydra/sweeper=optuna"} & set(flags.overrides):
-                    raise UserError(f"{trials[0]}: only a search has it; sweep=optuna expected beside it")
                 from pipeline.sweep.parallel import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers
 
