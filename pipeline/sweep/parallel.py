@@ -34,9 +34,8 @@ def check_installed(name: str) -> None:
         importlib.util.find_spec("hydra_plugins") is None
         or importlib.util.find_spec(f"hydra_plugins.{package}") is None
     ):
-        raise UserError(
-            f"hydra/launcher={name}: needs the extra {extra}: pip install -c constraints.txt -e '.[{extra}]'"
-        )
+        exactly = "" if extra == "ray" else "-c constraints.txt "  # its plugin needs older versions of others
+        raise UserError(f"hydra/launcher={name}: needs the extra {extra}: pip install {exactly}-e '.[{extra}]'")
 
 
 def kind(launcher: DictConfig) -> str:

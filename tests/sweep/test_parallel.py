@@ -70,7 +70,7 @@ def test_a_launcher_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name:
     monkeypatch.setattr(importlib.util, "find_spec", found.get)
     with pytest.raises(UserError) as refused:
         parallel.check_installed(name)
-    command = f"pip install -c constraints.txt -e '.[{extra}]'"
+    command = f"pip install {'' if extra == 'ray' else '-c constraints.txt '}-e '.[{extra}]'"
     assert refused.value.faults == (f"hydra/launcher={name}: needs the extra {extra}: {command}",)
 
 
