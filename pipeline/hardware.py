@@ -1,5 +1,6 @@
 """TensorFlow brought up as the configuration asks: quietly, with so many threads, deterministic, in a precision."""
 
+import contextlib
 import os
 import platform
 import sys
@@ -71,7 +72,8 @@ def set_up(config: Config) -> None:
     import keras
 
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has taken
+            tf.config.experimental.set_memory_growth(gpu, True)
     threads = int(config.threads)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
