@@ -68,7 +68,7 @@ def theirs(
             "threads": config.threads, "half": config.precision == "mixed_bfloat16",
             "learning_rate": SMP_RATE, "weight_decay": config.optimizer.weight_decay,
             "warmup_epochs": config.schedule.warmup_epochs,
-            "scale": config.augment.scale, "jitter": config.augment.brightness,
+            "dice": config.loss.dice, "scale": config.augment.scale, "jitter": config.augment.brightness,
             "encoder_weights": weights_file(), "frozen": config.optimizer.encoder_rate == 0,
             "output": str(folder / "predictions"),
         }  # fmt: skip

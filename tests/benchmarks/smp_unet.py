@@ -89,6 +89,7 @@ def train(model: torch.nn.Module, settings: dict) -> None:
         * 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup))),
     )  # fmt: skip
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=VOID)
+    dice = smp.losses.DiceLoss("multiclass", ignore_index=VOID)
     model.train()
     if settings["frozen"]:
         model.encoder.eval()  # which keeps its normalisation's statistics
@@ -98,7 +99,8 @@ def train(model: torch.nn.Module, settings: dict) -> None:
             optimizer.zero_grad()
             with torch.autocast(DEVICE, torch.bfloat16, enabled=settings["half"]):
                 logits = model(images.to(DEVICE, memory_format=torch.channels_last))
-            loss = cross_entropy(logits.float(), masks.to(DEVICE))
+            masks = masks.to(DEVICE)
+            loss = cross_entropy(logits.float(), masks) + settings["dice"] * dice(logits.float(), masks)
             loss.backward()
             optimizer.step()
             rate.step()
