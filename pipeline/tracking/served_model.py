@@ -27,10 +27,9 @@ class SegmentationModel(PythonModel):
         files = {name: Path(path) for name, path in context.artifacts.items()}
         config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
+        # In the precision of training, so that the masks are those that were scored.
         theirs = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(
-            config.precision
-        )  # that of training, so that the masks are those that were scored
+        keras.config.set_dtype_policy(config.precision)
         try:
             network = load_network(config, files["weights"], recorded)
         finally:
