@@ -20,7 +20,8 @@ from pipeline.disk import flush
 from pipeline.errors import RunFailed
 
 Record = dict[str, Any]  # {"kind": …, "time": milliseconds since the epoch, …}
-FILE, LOCK, OUTBOX = "journal.jsonl", "lock", "outbox"
+FILE, LOCK, OUTBOX, RESERVE = "journal.jsonl", "lock", "outbox", "reserve"
+RESERVED = 65536  # bytes: more than the last two records take, which tell why and how a run ended
 
 
 class Busy(Exception):
@@ -56,6 +57,23 @@ class Journal:
     def status(self) -> str:
         """How the run ended: FINISHED, FAILED or KILLED; RUNNING where nothing says that it did."""
         return status_of(self.records)
+
+    def reserve(self) -> None:
+        """Take room on the disk that the last words of this process will need, should the disk be full by then.
+
+        Raises:
+            RunFailed: there is none.
+        """
+        place = self.folder / RESERVE
+        try:
+            with place.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVED)
+        except OSError as error:
+            raise RunFailed(f"{place}: cannot be written: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Give the reserved room back, as the last words come next."""
+        (self.folder / RESERVE).unlink(missing_ok=True)
 
     def append(self, kind: str, **content: Any) -> None:
         """Write a record, to the disk.

@@ -71,6 +71,7 @@ class TrackedRun:
 
     def __enter__(self) -> "TrackedRun":
         try:
+            self.journal.reserve()
             self.journal.append("process", process=vars(Process.this()))
             self._sender.start()
             if self._trains:
@@ -87,6 +88,7 @@ class TrackedRun:
         self._system_metrics.stop()
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         full: RunFailed | None = None
+        self.journal.release()
         try:
             if kind is not None and not interrupted:
                 self.tag(failure=f"{kind.__name__}: {error}"[:5000])

@@ -114,11 +114,11 @@ def test_a_second_interrupt_while_the_first_is_undone_spoils_nothing(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB."""
+    """A file system of 128 kB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
@@ -128,7 +128,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_is_really_full_loses_nothing_and_appending_goes_on_when_it_is_not(small_disk: Path) -> None:
     journal = Journal(small_disk / "run")
-    (small_disk / "filling").write_bytes(b"\0" * 20_000)
+    (small_disk / "filling").write_bytes(b"\0" * 90_000)
     with pytest.raises(RunFailed, match=r"journal\.jsonl: cannot be written: No space left on device"):
         for number in range(1000):
             journal.append("tags", number=number, values={"x": "y" * 1000})
@@ -138,7 +138,7 @@ def test_a_disk_that_is_really_full_loses_nothing_and_appending_goes_on_when_it_
     files = small_disk / "files"
     files.mkdir()
     (small_disk / "filling").unlink()
-    (files / "large").write_bytes(b"\0" * 12_000)
+    (files / "large").write_bytes(b"\0" * 40_000)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RunFailed, match=r"cannot be written: .*No space left"):
         patch.setattr(module.os, "link", no_links)
         for _ in range(9):
@@ -147,6 +147,28 @@ def test_a_disk_that_is_really_full_loses_nothing_and_appending_goes_on_when_it_
     journal.append("status", status="FAILED")
     journal.close()
     assert status_of(read_journal(journal.folder)) == "FAILED"
+
+
+def test_the_last_words_have_room_on_a_full_disk(small_disk: Path) -> None:
+    """Even the longest failure that is told, every character of it escaped, and the journal's last block full too."""
+    journal = Journal(small_disk / "run")
+    journal.reserve()
+    with (small_disk / "filling").open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
+        while True:
+            filling.write(bytes(512))
+    with pytest.raises(RunFailed, match=r"journal\.jsonl: cannot be written: No space left on device"):
+        for _ in range(100):
+            journal.append("tags", values={"x": "y" * 60})
+    again = Journal(small_disk / "other")
+    with pytest.raises(RunFailed, match=r"other/reserve: cannot be written: No space left on device"):
+        again.reserve()
+    again.close()
+    journal.release()
+    journal.append("tags", values={"failure": "\u20ac" * 5000})
+    journal.append("status", status="FAILED")
+    journal.close()
+    assert status_of(read_journal(journal.folder)) == "FAILED"
+    assert not (journal.folder / "reserve").exists()
 
 
 def no_links(*_: object) -> None:

@@ -1,7 +1,9 @@
 """One run as the program sees it: what it keeps, in its journal and in MLflow, and how it ends."""
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +171,24 @@ def test_a_full_disk_at_the_end_is_told_and_hides_no_other_error(
         assert status_of(read_journal(run.folder)) == "RUNNING"  # the next start on this machine marks it
         assert not in_use(run.folder)
         assert ("error: journal.jsonl: cannot be written" in capsys.readouterr().err) == (error is not None)
+
+
+def test_a_run_that_a_full_disk_ends_says_so_in_the_room_it_kept(
+    begin: Callable[..., TrackedRun], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = Journal._write
+
+    def full(journal: Journal, line: bytes, end: int) -> None:
+        if (journal.folder / "reserve").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(journal, line, end)
+
+    with pytest.raises(RunFailed, match="No space left"), begin() as run:
+        assert (run.folder / "reserve").stat().st_blocks * 512 >= 65536
+        monkeypatch.setattr(Journal, "_write", full)
+        run.metrics({"a": 1.0}, step=1)
+    assert status_of(read_journal(run.folder)) == "FAILED"
+    assert capsys.readouterr().err == ""
 
 
 # ---- what it keeps
