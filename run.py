@@ -1,5 +1,6 @@
 """Train, evaluate and track one U-Net: compose the configuration, check it, hand it to the experiment."""
 
+import argparse
 import errno
 import logging
 import os
@@ -13,6 +14,8 @@ from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.help import help_text
 from pipeline.origin import take_origin
 from pipeline.plain_text import mask_credentials
+
+SEARCH = {"sweep=optuna", "hydra/sweeper=optuna"}
 
 
 def main() -> int:
@@ -36,15 +39,8 @@ def main() -> int:
         flags = get_args_parser().parse_args()
         # Shell completion asks in the middle of typing, when nothing is whole enough to be checked.
         if not flags.shell_completion:
-            if flags.multirun and (flags.cfg or flags.info):
-                raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-            trials = [override for override in flags.overrides if override.startswith("hydra.sweeper.n_trials=")]
-            if trials and not {"sweep=optuna", "hydra/sweeper=optuna"} & set(flags.overrides):
-                raise UserError(f"{trials[0]}: only a search has it; sweep=optuna expected beside it")
+            _check_together(flags)
             first = checked_config(flags.overrides, origin.base)
-            swept = [override for override in flags.overrides if override.startswith("sweep=")]
-            if swept and not flags.multirun and not (flags.cfg or flags.info):
-                raise UserError(f"{swept[0]}: is for sweeps, which -m begins: python run.py -m {swept[0]} …")
             if flags.multirun:
                 from pipeline.sweep.parallel import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers
@@ -95,6 +91,22 @@ def main() -> int:
         print(error.word, file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def _check_together(flags: argparse.Namespace) -> None:
+    """Refuse what only has a meaning beside something else.
+
+    Raises:
+        UserError: for the first of it.
+    """
+    shows = flags.cfg or flags.info
+    if flags.multirun and shows:
+        raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
+    for override in flags.overrides:
+        if override.startswith("sweep=") and not flags.multirun and not shows:
+            raise UserError(f"{override}: is for sweeps, which -m begins: python run.py -m {override} …")
+        if override.startswith("hydra.sweeper.n_trials=") and not SEARCH & set(flags.overrides):
+            raise UserError(f"{override}: only a search has it; sweep=optuna expected beside it")
 
 
 class PastHydra(BaseException):

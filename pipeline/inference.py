@@ -33,7 +33,7 @@ def predict_logits(
 
     if not views.plain:
         return views.joined(network, padded[: working[0], : working[1]], own)
-    logits = views.by_windows(network, padded)[:, : working[0], : working[1]]
+    logits = views.logits(network, padded)[:, : working[0], : working[1]]
     # Bilinear at unchanged size would be the identity, at the cost of a copy.
     return tf.cond(tf.reduce_all(working == own), lambda: logits, lambda: tf.image.resize(logits, own))[0]
 
