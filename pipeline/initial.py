@@ -5,7 +5,7 @@ from functools import cached_property
 
 import keras
 
-from pipeline.config import Config
+from pipeline.config import Config, ModelConfig
 from pipeline.errors import UserError
 from pipeline.model.encoders import ENCODER
 from pipeline.model.pretrained import encoder_weights
@@ -66,11 +66,26 @@ def _of_run(config: Config, name: str) -> Initial:
     stored = open_run(name, config.tracking.uri, "init_from")
     with stored.folder:
         path, recorded = fetch_weights(stored)
-        arrays, theirs = read_arrays(path), stored.config().dataset.classes
+        arrays, its = read_arrays(path), stored.config()
     if (found := weights_sha256(arrays)) != recorded:
         raise UserError(f"init_from={name}: weights_sha256 is {found}, but the run recorded {recorded}")
+    if faults := _other_shapes(config.model, its.model, name):
+        raise UserError(*faults)
+    theirs = its.dataset.classes
     if theirs == config.dataset.classes:
         return Initial(arrays, f"init_from={name}")
     kept = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
     note = f"init_from={name}: has other classes ({', '.join(theirs)}), so what gives the logits starts from chance"
     return Initial(kept, f"init_from={name}", new_logits=True, note=note)
+
+
+def _other_shapes(wanted: ModelConfig, its: ModelConfig, name: str) -> list[str]:
+    """A line for each key by which a run's weights have other names or shapes than the network's."""
+    keys = ["name", "depth", "width", "norm", "logits"]
+    if "transposed" in (wanted.upsampling, its.upsampling):  # the two interpolations have the same weights
+        keys.append("upsampling")
+    return [
+        f"model.{key}={getattr(wanted, key)}: it is {getattr(its, key)} in run {name}, which init_from= starts from"
+        for key in keys
+        if getattr(wanted, key) != getattr(its, key)
+    ]

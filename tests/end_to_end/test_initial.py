@@ -62,7 +62,7 @@ def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
     told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so what gives the logits"
     assert f"note      {told} starts from chance" in lines(others.stdout)
     assert wider.status == 2
-    assert lines(wider.stderr)[0].startswith(f"error: init_from={id}: 'decoder_")
+    assert lines(wider.stderr) == [f"error: model.width=8: it is 4 in run {id}, which init_from= starts from"]
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_is_trained(workplace: Path) -> None:
