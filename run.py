@@ -15,7 +15,7 @@ from pipeline.help import help_text
 from pipeline.origin import take_origin
 from pipeline.plain_text import mask_credentials
 
-SEARCH = {"sweep=optuna", "hydra/sweeper=optuna"}
+SEARCH, N_TRIALS = {"sweep=optuna", "hydra/sweeper=optuna"}, "hydra.sweeper.n_trials"
 
 
 def main() -> int:
@@ -39,8 +39,13 @@ def main() -> int:
         flags = get_args_parser().parse_args()
         # Shell completion asks in the middle of typing, when nothing is whole enough to be checked.
         if not flags.shell_completion:
-            _check_together(flags)
-            first = checked_config(flags.overrides, origin.base)
+            faults = _flag_faults(flags)
+            try:
+                first = checked_config([text for text in flags.overrides if not text.startswith(N_TRIALS)], origin.base)
+            except UserError as error:
+                faults += error.faults
+            if faults:
+                raise UserError(*faults)
             if flags.multirun:
                 from pipeline.sweep.parallel import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers
@@ -93,20 +98,20 @@ def main() -> int:
     return 0
 
 
-def _check_together(flags: argparse.Namespace) -> None:
-    """Refuse what only has a meaning beside something else.
-
-    Raises:
-        UserError: for the first of it.
-    """
-    shows = flags.cfg or flags.info
+def _flag_faults(flags: argparse.Namespace) -> list[str]:
+    """What only has a meaning beside something else, one line a fault."""
+    faults, shows = [], flags.cfg or flags.info
     if flags.multirun and shows:
-        raise UserError("--multirun runs a sweep and --cfg, --info only show: one of them expected")
+        faults.append("--multirun runs a sweep and --cfg, --info only show: one of them expected")
     for override in flags.overrides:
-        if override.startswith("sweep=") and not flags.multirun and not shows:
-            raise UserError(f"{override}: is for sweeps, which -m begins: python run.py -m {override} …")
-        if override.startswith("hydra.sweeper.n_trials=") and not SEARCH & set(flags.overrides):
-            raise UserError(f"{override}: only a search has it; sweep=optuna expected beside it")
+        key, _, value = override.partition("=")
+        if key == "sweep" and not flags.multirun and not shows:
+            faults.append(f"{override}: is for sweeps, which -m begins: python run.py -m {override} …")
+        if key == N_TRIALS and not SEARCH & set(flags.overrides):
+            faults.append(f"{override}: only a search has it; sweep=optuna expected beside it")
+        elif key == N_TRIALS and (not value.isdecimal() or int(value) < 1):
+            faults.append(f"{override}: at least 1 expected")
+    return faults
 
 
 class PastHydra(BaseException):

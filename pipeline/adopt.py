@@ -4,6 +4,7 @@ import math
 import shutil
 from pathlib import Path
 
+from pipeline.addresses import tracking_uri
 from pipeline.checkpoint import FILES, STATE, TrainingState, best_folder, read_best, read_checkpoint, step_folder
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -12,7 +13,7 @@ from pipeline.rerun import fetch_made_with
 from pipeline.tracking.delivery import write_position
 from pipeline.tracking.journal import Busy, Journal
 from pipeline.tracking.process import Process, where
-from pipeline.tracking.store import answering, tracking_uri
+from pipeline.tracking.store import answering
 from pipeline.tracking.stored import StoredRun
 from pipeline.weights import weights_sha256
 

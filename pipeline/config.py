@@ -69,7 +69,9 @@ class ModelConfig:
         "channels of the first level; they double at each step down; with an encoder: the decoder's", least=1
     )
     norm: str = key("normalisation after each convolution", choices=("batch", "group", "none"))
-    dropout: float = key("rate of dropout at the two deepest levels", least=0, below=1)
+    dropout: float = key(
+        "rate of dropout at the two deepest levels; with an encoder at the deepest alone", least=0, below=1
+    )
     upsampling: str = key(
         "transposed: 2x2 transposed convolution; nearest, bilinear: 1x1 convolution, then that interpolation",
         choices=("transposed", "nearest", "bilinear"),

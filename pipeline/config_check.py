@@ -2,11 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.addresses import storage_address, tracking_uri
 from pipeline.config import ENCODER_DEPTH, ENCODERS, Config, SweepConfig
 from pipeline.config_keys import allowed, leaves, nearest
+from pipeline.errors import UserError
 from pipeline.plain_text import CONTROL, plain
 
 
@@ -64,6 +66,7 @@ def check(config: Config) -> list[str]:
         faults.append("dataset.classes: a blank name; write every class's name")
     if config.dataset.name == "folder" and config.dataset.root is None:
         faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
+    faults += _check_address(tracking_uri, config.tracking.uri) + _check_address(storage_address, config.sweep.storage)
     return faults + _check_sweep(config.sweep)
 
 
@@ -90,6 +93,14 @@ def _check_encoder(config: Config) -> list[str]:
             f"model.depth={model.depth}: {model.name} has {ENCODER_DEPTH} steps; 1 to {ENCODER_DEPTH} expected"
         )
     return faults
+
+
+def _check_address(absolute: Callable[[str | None], str], address: str | None) -> list[str]:
+    try:
+        absolute(address)
+    except UserError as error:
+        return list(error.faults)
+    return []
 
 
 def _check_sweep(sweep: SweepConfig) -> list[str]:

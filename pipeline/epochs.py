@@ -57,6 +57,7 @@ class Trained:
     last_weights_sha256: str
     last: Path  # the checkpoints
     best: Path
+    earlier_seconds: float  # that other processes, which were interrupted, trained
 
 
 class Epochs(keras.callbacks.Callback):
@@ -80,6 +81,7 @@ class Epochs(keras.callbacks.Callback):
         self._best: tuple[Scores, Arrays] | None = None
         self._restored: tuple[Arrays, str] | None = None
         self._speed = Speed(config.batch_size)
+        self._earlier_seconds = 0.0
         self._since = time.perf_counter()
 
     def go_on(self, start: Start) -> None:
@@ -95,6 +97,7 @@ class Epochs(keras.callbacks.Callback):
             )
         restore(self.model, start.files, str(start.folder))
         self.state = start.state
+        self._earlier_seconds = start.state.seconds
         self.last_weights = start.files["weights.npz"]
         if (best := start.state.best) is not None:
             weights = read_best(best_folder(self.checkpoints, best.epoch))
@@ -120,6 +123,7 @@ class Epochs(keras.callbacks.Callback):
             weights_sha256(self.last_weights),
             step_folder(self.checkpoints, self.state.step),
             best_folder(self.checkpoints, self.state.best.epoch),
+            self._earlier_seconds,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -273,9 +277,9 @@ class Speed:
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """The moving average in the place of the weights, where the optimizer keeps one, and back again."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it for loss scaling
-    averages = (
-        optimizer._model_variables_moving_average if optimizer.use_ema else []
-    )  # what Keras's SwapEMAWeights uses
+    # Before the first update, which `accumulate` may put off, Keras's averages are zeros.
+    averaged = optimizer.use_ema and int(optimizer.iterations) > 0
+    averages = optimizer._model_variables_moving_average if averaged else []  # what Keras's SwapEMAWeights uses
     pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
     kept = [variable.numpy() for variable, _ in pairs]
     for variable, average in pairs:

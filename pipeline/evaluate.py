@@ -1,7 +1,6 @@
 """Scores of a tracked run on any dataset: `python -m pipeline.evaluate`."""
 
 import dataclasses
-from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -12,7 +11,7 @@ from pipeline.config_check import check
 from pipeline.config_keys import nearest
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
-from pipeline.side_tool import parse, run_tool
+from pipeline.side_tool import output_folder, parse, run_tool
 
 HELP = """\
 Scores the network of a tracked run, exactly: an int64 confusion matrix at the pictures' own resolution.
@@ -54,7 +53,8 @@ def main(arguments: list[str]) -> int:
         faults.append(f"split={split}: train, val or test expected")
     if faults:
         raise UserError(*faults)
-    asked = checked_config(overrides)
+    # `with_data` looks whether the run's network can take the windows; here it is one that can take any.
+    asked = checked_config([*overrides, "model.depth=1"])
     parsed = OverridesParser.create().parse_overrides(overrides)
     if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
         raise UserError(*(f"{override}: one value expected" for override in swept))
@@ -75,17 +75,16 @@ def main(arguments: list[str]) -> int:
         set_up(trained)
         network = load_network(trained, weights, recorded)
     config = with_data(trained, asked, overrides)
+    output = output_folder(given["output"]) if "output" in given else None
     if split == "test" and config.dataset.splits.test is None:
         raise UserError("split=test: dataset.splits.test is null; give dataset.splits.test=… or split=val")
-    # Weights by frequency come from the training masks.
     wanted = [split] if config.loss.class_weights == "none" else ["train", split]
     with PreparationDisplay() as progress:
-        dataset = prepare_dataset(dataclasses.replace(config, batch_size=1), progress, wanted)
+        dataset = prepare_dataset(_of_any_length(config), progress, wanted)
     examples = dataset.splits[split]
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.checked.facts[split].sizes, config)
-    if "output" in given:
-        output = Path(given["output"])
+    if output is not None:
         predictions = output / "predictions" / split
         scores = evaluate(prediction_writer(predictions))
         count = config.evaluate.overlays
@@ -96,16 +95,23 @@ def main(arguments: list[str]) -> int:
     console = text_console()
     console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
-    if "output" in given:
+    if config.loss.class_weights != trained.loss.class_weights:
+        console.print("note: the loss is without the class weights of the run, which are its own data's")
+    if output is not None:
         console.print(f"written to {output}: predictions/, overlays/ and evaluation/", soft_wrap=True)
     return 0
+
+
+def _of_any_length(config: Config) -> Config:
+    """The configuration without what asks for a number of training pictures: nothing is trained."""
+    return dataclasses.replace(config, batch_size=1, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
 
 
 def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
     """A stored configuration with other data: how a picture is predicted stays as it was, but for the views asked for.
 
     A folder has the run's classes, unless `dataset.classes` says what they are called there, and so has a dataset that
-    has as many.
+    has as many. With other data the loss is without class weights.
 
     Args:
         asked: what the overrides compose to by themselves.
@@ -133,7 +139,10 @@ def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
     given = {key.partition(".")[2] for key in keys & set(VIEWS)}
     evaluate = dataclasses.replace(stored.evaluate, **{name: getattr(asked.evaluate, name) for name in given})
     data_dir = asked.data_dir if "data_dir" in keys else stored.data_dir
-    config = dataclasses.replace(stored, dataset=dataset, evaluate=evaluate, data_dir=data_dir)
+    loss = stored.loss
+    if dataset != stored.dataset:  # weights by frequency come from the training masks, which these data need not have
+        loss = dataclasses.replace(loss, class_weights="none")
+    config = dataclasses.replace(stored, dataset=dataset, evaluate=evaluate, data_dir=data_dir, loss=loss)
     if faults := check(config):
         raise UserError(*faults)
     return config

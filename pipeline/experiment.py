@@ -24,7 +24,7 @@ from pipeline.display import PreparationDisplay, score_table, text_console
 from pipeline.epochs import Trained
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
-from pipeline.initial import find_initial
+from pipeline.initial import Initial, find_initial
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
 from pipeline.network import build_network
@@ -81,12 +81,11 @@ def run_experiment(
         console.print(
             f"note      run {id} was left by a dead process: KILLED now; resume={id} continues it", soft_wrap=True
         )
-    initial = find_initial(config)
+    initial, initial_sha256 = _initial(config, origin)
     with PreparationDisplay() as progress:
         dataset = kept.dataset(config, progress)
     with devices.scope():
         network = build_network(config, initial)
-    initial_sha256 = initial.sha256 if initial else None
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)
     if isinstance(run, Finished):
         text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
@@ -115,7 +114,7 @@ def run_experiment(
             scores["test"] = _test(run, network, loss, dataset, config)
 
         _keep(run, config, dataset, trained, scores)
-        seconds = time.perf_counter() - started
+        seconds = trained.earlier_seconds + time.perf_counter() - started
         run.metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
         describe_run(run, config, dataset, trained, scores, seconds)
         verdict = None
@@ -129,6 +128,17 @@ def run_experiment(
         if origin.strict and not verdict.identical:
             raise RerunDiffers(f"rerun={origin.rerun.id}: {verdict.text.splitlines()[0]}")
     return Result(run.id, trained.best_scores.mean_iou, _last_values(run))
+
+
+def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None]:
+    """What the network starts from in the place of chance, and its hash.
+
+    A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
+    """
+    if origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
+        return None, origin.resume.initial_sha256
+    initial = find_initial(config)
+    return initial, initial.sha256 if initial else None
 
 
 def _pruned(run: TrackedRun) -> Result:
@@ -238,7 +248,8 @@ def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset
 def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:
     """Log the scores, the model and the checkpoints."""
     log_scores(run, config, dataset, trained, scores)
-    photograph = decode_image(str(dataset.splits["val"][0].image)).numpy()
+    # A corner of it: MLflow writes the example out as text, twice.
+    photograph = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]
     stored_config = run.journal.records[0]["config"]
     weights = trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, photograph[np.newaxis])

@@ -13,6 +13,7 @@ WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weigh
 # Sources that only show, send or ask.
 WITHOUT_EFFECT = (
     "tracking/",
+    "addresses.py",
     "adopt.py",
     "announce.py",
     "command_line.py",

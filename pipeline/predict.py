@@ -8,7 +8,7 @@ from pipeline.data.picture_file import UNDECODABLE, open_whole, undecodable
 from pipeline.data.voc import IMAGE_SUFFIXES
 from pipeline.errors import UserError
 from pipeline.hardware import import_tensorflow
-from pipeline.side_tool import parse, run_tool
+from pipeline.side_tool import output_folder, parse, run_tool
 
 HELP = """\
 Predicts masks for pictures with the network of a tracked run.
@@ -34,8 +34,7 @@ def main(arguments: list[str]) -> int:
         UserError: arguments, run or input folder are wrong; nothing was predicted.
     """
     given = parse(arguments, ("run", "input", "output"), ("tracking.uri",))
-    output = Path(given["output"])
-    pictures = _pictures(Path(given["input"]), output)
+    pictures = _pictures(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
     from pipeline.data.decode import decode_file
     from pipeline.hardware import set_up
@@ -51,10 +50,7 @@ def main(arguments: list[str]) -> int:
         set_up(trained)
         network = load_network(trained, weights, recorded)
     predict = predictor(network, trained)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output={output}: cannot be made a folder: {error.strerror}") from error
+    output = output_folder(given["output"])
     failed = 0
     for picture in pictures:
         try:

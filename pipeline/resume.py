@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -35,6 +35,7 @@ class Resumable:
     folder: Path
     status: str
     data_digest: str | None
+    initial_sha256: str | None = None  # of the weights that it started from; None for those of chance
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
     beat = folder / "heartbeat"
     if found.status == "RUNNING" and process is not None and not process.here and beat.is_file():
         refuse_if_alive(name, process, time.time() - beat.stat().st_mtime)  # a shared folder without locks
-    found.config.tracking = tracking_of(read_journal(folder)[0], uri)
+    found.config.tracking = replace(tracking_of(read_journal(folder)[0], uri), run_name=found.config.tracking.run_name)
     return found
 
 
@@ -197,8 +198,10 @@ def _local(folder: Path) -> Resumable:
     if IS_SWEEP in records[0]["tags"]:
         raise UserError(f"resume={local_id(folder) or folder.name}: is a sweep; its command, typed again, continues it")
     config = parse_config(records[0]["config"], f"{folder}: the journal's configuration")
-    digest = records[0]["tags"].get("data_digest")
-    return Resumable(local_id(folder) or folder.name, config, folder, status_of(records), digest)
+    id, tags = local_id(folder) or folder.name, records[0]["tags"]
+    return Resumable(
+        id, config, folder, status_of(records), tags.get("data_digest"), tags.get("initial_weights_sha256")
+    )
 
 
 def _matches(begin: Record | None, fingerprint: str, experiment: str) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pipeline.command_line import report
 from pipeline.config_keys import nearest
@@ -35,6 +36,20 @@ def parse(
     if faults:
         raise UserError(*faults)
     return found
+
+
+def output_folder(name: str) -> Path:
+    """The folder `output=…` names, made where it is not there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output={name}: cannot be made a folder: {error.strerror}") from error
+    return folder
 
 
 def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: bool = True) -> None:

@@ -14,6 +14,7 @@ from pipeline.checkpoint import Unfinished, best_folder, newest_start, step_fold
 from pipeline.command_line import checked_config
 from pipeline.config import Config, TrackingConfig
 from pipeline.errors import UserError
+from pipeline.origin import Origin
 from pipeline.resume import (
     Finished,
     Resumable,
@@ -86,6 +87,28 @@ def test_a_run_is_found_by_its_key_or_its_id_with_all_that_its_journal_says() ->
         found = find_resumable(name, None)
         assert (found.id, found.folder, found.status, found.data_digest) == ("abc", folder, "KILLED", "d")
         assert found.config == dataclasses.replace(CONFIG, tracking=TrackingConfig(None, "segmentation", None))
+
+
+def test_a_run_keeps_its_name_and_the_hash_of_what_it_started_from() -> None:
+    named = dataclasses.replace(CONFIG, tracking=TrackingConfig(None, "segmentation", "mine"))
+    found = find_resumable(begun(config=named, initial_weights_sha256="f00").name, None)
+    assert (found.config.tracking.run_name, found.initial_sha256) == ("mine", "f00")
+
+
+def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be gone: a run that was deleted, a server that does not answer, a file on another machine."""
+    from pipeline import experiment
+
+    def gone(config: Config) -> None:
+        raise UserError("init_from=abc: no run has this id")
+
+    monkeypatch.setattr(experiment, "find_initial", gone)
+    folder = begun(initial_weights_sha256="f00")
+    origin = Origin(resume=find_resumable(folder.name, None))
+    with pytest.raises(UserError, match="init_from=abc"):
+        experiment._initial(CONFIG, origin)
+    write_checkpoint(folder / "checkpoints")
+    assert experiment._initial(CONFIG, origin) == (None, "f00")
 
 
 def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:

@@ -57,13 +57,22 @@ def prepare_dataset(
 
 
 def too_few_pictures(config: Config, splits: Splits) -> list[str]:
-    """The fault of a training split that does not fill one batch."""
-    if "train" not in splits or len(splits["train"]) >= config.batch_size:
+    """The fault of a training split that does not fill one batch, or of a training without one update."""
+    if "train" not in splits:
         return []
-    return [
-        f"batch_size={config.batch_size}: the training split has only {len(splits['train'])} pictures, "
-        f"and a step needs a full batch; at most {len(splits['train'])} expected"
-    ]
+    pictures, accumulate = len(splits["train"]), config.optimizer.accumulate
+    if pictures < config.batch_size:
+        return [
+            f"batch_size={config.batch_size}: the training split has only {pictures} pictures, "
+            f"and a step needs a full batch; at most {pictures} expected"
+        ]
+    batches = config.epochs * (pictures // config.batch_size)
+    if batches < accumulate:
+        return [
+            f"optimizer.accumulate={accumulate}: the run has only {batches} batches (epochs={config.epochs}, "
+            f"{pictures} training pictures), so nothing would be learnt; at most {batches} expected"
+        ]
+    return []
 
 
 def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:

@@ -140,6 +140,9 @@ def _ask(request: Message) -> Message:
     except interrupts.Interrupted:
         close_worker()
         raise
+    if answer["status"] == "unsettled":  # a continued trial began with other threads: in a child that has as many
+        request["config"] |= answer["settings"]
+        return _ask(request)
     if answer.pop("replace", False) or answer["status"] == "interrupted":
         close_worker()
     return answer

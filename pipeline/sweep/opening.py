@@ -75,7 +75,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
                 if not join:
                     raise UserError(f"sweep.name={name}: another process runs this sweep") from error
         with run or contextlib.nullcontext():
-            sweep = Sweep(name, command, config, kept["run_key"], run, store, jobs)
+            sweep = Sweep(name, command, config, kept["run_key"], run, store, jobs, joined=join)
             try:
                 yield sweep
             finally:
@@ -88,7 +88,7 @@ def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str,
     """The contents of every dataset by a name for it; one with faults is left to its trials, if it is not the only."""
     looked: dict[str, Any] = {}
     faults: list[str] = []
-    seen = set()
+    seen: set[tuple[str, str | None]] = set()
     for composed in datasets:
         # Nothing but the data is of the trial: what else it has may be refused.
         trial = for_worker(composed, jobs)
@@ -97,7 +97,9 @@ def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str,
         named = json.dumps({**config["dataset"], "root": None}, sort_keys=True)
         if (named, config["dataset"]["root"]) in seen:
             continue
+        several = sum(other == named for other, _ in seen)  # `dataset.root=/a,/b`: each has a name by its place
         seen.add((named, config["dataset"]["root"]))
+        named += f" {several + 1}" if several else ""
         try:
             answer = warm_worker(settings_of(config)).ask({"kind": "data", "config": config})
         except WorkerDied as error:

@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.addresses import storage_address
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
 from pipeline.sweep.command import Command, distinct_datasets
@@ -14,7 +15,7 @@ from pipeline.sweep.objectives import ALIASES, score
 from pipeline.sweep.opening import open_sweep
 from pipeline.sweep.queue import TrialQueue
 from pipeline.sweep.search_space import SearchSpace, search_space
-from pipeline.sweep.study import check_sampler, open_storage, open_study, storage_address
+from pipeline.sweep.study import check_sampler, open_storage, open_study
 from pipeline.sweep.sweep import Sweep
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -68,13 +69,9 @@ class Search:
         most = self.sweep.config.sweep.max_failures or self.n_trials
         while self._failed < most and (missing := self._missing()) > 0:
             asked = [self.queue.ask() for _ in range(min(missing, self.sweep.jobs))]
-            work: list[tuple[list[str], Order]] = []
-            for trial in asked:
-                order = self._plan(trial)
-                if order is not None:
-                    work.append((self._overrides(trial), order))
             with self.queue.beating(asked):
-                self.sweep.launch(work)
+                planned = [(self._overrides(trial), self._plan(trial)) for trial in asked]
+                self.sweep.launch([(overrides, order) for overrides, order in planned if order is not None])
             for trial in asked:
                 self._tell(trial)
 

@@ -15,34 +15,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.addresses import JOURNAL
 from pipeline.config import SweepConfig
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.sweep.objectives import direction
-from pipeline.tracking.store import HOME
 
-JOURNAL = "journal:"
 NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need beside Optuna
-
-
-def storage_address(address: str | None) -> str:
-    """The absolute form of `sweep.storage`.
-
-    Raises:
-        UserError: it is no such address.
-    """
-    if address is None:
-        return f"sqlite:///{(HOME / 'optuna.db').absolute()}"
-    if address.startswith(JOURNAL):
-        return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
-    if address.startswith("sqlite:///"):
-        return f"sqlite:///{Path(address.removeprefix('sqlite:///')).expanduser().absolute()}"
-    if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
-        raise UserError(
-            f"sweep.storage={mask_credentials(address)}: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… "
-            "expected"
-        )
-    return address
 
 
 def open_storage(address: str) -> BaseStorage:

@@ -1,7 +1,9 @@
 """A sweep that is under way: what became of its trials, what is still to do, and the table at its end."""
 
 import contextlib
+import math
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +34,7 @@ from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, has_j
 
 Work = list[tuple[list[str], Order]]  # the overrides of trials
 ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
+POLL = 2.0  # seconds between two looks at a trial that another process trains
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Sweep:
     run: TrackedRun | None  # None in a process that joined another's sweep
     store: Store | None
     jobs: int
+    joined: bool = False  # whether other processes may work on it too
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
     failures: Failures = field(init=False)
     total: int = 0
@@ -79,12 +83,8 @@ class Sweep:
         if trial in self._ended:
             self.outcomes[number] = replace(self._ended[trial], label=named, earlier=True)
             return None
+        self._wait_for(trial, named)
         child = self._known.get(trial)
-        if child is not None and child.alive:
-            if not wait_for_end(child.key, ORPHANS):
-                raise UserError(f"sweep.name={self.name}: run {child.id} ({named}) is trained by another process")
-            self.look_again()
-            child = self._known[trial]
         order = Order(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
         if child is None or (child.status == "FAILED" and self.config.sweep.retry_failed):
             return order
@@ -92,6 +92,29 @@ class Sweep:
             return replace(order, continues=child.key)
         self.outcomes[number] = outcome_of(child, named, earlier=True)
         return None
+
+    def _wait_for(self, trial: str, named: str) -> None:
+        """Wait until no process trains a trial any more.
+
+        A search may draw what another process of it trains, and takes its result; to a list of combinations nobody else
+        can have begun one, but a trial of a start that was killed may still be ending itself.
+
+        Raises:
+            UserError: it does not end.
+        """
+        until = time.monotonic() + (math.inf if self.joined else ORPHANS)
+        told = False
+        while (child := self._known.get(trial)) is not None and child.alive:
+            if time.monotonic() > until:
+                raise UserError(f"sweep.name={self.name}: run {child.id} ({named}) is trained by another process")
+            if not told:
+                told = True
+                print(f"{named}: waits for run {child.id}, in which another process trains it", flush=True)
+            if has_journal(child.key):
+                wait_for_end(child.key, POLL)
+            else:
+                time.sleep(POLL)
+            self.look_again()
 
     def note_known(self, number: int, overrides: Sequence[str], values: dict[str, str]) -> None:
         """Note the outcome of a trial of an earlier start, if it has ended."""

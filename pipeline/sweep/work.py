@@ -69,6 +69,9 @@ class Worker:
             origin = _origin(request, config)
             if origin.resume is not None:  # it goes on as it began, in an `auto` that was resolved then
                 config = origin.resume.config
+                settings = {"threads": config.threads, "deterministic": config.deterministic}
+                if any(request["config"][key] != value for key, value in settings.items()):
+                    return {"status": "unsettled", "settings": settings}
             result = run_experiment(config, request["overrides"], request["hydra"], origin, trial, self._kept)
         except (UserError, RunFailed, RerunDiffers) as error:
             report(error if isinstance(error, UserError) else UserError(str(error)))

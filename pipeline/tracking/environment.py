@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.plain_text import mask_credentials
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "sources.json", "data.json")
@@ -61,7 +62,9 @@ def write_environment(
     folder.mkdir(parents=True, exist_ok=True)
     state, changes = git_state()
     (folder / "packages.txt").write_text(packages(), encoding="utf-8")
-    (folder / "git.diff").write_bytes(changes)
+    # Only a changed line with a password in it is not applied as it was.
+    masked = mask_credentials(changes.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+    (folder / "git.diff").write_bytes(masked)
     for name, content in (("git", state), ("hardware", hardware), ("sources", sources), ("data", data)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return read_environment(folder)

@@ -67,7 +67,9 @@ class Journal:
         place = self.folder / RESERVE
         try:
             with place.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVED)
+                file.write(os.urandom(RESERVED))  # what no file system can make smaller
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise RunFailed(f"{place}: cannot be written: {error.strerror}") from error
 
@@ -212,7 +214,9 @@ def history_of(records: list[Record]) -> dict[str, dict[int, float]]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process that lives writes the journal of this folder."""
+    """Whether a process that lives writes the journal of this folder; it need not be on this machine at all."""
+    if not folder.is_dir():
+        return False
     try:
         _locked(folder / LOCK).close()
     except Busy:

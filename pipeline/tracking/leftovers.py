@@ -9,6 +9,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.addresses import tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
@@ -16,7 +17,7 @@ from pipeline.tracking.delivery import Delivery, read_position
 from pipeline.tracking.journal import FILE, Busy, Journal, Record, begin_of, read_journal, says_its_end
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS
-from pipeline.tracking.store import Store, tracking_uri
+from pipeline.tracking.store import Store
 
 
 def local_runs() -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.addresses import HOME, tracking_uri
 from pipeline.config import SCHEMA_VERSION, TrackingConfig
 from pipeline.errors import RunFailed
 from pipeline.plain_text import mask_credentials
@@ -15,7 +16,7 @@ from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.process import Process
 from pipeline.tracking.sender import Sender
-from pipeline.tracking.store import HOME, Store, tracking_uri
+from pipeline.tracking.store import Store
 from pipeline.tracking.system_metrics import SystemMetrics
 
 RUNS = HOME / "runs"
@@ -157,7 +158,7 @@ def write_begin(
     """Write into a new journal what the run is, with credentials masked."""
     journal.append(
         "begin",
-        name=mask_credentials(name),
+        name=mask_credentials(name)[:250],  # a server on PostgreSQL refuses longer ones
         tags={"schema": str(SCHEMA_VERSION), **{key: mask_credentials(value) for key, value in tags.items()}},
         tracking_uri=None if tracking.uri is None else mask_credentials(tracking_uri(tracking.uri)),
         experiment=tracking.experiment,

@@ -37,7 +37,15 @@ class SegmentationModel(PythonModel):
         self._predict = predictor(network, config)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
-        return np.stack([self._predict(image).numpy() for image in model_input])
+        from tensorflow.config import experimental
+
+        # Of float32 a GPU would keep ten bits in convolutions (TF32), which it did not where the masks were scored.
+        theirs = experimental.tensor_float_32_execution_enabled()
+        experimental.enable_tensor_float_32_execution(False)
+        try:
+            return np.stack([self._predict(image).numpy() for image in model_input])
+        finally:
+            experimental.enable_tensor_float_32_execution(theirs)
 
 
 set_model(SegmentationModel())

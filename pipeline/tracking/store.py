@@ -10,18 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import mlflow
 import sqlalchemy
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from pipeline.addresses import database_file, tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
-
-HOME = Path("mlruns")  # under the current directory: all that runs write
 
 
 class Unreachable(UserError):
@@ -46,29 +44,6 @@ class Store:
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
         # Without the last part the UI opens in its mode for language models.
         return f"{host}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
-
-
-def tracking_uri(uri: str | None) -> str:
-    """The absolute form of an address; null is a database under the current directory.
-
-    Raises:
-        UserError: MLflow knows no such address.
-    """
-    if uri is None:
-        return _sqlite_uri(HOME / "mlflow.db")
-    scheme = urlsplit(uri).scheme
-    known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
-    if scheme not in known:
-        raise UserError(
-            f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
-        )
-    if scheme != "sqlite":
-        return uri
-    place, question, options = uri.partition("?")
-    file = unquote(place.removeprefix("sqlite:///"))
-    if not place.startswith("sqlite:///") or file in ("", ":memory:"):
-        raise UserError(f"tracking.uri={uri}: sqlite:///<file> expected; a database in memory ends with the process")
-    return _sqlite_uri(Path(file)) + question + options
 
 
 def open_store(config: TrackingConfig) -> Store:
@@ -193,14 +168,3 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
             f"tracking.experiment={name}: was deleted; restore it (mlflow experiments restore) or choose another name"
         )
     return str(found.experiment_id)
-
-
-def database_file(uri: str) -> Path | None:
-    """The file of an address that `tracking_uri` gave, None for a server."""
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])) if uri.startswith("sqlite:///") else None
-
-
-def _sqlite_uri(file: Path) -> str:
-    """SQLAlchemy reads % as an escape and ? as the start of its options."""
-    path = str(file.expanduser().resolve())
-    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"

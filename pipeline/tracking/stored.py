@@ -19,11 +19,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from pipeline.addresses import database_file, tracking_uri
 from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
-from pipeline.tracking.store import answering, connect, database_file, tracking_uri
+from pipeline.tracking.store import answering, connect
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
 # Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would

@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.addresses import HOME, tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.plain_text import mask_credentials
 from pipeline.tracking.delivery import Delivery
@@ -21,7 +22,7 @@ from pipeline.tracking.journal import FILE, Journal, Record, begin_of, history_o
 from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
-from pipeline.tracking.store import HOME, Store, tracking_uri
+from pipeline.tracking.store import Store
 
 SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run

@@ -57,6 +57,17 @@ def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
     )
 
 
+def test_a_training_without_one_update(voc_folder: Folder) -> None:
+    root = voc_folder(train=4)
+    prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=4"))
+    with pytest.raises(UserError) as told:
+        prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=5"))
+    assert told.value.faults == (
+        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training pictures), so nothing would be "
+        "learnt; at most 4 expected",
+    )
+
+
 def test_faults_of_lists_and_pictures_together(voc_folder: Folder) -> None:
     root = voc_folder(train=4)
     (root / "JPEGImages" / "train_0.jpg").unlink()

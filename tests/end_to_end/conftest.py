@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Pat
 @pytest.fixture(scope="session")
 def finished(data: Path) -> Finished:
     """`run.py` on the dataset, for two epochs."""
-    return make_run(data, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
+    return make_run(data, "loss.class_weights=median_frequency", MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
 
 
 @pytest.fixture

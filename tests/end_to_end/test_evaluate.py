@@ -36,6 +36,8 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
         "classes": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c]"],
         "views": [run, "evaluate.flip=true", "evaluate.scales=[0.5,1]", "evaluate.window=16", "output=views"],
         "window": [run, "evaluate.window=18"],
+        "windows": [run, "evaluate.window=20"],  # a multiple of what this run's network needs, not of what others do
+        "output": [run, "output=VOC/ImageSets/Segmentation/val.txt"],
         "network": [run, "model.depth=3"],
         "misspelt": [run, "splitt=val"],
         "dataset": [run, "dataset=voc2013"],
@@ -97,6 +99,16 @@ def test_a_single_key_of_the_data_can_be_changed(finished: Finished, other: Path
     assert [path.name for path in (finished.cwd / "list/predictions/test").iterdir()] == ["test_1.png"]
 
 
+def test_the_loss_of_other_data_is_without_class_weights_and_says_so(ended: dict[str, Ended]) -> None:
+    note = "note: the loss is without the class weights of the run"
+    assert note in ended["other"].stdout and note in ended["list"].stdout
+    assert note not in ended["own"].stdout and note not in ended["views"].stdout
+
+
+def test_windows_fit_the_network_of_the_run(ended: dict[str, Ended]) -> None:
+    assert ended["windows"].status == 0, ended["windows"].stderr
+
+
 def test_other_views_give_other_scores_of_the_same_pixels(finished: Finished, ended: dict[str, Ended]) -> None:
     assert ended["views"].status == 0, ended["views"].stderr
     assert scores(finished.cwd / "views") != scores(finished.cwd / "scored")
@@ -120,6 +132,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
         ("classes", f"dataset.classes: 3 names, but the run has 5: {', '.join(CLASSES)}"),
         ("shapes", f"dataset.classes: 8 names, but the run has 5: {', '.join(CLASSES)}"),
         ("window", "evaluate.window=18: model.depth="),
+        ("output", "output=VOC/ImageSets/Segmentation/val.txt: cannot be made a folder: File exists"),
         ("network", "model.depth=3: a stored run is scored as it was trained"),
         ("misspelt", "(did you mean 'split'?)"),
         ("dataset", "(did you mean 'voc2012'?)"),

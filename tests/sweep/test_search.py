@@ -9,11 +9,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.addresses import storage_address
 from pipeline.command_line import checked_config
 from pipeline.errors import UserError
 from pipeline.sweep.job import Outcome
 from pipeline.sweep.search import Search
-from pipeline.sweep.study import check_sampler, make_pruner, open_storage, open_study, storage_address
+from pipeline.sweep.study import check_sampler, make_pruner, open_storage, open_study
 from tests.sweep.searches import die, drawn, finished, states, work
 
 

@@ -10,10 +10,11 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.addresses import storage_address
 from pipeline.sweep.queue import OWNER, TrialQueue
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_space import search_space
-from pipeline.sweep.study import open_storage, storage_address
+from pipeline.sweep.study import open_storage
 from pipeline.tracking.process import Process
 from tests.sweep.searches import DEAD, SPACE, drawn, states, work
 

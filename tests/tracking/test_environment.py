@@ -62,6 +62,13 @@ def test_the_difference_makes_the_working_tree_again(checkout: Path, tmp_path: P
     assert not (tmp_path / "again/notes.txt").exists()
 
 
+def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "run.py").write_bytes(b"one\r\nhttp://ada:secret@host\r\nb\xfcsche\r\n")
+    write_environment(tmp_path / "environment", {}, {}, {})
+    written = (tmp_path / "environment/git.diff").read_bytes()
+    assert b"secret" not in written and b"+http://***@host\r\n+b\xfcsche\r\n" in written
+
+
 def test_code_inside_another_repository_has_no_revision_of_its_own(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,93 @@
+"""Trials that another process began: waited for while it lives, gone on with as they began."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.command_line import checked_config
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.origin import Origin
+from pipeline.resume import Resumable
+from pipeline.sweep import job, sweep, work
+from pipeline.sweep.identity import trial_of
+from pipeline.sweep.sweep import Sweep
+from pipeline.tracking.sweep import Child
+
+OVERRIDES = ["seed=1"]
+CHILD = Child("k" * 32, "id", trial_of(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
+
+
+@pytest.fixture
+def config() -> Config:
+    return checked_config([])
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "POLL", 0.0)
+    monkeypatch.setattr(sweep, "ORPHANS", 0.2)
+
+
+def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], joined: bool) -> Sweep:
+    """A sweep whose one trial is what `seen` says, one look after the other; the last one stays."""
+    monkeypatch.setattr(sweep, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
+    command: Any = SimpleNamespace(origin=Origin())
+    return Sweep("s", command, config, "0" * 32, None, None, 1, joined=joined)
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "KILLED"])
+def test_a_search_waits_for_what_another_process_of_it_trains(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    """However long it takes, and on whatever machine: its folder is not on this one."""
+    over = dataclasses.replace(CHILD, status=status, alive=False)
+    monkeypatch.setattr(sweep, "ORPHANS", 0.0)
+    found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, over], joined=True)
+    order = found.plan(3, OVERRIDES, {"seed": "1"})
+    assert capsys.readouterr().out == "seed=1: waits for run id, in which another process trains it\n"
+    if status == "FINISHED":
+        assert order is None and found.outcomes[3].metrics == CHILD.metrics
+    else:
+        assert order is not None and order.continues == CHILD.key
+
+
+def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = opened(config, monkeypatch, [CHILD], joined=False)
+    with pytest.raises(UserError, match=r"sweep\.name=s: run id \(seed=1\) is trained by another process"):
+        found.plan(0, OVERRIDES, {"seed": "1"})
+
+
+def request(config: Config, threads: int) -> dict[str, Any]:
+    """What a launcher's job asks of its child for a trial that is to be continued."""
+    plain = {**dataclasses.asdict(config), "threads": threads}
+    trial = {"overrides": [], "hydra": "", "name": "", "tags": {}, "parent": "", "origin": [], "study": None}
+    return {"kind": "trial", "config": plain, "continues": "k" * 32, **trial}
+
+
+def test_a_trial_goes_on_with_the_threads_that_it_began_with(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a child that is set up with as many, whatever the launcher of this start would give it."""
+    stored = Resumable("id", dataclasses.replace(config, threads=1), tmp_path, "KILLED", None)
+    monkeypatch.setattr(work, "find_resumable", lambda *_: stored)
+    ran: list[Any] = []
+    monkeypatch.setattr(work, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
+        pruned=False, metrics={}, id="id"
+    ))  # fmt: skip
+    children: list[object] = []
+
+    def warm(settings: object) -> Any:
+        children.append(settings)
+        return SimpleNamespace(ask=lambda message, told: work.Worker().work(message, told))
+
+    monkeypatch.setattr(job, "warm_worker", warm)
+    answer = job._ask(request(config, threads=2))
+    assert answer["status"] == "finished", answer
+    assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
