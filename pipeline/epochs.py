@@ -278,7 +278,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     """The moving average in the place of the weights, where the optimizer keeps one, and back again."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it for loss scaling
     # Before the first update, which `accumulate` may put off, Keras's averages are zeros.
-    averaged = optimizer.use_ema and int(optimizer.iterations) > 0
+    averaged = optimizer.use_ema and optimizer.iterations.numpy() > 0
     averages = optimizer._model_variables_moving_average if averaged else []  # what Keras's SwapEMAWeights uses
     pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
     kept = [variable.numpy() for variable, _ in pairs]

@@ -94,7 +94,11 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
         *(f"checkpoints/last/{name}" for name in ("weights.npz", "optimizer.npz", "running.npz", "state.json")),
     }
     assert yaml.safe_load((root / "config/config.yaml").read_text())["dataset"]["classes"] == CLASSES
-    assert yaml.safe_load((root / "config/overrides.yaml").read_text()) == [*TINY, NAMED]
+    assert yaml.safe_load((root / "config/overrides.yaml").read_text()) == [
+        *TINY,
+        NAMED,
+        "loss.class_weights=median_frequency",
+    ]
     assert yaml.safe_load((root / "config/hydra.yaml").read_text())["job"]["name"] == "run"
     assert "tensorflow==" in (root / "environment/packages.txt").read_text()
     data = json.loads((root / "environment/data.json").read_text())
