@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.config_keys import nearest
 from pipeline.errors import UserError
+from pipeline.plain_text import plain
 from pipeline.side_tool import parse, run_tool
 
 HELP = """\
@@ -49,7 +50,8 @@ def main(arguments: list[str]) -> int:
 
     uri = given.get("tracking.uri")
     if as_csv:
-        sys.stdout.write(table(names, uri))
+        lines = table(names, uri)
+        sys.stdout.write("".join(f"{plain(line)}\n" for line in lines.split("\n")) if sys.stdout.isatty() else lines)
         return 0
     data_root = Path(given["data_root"]).expanduser() if "data_root" in given else None
     output = Path(given.get("output", "comparison")).expanduser()

@@ -5,9 +5,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mlflow
-from mlflow.entities import Run
-
 from pipeline.adopt import adopt, copy_folder
 from pipeline.checkpoint import best_folder, newest_start
 from pipeline.config import Config
@@ -18,8 +15,8 @@ from pipeline.tracking.journal import Busy, Journal, Record, begin_of, history_o
 from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, silence, tracking_of
 from pipeline.tracking.process import STALE_AFTER, Process, where
 from pipeline.tracking.record import RUNS, TrackedRun
-from pipeline.tracking.store import Store, Unreachable, answering
-from pipeline.tracking.stored import open_run
+from pipeline.tracking.store import Store
+from pipeline.tracking.stored import open_run, runs_with_fingerprint
 from pipeline.tracking.sweep import IS_SWEEP
 
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
@@ -84,7 +81,7 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
         store: None while it does not answer; only this machine is searched then.
     """
     folders = [folder for folder in local_runs() if _matches(begin_of(folder), fingerprint, experiment)]
-    if (tracked := _tracked(fingerprint, store)) is not None:
+    if (tracked := runs_with_fingerprint(fingerprint, store)) is not None:
         for run in tracked:
             if run.info.status == "FINISHED" and SCORE in run.data.metrics:
                 return Finished(str(run.info.run_id), run.data.metrics[SCORE])
@@ -97,18 +94,6 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
             return Finished(local_id(folder) or folder.name, next(iter(score.values())))
     interrupted = (folder for folder in folders if status_of(read_journal(folder)) == "KILLED")
     return next((_local(folder) for folder in interrupted if not in_use(folder)), None)
-
-
-def _tracked(fingerprint: str, store: Store | None) -> list[Run] | None:
-    """The runs with a fingerprint that MLflow has, the newest first; None while it does not answer."""
-    if store is None:
-        return None
-    client = mlflow.MlflowClient(store.uri)
-    try:
-        with answering(store.uri):
-            return list(client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'"))
-    except Unreachable:
-        return None
 
 
 def check_unchanged(run: Resumable, config: Config) -> None:

@@ -2,17 +2,37 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+from xdist.scheduler import LoadFileScheduling
 
 from pipeline.data.palette import VOID, voc_palette
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+# Files that share a run or a store which takes long to make: one process makes it, and runs the tests of them all.
+SHARING = (
+    {"test_bad_inputs", "test_evaluate", "test_hostile", "test_predict", "test_rerun", "test_run"},
+    {"test_interrupts", "test_resume"},
+    {"test_browser", "test_compare", "test_in_mlflow"},
+)
+
+
+class _Together(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((f"files {number}" for number, names in enumerate(SHARING) if PurePath(file).stem in names), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """See pytest-xdist."""
+    return _Together(config, log)
 
 
 @pytest.fixture

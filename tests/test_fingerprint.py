@@ -67,7 +67,7 @@ def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the package, in its place."""
-    shutil.copytree(module.PACKAGE, tmp_path / "pipeline")
+    shutil.copytree(module.PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "PACKAGE", tmp_path / "pipeline")
     return tmp_path / "pipeline"
 

@@ -71,6 +71,9 @@ def table_of(group: Group, uri: str | None) -> Answer:
     command = "" if best is None else f"python run.py rerun={best.id}"
     if command and uri is not None:
         command += f" tracking.uri={shlex.quote(mask_credentials(uri))}"
+    notes = list(group.left_out)
+    if len({run.data for run in runs if run.data is not None}) > 1:
+        notes.append("The runs' data are not the same: what differs between their scores may be the data's.")
     return Answer(
         title=group.title,
         runs=runs,
@@ -80,7 +83,7 @@ def table_of(group: Group, uri: str | None) -> Answer:
         command=command,
         replicates=over_seeds(runs, keys),
         importances=importances(runs, keys),
-        notes=group.left_out,
+        notes=notes,
     )
 
 

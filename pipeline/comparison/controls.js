@@ -48,7 +48,7 @@
     at("epoch-shown").textContent = DATA.epochs.length ? `${DATA.epochs[state.epoch]} of ${DATA.epochs.at(-1)}` : "";
   }
   at("epoch").addEventListener("input", () => { setEpoch(Number(at("epoch").value)); fillHead(); captions(); redraw(); });
-  at("epoch").addEventListener("change", () => { if (state.sort !== "name") fillRows(); });
+  at("epoch").addEventListener("change", fillRows);
   for (const which of ["a", "b"]) options(`run-${which}`, COLUMNS.map((run) => [run.column, `${run.rank}  ${run.heading}`]), state[which], (value) => { state[which] = Number(value); fillRows(); });
   options("sort", Object.entries(ORDERS).map(([key, order]) => [key, order.name]), state.sort, (value) => { state.sort = value; fillRows(); });
   options("filter", [[-1, "any"], ...DATA.classes.map((name, place) => [place, name])], -1, (value) => { state.filter = Number(value); fillRows(); });

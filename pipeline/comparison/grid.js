@@ -83,16 +83,15 @@ const grid = (() => {
     const view = element("div", { class: `view${state.zoom > 1 ? " zoomed" : ""}` });
     view.style.aspectRatio = `${picture.width} / ${picture.height}`;
     view.style.maxWidth = `calc(var(--most-height) * ${picture.width / picture.height})`; // a tall picture fits, too
-    const note = element("div", { class: "missing", hidden: true });
     columns.forEach((column, place) => {
+      const note = element("div", { class: "missing", hidden: true });
       const canvas = element("canvas", { width: 1, height: 1, "data-picture": picture.id, "data-column": column === null ? "reference" : String(column) });
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${picture.id}, ${column === null ? "photograph and truth" : COLUMNS[column].heading}`);
-      view.append(element("div", { class: `layer-box${columns.length > 1 ? ` ${state.view}-${"ab"[place]}` : ""}` }, canvas));
+      view.append(element("div", { class: `layer-box${columns.length > 1 ? ` ${state.view}-${"ab"[place]}` : ""}` }, canvas, note));
       cells.push({ canvas, picture, column, note });
       observer.observe(canvas);
     });
-    view.append(note);
     return view;
   }
   function captionOf(picture, column, top) {

@@ -163,7 +163,6 @@ def _picture(picture: Picture) -> dict[str, Any]:
         "width": picture.size[1],
         "photograph": jpeg_uri(picture.photograph),
         "truth": packed(picture.truth),
-        "present": [] if picture.truth is None else np.unique(picture.truth).tolist(),
         "disagreement": number(picture.gap),
         "masks": {str(epoch): [packed(mask) for mask in masks] for epoch, masks in picture.masks.items()},
         "ious": {str(epoch): numbers(ious) for epoch, ious in picture.ious.items()},

@@ -43,7 +43,7 @@ def _parameter(name: str, texts: list[str], choices: bool) -> Axis:
             numbers.append(float(text))
         except ValueError:
             numbers.append(None)
-    values = [number for number in numbers if number is not None and math.isfinite(number)]
+    values = [number for number in numbers if number is not None and abs(number) < 1e300]  # differences are finite
     if choices or len(values) < len(texts):
         order = sorted(set(texts), key=_by_number)
         heights = {text: place / max(1, len(order) - 1) if len(order) > 1 else 0.5 for place, text in enumerate(order)}

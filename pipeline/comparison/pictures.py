@@ -41,7 +41,7 @@ class Picture:
     truth: np.ndarray | None  # (height, width) uint8
     masks: Mapping[int, Sequence[np.ndarray | None]]
     ious: Mapping[int, np.ndarray]  # (runs, 1 + classes): mean, then each class; NaN where there is none
-    gap: float  # largest difference of the mean IoU, or, without a truth, of the masks
+    gap: float  # largest difference of the mean IoU, or, without a truth, of the masks, at the last epoch
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def _val_pictures(
         everything = [mask for found in masks.values() for mask in found]
         there = [place for place, mask in enumerate(everything) if mask is not None]
         if _fits(everything, there, classes) and there:
-            pictures.append(_picture(id, examples, masks, classes, np.nan))
+            latest = [mask for mask in masks[shown[-1]] if mask is not None]
+            pictures.append(_picture(id, examples, masks, classes, disagreement(latest)))
     if len(pictures) < len(ids):
         notes.append(f"{len(ids) - len(pictures)} validation pictures are left out: their masks cannot be read.")
     return pictures, shown

@@ -79,6 +79,6 @@ def read_index_mask(path: Path) -> np.ndarray | None:
     """Class indices of a palette or one-channel PNG, (height, width) uint8; None for anything else."""
     try:
         with open_whole(path, ("PNG",)) as image:
-            return np.array(image, np.uint8) if image.mode in ("P", "L") else None
+            return np.array(image, np.uint8) if image.mode in ("P", "L", "1") else None
     except UNDECODABLE:
         return None

@@ -24,6 +24,8 @@ class ComparedRun:
     metrics: Mapping[str, float]
     pruned: bool = False
     failure: str = ""
+    data: str | None = None  # digest of its data; None of a run that had none yet
+    initial: str | None = None  # hash of the weights that it started from; None for those of chance
     started: int = 0  # milliseconds since 1970
     seconds: float | None = None
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # metric -> epoch -> value
@@ -65,6 +67,8 @@ def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> Co
         metrics=dict(data.metrics),
         pruned="pruned" in data.tags,
         failure=data.tags.get("failure", ""),
+        data=data.tags.get("data_digest"),
+        initial=data.tags.get("initial_weights_sha256"),
         started=int(info.start_time or 0),
         seconds=seconds if seconds is not None and math.isfinite(seconds) else None,
         curves=curves,

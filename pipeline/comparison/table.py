@@ -22,9 +22,16 @@ SCHEMA_ORDER = {name: place for place, (name, _, _) in enumerate(leaves(Config))
 def varying(runs: Sequence[ComparedRun]) -> list[str]:
     """The parameters in which runs differ, in the order of the schema, the seed last.
 
-    Keys that change no weight and no score (`tracking.…`, where the data lies) are left out.
+    Keys that change no weight and no score (`tracking.…`) are left out, and so is where data and starting weights lie,
+    unless runs have others.
     """
-    keys = {key for run in runs for key in run.params if not changes_nothing(key)}
+    begun = [run for run in runs if run.data is not None]
+    shown = set[str]()
+    if len({run.data for run in begun}) > 1:
+        shown |= {"dataset.root"}
+    if len({run.initial for run in begun}) > 1:
+        shown |= {"init_from", "model.encoder_weights"}
+    keys = {key for run in runs for key in run.params if key in shown or not changes_nothing(key)}
     found = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
     return sorted(found, key=lambda key: (key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
 

@@ -5,6 +5,7 @@ are written by this file into folders that this file made, and `tarfile.extract`
 CVE-2025-4517) is never called. The tars are uncompressed, so what comes out is never larger than what went in.
 """
 
+import os
 import re
 import shutil
 import tarfile
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import IMAGES, LISTS, MASKS
+from pipeline.disk import flush
 from pipeline.errors import UserError
 
 LARGEST_FILE = 16 * 2**20  # bytes; VOC's largest image has about 0.3 MB
@@ -46,7 +48,9 @@ def extract_segmentation(archives: Sequence[Path], target: Path, year: str, prog
                     _extract(archive, path, unfinished, year, progress)
             except tarfile.TarError as error:
                 raise UserError(f"{path}: not a whole, uncompressed tar archive: {error}") from error
+        os.sync()  # the name promises that all of it is on the disk, whatever happens to the power
         unfinished.rename(target)
+        flush(target.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -44,7 +44,11 @@ class Kept:
         return dataset
 
     def pictures(self, config: Config, dataset: Dataset, progress: Progress = silent) -> Pictures:
-        """As `training_pictures` of the dataset's training split, decoded once for all runs on the same files."""
+        """As `training_pictures` of the dataset's training split, decoded once for all runs on the same files.
+
+        Raises:
+            UserError: files changed since they were checked.
+        """
         key = (_named(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
         if self._pictures is not None and self._pictures[0] == key:
             return self._pictures[1]
@@ -54,7 +58,11 @@ class Kept:
         code = hashlib.sha256(Path(decode.__file__).read_bytes()).hexdigest()[:8]
         name = f"{dataset.checked.split_digests['train']}-{config.long_side or 'own'}-{tf.__version__}-{code}.bin"
         decoded = Path(config.data_dir).expanduser() / "decoded" / name
+        before = self._dataset[1] if self._dataset is not None and self._dataset[2] is dataset else _stamps(dataset)
         pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, decoded, progress)
+        if _files(before, dataset) != _files(_stamps(dataset), dataset):
+            decoded.unlink(missing_ok=True)  # it would stand for the digest of what is no longer there
+            raise UserError(f"{dataset.root}: pictures or masks changed while they were decoded; start again")
         self._pictures = key, pictures
         return pictures
 
@@ -77,3 +85,9 @@ def _stamps(dataset: Dataset) -> Stamps | None:
     except OSError:
         return None
     return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ino) for path, at in found)
+
+
+def _files(stamps: Stamps | None, dataset: Dataset) -> list[tuple[str, int, int, int]] | None:
+    """The stamps of training pictures and masks alone: other files may come into their folders."""
+    wanted = {str(path) for example in dataset.splits["train"] for path in (example.image, example.mask)}
+    return None if stamps is None else [stamp for stamp in stamps if stamp[0] in wanted]

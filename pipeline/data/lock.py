@@ -16,7 +16,7 @@ def locked(path: Path, progress: Progress = silent) -> Iterator[None]:
     The lock's file stays there: removing it would let two processes hold two files.
 
     Raises:
-        UserError: its folder cannot be written.
+        UserError: its folder cannot be written, or is on a file system without locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,8 +25,11 @@ def locked(path: Path, progress: Progress = silent) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({error.strerror}); set another data_dir") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that prepares the same data", 0, None)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress("waiting for another process that prepares the same data", 0, None)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(f"{path}: its file system has no locks ({error.strerror}); set another data_dir") from error
         yield

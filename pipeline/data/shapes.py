@@ -7,6 +7,7 @@ signed distance function (negative inside), which yields the anti-aliased pictur
 border alike.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pipeline.data.lock import locked
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.data.progress import Progress, silent
 from pipeline.data.textures import Field, background_colours, fractal_noise, object_colours, pattern, value_noise
+from pipeline.disk import flush
 from pipeline.errors import UserError
 
 CLASSES = ("background", "circle", "triangle", "square", "star", "heart", "ring", "cross")
@@ -196,9 +198,11 @@ def make_shapes(root: Path, progress: Progress = silent) -> None:
         for leftover in (unfinished, outdated):
             shutil.rmtree(leftover, ignore_errors=True)
         _write(unfinished, progress)
+        os.sync()  # the name promises that all of it is on the disk, whatever happens to the power
         if root.exists():
             root.rename(outdated)  # a folder can only be renamed to a name that is free
         unfinished.rename(root)
+        flush(root.parent)
         shutil.rmtree(outdated, ignore_errors=True)
 
 

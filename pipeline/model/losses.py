@@ -85,9 +85,10 @@ def negative_log_probability(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def dice(mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """1 - soft Dice coefficient, averaged over the classes present in the batch's masks (Milletari et al. 2016).
+    """1 - soft Dice coefficient, averaged over the classes present in the batch's masks.
 
-    For each class 2 sum(p g) / (sum(p) + sum(g)) over all valid pixels of the batch, with probabilities p and truth g.
+    For each class 2 sum(p g) / (sum(p) + sum(g)) over all valid pixels of the batch, with probabilities p and truth g;
+    Milletari et al. 2016 (section 3) have sums of squares below.
 
     Args:
         mask: (batch, height, width) int32, 255 is void.

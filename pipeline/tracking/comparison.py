@@ -52,8 +52,11 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
     if not children:
         named.folder.cleanup()
         raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
-    title = str(named.run.info.run_name or named.id)
-    return Group(title, named, *_usable(children, named.client))
+    runs, left_out = _usable(children, named.client)
+    if not runs:
+        named.folder.cleanup()
+        raise UserError(f"{name}: none of its child runs can be read", *left_out)
+    return Group(str(named.run.info.run_name or named.id), named, runs, left_out)
 
 
 def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:

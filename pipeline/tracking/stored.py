@@ -24,7 +24,7 @@ from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
-from pipeline.tracking.store import answering, connect
+from pipeline.tracking.store import Store, Unreachable, answering, connect
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
 # Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would
@@ -225,6 +225,18 @@ def find_run(client: mlflow.MlflowClient, name: str, address: str, key: str = "r
     for match in client.search_runs(experiments, f"tags.run_key = '{quoted}'", max_results=1):
         return match
     raise UserError(f"{key}={name}: no run has this id or run_key at tracking.uri={mask_credentials(address)}")
+
+
+def runs_with_fingerprint(fingerprint: str, store: Store | None) -> list[Run] | None:
+    """The runs of an experiment with a fingerprint, the newest first; None while the store does not answer."""
+    if store is None:
+        return None
+    client = mlflow.MlflowClient(store.uri)
+    try:
+        with answering(store.uri):
+            return list(client.search_runs([store.experiment_id], f"tags.fingerprint = '{fingerprint}'"))
+    except Unreachable:
+        return None
 
 
 def fetch_weights(stored: StoredRun) -> tuple[Path, str]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.compare import main
 from pipeline.errors import UserError
+from pipeline.tracking import comparison as tracking
 from pipeline.tracking.comparison import NOTE
 from tests.comparison.store import HOSTILE, Sweep, artifacts, client_of, inside, make_run
 
@@ -89,6 +90,13 @@ def test_a_child_alone_is_nothing_to_compare(sweep: Sweep) -> None:
         main([sweep.ids[0]])
 
 
+def test_a_sweep_whose_trials_cannot_be_read_says_why(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_usable", lambda *_: ([], ["run=x: was made by another version"]))
+    with inside(sweep.place), pytest.raises(UserError, match="none of its child runs can be read") as told:
+        main([sweep.parent])
+    assert told.value.faults[1:] == ("run=x: was made by another version",)
+
+
 # ---- what it writes
 
 
@@ -133,6 +141,7 @@ def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
     without, found = page_data(tmp_path / "without/comparison.html"), page_data(tmp_path / "with/comparison.html")
     assert all(picture["photograph"] is None and picture["truth"] is None for picture in without["test"])
     assert without["test"][0]["disagreement"] > without["test"][-1]["disagreement"] and without["differences"] is None
+    assert any(picture["disagreement"] > 0 for picture in without["val"])
     assert all(picture["photograph"] and picture["truth"] for picture in found["test"])
     assert not (tmp_path / "never").exists()
 

@@ -68,6 +68,12 @@ def test_ticks_do_not_stand_on_each_other() -> None:
     assert [text for _, text in axis.ticks] == ["1", "1.5", "2"]
 
 
+def test_numbers_too_far_apart_to_be_subtracted_are_texts() -> None:
+    """A server may say anything; JSON has no NaN."""
+    runs = [ComparedRun("", "", "FINISHED", {"a": value}, {}) for value in ("1e308", "-1e308")]
+    assert [axis.heights for axis in parallel_axes(runs, ["a"])] == [[1.0, 0.0]]
+
+
 def test_a_run_without_a_score_has_no_height() -> None:
     runs = [ComparedRun("", "", "FAILED", {"a": "1"}, {}), ComparedRun("", "", "FINISHED", {"a": "2"}, {})]
     assert [axis.name for axis in parallel_axes(runs, ["a"])] == ["a"]

@@ -45,6 +45,14 @@ def test_a_palette_mask_is_read_as_indices(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_index_mask(tmp_path / name), mask)
 
 
+def test_a_mask_of_one_bit_is_a_mask(tmp_path: Path) -> None:
+    """As it is for training and scoring."""
+    Image.fromarray(np.eye(9, dtype=bool)).save(tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert image.mode == "1"
+    np.testing.assert_array_equal(read_index_mask(tmp_path / "mask.png"), np.eye(9, dtype=np.uint8))
+
+
 def test_what_is_no_mask_is_none(tmp_path: Path) -> None:
     mask = to_palette_png(np.zeros((16, 16), np.uint8))
     mask.save(tmp_path / "mask.png")

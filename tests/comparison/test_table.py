@@ -37,6 +37,18 @@ def test_what_is_the_same_everywhere_or_changes_no_score_does_not_vary() -> None
     assert varying(runs) == ["model.width", "seed"]
 
 
+def test_where_data_and_starting_weights_lie_varies_where_they_are_others() -> None:
+    """The same ones may lie anywhere; a trial that failed before it had any says nothing."""
+    places = [{"dataset.root": root, "model.encoder_weights": weights} for root in "ab" for weights in ("c", "d")]
+    same = [run(params=place, data="1", initial="2") for place in places]
+    assert varying([*same, run(params=places[0])]) == []
+    others = [run(params=place, data=place["dataset.root"], initial="2") for place in places]
+    assert varying(others) == ["dataset.root"]
+    chance = [run(params=place, data="1", initial=None if index else "2") for index, place in enumerate(places)]
+    assert varying(chance) == ["model.encoder_weights"]
+    assert over_seeds([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
+
+
 def test_a_parameter_that_a_run_does_not_have_varies_and_the_order_is_the_schemas() -> None:
     runs = [run(params={"zzz": 1, "optimizer.learning_rate": 1, "model.depth": 2}), run(params={"model.depth": 3})]
     assert varying(runs) == ["model.depth", "optimizer.learning_rate", "zzz"]

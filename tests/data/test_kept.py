@@ -73,6 +73,34 @@ def test_a_changed_list_is_another_dataset(config: Config, asked: list[str]) -> 
     assert len(after.splits["train"]) == 2 < len(before.splits["train"])  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("while_decoding", [True, False])
+def test_a_mask_that_changes_after_it_was_checked_is_told_and_leaves_no_decoded_file(
+    config: Config, monkeypatch: pytest.MonkeyPatch, while_decoding: bool
+) -> None:
+    """The file would stand for the digest of what was there before, for every later run."""
+    config = dataclasses.replace(config, cache_mb=1, long_side=512)
+    kept = Kept()
+    dataset = kept.dataset(config)
+    mask, decode = dataset.splits["train"][0].mask, kept_module.training_pictures
+
+    def changes(*arguments: Any) -> Any:
+        if while_decoding:
+            os.utime(mask, ns=(0, 1))
+        (mask.parent / "of another program.txt").write_text("no part of the data")
+        return decode(*arguments)
+
+    if not while_decoding:
+        os.utime(mask, ns=(0, 1))
+    monkeypatch.setattr(kept_module, "training_pictures", changes)
+    with pytest.raises(UserError, match="pictures or masks changed while they were decoded"):
+        kept.pictures(config, dataset)
+    decoded = Path(config.data_dir) / "decoded"
+    assert not list(decoded.glob("*.bin"))
+    monkeypatch.setattr(kept_module, "training_pictures", decode)
+    both(kept, config)
+    assert len(list(decoded.glob("*.bin"))) == 1
+
+
 def test_another_working_size_decodes_but_does_not_check_again(config: Config, asked: list[str]) -> None:
     kept = Kept()
     both(kept, config)

@@ -1,6 +1,8 @@
 """dataset=shapes: what is drawn, what is written, and that a folder is whole or absent."""
 
+import errno
 import fcntl
+import os
 import threading
 from pathlib import Path
 
@@ -183,6 +185,17 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few")
+def test_place_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lustre has none unless it is mounted with them."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("pipeline.data.lock.fcntl.flock", no_locks)
+    with pytest.raises(UserError, match=r"shapes: its file system has no locks \(No locks available\); set another"):
+        shapes.make_shapes(tmp_path / "shapes")
+
+
 def test_second_waits_for_first(tmp_path: Path) -> None:
     """While another holds the lock nothing is written; once it lets go, the dataset it made is taken as it is."""
     root = tmp_path / "shapes"

@@ -48,4 +48,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, servers: tuple[Forks, 
     cwd = empty_workplace(home)
     ended = servers[0].run(cwd, *OPTIONS, **OFTEN)
     assert ended.status == 0, ended.stderr
-    return Undisturbed(home, cwd, outcome(cwd))
+    found = outcome(cwd)
+    assert found.status == "FINISHED" and found.journalled and found.model and found.artifacts
+    return Undisturbed(home, cwd, found)

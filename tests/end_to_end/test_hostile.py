@@ -91,7 +91,8 @@ def ended(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[
         commands.append(store.command(tool, copy.id))
     done = several(commands, cwd, SECRET=SECRET)
     assert not list(cwd.rglob(OWNED)), "planted code was executed"
-    assert len(store.client.search_runs([store.experiment])) == len(commands), "a refused run was run"
+    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+    assert len(store.client.search_runs(experiments)) == len(commands), "a refused run was run"
     return dict(zip([*CASES, *UNTOUCHED], done, strict=True))
 
 

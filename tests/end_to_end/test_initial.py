@@ -57,6 +57,8 @@ def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
     assert len(runs) == 5 and (same.status, others.status) == (0, 0)
     id, trained = runs[0].info.run_id, runs[0].data.tags["weights_sha256"]
     assert runs[3].data.tags["initial_weights_sha256"] == trained != runs[4].data.tags["initial_weights_sha256"]
+    # The same command but for `init_from` gave other weights.
+    assert runs[3].data.tags["weights_sha256"] != runs[1].data.tags["weights_sha256"]
     assert "what gives the logits starts from chance" not in same.stdout
     key = runs[0].data.tags["run_key"]
     told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so what gives the logits"

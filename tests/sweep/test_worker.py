@@ -1,11 +1,11 @@
 """The warm child and its protocol, with trials that only pretend to train: no TensorFlow is imported here."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import psutil
@@ -171,8 +171,9 @@ def test_two_signals_to_the_parent_kill_a_child_that_does_not_end() -> None:
     said = iter(parent.stdout.readline, "")  # type: ignore[union-attr]
     child = psutil.Process(int(next(line for line in said if line.strip().isdecimal())))
     parent.send_signal(signal.SIGINT)
-    while parent.poll() is None:  # the first may not have been taken up yet
-        time.sleep(0.2)
+    while parent.poll() is None:  # the first may not have been taken up yet; a third would end the parent itself
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            parent.wait(2)
         parent.send_signal(signal.SIGINT)
     assert parent.returncode == 130
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

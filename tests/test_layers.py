@@ -1,0 +1,36 @@
+"""Who may import whom: the arrows of the design point downward."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "pipeline"
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at whatever place."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return found
+
+
+def test_only_tracking_talks_to_mlflow() -> None:
+    talking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(name.partition(".")[0] == "mlflow" for name in imports(path))
+    }
+    assert talking and {name for name in talking if not name.startswith("tracking/")} == set()
+
+
+@pytest.mark.parametrize("folder", ["data", "model"])
+def test_data_and_model_know_nothing_of_training_or_tracking(folder: str) -> None:
+    allowed = {"addresses", "config", "config_keys", "disk", "errors", "plain_text", "seeds", "weights", folder}
+    for path in (PACKAGE / folder).glob("*.py"):
+        used = {name.split(".")[1] for name in imports(path) if name.startswith("pipeline.")}
+        assert used <= allowed, path
