@@ -1,11 +1,9 @@
 """Overrides: what they compose to, and every mistake of them in one line."""
 
-import functools
 import shlex
 
 import pytest
 
-from pipeline import command_line
 from pipeline.command_line import checked, checked_config
 from pipeline.conf_files import CONF, compose_overrides
 from pipeline.config import Config
@@ -18,20 +16,6 @@ MODELS = (  # in the order of the files
     "unet_mobilenet_v2, unet_resnet50 or unet_vgg16"
 )
 KEYS = [name for name, _, _ in leaves(Config)]
-
-
-@pytest.fixture(autouse=True)
-def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
-    original = command_line.compose_overrides
-    monkeypatch.setattr(
-        command_line,
-        "compose_overrides",
-        lambda overrides, base=None: _composed(tuple(overrides)) if base is None else original(overrides, base),
-    )
-
-
-_composed = functools.cache(compose_overrides)
 
 
 def faults_of(*overrides: str) -> list[str]:

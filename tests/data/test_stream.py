@@ -98,13 +98,6 @@ def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Examp
         np.testing.assert_array_equal(images, tf.stack(crops))
 
 
-def test_from_any_step_on_the_rest_is_the_same(examples: list[Example]) -> None:
-    pictures = files(examples)
-    whole = batches(pictures, 7, config())
-    for start in range(len(whole) + 1):
-        assert_same(batches(pictures, 7, config(), start), whole[start:])
-
-
 def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
     pictures = files(examples)
     assert_same(batches(pictures, 7, config(epochs=4))[:6], batches(pictures, 7, config()))
