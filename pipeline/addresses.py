@@ -19,8 +19,9 @@ def tracking_uri(uri: str | None) -> str:
     if uri is None:
         return _sqlite_uri(HOME / "mlflow.db")
     scheme, colon, _ = uri.partition(":")
+    scheme = scheme.lower()
     known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
-    if not colon or scheme.lower() not in known:
+    if not colon or scheme not in known:
         raise UserError(
             f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )

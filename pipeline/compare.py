@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
     uri = given.get("tracking.uri")
     if as_csv:
         lines = table(names, uri)
-        sys.stdout.write("".join(f"{plain(line)}\n" for line in lines.split("\n")) if sys.stdout.isatty() else lines)
+        # A file keeps any name; a terminal would obey what is in it.
+        sys.stdout.write("\n".join(map(plain, lines.split("\n"))) if sys.stdout.isatty() else lines)
         return 0
     data_root = Path(given["data_root"]).expanduser() if "data_root" in given else None
     output = Path(given.get("output", "comparison")).expanduser()

@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("split=test: dataset.splits.test is null; give dataset.splits.test=… or split=val")
     wanted = [split] if config.loss.class_weights == "none" else ["train", split]
     with PreparationDisplay() as progress:
-        dataset = prepare_dataset(_of_any_length(config), progress, wanted)
+        dataset = prepare_dataset(config, progress, wanted, trains=False)
     examples = dataset.splits[split]
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.checked.facts[split].sizes, config)
@@ -100,11 +100,6 @@ def main(arguments: list[str]) -> int:
     if output is not None:
         console.print(f"written to {output}: predictions/, overlays/ and evaluation/", soft_wrap=True)
     return 0
-
-
-def _of_any_length(config: Config) -> Config:
-    """The configuration without what asks for a number of training pictures: nothing is trained."""
-    return dataclasses.replace(config, batch_size=1, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
 
 
 def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:

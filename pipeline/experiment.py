@@ -135,7 +135,8 @@ def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None
 
     A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
     """
-    if origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
+    elsewhere = config.init_from is not None or config.model.encoder_weights is not None
+    if elsewhere and origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
         return None, origin.resume.initial_sha256
     initial = find_initial(config)
     return initial, initial.sha256 if initial else None

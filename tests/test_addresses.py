@@ -36,7 +36,9 @@ def test_another_address_is_refused_with_those_that_there_are(uri: str) -> None:
     assert "secret" not in str(told.value)
 
 
-@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db"])
+@pytest.mark.parametrize(
+    "uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db", "SQLite:///x.db"]
+)
 def test_a_database_without_a_file_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match="sqlite:///<file> expected"):
         tracking_uri(uri)

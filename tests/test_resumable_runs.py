@@ -103,12 +103,13 @@ def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypa
         raise UserError("init_from=abc: no run has this id")
 
     monkeypatch.setattr(experiment, "find_initial", gone)
-    folder = begun(initial_weights_sha256="f00")
+    config = dataclasses.replace(CONFIG, init_from="abc")
+    folder = begun(config=config, initial_weights_sha256="f00")
     origin = Origin(resume=find_resumable(folder.name, None))
     with pytest.raises(UserError, match="init_from=abc"):
-        experiment._initial(CONFIG, origin)
+        experiment._initial(config, origin)
     write_checkpoint(folder / "checkpoints")
-    assert experiment._initial(CONFIG, origin) == (None, "f00")
+    assert experiment._initial(config, origin) == (None, "f00")
 
 
 def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-from pipeline.comparison.runs import ComparedRun
+from pipeline.comparison.runs import MOST, ComparedRun
 from pipeline.comparison.table import SEED
 
 FEWEST = 4  # runs; of fewer, no importance means anything
@@ -46,7 +46,7 @@ def _numbers(texts: list[str]) -> list[float] | None:
         values = [float(text) for text in texts]
     except ValueError:
         return None
-    return values if all(abs(value) < 1e300 for value in values) else None
+    return values if all(abs(value) < MOST for value in values) else None
 
 
 def _distribution(texts: list[str], numbers: list[float] | None, key: str):  # type: ignore[no-untyped-def]

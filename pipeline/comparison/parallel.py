@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.comparison.runs import ComparedRun
+from pipeline.comparison.runs import MOST, ComparedRun
 from pipeline.comparison.table import NONE, SEED
 from pipeline.config_keys import short_names
 from pipeline.plain_text import short_value
@@ -43,7 +43,7 @@ def _parameter(name: str, texts: list[str], choices: bool) -> Axis:
             numbers.append(float(text))
         except ValueError:
             numbers.append(None)
-    values = [number for number in numbers if number is not None and abs(number) < 1e300]  # differences are finite
+    values = [number for number in numbers if number is not None and abs(number) < MOST]
     if choices or len(values) < len(texts):
         order = sorted(set(texts), key=_by_number)
         heights = {text: place / max(1, len(order) - 1) if len(order) > 1 else 0.5 for place, text in enumerate(order)}

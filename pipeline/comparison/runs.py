@@ -11,6 +11,7 @@ from pipeline.tracking.stored import StoredRun
 VAL, TEST, BEST_EPOCH = "best/val_mean_iou", "test/mean_iou", "best/epoch"
 SECONDS, PARAMETERS = "time/total_seconds", "model/parameters"
 CURVE = "val/mean_iou"
+MOST = 1e300  # what is larger is taken for no number: differences of two could be infinite
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ComparedRun:
     def score(self, metric: str) -> float | None:
         """A metric, None where the run has none that is a number."""
         value = self.metrics.get(metric)
-        return value if value is not None and math.isfinite(value) and abs(value) < 1e300 else None
+        return value if value is not None and abs(value) < MOST else None
 
     @property
     def val(self) -> float | None:

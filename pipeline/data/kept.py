@@ -24,7 +24,7 @@ class Kept:
         self._dataset: tuple[object, Stamps, Dataset] | None = None
         self._pictures: tuple[object, Pictures] | None = None
 
-    def dataset(self, config: Config, progress: Progress = silent) -> Dataset:
+    def dataset(self, config: Config, progress: Progress = silent, trains: bool = True) -> Dataset:
         """As `prepare_dataset`, which is asked only where something is different.
 
         Raises:
@@ -34,11 +34,11 @@ class Kept:
         if self._dataset is not None:
             key, stamps, dataset = self._dataset
             if key == named and stamps == _stamps(dataset):
-                if faults := too_few_pictures(config, dataset.splits):
+                if trains and (faults := too_few_pictures(config, dataset.splits)):
                     raise UserError(*faults)
                 return dataset
         self._dataset = None
-        dataset = prepare_dataset(config, progress)
+        dataset = prepare_dataset(config, progress, trains=trains)
         if (stamps_now := _stamps(dataset)) is not None:
             self._dataset = named, stamps_now, dataset
         return dataset

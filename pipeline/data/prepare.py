@@ -31,12 +31,16 @@ class Dataset:
 
 
 def prepare_dataset(
-    config: Config, progress: Progress = silent, only: Sequence[str] = ("train", "val", "test")
+    config: Config,
+    progress: Progress = silent,
+    only: Sequence[str] = ("train", "val", "test"),
+    trains: bool = True,
 ) -> Dataset:
     """The dataset that the configuration names, complete and without faults.
 
     Args:
         only: the splits that are wanted; the others are neither looked for nor looked at.
+        trains: whether the training split must be large enough for the configuration's training.
 
     Raises:
         UserError: it cannot be had, or its lists, pictures or masks have faults.
@@ -50,7 +54,7 @@ def prepare_dataset(
     else:
         root = ensure_voc(name.removeprefix("voc"), data_dir, progress)
     splits, faults = find_examples(root, config.dataset, only)
-    if not faults:
+    if not faults and trains:
         faults = too_few_pictures(config, splits)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
     return Dataset(root, list(config.dataset.classes), splits, checked)

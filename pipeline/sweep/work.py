@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -44,11 +43,11 @@ class Worker:
 
     def _look_at_data(self, request: Message) -> Message:
         try:
-            # Whether a batch is too large is for each trial to find out.
-            config = replace(checked(DictConfig(request["config"])), batch_size=1)
+            config = checked(DictConfig(request["config"]))
             set_up(resolve_auto(config))  # decoding is TensorFlow's first work, after which threads cannot be set
             with PreparationDisplay() as progress:
-                dataset = self._kept.dataset(config, progress)
+                # Whether a batch is too large is for each trial to find out.
+                dataset = self._kept.dataset(config, progress, trains=False)
         except UserError as error:
             return {"status": "refused", "faults": list(error.faults)}
         return {"status": "looked", "contents": dataset.checked.contents, "digest": dataset.checked.digest}

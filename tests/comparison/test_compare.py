@@ -97,6 +97,18 @@ def test_a_sweep_whose_trials_cannot_be_read_says_why(sweep: Sweep, monkeypatch:
     assert told.value.faults[1:] == ("run=x: was made by another version",)
 
 
+def test_csv_in_a_terminal_steers_nothing(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is the same lines otherwise."""
+    monkeypatch.setattr("pipeline.comparison.compare.table", lambda *_: "run_id,name\n1,\x1b[2J\n")
+    for terminal, told in ((True, "run_id,name\n1,\\x1b[2J\n"), (False, "run_id,name\n1,\x1b[2J\n")):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal, raising=False)
+        with inside(sweep.place):
+            assert main([sweep.parent, "--csv"]) == 0
+        assert capsys.readouterr().out == told
+
+
 # ---- what it writes
 
 

@@ -30,9 +30,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
 
     def count(name: str, original: Callable[..., Any]) -> None:
-        def counted(*arguments: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
             calls.append(name)
-            return original(*arguments)
+            return original(*arguments, **named)
 
         monkeypatch.setattr(kept_module, name, counted)
 
@@ -115,5 +115,6 @@ def test_a_batch_that_is_too_large_is_refused_for_kept_data_too(config: Config) 
     kept.dataset(config)
     with pytest.raises(UserError) as again:
         kept.dataset(large)
+    assert kept.dataset(large, trains=False) is kept.dataset(config)
     assert fresh.value.faults == again.value.faults
     assert fresh.value.faults[0].startswith("batch_size=100: the training split has only 4 pictures")

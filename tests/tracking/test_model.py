@@ -1,6 +1,5 @@
 """The saved model: made of code and plain arrays, and complete for the copy of the package that it carries."""
 
-import ast
 import re
 import sys
 from importlib import metadata
@@ -17,6 +16,7 @@ from pipeline.inference import predictor
 from pipeline.network import build_network
 from pipeline.tracking.model import PACKAGE, REQUIREMENTS, save_model
 from pipeline.weights import named_weights, weights_sha256
+from tests.test_layers import imports_of
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +69,6 @@ def test_its_requirements_are_exact_and_name_everything_that_it_imports(saved: P
     outside = imported - set(sys.stdlib_module_names)
     assert {"keras", "numpy", "hydra"} <= outside
     assert {re.sub("_", "-", distributions.get(name, name)) for name in outside} <= set(required)
-
-
-def imports_of(path: Path) -> set[str]:
-    """Every module that a file imports at any place, and each name that it takes from one, which may be a module."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
 
 
 def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:

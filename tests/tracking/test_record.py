@@ -63,6 +63,12 @@ def test_the_journal_has_the_configuration_before_anything_is_sent(begin: Callab
     run.journal.close()
 
 
+def test_a_name_is_no_longer_than_every_store_keeps(begin: Callable[..., TrackedRun]) -> None:
+    run = begin("x" * 300)
+    assert run.journal.records[0]["name"] == "x" * 250
+    run.journal.close()
+
+
 def test_a_run_that_ends_well_is_finished(begin: Callable[..., TrackedRun], tracking: TrackingConfig) -> None:
     with begin(tags={"fingerprint": "f"}) as run:
         assert stored(tracking, run).info.status == "RUNNING" and run.store is not None
