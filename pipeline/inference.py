@@ -48,7 +48,7 @@ def predictor(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Te
 
     views = Views.of(config)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tf.Tensor:
         scaled = decode.scale_image(image, config.long_side)
         padded = decode.pad_reflect(scaled, views.multiple)

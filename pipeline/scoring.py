@@ -55,7 +55,9 @@ class Evaluator:
             multiple=2**config.model.depth,
             batch_size=config.evaluate.batch_size,
         )
-        self._score_batch = tf.function(self._score_picture_by_picture, input_signature=self.stream.element_spec[1:])
+        self._score_batch = tf.function(
+            self._score_picture_by_picture, input_signature=self.stream.element_spec[1:], autograph=False
+        )
         self._model, self._loss, self._views = model, loss, Views.of(config)
 
     def _score_picture_by_picture(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:

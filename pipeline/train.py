@@ -43,6 +43,8 @@ def train(
     )
     with model.distribute_strategy.scope():  # the optimizer lives on the network's devices
         model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
+        # Left to the first step, its variables would be made while that is traced, and it would be traced twice.
+        model.optimizer.build(model.trainable_variables)
     done = start.state.epoch if start else 0
     with TrainingDisplay(config.epochs, done, steps_per_epoch) as display, interrupts.deferred():
         epochs = Epochs(schedule, steps_per_epoch, validate, config, checkpoints, watcher, display)

@@ -9,7 +9,7 @@ from pipeline.weights import Arrays, assign, named_weights, set_weights
 
 
 def training_arrays(model: keras.Model) -> dict[str, Arrays]:
-    """A compiled model's state by the file of a checkpoint that it goes into.
+    """A compiled model's state, its optimizer built, by the file of a checkpoint that it goes into.
 
     weights.npz: weights and moving statistics. optimizer.npz: step count, moments, moving averages, loss scale.
     running.npz: the state of every random generator, and the sums of the epoch's metrics so far.
@@ -20,7 +20,7 @@ def training_arrays(model: keras.Model) -> dict[str, Arrays]:
 
 
 def restore(model: keras.Model, files: dict[str, Arrays], origin: str) -> None:
-    """Put arrays from `training_arrays` into a compiled model.
+    """Put arrays from `training_arrays` into a compiled model whose optimizer is built.
 
     Keras's `fit` empties the sums of metrics when an epoch begins: `restore_running` puts them back.
 
@@ -42,10 +42,7 @@ def restore_running(model: keras.Model, running: Arrays, origin: str) -> None:
 
 
 def _optimizer_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    with model.distribute_strategy.scope():
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-    # Without the scopes that Keras happened to build it in: in the first step of float16's training there is one more.
+    # Without the scopes that an optimizer is within: float16's is within the one that scales the loss.
     return {"/".join(variable.path.split("/")[-2:]): variable for variable in model.optimizer.variables}
 
 

@@ -52,6 +52,7 @@ def compiled(optimizer: OptimizerConfig = OPTIMIZERS["adam, ema, clipped"], mode
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # Op by op: a compiled step is the same one, but takes ten times as long to be made as all of these take.
     model.compile(optimizer=build_optimizer(optimizer, schedule), loss=loss, run_eagerly=True)
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -42,6 +42,7 @@ def training_stream(
     augment_seed, mix_seed, order_seed = (derive_seed(config.seed, what) for what in ("augment", "cutmix", "order"))
     start_epoch, done = divmod(start_step * batch_size, taken)
 
+    @tf.autograph.experimental.do_not_convert
     def drawn(epoch: tf.Tensor) -> tf.data.Dataset:
         if factors is None:
             order, repeated = shuffled_indices(order_seed, epoch, examples)[:taken], tf.zeros([taken], tf.int32)
