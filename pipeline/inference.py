@@ -32,10 +32,12 @@ def predict_logits(
         return model(pictures, training=False)
 
     if not views.plain:
-        return views.joined(network, padded[: working[0], : working[1]], own)
-    logits = views.logits(network, padded)[:, : working[0], : working[1]]
-    # Bilinear at unchanged size would be the identity, at the cost of a copy.
-    return tf.cond(tf.reduce_all(working == own), lambda: logits, lambda: tf.image.resize(logits, own))[0]
+        logits = views.joined(network, padded[: working[0], : working[1]], own)
+    else:
+        whole = views.logits(network, padded)[:, : working[0], : working[1]]
+        # Bilinear at unchanged size would be the identity, at the cost of a copy.
+        logits = tf.cond(tf.reduce_all(working == own), lambda: whole, lambda: tf.image.resize(whole, own))[0]
+    return tf.ensure_shape(logits, (None, None, model.output_shape[-1]))  # the sum over windows forgets the classes
 
 
 def class_indices(logits: tf.Tensor) -> tf.Tensor:

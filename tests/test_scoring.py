@@ -135,6 +135,19 @@ def test_scores_follow_the_weights_of_the_moment(model: keras.Model, examples: l
     assert again.loss == before.loss
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Example], flip: bool) -> None:
+    """Which has to know how many classes there are when the graph is made."""
+    wanted = config(None, 4)
+    wanted.evaluate.window, wanted.evaluate.flip = 8, flip
+    loss, picture = SegmentationLoss(LossConfig(1.0, 1.0), WEIGHTS), examples[0]
+    found = Evaluator(model, loss, [picture], sizes_of([picture]), wanted)()
+    decoded, mask = decode.decode_image(str(picture.image)), decode.read_mask(picture.mask)
+    size = tf.constant(mask.shape)
+    logits = predict_logits(model, decode.pad_reflect(decoded, 4), size, size, Views.of(wanted))
+    assert found.loss == pytest.approx(float(loss(mask[np.newaxis], logits[tf.newaxis])), rel=1e-5)
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_split_of_void_alone(model: keras.Model, examples: list[Example]) -> None:
     scores = evaluator(model, [examples[2]], None, 1)()
