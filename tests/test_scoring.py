@@ -140,7 +140,7 @@ def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Exam
     """Which has to know how many classes there are when the graph is made."""
     wanted = config(None, 4)
     wanted.evaluate.window, wanted.evaluate.flip = 8, flip
-    loss, picture = SegmentationLoss(LossConfig(1.0, 1.0, None, 0.0), WEIGHTS), examples[0]
+    loss, picture = SegmentationLoss(LOSS, WEIGHTS), examples[0]
     found = Evaluator(model, loss, [picture], sizes_of([picture]), wanted)()
     decoded, mask = decode.decode_image(str(picture.image)), decode.read_mask(picture.mask)
     size = tf.constant(mask.shape)

@@ -28,8 +28,6 @@ class SegmentationLoss(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         loss = self._weighted(y_true, y_pred, tf.nn.sparse_softmax_cross_entropy_with_logits)
         # Keras adds up losses and gradients of the devices that share a batch, and divides only what it reduced itself.
-        # So this is the mean over devices of the loss of each one's share: not quite that of the whole batch where
-        # their shares hold unequal numbers of valid pixels, or other classes.
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def score(self, mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -72,7 +70,8 @@ def cross_entropy(
         # 1 - p from log p without cancellation; its power has no gradient at exactly 0, hence the floor.
         entropy *= tf.maximum(-tf.math.expm1(-entropy), 1e-7) ** focal_gamma
     weights = tf.where(valid, tf.gather(class_weights, labels), 0.0)
-    return tf.math.divide_no_nan(tf.reduce_sum(weights * entropy), tf.reduce_sum(weights))
+    total, weight = _over_devices(tf.reduce_sum(weights * entropy), tf.reduce_sum(weights))
+    return tf.math.divide_no_nan(total, weight)
 
 
 def negative_log_probability(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -98,9 +97,16 @@ def dice(mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     valid = tf.cast(tf.not_equal(mask, VOID), tf.float32)[..., tf.newaxis]
     truth = tf.one_hot(tf.where(mask == VOID, -1, mask), classes)  # void is in no class
     probability = tf.nn.softmax(logits) * valid
-    over = (0, 1, 2)
-    both = tf.reduce_sum(probability * truth, over)  # (classes,)
-    true_sum = tf.reduce_sum(truth, over)
-    coefficient = tf.math.divide_no_nan(2 * both, tf.reduce_sum(probability, over) + true_sum)
-    present = tf.cast(true_sum > 0, tf.float32)
+    sums = (tf.reduce_sum(values, (0, 1, 2)) for values in (probability * truth, probability, truth))
+    both, probable, true = _over_devices(*sums)  # (classes,) each
+    coefficient = tf.math.divide_no_nan(2 * both, probable + true)
+    present = tf.cast(true > 0, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(present * (1 - coefficient)), tf.reduce_sum(present))
+
+
+def _over_devices(*sums: tf.Tensor) -> list[tf.Tensor]:
+    """Sums over the whole batch from those over a device's share of it: its pixels count alike wherever they are."""
+    device = tf.distribute.get_replica_context()
+    if device is None or device.num_replicas_in_sync == 1:
+        return list(sums)
+    return device.all_reduce(tf.distribute.ReduceOp.SUM, list(sums))

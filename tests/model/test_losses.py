@@ -1,5 +1,7 @@
 """The training loss against formulas in float64, and what void pixels must not do."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.config import LossConfig
 from pipeline.data.palette import VOID
 from pipeline.model.losses import SegmentationLoss, cross_entropy, dice
+from tests.end_to_end.commands import ROOT, python
 
 CLASSES = 4
 WEIGHTS = np.array([0.5, 1.0, 2.0, 3.5], np.float32)
@@ -226,3 +229,58 @@ def test_in_a_graph_of_any_size() -> None:
     assert float(graph(mask[:1, :2], logits[:1, :2])) == pytest.approx(
         loss_of(mask[:1, :2], logits[:1, :2], BOTH), rel=1e-6
     )
+
+
+ON_DEVICES = """
+import json, sys
+import numpy as np
+from pipeline.hardware import import_tensorflow
+tf = import_tensorflow()
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tests.model.test_losses import BOTH, DICE, FOCAL, PLAIN, WEIGHTS, SegmentationLoss, uneven_batch
+mask, logits = uneven_batch()
+
+def share(values, device):
+    return tf.constant(np.split(values, 2)[device.replica_id_in_sync_group])
+
+found = []
+devices = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for config in (PLAIN, FOCAL, DICE, BOTH):
+    with devices.scope():
+        loss_of = SegmentationLoss(config, WEIGHTS)
+    masks, shares = (
+        devices.experimental_distribute_values_from_function(lambda device, values=values: share(values, device))
+        for values in (mask, logits)
+    )
+
+    @tf.function
+    def step(mask, logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = loss_of(mask, logits)
+        return loss, tape.gradient(loss, logits)
+
+    losses, gradients = (devices.experimental_local_results(each) for each in devices.run(step, (masks, shares)))
+    found.append([float(sum(losses)), np.concatenate(gradients).tolist()])
+print(json.dumps(found))
+"""
+
+
+def uneven_batch() -> tuple[np.ndarray, np.ndarray]:
+    """Of whose two pictures one is nearly void and lacks a class."""
+    mask, logits = batch(seed=3)
+    mask[0, 1:], mask[0, 0] = VOID, 1
+    return mask, logits
+
+
+def test_on_two_devices_it_is_that_of_the_whole_batch() -> None:
+    """And so is its gradient, however uneven the devices' shares are."""
+    done = python("-c", ON_DEVICES, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    mask, logits = uneven_batch()
+    for (loss, gradient), config in zip(json.loads(done.stdout), (PLAIN, FOCAL, DICE, BOTH), strict=True):
+        alone, slope = gradient_of(mask, logits, config)
+        assert loss == pytest.approx(alone, rel=1e-6)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-7)
