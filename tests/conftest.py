@@ -1,6 +1,7 @@
 """What several tests need: a dataset folder made on the spot."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,6 +17,8 @@ from pipeline import command_line, conf_files
 from pipeline.config import Config
 from pipeline.data.palette import VOID, voc_palette
 
+# The first process would else take all of a GPU's memory, as no run does, and there are several.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
 
