@@ -16,7 +16,7 @@ from tests.end_to_end.commands import python, tiny
 
 EPOCHS = 4
 COUNTING = """
-import collections, json, os, sys
+import collections, json, os, sys, tempfile
 from pipeline.hardware import import_tensorflow
 tf = import_tensorflow()
 import mlflow
@@ -82,6 +82,7 @@ print(json.dumps({
     "decoded": decoded, "calls": calls, "steps": steps,
     "scoring graphs": [each._score_batch.experimental_get_tracing_count() for each in evaluators],
     "shapes of the loss": traces,
+    "rewritten": os.listdir(tempfile.gettempdir()),
 }))
 """
 
@@ -92,7 +93,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
     place = tmp_path_factory.mktemp("costs")
     voc_writer(place, train=6, val=4, test=4, size=[(16, 24), (24, 16)], classes=5)
     options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
-    done = python("-c", COUNTING, *options, cwd=place)
+    (place / "tmp").mkdir()
+    done = python("-c", COUNTING, *options, cwd=place, TMPDIR=str(place / "tmp"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -111,6 +113,11 @@ def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) 
     """The loss is traced once for crops of 16 pixels, and once for the pictures of each split."""
     assert counted["scoring graphs"] == [1, 1]
     assert counted["shapes of the loss"] == [[16, 16], [None, None], [None, None]]
+
+
+def test_nothing_is_rewritten_before_it_is_traced(counted: dict[str, Any]) -> None:
+    """AutoGraph leaves a file for each function that it rewrites, which takes longer than to trace it."""
+    assert [name for name in counted["rewritten"] if "autograph" in name] == []
 
 
 def test_an_epoch_is_told_to_mlflow_in_three_calls(counted: dict[str, Any]) -> None:
