@@ -10,6 +10,7 @@ border alike.
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,15 +218,17 @@ def _write(folder: Path, progress: Progress) -> None:
     for subfolder in (images, masks, lists):
         subfolder.mkdir(parents=True)
     palette, total, done = voc_palette().tobytes(), sum(SPLITS.values()), 0
-    for split, count in SPLITS.items():
-        names = [f"shapes_{index:06d}" for index in range(done, done + count)]
-        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-        for name in names:
-            image, mask = render_example(done)
-            Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
-            indexed = Image.fromarray(mask)
-            indexed.putpalette(palette)  # makes it mode P, the values staying what they are
-            indexed.save(masks / f"{name}.png")
-            done += 1
-            progress("drawing shapes", done, total)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # drawing mostly releases Python's lock
+        drawn = pool.map(render_example, range(total))
+        for split, count in SPLITS.items():
+            names = [f"shapes_{index:06d}" for index in range(done, done + count)]
+            (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+            for name in names:
+                image, mask = next(drawn)
+                Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
+                indexed = Image.fromarray(mask)
+                indexed.putpalette(palette)  # makes it mode P, the values staying what they are
+                indexed.save(masks / f"{name}.png")
+                done += 1
+                progress("drawing shapes", done, total)
     (folder / MARKER).write_text(f"{VERSION}\n")

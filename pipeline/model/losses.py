@@ -1,6 +1,12 @@
-"""The training loss: cross-entropy (plain, weighted or focal) and soft Dice, over valid pixels only."""
+"""The training loss: cross-entropy (plain, weighted or focal) and soft Dice, over valid pixels only.
+
+At full resolution and with many classes the loss takes a tenth of a step or more, nearly all of it in passes over the
+logits. So both parts are made of two things that one function takes from the logits and brings back to them, with as
+few passes as possible: each pixel's -log p, and each class's sum of p.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,8 +14,6 @@ import tensorflow as tf
 
 from pipeline.config import LossConfig
 from pipeline.data.palette import VOID
-
-PixelLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of labels (...) int32 and logits (..., classes), -log p (...)
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -26,82 +30,112 @@ class SegmentationLoss(keras.losses.Loss):
         self.class_weights = class_weights
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        loss = self._weighted(y_true, y_pred, tf.nn.sparse_softmax_cross_entropy_with_logits)
         # Keras adds up losses and gradients of the devices that share a batch, and divides only what it reduced itself.
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+        return self.score(y_true, y_pred) / tf.distribute.get_strategy().num_replicas_in_sync
 
     def score(self, mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """The same number where nobody asks for its gradient, in half the time."""
-        return self._weighted(mask, logits, negative_log_probability)
-
-    def _weighted(self, mask: tf.Tensor, logits: tf.Tensor, pixel_loss: PixelLoss) -> tf.Tensor:
-        mask, logits = tf.cast(mask, tf.int32), tf.cast(logits, tf.float32)
-        loss = tf.constant(0.0)
+        """The loss of a batch, on whichever devices its pixels are."""
+        mask = tf.reshape(tf.cast(mask, tf.int32), [-1])  # (pixels,)
+        logits = tf.reshape(tf.cast(logits, tf.float32), [-1, logits.shape[-1]])  # (pixels, classes)
+        valid = tf.cast(mask != VOID, tf.float32)
+        labels = tf.where(mask != VOID, mask, 0)  # an index in range; its pixel counts nothing
+        if not self.config.dice:
+            return self.config.cross_entropy * self._cross_entropy(negative_log(labels, logits), labels, valid)
+        entropy, probable = negative_log_and_sums(labels, valid, logits)
+        loss = self.config.dice * dice(entropy, probable, labels, valid)
         if self.config.cross_entropy:
-            weights = tf.constant(self.class_weights)
-            entropy = cross_entropy(mask, logits, weights, self.config.focal_gamma, pixel_loss)
-            loss += self.config.cross_entropy * entropy
-        if self.config.dice:
-            loss += self.config.dice * dice(mask, logits)
+            loss += self.config.cross_entropy * self._cross_entropy(entropy, labels, valid)
         return loss
 
+    def _cross_entropy(self, entropy: tf.Tensor, labels: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        weights = valid * tf.gather(tf.constant(self.class_weights), labels)
+        return cross_entropy(entropy, weights, self.config.focal_gamma)
 
-def cross_entropy(
-    mask: tf.Tensor,
-    logits: tf.Tensor,
-    class_weights: tf.Tensor,
-    focal_gamma: float = 0.0,
-    pixel_loss: PixelLoss = tf.nn.sparse_softmax_cross_entropy_with_logits,
-) -> tf.Tensor:
-    """The mean of -w (1 - p)**gamma log p over the valid pixels of the batch, divided by the sum of their weights w.
+
+def cross_entropy(entropy: tf.Tensor, weights: tf.Tensor, focal_gamma: float) -> tf.Tensor:
+    """The mean of -w (1 - p)**gamma log p over the pixels of the batch, divided by the sum of their weights w.
 
     p is the probability of the true class. With gamma above 0 this is the focal loss (Lin et al. 2017, equation 5).
 
     Args:
-        mask: (batch, height, width) int32, 255 is void.
-        logits: (batch, height, width, classes) float32.
-        class_weights: (classes,) float32.
-        pixel_loss: what gives -log p.
+        entropy: (pixels,) float32, -log p.
+        weights: (pixels,) float32, 0 where a pixel is void.
     """
-    valid = tf.not_equal(mask, VOID)
-    labels = tf.where(valid, mask, 0)  # an index in range; its pixel counts nothing
-    entropy = pixel_loss(labels, logits)  # (batch, height, width)
     if focal_gamma:
         # 1 - p from log p without cancellation; its power has no gradient at exactly 0, hence the floor.
         entropy *= tf.maximum(-tf.math.expm1(-entropy), 1e-7) ** focal_gamma
-    weights = tf.where(valid, tf.gather(class_weights, labels), 0.0)
     total, weight = _over_devices(tf.reduce_sum(weights * entropy), tf.reduce_sum(weights))
     return tf.math.divide_no_nan(total, weight)
 
 
-def negative_log_probability(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """-log p of each pixel's true class, (batch, height, width) float32, not below 0.
-
-    TensorFlow's own operation computes its gradient with it, wanted or not, and takes twice as long.
-    """
-    below = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
-    return tf.math.log(tf.reduce_sum(tf.exp(below), axis=-1)) - tf.gather(below, labels, batch_dims=3)
-
-
-def dice(mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def dice(entropy: tf.Tensor, probable: tf.Tensor, labels: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """1 - soft Dice coefficient, averaged over the classes present in the batch's masks.
 
     For each class 2 sum(p g) / (sum(p) + sum(g)) over all valid pixels of the batch, with probabilities p and truth g;
     Milletari et al. 2016 (section 3) have sums of squares below.
 
     Args:
-        mask: (batch, height, width) int32, 255 is void.
-        logits: (batch, height, width, classes) float32.
+        entropy: (pixels,) float32, -log p of the true class.
+        probable: (classes,) float32, sum(p) over the valid pixels.
+        labels: (pixels,) int32.
+        valid: (pixels,) float32, 0 where a pixel is void, else 1.
     """
-    classes = logits.shape[-1]
-    valid = tf.cast(tf.not_equal(mask, VOID), tf.float32)[..., tf.newaxis]
-    truth = tf.one_hot(tf.where(mask == VOID, -1, mask), classes)  # void is in no class
-    probability = tf.nn.softmax(logits) * valid
-    sums = (tf.reduce_sum(values, (0, 1, 2)) for values in (probability * truth, probability, truth))
-    both, probable, true = _over_devices(*sums)  # (classes,) each
+    truth = tf.one_hot(labels, probable.shape[0])  # (pixels, classes)
+    both, true = tf.unstack(tf.matmul(tf.stack([valid * tf.exp(-entropy), valid]), truth))  # (classes,) each
+    both, probable, true = _over_devices(both, probable, true)
     coefficient = tf.math.divide_no_nan(2 * both, probable + true)
     present = tf.cast(true > 0, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(present * (1 - coefficient)), tf.reduce_sum(present))
+
+
+@tf.custom_gradient
+def negative_log(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[Any, ...]]]:
+    """-log p of each pixel's true class, (pixels,) float32, not below 0.
+
+    Args:
+        labels: (pixels,) int32.
+        logits: (pixels, classes) float32.
+    """
+    powers, total, entropy = _softmax(labels, logits)
+
+    def gradient(upstream: tf.Tensor) -> tuple[Any, ...]:
+        return None, powers * (upstream / total)[:, tf.newaxis] - _at(labels, upstream, logits)
+
+    return entropy, gradient
+
+
+@tf.custom_gradient
+def negative_log_and_sums(
+    labels: tf.Tensor, valid: tf.Tensor, logits: tf.Tensor
+) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., tuple[Any, ...]]]:
+    """`negative_log`, and each class's sum of p over the valid pixels, (classes,) float32.
+
+    With u upstream of -log p, a of the sums, v for valid and g for the truth, the logits of a pixel get
+    u (p - g) + v p (a - sum(p a)) = p (v a + u - v sum(p a)) - u g.
+    """
+    powers, total, entropy = _softmax(labels, logits)
+    share = valid / total  # p = powers / total, which is never written down
+    sums = tf.linalg.matvec(powers, share, transpose_a=True)
+
+    def gradient(upstream: tf.Tensor, of_sums: tf.Tensor) -> tuple[Any, ...]:
+        rest = upstream / total - share * tf.linalg.matvec(powers, of_sums) / total
+        factors = tf.matmul(tf.stack([share, rest], axis=1), tf.stack([of_sums, tf.ones_like(of_sums)]))
+        return None, None, powers * factors - _at(labels, upstream, logits)
+
+    return (entropy, sums), gradient
+
+
+def _softmax(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Powers (pixels, classes) and their sums (pixels,), whose quotient is p; -log p of the true class (pixels,)."""
+    below = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
+    powers = tf.exp(below)
+    total = tf.reduce_sum(powers, axis=-1)
+    return powers, total, tf.math.log(total) - tf.gather(below, labels, batch_dims=1)
+
+
+def _at(labels: tf.Tensor, values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """(pixels, classes) float32 with a pixel's value at its label, else 0."""
+    return tf.one_hot(labels, logits.shape[-1]) * values[:, tf.newaxis]
 
 
 def _over_devices(*sums: tf.Tensor) -> list[tf.Tensor]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import LossConfig
 from pipeline.data.palette import VOID
-from pipeline.model.losses import SegmentationLoss, cross_entropy, dice
+from pipeline.model.losses import SegmentationLoss
 from tests.end_to_end.commands import ROOT, python
 
 CLASSES = 4
@@ -73,7 +73,7 @@ ALL = pytest.mark.parametrize("config", [PLAIN, FOCAL, DICE, BOTH], ids=["plain"
 @pytest.mark.parametrize("void", [0.0, 0.3, 0.9])
 def test_cross_entropy_by_hand(gamma: float, weights: np.ndarray, void: float) -> None:
     mask, logits = batch(void=void)
-    found = cross_entropy(tf.constant(mask, tf.int32), tf.constant(logits), tf.constant(weights), gamma)
+    found = SegmentationLoss(LossConfig(1.0, gamma, "none", 0.0), weights)(mask, logits)
     assert found.dtype == tf.float32 and found.shape == ()
     assert float(found) == pytest.approx(expected_cross_entropy(mask, logits, weights, gamma), rel=1e-5)
 
@@ -82,8 +82,7 @@ def test_cross_entropy_by_hand(gamma: float, weights: np.ndarray, void: float) -
 @pytest.mark.parametrize("seed", range(4))
 def test_dice_by_hand(void: float, seed: int) -> None:
     mask, logits = batch(seed, void)
-    found = dice(tf.constant(mask, tf.int32), tf.constant(logits))
-    assert float(found) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
+    assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
 
 
 def test_dice_leaves_out_absent_classes() -> None:
@@ -91,11 +90,11 @@ def test_dice_leaves_out_absent_classes() -> None:
     mask = np.zeros((1, 2, 4), np.uint8)
     mask[0, 0], mask[0, 1, 0] = 2, VOID
     logits = np.zeros((1, 2, 4, CLASSES), np.float32)
-    assert float(dice(tf.constant(mask, tf.int32), tf.constant(logits))) == pytest.approx(expected_dice(mask, logits))
+    assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits))
     right = 100 * np.eye(CLASSES, dtype=np.float32)[np.where(mask == VOID, 1, mask)]
-    assert float(dice(tf.constant(mask, tf.int32), tf.constant(right))) == pytest.approx(0, abs=1e-6)
+    assert loss_of(mask, right, DICE) == pytest.approx(0, abs=1e-6)
     wrong = 100 * np.eye(CLASSES, dtype=np.float32)[np.where(mask == 2, 0, 2)]
-    assert float(dice(tf.constant(mask, tf.int32), tf.constant(wrong))) == pytest.approx(1, abs=1e-6)
+    assert loss_of(mask, wrong, DICE) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
@@ -104,17 +103,6 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert loss_of(mask, logits, BOTH) == pytest.approx(parts, rel=1e-5)
     assert loss_of(mask, logits, PLAIN) == pytest.approx(expected_cross_entropy(mask, logits, WEIGHTS, 0), rel=1e-5)
     assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
-
-
-@ALL
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.floats(0, 1), st.sampled_from([0.0, 3.0, 1e3, 1e30]))
-def test_the_score_is_the_loss(config: LossConfig, seed: int, void: float, scale: float) -> None:
-    """Without a gradient, also for extreme logits."""
-    mask, logits = batch(seed, void, scale)
-    found = float(SegmentationLoss(config, WEIGHTS).score(tf.constant(mask), tf.constant(logits)))
-    assert found == pytest.approx(loss_of(mask, logits, config), rel=1e-5, abs=1e-6)
-    assert found >= 0
 
 
 def test_pixels_are_averaged_over_the_batch_not_over_its_pictures() -> None:
@@ -139,8 +127,6 @@ def test_focal_loss_without_focus_is_the_cross_entropy() -> None:
     gradients = [gradient_of(mask, logits, LossConfig(1.0, gamma, "none", 0.0)) for gamma in (0.0, 1e-6)]
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-4)
     np.testing.assert_allclose(gradients[0][1], gradients[1][1], atol=1e-5)
-    found = cross_entropy(tf.constant(mask, tf.int32), tf.constant(logits), tf.constant(WEIGHTS))
-    assert float(found) == loss_of(mask, logits, PLAIN)
 
 
 @ALL
@@ -165,7 +151,7 @@ def test_a_batch_of_void_costs_nothing(config: LossConfig) -> None:
 
 
 @ALL
-@pytest.mark.parametrize("size", [1e4, -1e4, 88.0])
+@pytest.mark.parametrize("size", [1e4, -1e4, 88.0, 1e30])
 def test_extreme_logits_give_finite_loss_and_gradient(config: LossConfig, size: float) -> None:
     mask, _ = batch()
     for offset in (0, 1):  # sure and right, sure and wrong, and the other way round
