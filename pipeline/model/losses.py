@@ -35,8 +35,9 @@ class SegmentationLoss(keras.losses.Loss):
 
     def score(self, mask: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """The loss of a batch, on whichever devices its pixels are."""
-        mask = tf.reshape(tf.cast(mask, tf.int32), [-1])  # (pixels,)
-        logits = tf.reshape(tf.cast(logits, tf.float32), [-1, logits.shape[-1]])  # (pixels, classes)
+        width, classes = tf.shape(mask)[-1], logits.shape[-1]
+        mask = tf.reshape(tf.cast(mask, tf.int32), [-1, width])  # (rows, width)
+        logits = tf.reshape(tf.cast(logits, tf.float32), [-1, width, classes])
         valid = tf.cast(mask != VOID, tf.float32)
         labels = tf.where(mask != VOID, mask, 0)  # an index in range; its pixel counts nothing
         if not self.config.dice:
@@ -58,8 +59,8 @@ def cross_entropy(entropy: tf.Tensor, weights: tf.Tensor, focal_gamma: float) ->
     p is the probability of the true class. With gamma above 0 this is the focal loss (Lin et al. 2017, equation 5).
 
     Args:
-        entropy: (pixels,) float32, -log p.
-        weights: (pixels,) float32, 0 where a pixel is void.
+        entropy: (rows, width) float32, -log p.
+        weights: (rows, width) float32, 0 where a pixel is void.
     """
     if focal_gamma:
         # 1 - p from log p without cancellation; its power has no gradient at exactly 0, hence the floor.
@@ -75,13 +76,13 @@ def dice(entropy: tf.Tensor, probable: tf.Tensor, labels: tf.Tensor, valid: tf.T
     Milletari et al. 2016 (section 3) have sums of squares below.
 
     Args:
-        entropy: (pixels,) float32, -log p of the true class.
+        entropy: (rows, width) float32, -log p of the true class.
         probable: (classes,) float32, sum(p) over the valid pixels.
-        labels: (pixels,) int32.
-        valid: (pixels,) float32, 0 where a pixel is void, else 1.
+        labels: (rows, width) int32.
+        valid: (rows, width) float32, 0 where a pixel is void, else 1.
     """
-    truth = tf.one_hot(labels, probable.shape[0])  # (pixels, classes)
-    both, true = tf.unstack(tf.matmul(tf.stack([valid * tf.exp(-entropy), valid]), truth))  # (classes,) each
+    truth = tf.one_hot(labels, probable.shape[0])
+    both, true = tf.unstack(_sums_by_class(tf.stack([valid * tf.exp(-entropy), valid], axis=1), truth))
     both, probable, true = _over_devices(both, probable, true)
     coefficient = tf.math.divide_no_nan(2 * both, probable + true)
     present = tf.cast(true > 0, tf.float32)
@@ -90,16 +91,16 @@ def dice(entropy: tf.Tensor, probable: tf.Tensor, labels: tf.Tensor, valid: tf.T
 
 @tf.custom_gradient
 def negative_log(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[Any, ...]]]:
-    """-log p of each pixel's true class, (pixels,) float32, not below 0.
+    """-log p of each pixel's true class, (rows, width) float32, not below 0.
 
     Args:
-        labels: (pixels,) int32.
-        logits: (pixels, classes) float32.
+        labels: (rows, width) int32.
+        logits: (rows, width, classes) float32.
     """
     powers, total, entropy = _softmax(labels, logits)
 
     def gradient(upstream: tf.Tensor) -> tuple[Any, ...]:
-        return None, powers * (upstream / total)[:, tf.newaxis] - _at(labels, upstream, logits)
+        return None, powers * (upstream / total)[..., tf.newaxis] - _at(labels, upstream, logits)
 
     return entropy, gradient
 
@@ -115,27 +116,35 @@ def negative_log_and_sums(
     """
     powers, total, entropy = _softmax(labels, logits)
     share = valid / total  # p = powers / total, which is never written down
-    sums = tf.linalg.matvec(powers, share, transpose_a=True)
+    (sums,) = tf.unstack(_sums_by_class(share[:, tf.newaxis], powers))
 
     def gradient(upstream: tf.Tensor, of_sums: tf.Tensor) -> tuple[Any, ...]:
         rest = upstream / total - share * tf.linalg.matvec(powers, of_sums) / total
-        factors = tf.matmul(tf.stack([share, rest], axis=1), tf.stack([of_sums, tf.ones_like(of_sums)]))
+        factors = tf.stack([share, rest], axis=-1) @ tf.stack([of_sums, tf.ones_like(of_sums)])
         return None, None, powers * factors - _at(labels, upstream, logits)
 
     return (entropy, sums), gradient
 
 
 def _softmax(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Powers (pixels, classes) and their sums (pixels,), whose quotient is p; -log p of the true class (pixels,)."""
+    """Powers (rows, width, classes) and their sums (rows, width), whose quotient is p; -log p of the true class."""
     below = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
     powers = tf.exp(below)
     total = tf.reduce_sum(powers, axis=-1)
-    return powers, total, tf.math.log(total) - tf.gather(below, labels, batch_dims=1)
+    return powers, total, tf.math.log(total) - tf.gather(below, labels, batch_dims=2)
 
 
 def _at(labels: tf.Tensor, values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """(pixels, classes) float32 with a pixel's value at its label, else 0."""
-    return tf.one_hot(labels, logits.shape[-1]) * values[:, tf.newaxis]
+    """(rows, width, classes) float32 with a pixel's value at its label, else 0."""
+    return tf.one_hot(labels, logits.shape[-1]) * values[..., tf.newaxis]
+
+
+def _sums_by_class(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Sums over all pixels of values (rows, width, classes) weighted by (rows, n, width): (n, classes).
+
+    Row by row first: to multiply matrices is the fastest way to add here, and rows are many enough for a GPU.
+    """
+    return tf.reduce_sum(weights @ values, axis=0)
 
 
 def _over_devices(*sums: tf.Tensor) -> list[tf.Tensor]:
