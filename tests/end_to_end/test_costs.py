@@ -74,7 +74,6 @@ def traced(loss):
         traces.append(logits.shape[1:3].as_list())
         return loss(self, mask, logits)
     return of
-losses.SegmentationLoss.call = traced(losses.SegmentationLoss.call)
 losses.SegmentationLoss.score = traced(losses.SegmentationLoss.score)
 
 experiment.run_experiment(checked_config(sys.argv[1:]), [], "")
