@@ -9,7 +9,7 @@ import tensorflow as tf
 from pipeline.command_line import checked_config
 from pipeline.data.pictures import Pictures, training_pictures
 from pipeline.data.stream import steps_per_epoch, training_stream
-from tests.benchmarks.contenders.examples import examples_of
+from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
@@ -24,7 +24,7 @@ steps = steps_per_epoch(len(examples), config.batch_size)
 
 
 def decode() -> Pictures:
-    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path(wanted["decoded"]))
+    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path(wanted.get("decoded", NOWHERE)))
 
 
 if wanted["decode"]:
