@@ -217,18 +217,20 @@ def _write(folder: Path, progress: Progress) -> None:
     images, masks, lists = folder / "JPEGImages", folder / "SegmentationClass", folder / "ImageSets" / "Segmentation"
     for subfolder in (images, masks, lists):
         subfolder.mkdir(parents=True)
-    palette, total, done = voc_palette().tobytes(), sum(SPLITS.values()), 0
+    total, listed = sum(SPLITS.values()), 0
+    for split, count in SPLITS.items():
+        (lists / f"{split}.txt").write_text("".join(f"{_name(listed + index)}\n" for index in range(count)))
+        listed += count
+    palette = voc_palette().tobytes()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # drawing mostly releases Python's lock
-        drawn = pool.map(render_example, range(total))
-        for split, count in SPLITS.items():
-            names = [f"shapes_{index:06d}" for index in range(done, done + count)]
-            (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-            for name in names:
-                image, mask = next(drawn)
-                Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
-                indexed = Image.fromarray(mask)
-                indexed.putpalette(palette)  # makes it mode P, the values staying what they are
-                indexed.save(masks / f"{name}.png")
-                done += 1
-                progress("drawing shapes", done, total)
+        for index, (image, mask) in enumerate(pool.map(render_example, range(total))):
+            Image.fromarray(image).save(images / f"{_name(index)}.jpg", quality=92)
+            indexed = Image.fromarray(mask)
+            indexed.putpalette(palette)  # makes it mode P, the values staying what they are
+            indexed.save(masks / f"{_name(index)}.png")
+            progress("drawing shapes", index + 1, total)
     (folder / MARKER).write_text(f"{VERSION}\n")
+
+
+def _name(index: int) -> str:
+    return f"shapes_{index:06d}"

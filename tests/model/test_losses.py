@@ -190,12 +190,12 @@ def test_gradient_is_the_slope(config: LossConfig) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.floats(0, 0.95))
-def test_never_negative_and_dice_at_most_one(seed: int, void: float) -> None:
-    mask, logits = batch(seed, void)
-    assert loss_of(mask, logits, FOCAL) <= loss_of(mask, logits, PLAIN) * WEIGHTS.max()
-    assert loss_of(mask, logits, FOCAL) >= 0
+@given(st.integers(0, 1000), st.floats(0, 1), st.sampled_from([0.0, 3.0, 1e3, 1e30]))
+def test_never_negative_and_dice_at_most_one(seed: int, void: float, scale: float) -> None:
+    mask, logits = batch(seed, void, scale)
+    assert 0 <= loss_of(mask, logits, FOCAL) <= loss_of(mask, logits, PLAIN) * WEIGHTS.max() < np.inf
     assert 0 <= loss_of(mask, logits, DICE) <= 1
+    assert 0 <= loss_of(mask, logits, BOTH) < np.inf
 
 
 def test_half_precision_logits_are_taken_to_float32() -> None:
