@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,23 @@ def test_interrupted_leaves_no_half_dataset(tmp_path: Path) -> None:
     shapes.make_shapes(root)
     assert len(list((root / "JPEGImages").iterdir())) == 12
     assert {path.name for path in tmp_path.iterdir()} == {"shapes", ".shapes.lock"}
+
+
+def test_what_is_interrupted_draws_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, example = [], shapes.render_example(0)
+
+    def draw(index: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append(index)
+        time.sleep(0.01)
+        return example
+
+    def interrupt(what: str, done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shapes, "render_example", draw)
+    with pytest.raises(KeyboardInterrupt):
+        shapes.make_shapes(tmp_path / "shapes", progress=interrupt)
+    assert 0 < len(drawn) < sum(shapes.SPLITS.values()) / 2
 
 
 @pytest.mark.usefixtures("few")
