@@ -66,13 +66,16 @@ class Application:
         return self.function(include_top=False, weights=weights, input_shape=(224, 224, 3), **dict(self.options))
 
     def features(self, x: keras.KerasTensor, depth: int, seed: int) -> Features:
-        """Its features at strides 1, 2, …, 2**depth, rebuilt layer by layer for inputs of any size."""
+        """Its features at strides 1, 2, …, 2**depth, rebuilt layer by layer for inputs of any size, without dropout."""
         wanted = self.taps[: depth + 1]
         original = self.whole()
         tensors, found = {id(original.input): x}, {}
         for layer in original.layers[1:]:
             before = layer.input
             given = [tensors[id(one)] for one in before] if isinstance(before, list) else tensors[id(before)]
+            if isinstance(layer, layers.Dropout):  # EfficientNetV2's would act in a frozen encoder too
+                tensors[id(layer.output)] = given
+                continue
             tensors[id(layer.output)] = found[layer.name] = _copied(layer, seed)(given)
             if layer.name == wanted[-1]:
                 break
@@ -80,13 +83,11 @@ class Application:
 
 
 def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
-    """A layer of the same kind under our name, whose weights and dropout are functions of (seed, layer)."""
+    """A layer of the same kind under our name, whose weights are a function of (seed, layer)."""
     name = f"{ENCODER}{layer.name}"
     config = {**layer.get_config(), "name": name}
     for key in config.keys() & {"kernel_initializer", "depthwise_initializer"}:
         config[key] = keras.initializers.HeNormal(seed=derive_seed(seed, "weights", name))
-    if "seed" in config:
-        config["seed"] = derive_seed(seed, "dropout", name)
     if "momentum" in config:
         config["momentum"] = 0.9  # as in every other normalisation here
     if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a processor takes up to four times as long for it

@@ -24,7 +24,7 @@ TRAINED = {
     "rate 1e-3": ("optimizer.learning_rate=1e-3",),
     "encoder at the full rate": ("optimizer.encoder_rate=1",),
     "encoder at a fifth of the rate": ("optimizer.encoder_rate=0.2",),
-    "the same, its statistics frozen": ("optimizer.encoder_rate=0.2", "model.encoder_norm=frozen"),
+    "the same and its statistics frozen": ("optimizer.encoder_rate=0.2", "model.encoder_norm=frozen"),
     "encoder at a twentieth of the rate": ("optimizer.encoder_rate=0.05",),
     "cross-entropy alone": ("loss=cross_entropy",),
     "class weights in the cross-entropy": ("loss.class_weights=median_frequency",),
@@ -77,6 +77,8 @@ def main() -> None:
     more = [argument for argument in sys.argv[3:] if "=" in argument and not argument.startswith(("seeds=", "only="))]
     seeds = [int(seed) for seed in chosen.get("seeds", "0,1").split(",")]
     names = chosen["only"].split(",") if "only" in chosen else list(TRAINED)
+    if unknown := [name for name in names if name not in TRAINED]:
+        sys.exit(f"only={unknown[0]}: expected one of {', '.join(TRAINED)}")
     print(described(), flush=True)
     scores: dict[str, dict[int, tuple[float, float]]] = {}
     for seed in seeds:
@@ -86,17 +88,17 @@ def main() -> None:
                 continue
             id, score, seconds = trained(folder, root, TRAINED[name], [*more, f"seed={seed}"])
             scores.setdefault(name, {})[seed] = score, seconds
-            print(f"seed {seed}  {name:34}{score:8.4f}{seconds:7.0f} s", file=sys.stderr, flush=True)
+            print(f"seed {seed}  {name:36}{score:8.4f}{seconds:7.0f} s", file=sys.stderr, flush=True)
             if name == "base":
                 for view, options in VIEWS.items():
                     scores.setdefault(view, {})[seed] = viewed(folder, id, options)
-    print(f"{'':36}{'val mIoU':>17}{'against the base':>20}{'processor s':>13}")
+    print(f"{'':38}{'val mIoU':>17}{'against the base':>20}{'processor s':>13}")
     for name, found in scores.items():
         values, base = [score for score, _ in found.values()], scores.get("base", {})
         gains = [score - base[seed][0] for seed, (score, _) in found.items() if seed in base]
         spread = f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
         gain = f"{mean(gains):+.4f}" + (f" ± {stdev(gains):.4f}" if len(gains) > 1 else "") if gains else ""
-        print(f"  {name:34}{spread:>17}{gain:>20}{mean(seconds for _, seconds in found.values()):>13.0f}")
+        print(f"  {name:36}{spread:>17}{gain:>20}{mean(seconds for _, seconds in found.values()):>13.0f}")
 
 
 if __name__ == "__main__":

@@ -93,8 +93,7 @@ def test_a_frozen_normalisation_keeps_its_statistics_and_parameters() -> None:
     assert "encoder_stem/kernel" in changed
 
 
-def test_dropout_is_at_the_bottom() -> None:
-    dropouts = [
-        layer.name for layer in unet("mobilenet_v2", dropout=0.5).layers if isinstance(layer, keras.layers.Dropout)
-    ]
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "efficientnetv2_b0"])  # the second has some of Keras's own
+def test_dropout_is_at_the_bottom_alone(encoder: str) -> None:
+    dropouts = [layer.name for layer in unet(encoder, dropout=0.5).layers if isinstance(layer, keras.layers.Dropout)]
     assert dropouts == ["bottom_dropout"]
