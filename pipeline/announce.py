@@ -6,7 +6,7 @@ from pipeline.checkpoint import TrainingState
 from pipeline.config import Config
 from pipeline.data.prepare import Dataset
 from pipeline.display import duration
-from pipeline.epochs import Trained, is_over
+from pipeline.epochs import Trained
 from pipeline.initial import Initial
 from pipeline.tracking.record import TrackedRun
 
@@ -57,7 +57,7 @@ def closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
 def goes_on_with(state: TrainingState, config: Config) -> str:
     """What is next for a run that a checkpoint is there of."""
     done, epoch = state.step - state.epoch * state.steps_per_epoch, state.epoch + 1
-    if is_over(state, config):
+    if state.is_over(config):
         return "every epoch is trained: goes on with what follows"
     if done == state.steps_per_epoch:
         return f"goes on with the validation of epoch {epoch}"

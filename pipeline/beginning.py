@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.data.prepare import Dataset
 from pipeline.fingerprint import fingerprint
 from pipeline.origin import Origin
-from pipeline.resume import Finished, check_unchanged, find_same, finished_already, reopen, take_over
+from pipeline.resume import Finished, check_initial, check_unchanged, find_same, finished_already, reopen, take_over
 from pipeline.tracking.inputs import run_name
 from pipeline.tracking.leftovers import send_rest
 from pipeline.tracking.record import RUNS, TrackedRun
@@ -41,6 +41,7 @@ def begin_or_continue(
     resumed = origin.resume
     if resumed is not None:
         check_unchanged(resumed, config)
+        check_initial(resumed, initial_sha256)
     elif origin.auto:
         same = find_same(identity, config.tracking.experiment, store)
         if isinstance(same, Finished):
@@ -53,16 +54,16 @@ def begin_or_continue(
             return reopen(resumed, config, digest)
         send_rest(finished.id, config.tracking)
         return finished
+    key = uuid.uuid4().hex
     tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
     if initial_sha256 is not None:
         tags["initial_weights_sha256"] = initial_sha256
     if origin.rerun is not None:
         tags["rerun_of"] = origin.rerun.id
     if resumed is not None:  # a longer run than the one that was begun
-        tags["resumed_from"] = resumed.id
-    key = uuid.uuid4().hex
-    if resumed is not None:
         # Before its journal begins: what is refused leaves no run, and a run that has begun has what it goes on from.
-        take_over(resumed, config, digest, RUNS / key / "checkpoints")
+        start = take_over(resumed, config, digest, RUNS / key / "checkpoints")
+        # Not the same as a run of so many epochs from the beginning: its schedule was another one up to here.
+        tags |= {"resumed_from": resumed.id, "fingerprint": fingerprint(config, digest, start.sha256)}
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
     return TrackedRun.begin(config.tracking, run_name(config, trial.name), tags, text, overrides, key, trial.parent)

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config import Config
 from pipeline.disk import flush
 from pipeline.errors import RunFailed, UserError
-from pipeline.weights import Arrays, read_arrays
+from pipeline.weights import Arrays, read_arrays, weights_sha256
 
 STATE = "state.json"
 OUTDATED = ".outdated"  # ends the name of a checkpoint that another of its step replaces
@@ -48,6 +49,11 @@ class TrainingState:
     told_collapse: bool
     best: Best | None
 
+    def is_over(self, config: Config) -> bool:
+        """Whether no epoch is left to train: the last one is closed, or early stopping has ended training."""
+        waited = self.epoch - self.best.epoch if self.best is not None else 0
+        return self.epoch >= config.epochs or (config.early_stopping is not None and waited >= config.early_stopping)
+
 
 @dataclass(frozen=True)
 class Start:
@@ -56,6 +62,11 @@ class Start:
     folder: Path
     state: TrainingState
     files: dict[str, Arrays]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that training goes on with."""
+        return weights_sha256({f"{file}/{name}": array for file in FILES for name, array in self.files[file].items()})
 
 
 class Unfinished:

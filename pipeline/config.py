@@ -99,7 +99,9 @@ class OptimizerConfig:
     weight_decay: float | None = key("decoupled decay of the kernels; adamw and sgd only", None, least=0)
     momentum: float | None = key("Nesterov momentum; sgd only", None, least=0, below=1)
     encoder_rate: float = key(
-        "share of the learning rate for the encoder of unet_<encoder>; 0: it is frozen", 1.0, least=0
+        "share of the learning rate for the encoder of unet_<encoder>, which decays at all of it; 0: it is frozen",
+        1.0,
+        least=0,
     )
     accumulate: int = key(
         "batches whose gradients are averaged for one update of the weights; memory holds one of them at a time",

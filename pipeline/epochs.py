@@ -111,7 +111,7 @@ class Epochs(keras.callbacks.Callback):
     @property
     def over(self) -> bool:
         """Whether the last epoch is closed, or early stopping has ended training."""
-        return is_over(self.state, self.config)
+        return self.state.is_over(self.config)
 
     def trained(self) -> Trained:
         """The result."""
@@ -235,12 +235,6 @@ class Epochs(keras.callbacks.Callback):
             )
             told = True
         self.state = replace(self.state, told_collapse=told and scores.collapsed)
-
-
-def is_over(state: TrainingState, config: Config) -> bool:
-    """Whether no epoch is left to train: the last one is closed, or early stopping has ended training."""
-    waited = state.epoch - state.best.epoch if state.best is not None else 0
-    return state.epoch >= config.epochs or (config.early_stopping is not None and waited >= config.early_stopping)
 
 
 def _shapes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

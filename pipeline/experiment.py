@@ -75,7 +75,7 @@ def run_experiment(
     console, kept = text_console(), kept or Kept()
     config = resolve_auto(config)
     set_up(config)
-    devices = strategy(config.batch_size)
+    devices = strategy(config)
     store = open_if_it_answers(config.tracking)  # first, since data may take long: a wrong address fails at once
     for id in mark_leftovers(config.tracking, store):
         console.print(

@@ -46,10 +46,10 @@ def changes_nothing(key: str) -> bool:
 
 
 def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) -> str:
-    """SHA-256 over the resolved configuration, the data, the weights that are started from, and the sources.
+    """SHA-256 over the resolved configuration, the data, what is started from, and the sources.
 
     Args:
-        initial_sha256: None where a network starts from chance.
+        initial_sha256: of the weights, or of the other run's checkpoint, that training starts from; None for chance.
     """
     keys = {key: value for key, value in flatten(config).items() if not changes_nothing(key)}
     content = {"config": keys, "data": data_digest, "initial": initial_sha256, "sources": sources_sha256()}

@@ -90,21 +90,29 @@ def set_up(config: Config) -> None:
     keras.config.set_dtype_policy(config.precision)
 
 
-def strategy(batch_size: int) -> Any:
+def strategy(config: Config) -> Any:
     """How training is spread: over all GPUs where there are several, else not at all.
 
     Raises:
-        UserError: they cannot share a batch evenly.
+        UserError: they cannot share a batch evenly, or should accumulate gradients, which Keras does on one device.
     """
     tf = import_tensorflow()
     gpus = len(tf.config.list_physical_devices("GPU"))
     if gpus < 2:
         return tf.distribute.get_strategy()
-    if batch_size % gpus:
-        raise UserError(
-            f"batch_size={batch_size}: {gpus} GPUs share each batch; a multiple of {gpus} expected, or fewer GPUs "
-            "(CUDA_VISIBLE_DEVICES)"
+    faults, accumulate = [], config.optimizer.accumulate
+    if config.batch_size % gpus:
+        faults.append(
+            f"batch_size={config.batch_size}: {gpus} GPUs share each batch; a multiple of {gpus} expected, or fewer "
+            "GPUs (CUDA_VISIBLE_DEVICES)"
         )
+    if accumulate > 1:
+        faults.append(
+            f"optimizer.accumulate={accumulate}: gradients are accumulated on one GPU only, and here are {gpus}; 1 "
+            "expected, or one GPU (CUDA_VISIBLE_DEVICES=0)"
+        )
+    if faults:
+        raise UserError(*faults)
     return tf.distribute.MirroredStrategy()
 
 

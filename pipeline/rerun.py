@@ -50,6 +50,11 @@ def find_original(name: str, uri: str | None) -> Original:
         if status != "FINISHED":
             hint = f"; resume={name} continues it" if status in ("KILLED", "FAILED") else ""
             raise UserError(f"rerun={name}: is {status}, and only a FINISHED run can be repeated{hint}")
+        if (before := stored.tags.get("resumed_from")) is not None:
+            raise UserError(
+                f"rerun={name}: is the longer run that resume={plain(before)} epochs={stored.config().epochs} made; a "
+                f"rerun starts from the beginning: rerun={plain(before)}, then resume=<the new run> with those epochs"
+            )
         recorded = stored.tags.get("weights_sha256")
         if recorded is None:
             raise UserError(f"rerun={name}: has no weights_sha256 to compare with")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.adopt import adopt, copy_folder
-from pipeline.checkpoint import best_folder, newest_start
+from pipeline.checkpoint import Start, best_folder, newest_start
 from pipeline.config import Config
 from pipeline.config_keys import flatten
 from pipeline.errors import UserError
@@ -99,15 +99,18 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
 def check_unchanged(run: Resumable, config: Config) -> None:
     """Nothing but the number of epochs, and what may change, may be another than it was.
 
+    With more epochs it is a new run, which may stop early by another rule.
+
     Raises:
         UserError: with a line for each key that is.
     """
     before, after = flatten(run.config), flatten(config)
+    longer = ("early_stopping",) if config.epochs != run.config.epochs else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {run.id}, and a resumed run is the same run; only epochs (as "
         "a new run), tracking.* and where the data lie may change. A new run with other settings: rerun=<run id>"
         for key in after
-        if after[key] != before[key] and key != "epochs" and not key.startswith(MAY_CHANGE)
+        if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
     ]
     if faults:
         raise UserError(*faults)
@@ -132,11 +135,24 @@ def reopen(run: Resumable, config: Config, data_digest: str) -> TrackedRun:
         raise UserError(f"resume={run.id}: another process continues it already") from error
 
 
-def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Path) -> None:
-    """Give a new and longer run the newest checkpoint of this one.
+def check_initial(run: Resumable, initial_sha256: str | None) -> None:
+    """What a run without a checkpoint begins with again must be what it began with.
 
     Raises:
-        UserError: its data have changed, it has no whole checkpoint, or it was trained longer already.
+        UserError: it is not.
+    """
+    if run.initial_sha256 != initial_sha256:
+        raise UserError(
+            f"resume={run.id}: has no checkpoint yet, and what it started from (init_from, model.encoder_weights) is "
+            f"not what it was (SHA-256 {run.initial_sha256}, now {initial_sha256}): it cannot go on as the same run"
+        )
+
+
+def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Path) -> Start:
+    """Give a new and longer run the newest checkpoint of this one, which is returned.
+
+    Raises:
+        UserError: its data have changed, it has no whole checkpoint, was trained longer already, or stops at once.
     """
     _check_data(run, data_digest)
     start, notes = newest_start(run.folder / "checkpoints")
@@ -146,12 +162,18 @@ def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Pat
         raise UserError(
             f"epochs={config.epochs}: run {run.id} has trained {start.state.epoch} epochs; more than that expected"
         )
+    if start.state.is_over(config):
+        raise UserError(
+            f"early_stopping={config.early_stopping}: run {run.id} ended by it after epoch {start.state.epoch}; more, "
+            f"or null, expected beside epochs={config.epochs}"
+        )
     folders = [start.folder]
     if start.state.best is not None:
         folders.append(best_folder(run.folder / "checkpoints", start.state.best.epoch))
     checkpoints.mkdir(parents=True)
     for folder in folders:
         copy_folder(folder, checkpoints / folder.name)
+    return start
 
 
 def _check_data(run: Resumable, digest: str) -> None:

@@ -39,7 +39,11 @@ def train(
         Interrupted: by a signal, after the step in flight; a checkpoint was written.
     """
     schedule = WarmupSchedule(
-        config.schedule, config.optimizer.learning_rate, config.epochs * steps_per_epoch, steps_per_epoch
+        config.schedule,
+        config.optimizer.learning_rate,
+        config.epochs * steps_per_epoch,
+        steps_per_epoch,
+        config.optimizer.accumulate,
     )
     with model.distribute_strategy.scope():  # the optimizer lives on the network's devices
         model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)

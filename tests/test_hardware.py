@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import hardware
+from pipeline.command_line import checked_config
 from pipeline.config import Config
 from pipeline.errors import UserError
 
@@ -99,12 +100,15 @@ def test_threads_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gpus_share_a_batch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, PLAIN, [(9, 0)] * 3)
-    assert hardware.strategy(6) == "mirrored"
-    with pytest.raises(UserError, match="batch_size=8: 3 GPUs share each batch; a multiple of 3 expected, or fewer"):
-        hardware.strategy(8)
+    assert hardware.strategy(checked_config(["batch_size=6"])) == "mirrored"
+    with pytest.raises(UserError) as told:
+        hardware.strategy(checked_config(["batch_size=8", "optimizer.accumulate=2"]))
+    shared, accumulated = told.value.faults
+    assert shared.startswith("batch_size=8: 3 GPUs share each batch; a multiple of 3 expected, or fewer GPUs")
+    assert accumulated.startswith("optimizer.accumulate=2: gradients are accumulated on one GPU only, and here are 3;")
     for gpus in ([], [(9, 0)]):
         pretend(monkeypatch, PLAIN, gpus)
-        assert hardware.strategy(1) == "alone"
+        assert hardware.strategy(checked_config(["batch_size=1", "optimizer.accumulate=2"])) == "alone"
 
 
 def test_fields_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

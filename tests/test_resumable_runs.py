@@ -18,6 +18,7 @@ from pipeline.origin import Origin
 from pipeline.resume import (
     Finished,
     Resumable,
+    check_initial,
     check_unchanged,
     find_resumable,
     find_same,
@@ -183,6 +184,22 @@ def test_nothing_but_epochs_and_where_runs_and_data_lie_may_change() -> None:
     assert seed.startswith("seed=7: it is 0 in run abc") and seed.endswith("with other settings: rerun=<run id>")
 
 
+def test_a_longer_run_may_stop_early_by_another_rule() -> None:
+    run = Resumable("abc", CONFIG, Path("x"), "FINISHED", "d")
+    check_unchanged(run, dataclasses.replace(CONFIG, epochs=9, early_stopping=3))
+    with pytest.raises(UserError, match="early_stopping=3: it is None in run abc"):
+        check_unchanged(run, dataclasses.replace(CONFIG, early_stopping=3))
+
+
+def test_what_a_run_started_from_must_be_what_it_was() -> None:
+    """Where no checkpoint is whole it starts from that again, and its tags and its fingerprint say what that is."""
+    run = Resumable("abc", CONFIG, Path("x"), "KILLED", "d", "f00")
+    check_initial(run, "f00")
+    for other in ("f01", None):
+        with pytest.raises(UserError, match=f"resume=abc: has no checkpoint yet, .* \\(SHA-256 f00, now {other}\\)"):
+            check_initial(run, other)
+
+
 def test_a_finished_run_has_its_score_and_no_other_has() -> None:
     found = find_resumable(begun("FINISHED", 0.25, id="abc").name, None)
     assert finished_already(found) == Finished("abc", 0.25)
@@ -209,13 +226,14 @@ def test_a_longer_run_takes_over_the_newest_whole_checkpoint_and_its_best_weight
     for step, best in ((10, 1), (20, 2)):
         write_checkpoint(folder / "checkpoints", step, best)
     run, longer = find_resumable(folder.name, None), dataclasses.replace(CONFIG, epochs=8)
-    take_over(run, longer, "d", Path("new"))
+    taken = take_over(run, longer, "d", Path("new"))
     assert sorted(path.name for path in Path("new").iterdir()) == ["best-0002", "step-00000020"]
     start, notes = newest_start(Path("new"))
     assert start is not None and start.state.step == 20 and notes == []
+    assert start.sha256 == taken.sha256
 
     (folder / "checkpoints/step-00000020/optimizer.npz").write_bytes(b"damaged")
-    take_over(run, longer, "d", Path("before"))
+    assert take_over(run, longer, "d", Path("before")).sha256 != taken.sha256
     assert sorted(path.name for path in Path("before").iterdir()) == ["best-0001", "step-00000010"]
 
 
@@ -226,6 +244,17 @@ def test_a_longer_run_is_longer() -> None:
     with pytest.raises(UserError, match=r"epochs=2: run .* has trained 2 epochs; more than that expected"):
         take_over(run, dataclasses.replace(CONFIG, epochs=2), "d", Path("new"))
     assert not Path("new").exists()
+
+
+def test_a_run_that_stopped_early_goes_on_by_another_rule_alone() -> None:
+    folder = begun("FINISHED", 0.5)
+    write_checkpoint(folder / "checkpoints", step=30, best=1)
+    run = find_resumable(folder.name, None)
+    impatient = dataclasses.replace(CONFIG, epochs=8, early_stopping=2)
+    with pytest.raises(UserError, match=r"early_stopping=2: run .* ended by it after epoch 3; more, or null, expected"):
+        take_over(run, impatient, "d", Path("new"))
+    assert not Path("new").exists()
+    assert take_over(run, dataclasses.replace(impatient, early_stopping=3), "d", Path("new")).state.epoch == 3
 
 
 def test_without_a_whole_checkpoint_there_is_nothing_to_take_over() -> None:

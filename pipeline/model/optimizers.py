@@ -12,43 +12,51 @@ from pipeline.model.encoders import ENCODER
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise from zero over the warm-up, then constant, half a cosine, or a power of what is left.
 
-    Step s of S, with W of warm-up, has f = (s - W) / (S - W) behind it and gets
+    Update s of S, with W of warm-up, has f = (s - W) / (S - W) behind it and gets
     constant: r; cosine: r (1 + cos(pi f)) / 2; poly: r (1 - f)**power.
     """
 
-    def __init__(self, config: ScheduleConfig, learning_rate: float, steps: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, config: ScheduleConfig, learning_rate: float, steps: int, steps_per_epoch: int, accumulate: int = 1
+    ) -> None:
+        """
+        Args:
+            steps: batches of the run, of which `accumulate` make an update; so do those of an epoch.
+        """
         self.config = config
         self.learning_rate = learning_rate
-        self.steps = steps
-        self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+        self.accumulate = accumulate
+        self.updates = steps // accumulate
+        self.warmup_updates = round(config.warmup_epochs * steps_per_epoch / accumulate)
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
-        """The learning rate, float32, with which step 0, 1, … is taken."""
-        step = tf.cast(step, tf.float32)
-        left = 1 - tf.clip_by_value((step - self.warmup_steps) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
+        """The learning rate, float32, of the update that batch 0, 1, … is part of."""
+        update = tf.cast(tf.cast(step, tf.int64) // self.accumulate, tf.float32)
+        falling = max(1, self.updates - self.warmup_updates)
+        left = 1 - tf.clip_by_value((update - self.warmup_updates) / falling, 0.0, 1.0)
         factor = {
-            "constant": lambda: tf.ones_like(step),
+            "constant": lambda: tf.ones_like(update),
             "cosine": lambda: 0.5 * (1 - tf.cos(math.pi * left)),
             "poly": lambda: left ** (self.config.power or 1.0),
         }[self.config.name]()
-        # The first step already moves: (step + 1) / warm-up.
-        rise = tf.minimum((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        # The first update already moves: (update + 1) / warm-up.
+        rise = tf.minimum((update + 1) / self.warmup_updates, 1.0) if self.warmup_updates else 1.0
         return self.learning_rate * factor * rise
 
     def get_config(self) -> dict[str, object]:
         """Keras asks for it when it describes an optimizer; a run's own configuration is what is stored."""
-        return {"name": self.config.name, "learning_rate": self.learning_rate, "steps": self.steps}
+        return {"name": self.config.name, "learning_rate": self.learning_rate, "updates": self.updates}
 
 
 def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
     """The optimizer of the configuration; biases and normalisation parameters are not decayed.
 
-    A pretrained encoder learns at `encoder_rate` of the learning rate; what decays decays at all of it.
+    A pretrained encoder learns at `encoder_rate` of the learning rate; what decays decays at all of it, unless frozen.
     """
     common = {
         "learning_rate": learning_rate,
-        # Keras counts updates for Adam's corrections, batches for the learning rate. Batches that are left over after
-        # the last update of a run change nothing.
+        # Keras counts updates for Adam's corrections, batches for the learning rate, which `WarmupSchedule` knows.
+        # Batches that are left over after the last update of a run change nothing.
         "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
         # Each device clips the gradient of its share of a batch before they are added up: so the sum stays within.
         "global_clipnorm": config.clip_norm and config.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync,

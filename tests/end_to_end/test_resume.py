@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from pipeline.checkpoint import newest_first
+from pipeline.fingerprint import fingerprint
+from pipeline.stored_config import parse_config
 from pipeline.tracking.journal import Journal, read_journal, status_of
 from tests.end_to_end.commands import Ended, lines, stored_runs
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
@@ -151,6 +153,7 @@ def finished(place: Place) -> None:
     resume = continuation(place.cwd)
     place.command("shorter", *resume, "epochs=2")
     place.command("longer", *resume, "epochs=4")
+    place.command("longer again", f"rerun={stored_runs(place.cwd)[1][-1].info.run_id}")
 
 
 def another_seed(place: Place) -> None:
@@ -290,6 +293,22 @@ def test_a_longer_run_is_a_new_one_that_goes_on(places: dict[str, Place], undist
     found = outcome(place.cwd, second.data.tags["run_key"])
     assert found.results["train/loss"][0][0] == 4 and len(found.results["train/loss"]) == 1
     assert differing(undisturbed.outcome, outcome(place.cwd, first.data.tags["run_key"])) == []
+
+
+def test_a_longer_run_is_not_one_of_so_many_epochs_from_the_beginning(places: dict[str, Place]) -> None:
+    """Until there its learning rate was that of the shorter one. So `resume=auto` and `rerun=` take it for no such."""
+    place = places["finished"]
+    first, second = stored_runs(place.cwd)[1]
+    found = []
+    for run in (first, second):
+        text = Path(run.info.artifact_uri.removeprefix("file://"), "config/config.yaml").read_text()
+        found.append(fingerprint(parse_config(text, "its configuration"), run.data.tags["data_digest"], None))
+    assert first.data.tags["fingerprint"] == found[0]
+    assert second.data.tags["fingerprint"] not in found
+    refused = place.said["longer again"]
+    assert refused.status == 2
+    (fault,) = lines(refused.stderr)
+    assert f"is the longer run that resume={first.info.run_id} epochs=4 made" in fault
 
 
 def test_a_shorter_run_is_refused(places: dict[str, Place]) -> None:

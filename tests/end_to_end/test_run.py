@@ -241,7 +241,7 @@ from pipeline import experiment
 from pipeline.command_line import checked_config
 config = checked_config(sys.argv[1:])
 experiment.run_experiment(config, [], "")
-experiment.strategy = lambda batch_size: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+experiment.strategy = lambda config: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 experiment.run_experiment(config, [], "")
 """
 

@@ -48,6 +48,13 @@ def test_learning_rate_by_the_formula(made: WarmupSchedule, values: dict[int, fl
         assert float(tf.function(made)(tf.constant(step))) == pytest.approx(expected, abs=1e-7)
 
 
+def test_batches_that_make_one_update_have_its_learning_rate() -> None:
+    config = ScheduleConfig("cosine", warmup_epochs=1.5)
+    updates, batches = WarmupSchedule(config, RATE, 8, 2), WarmupSchedule(config, RATE, 24, 6, accumulate=3)
+    for batch in range(24):
+        assert float(batches(batch)) == float(updates(batch // 3))
+
+
 @given(
     st.sampled_from(["constant", "cosine", "poly"]), st.floats(0, 5), st.integers(1, 20), st.integers(6, 30), st.data()
 )
@@ -61,9 +68,9 @@ def test_rate_rises_once_then_never_again(
     step = data.draw(st.integers(0, steps - 2) if steps > 1 else st.just(0))
     one, other = float(made(step)), float(made(step + 1))
     assert 0 < one <= RATE * (1 + 1e-6)
-    if step + 1 < made.warmup_steps:
+    if step + 1 < made.warmup_updates:
         assert other > one
-    elif step >= made.warmup_steps:
+    elif step >= made.warmup_updates:
         assert other <= one
 
 
@@ -187,10 +194,10 @@ def test_moving_average_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_accumulated_batches_are_one_large_batch(name: str) -> None:
-    """Two updates from the means of three gradients each: the same weights and averages, decay and clipping."""
+def test_accumulated_gradients_give_the_updates_of_their_means(name: str) -> None:
+    """Two of four updates, of three gradients each: the same weights and averages, decay, clipping and rates."""
     rng = np.random.default_rng(0)
-    rate = ScheduleConfig("constant")
+    rate = ScheduleConfig("cosine", warmup_epochs=0.5)
     options = {"weight_decay": 0.1, "clip_norm": 1.0, "encoder_rate": 0.5, "ema": 0.8}
     options |= {"momentum": 0.9} if name == "sgd" else {}
     found: dict[int, list[np.ndarray]] = {1: [], 3: []}
@@ -198,7 +205,8 @@ def test_accumulated_batches_are_one_large_batch(name: str) -> None:
     for accumulate in found:
         model = network()
         config = OptimizerConfig(name, RATE, accumulate=accumulate, **options)  # type: ignore[arg-type]
-        optimizer, variables = build_optimizer(config, WarmupSchedule(rate, RATE, 10, 5)), model.trainable_variables
+        made = WarmupSchedule(rate, RATE, 4 * accumulate, 4 * accumulate, accumulate)
+        optimizer, variables = build_optimizer(config, made), model.trainable_variables
         for start in range(0, 6, 3):
             group = gradients[start : start + 3]
             for each in [[np.mean(parts, axis=0) for parts in zip(*group, strict=True)]] if accumulate == 1 else group:
