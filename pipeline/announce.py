@@ -20,7 +20,8 @@ def opening(
         answers: whether the tracking server does.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
-    left_over = len(dataset.splits["train"]) % config.batch_size
+    # A balanced epoch draws some pictures twice, so others are left out in any case.
+    left_over = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
     where = f"in experiment '{config.tracking.experiment}'" if answers else "in its journal until MLflow answers"
     lines = [
         f"data      {config.dataset.name}: {counts} pictures, {len(dataset.classes)} classes, in {dataset.root}",

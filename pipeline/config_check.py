@@ -47,6 +47,11 @@ def check(config: Config) -> list[str]:
         faults.append(
             "loss.focal_gamma and loss.class_weights act on the cross-entropy: loss.cross_entropy must be above 0"
         )
+    if augment.cutmix and config.batch_size == 1:
+        faults.append(
+            f"augment.cutmix={augment.cutmix}: pastes from the batch's next crop, and batch_size=1 has none; 0, or a "
+            "batch_size of 2 or more, expected"
+        )
     if len(augment.scale) != 2 or not 0.05 <= augment.scale[0] <= augment.scale[1] <= 20:
         faults.append(
             f"augment.scale={augment.scale}: [least, greatest] between 0.05 and 20 expected, for example [0.5, 2]"
@@ -83,10 +88,22 @@ def _check_encoder(config: Config) -> list[str]:
         for key, (value, usual) in elsewhere.items()
         if model.name == "unet" and value != usual
     ]
-    if model.name != "unet" and not rate and model.encoder_weights is None and config.init_from is None:
+    if model.name != "unet" and model.encoder_weights is None and config.init_from is None:
+        instead = "or model.encoder_weights=imagenet, or init_from=<run id>"
+        if not rate:
+            faults.append(
+                "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
+                f"than 0 expected, {instead}"
+            )
+        if model.encoder_norm == "frozen":
+            faults.append(
+                "model.encoder_norm=frozen: the statistics would stay those of no picture (model.encoder_weights=null);"
+                f" batch expected, {instead}"
+            )
+    if config.init_from is not None and model.encoder_weights not in (None, "imagenet"):
         faults.append(
-            "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
-            "than 0 expected, or model.encoder_weights=imagenet, or init_from=<run id>"
+            f"model.encoder_weights={model.encoder_weights}: the file would not be looked at beside "
+            f"init_from={config.init_from}; one of them expected"
         )
     if model.name.removeprefix("unet_") in ENCODERS and model.depth > ENCODER_DEPTH:
         faults.append(

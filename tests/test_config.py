@@ -293,3 +293,26 @@ def test_an_encoder_of_chance_is_not_frozen() -> None:
     ]
     for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}, {"optimizer__encoder_rate": 0.1}):
         assert check(config_with(**frozen | changed)) == []
+
+
+def test_normalisation_of_chance_is_not_frozen() -> None:
+    frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
+    (fault,) = check(config_with(**frozen))
+    assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no picture")
+    for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}):
+        assert check(config_with(**frozen | changed)) == []
+
+
+def test_a_file_of_weights_that_would_not_be_looked_at_is_refused() -> None:
+    both = {"model__name": "unet_vgg16", "init_from": "0" * 32, "model__encoder_weights": "a.h5"}
+    (fault,) = check(config_with(**both))
+    assert (
+        fault == f"model.encoder_weights=a.h5: the file would not be looked at beside init_from={'0' * 32}; one of "
+        "them expected"
+    )
+
+
+def test_a_batch_of_one_has_nothing_to_paste() -> None:
+    (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
+    assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")
+    assert check(config_with(batch_size=1)) == check(config_with(batch_size=2, augment__cutmix=0.5)) == []

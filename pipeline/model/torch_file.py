@@ -5,6 +5,7 @@ it, the tensors' places, the keys of the storages), then each storage as its num
 """
 
 import io
+import math
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -99,7 +100,9 @@ def _tensor(view: _View, values: np.ndarray) -> np.ndarray:
     """A view's own values, which must all lie in its storage."""
     steps = list(zip(view.shape, view.strides, strict=True))
     last = view.offset + sum((side - 1) * stride for side, stride in steps)
-    if view.offset < 0 or last >= len(values) or any(side < 1 or stride < 0 for side, stride in steps):
+    # A stride of 0 repeats values, so that a few bytes could fill the memory.
+    repeats = math.prod(view.shape) > len(values)
+    if view.offset < 0 or last >= len(values) or repeats or any(side < 1 or stride < 0 for side, stride in steps):
         raise ValueError(f"a tensor of shape {view.shape} does not lie in its storage of {len(values)} values")
     strides = [stride * values.itemsize for stride in view.strides]
     return np.lib.stride_tricks.as_strided(values[view.offset :], view.shape, strides).copy()

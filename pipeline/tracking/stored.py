@@ -25,6 +25,7 @@ from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
 from pipeline.tracking.store import Store, Unreachable, answering, connect
+from pipeline.tracking.sweep import IS_SWEEP
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
 # Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would
@@ -39,6 +40,7 @@ class StoredRun:
     run: Run
     client: mlflow.MlflowClient
     folder: tempfile.TemporaryDirectory[str]
+    told: str  # the key and the name by which it was asked for, as messages call it
 
     @property
     def id(self) -> str:
@@ -87,7 +89,7 @@ class StoredRun:
         if place.is_file():
             return place
         largest = ARRAYS if place.suffix == ".npz" else TEXT
-        told = f"run={self.id}: artifact {artifact}"
+        told = f"{self.told}: artifact {artifact}"
         alone = listed is None
         try:
             if listed is None:
@@ -95,7 +97,7 @@ class StoredRun:
                 listed = {entry.path: entry for entry in found}
             entry = listed.get(artifact)
             if entry is None:
-                raise UserError(f"run={self.id}: has no artifact {artifact}")
+                raise UserError(f"{self.told}: has no artifact {artifact}")
             if entry.is_dir or self._behind_a_link(artifact):
                 raise UserError(f"{told} is not a plain file")
             if (entry.file_size or 0) > largest:
@@ -106,7 +108,7 @@ class StoredRun:
             path = Path(download(artifact, arrivals))
         except (MlflowException, OSError, ImportError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise UserError(f"run={self.id}: has no artifact {artifact}: {reason}") from error
+            raise UserError(f"{self.told}: has no artifact {artifact}: {reason}") from error
         if path.is_symlink() or not path.is_file() or not path.is_relative_to(arrivals):
             raise UserError(f"{told} is not a plain file")
         if path.stat().st_size > largest:
@@ -168,7 +170,7 @@ def as_stored(run: Run, client: mlflow.MlflowClient, told: str) -> StoredRun:
         )
     if not _in_its_own_place(run, client.tracking_uri):
         raise UserError(f"{told}: says that its artifacts are in {run.info.artifact_uri}, which is no place for them")
-    return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"))
+    return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"), told)
 
 
 def _in_its_own_place(run: Run, address: str) -> bool:
@@ -243,12 +245,15 @@ def fetch_weights(stored: StoredRun) -> tuple[Path, str]:
     """The weights that a finished run was scored with, and their recorded hash.
 
     Raises:
-        UserError: it has none yet.
+        UserError: it has none, and why.
     """
-    recorded = stored.tags.get("weights_sha256")
+    tags = stored.tags
+    recorded = tags.get("weights_sha256")
     if recorded is None:
-        raise UserError(
-            f"run={stored.id}: has no evaluated weights; it is {stored.run.info.status}, "
-            "and only a FINISHED run has them"
-        )
+        reason = f"it is {stored.run.info.status}, and only a FINISHED run has them"
+        if IS_SWEEP in tags:
+            reason = "it is a sweep, and each of its trials has its own: name one of them"
+        elif "pruned" in tags:
+            reason = "it is a trial that was pruned before its end"
+        raise UserError(f"{stored.told}: has no evaluated weights; {reason}")
     return stored.fetch("checkpoints/best/weights.npz"), recorded

@@ -109,7 +109,7 @@ def refused_missing(tmp_path: Path) -> str:
 def test_a_view_beyond_its_storage_is_refused(tmp_path: Path, torch: None) -> None:
     one = Storage("1", np.zeros(12, np.float32))
     for offset, shape, strides in ((0, (13,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (1, (3, 4), (4, 1)),
-                                   (0, (0,), (1,))):  # fmt: skip
+                                   (0, (0,), (1,)), (0, (2**15,) * 2, (0, 0)), (0, (4, 4), (0, 1))):  # fmt: skip
         told = refused(tmp_path, written({"a": Tensor(one, offset, shape, strides)}, [one]))
         assert "does not lie in its storage" in told
 

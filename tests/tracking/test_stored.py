@@ -133,6 +133,15 @@ def test_a_run_without_weights_says_in_what_state_it_is(place: Path) -> None:
         fetch_weights(opened(make_run(place)))
 
 
+@pytest.mark.parametrize(
+    ("tag", "told"), [("is_sweep", "it is a sweep, .* name one of them"), ("pruned", "was pruned")]
+)
+def test_a_finished_run_without_weights_says_what_it_is(place: Path, tag: str, told: str) -> None:
+    make_run(place, run_key="abc", **{tag: "true"})
+    with pytest.raises(UserError, match=f"init_from=abc: has no evaluated weights; .*{told}"):
+        fetch_weights(open_run("abc", None, "init_from"))
+
+
 def test_a_missing_artifact_is_named(place: Path) -> None:
     stored = opened(make_run(place, weights=False, weights_sha256="f00"))
     with pytest.raises(UserError, match=r"has no artifact checkpoints/best/weights\.npz"):
