@@ -24,7 +24,7 @@ from pipeline.display import PreparationDisplay, score_table, text_console
 from pipeline.epochs import Trained
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
-from pipeline.initial import Initial, find_initial
+from pipeline.initial import Initial, find_initial, keep_initial
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
 from pipeline.network import build_network
@@ -103,6 +103,8 @@ def run_experiment(
         for difference in differences:
             console.print(f"differs   {difference}", soft_wrap=True)
 
+        if initial is not None:
+            keep_initial(run, config, initial)
         run.metrics({"model/parameters": network.count_params()}, step=0)
         try:
             trained = _train(run, network, loss, dataset, config, trial, kept)
@@ -138,7 +140,7 @@ def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None
     elsewhere = config.init_from is not None or config.model.encoder_weights is not None
     if elsewhere and origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
         return None, origin.resume.initial_sha256
-    initial = find_initial(config)
+    initial = find_initial(config, origin.rerun)
     return initial, initial.sha256 if initial else None
 
 

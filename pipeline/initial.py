@@ -5,11 +5,14 @@ from functools import cached_property
 
 import keras
 
+from pipeline.checkpoint import Unfinished
 from pipeline.config import Config, ModelConfig
 from pipeline.errors import UserError
 from pipeline.model.encoders import ENCODER
 from pipeline.model.pretrained import encoder_weights
 from pipeline.model.unet import LOGITS
+from pipeline.rerun import INITIAL, Original
+from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.stored import fetch_weights, open_run
 from pipeline.weights import Arrays, assign, named_variables, read_arrays, weights_sha256
 
@@ -24,8 +27,12 @@ class Initial:
     arrays: Arrays
     origin: str
     encoder_only: bool = False
-    new_logits: bool = False
     note: str | None = None
+
+    @property
+    def new_logits(self) -> bool:
+        """Whether what gives the logits starts from chance."""
+        return not self.encoder_only and not any(name.startswith(LOGITS) for name in self.arrays)
 
     @cached_property
     def sha256(self) -> str:
@@ -48,12 +55,18 @@ class Initial:
         assign(variables, arrays, self.origin)
 
 
-def find_initial(config: Config) -> Initial | None:
+def find_initial(config: Config, original: Original | None = None) -> Initial | None:
     """The weights that `init_from` or `model.encoder_weights` names; None for those of chance.
+
+    Args:
+        original: the run that is repeated. What it kept of its start is taken, unless other weights are asked for.
 
     Raises:
         UserError: they cannot be had.
     """
+    if original is not None and original.initial and _same_start(config, original.config):
+        note = f"its start is the one that run {original.id} kept"
+        return Initial(original.initial, f"rerun={original.id}", encoder_only=config.init_from is None, note=note)
     if config.init_from is not None:
         return _of_run(config, config.init_from)
     if config.model.encoder_weights is not None:
@@ -76,7 +89,23 @@ def _of_run(config: Config, name: str) -> Initial:
         return Initial(arrays, f"init_from={name}")
     kept = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
     note = f"init_from={name}: has other classes ({', '.join(theirs)}), so what gives the logits starts from chance"
-    return Initial(kept, f"init_from={name}", new_logits=True, note=note)
+    return Initial(kept, f"init_from={name}", note=note)
+
+
+def keep_initial(run: TrackedRun, config: Config, initial: Initial) -> None:
+    """Keep what a run started from, if that is another run's or a file's, which may be gone when it is repeated.
+
+    Raises:
+        RunFailed: it cannot be written.
+    """
+    if config.init_from is not None or config.model.encoder_weights != "imagenet":
+        unfinished = Unfinished(run.folder / "initial", {"weights.npz": initial.arrays})
+        unfinished.commit({"weights_sha256": initial.sha256})
+        run.files(unfinished.folder, INITIAL)
+
+
+def _same_start(one: Config, other: Config) -> bool:
+    return (one.init_from, one.model.encoder_weights) == (other.init_from, other.model.encoder_weights)
 
 
 def _other_shapes(wanted: ModelConfig, its: ModelConfig, name: str) -> list[str]:

@@ -11,11 +11,13 @@ from pipeline.fingerprint import changes_nothing
 from pipeline.plain_text import plain
 from pipeline.tracking.environment import FILES, MadeWith, read_environment
 from pipeline.tracking.stored import StoredRun, open_run
+from pipeline.weights import Arrays, read_arrays, weights_sha256
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
 # Metrics that tell of the machine or of the network, not of the result; older runs have fewer of them.
 WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
 AT_THE_END = ("best/", "test/")
+INITIAL = "checkpoints/initial"  # the artifact folder of what a run started from
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Original:
     history: History
     weights_sha256: str
     initial_sha256: str | None  # of the weights that it started from
+    initial: Arrays | None  # those, where it kept them
     made_with: MadeWith
 
 
@@ -60,7 +63,12 @@ def find_original(name: str, uri: str | None) -> Original:
             raise UserError(f"rerun={name}: has no weights_sha256 to compare with")
         config, initial = stored.config(), stored.tags.get("initial_weights_sha256")
         config.tracking.uri = uri  # where it was found, with the password that no run keeps
-        return Original(stored.id, config, stored.history(), recorded, initial, fetch_made_with(stored))
+        arrays = read_arrays(stored.fetch(f"{INITIAL}/weights.npz")) if stored.has(f"{INITIAL}/weights.npz") else None
+        if arrays is not None and (found := weights_sha256(arrays)) != initial:
+            raise UserError(
+                f"rerun={name}: the weights it started from have SHA-256 {found}, but it recorded {initial}"
+            )
+        return Original(stored.id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
 
 
 def fetch_made_with(stored: StoredRun) -> MadeWith:

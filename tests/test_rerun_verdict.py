@@ -151,7 +151,7 @@ def test_nothing_that_a_server_says_reaches_the_terminal_as_it_is() -> None:
 
 
 def original(history: History) -> Original:
-    return Original("id", Config(), history, "f00", None, MADE_WITH)
+    return Original("id", Config(), history, "f00", None, None, MADE_WITH)
 
 
 def verdict(now: dict[str, Any], weights: str = "f00", explanations: list[str] | None = None) -> Verdict:

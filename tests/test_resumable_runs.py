@@ -100,7 +100,7 @@ def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypa
     """It may be gone: a run that was deleted, a server that does not answer, a file on another machine."""
     from pipeline import experiment
 
-    def gone(config: Config) -> None:
+    def gone(config: Config, original: None) -> None:
         raise UserError("init_from=abc: no run has this id")
 
     monkeypatch.setattr(experiment, "find_initial", gone)

