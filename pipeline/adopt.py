@@ -16,6 +16,7 @@ from pipeline.tracking.journal import FILE, LOCK, Busy, Journal, locked, read_jo
 from pipeline.tracking.process import Process, where
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored import StoredRun
+from pipeline.tracking.taken_over import is_current
 from pipeline.weights import weights_sha256
 
 
@@ -51,9 +52,10 @@ def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
     except Busy as error:
         raise UserError(f"resume={stored.id}: is being resumed by another process") from error
     with lock:
-        if read_journal(folder):  # another process made it while this one fetched
+        if is_current(read_journal(folder), stored.tags):  # another process made it while this one fetched
             return
-        for left in folder.iterdir():  # of an attempt that was killed
+        (folder / FILE).unlink(missing_ok=True)  # first
+        for left in folder.iterdir():  # of an attempt that was killed, or of before another machine went on
             if left.is_dir():
                 shutil.rmtree(left)
             elif left.name != LOCK:

@@ -23,6 +23,7 @@ from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
 from pipeline.tracking.store import Store
+from pipeline.tracking.taken_over import taken_over
 
 SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
@@ -114,11 +115,12 @@ def write_sweep(name: str, kept: dict[str, Any]) -> None:
 def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[Child]:
     """The trials of a sweep, the newest first: of this machine by their journals, of others by MLflow.
 
+    One that another machine has gone on with is the other's.
+
     Args:
         store: None while it does not answer; only this machine is searched then.
     """
     local = [folder for folder in local_runs() if _is_trial(begin_of(folder), name)]
-    keys = {folder.name for folder in local}
     found = [_local_child(folder) for folder in local]
     if store is None:
         return found
@@ -127,6 +129,9 @@ def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[C
     ids = {run.info.run_id for run in tracked}
     here = {folder.name: local_id(folder) for folder in local if _same_place(begin_of(folder), tracking)}
     found = [child for child in found if here.get(child.key) is None or here[child.key] in ids]
+    tags = {run.data.tags.get("run_key"): run.data.tags for run in tracked}
+    found = [child for child in found if not _gone_on_elsewhere(child, tags.get(child.key, {}))]
+    keys = {child.key for child in found}
     return found + [_tracked_child(run) for run in tracked if run.data.tags.get("run_key") not in keys]
 
 
@@ -167,6 +172,12 @@ def has_journal(key: str) -> bool:
 
 def _is_trial(begin: Record | None, name: str) -> bool:
     return begin is not None and begin["tags"].get(SWEEP) == name and TRIAL in begin["tags"]
+
+
+def _gone_on_elsewhere(child: Child, tags: dict[str, str]) -> bool:
+    if child.alive or child.status == "FINISHED":  # nothing that another has done with it is waited for
+        return False
+    return taken_over(read_journal(RUNS / child.key), tags) is not None
 
 
 def _same_place(begin: Record | None, tracking: TrackingConfig) -> bool:

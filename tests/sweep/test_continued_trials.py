@@ -15,6 +15,8 @@ from pipeline.resume import Resumable
 from pipeline.sweep import job, sweep, work
 from pipeline.sweep.identity import trial_of
 from pipeline.sweep.sweep import Sweep
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.record import RUNS
 from pipeline.tracking.sweep import Child
 
 OVERRIDES = ["seed=1"]
@@ -54,6 +56,18 @@ def test_a_search_waits_for_what_another_process_of_it_trains(
         assert order is None and found.outcomes[3].metrics == CHILD.metrics
     else:
         assert order is not None and order.continues == CHILD.key
+
+
+def test_between_two_looks_at_what_another_machine_trains_it_waits(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an older journal of it is here."""
+    Journal(RUNS / CHILD.key).close()
+    pauses: list[float] = []
+    monkeypatch.setattr(sweep.time, "sleep", pauses.append)
+    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], joined=True)
+    found.plan(3, OVERRIDES, {"seed": "1"})
+    assert len(pauses) == 2
 
 
 def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
