@@ -20,6 +20,10 @@ from pipeline.tracking.taken_over import is_current
 from pipeline.weights import weights_sha256
 
 
+class NoCheckpoint(UserError):
+    """An interrupted run of which MLflow has no checkpoint to go on from; the machine where it ran may have one."""
+
+
 def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
     """Make the folder of a run: its checkpoints, and a journal that knows what MLflow was told.
 
@@ -30,18 +34,18 @@ def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
         uri: the tracking address that was given; None for the default.
 
     Raises:
-        UserError: the checkpoints were not uploaded, or something of the run is not what this program writes.
+        NoCheckpoint: the checkpoints were not uploaded.
+        UserError: something of the run is not what this program writes.
     """
-    config = stored.config()
-    checkpoints: list[tuple[Path, Path]] = []
-    if all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES)):
-        checkpoints = _fetch_checkpoints(stored, config, folder / "checkpoints")
-    elif stored.run.info.status != "FINISHED":
+    uploaded = all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES))
+    if not uploaded and stored.run.info.status != "FINISHED":
         place = where(Process.read(stored.tags)) or " where it ran"
-        raise UserError(
-            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload={config.checkpoint.upload}) and "
-            f"are not here: resume it{place}, or copy {folder} from there to here"
+        raise NoCheckpoint(
+            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch)"
+            f" and are not here: resume it{place}, or copy {folder} from there to here"
         )
+    config = stored.config()
+    checkpoints = _fetch_checkpoints(stored, config, folder / "checkpoints") if uploaded else []
     fetch_made_with(stored)
     history = stored.history()
     with answering(stored.client.tracking_uri):
@@ -107,7 +111,7 @@ def _fetch_checkpoints(stored: StoredRun, config: Config, checkpoints: Path) -> 
             stored.fetch(f"checkpoints/best/{name}")
         # Files that MLflow has got one after the other: a run that was killed in between has those of two epochs.
         if weights_sha256(read_best(best)) != state.best.weights_sha256:
-            raise UserError(
+            raise NoCheckpoint(
                 f"resume={stored.id}: checkpoints/best does not have the weights of epoch {state.best.epoch}, which "
                 "were the best when checkpoints/last was written"
             )

@@ -1,6 +1,7 @@
 """Runs that another machine began: had from the tracking server once, and left alone where they are alive."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import adopt
+from pipeline.adopt import NoCheckpoint
 from pipeline.checkpoint import newest_start, read_state
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
@@ -81,6 +83,10 @@ def uploaded(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> U
     return upload
 
 
+def artifacts(store: Store, id: str) -> Path:
+    return Path(mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://"))
+
+
 def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
     found = find_resumable(id, store.uri)
@@ -108,15 +114,30 @@ def test_of_what_the_server_has_already_nothing_is_sent_again(store: Store, uplo
         assert {"experiment": "segmentation", "kind": "begin"}.items() <= journal.records[0].items()
 
 
-def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded) -> None:
+@pytest.mark.parametrize("late", [True, False])
+def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded, late: bool) -> None:
+    """Also of a run that was killed before its configuration was sent."""
     id, key = uploaded(checkpoints=False)
-    with pytest.raises(UserError) as told:
+    if not late:
+        shutil.rmtree(artifacts(store, id) / "config")
+    with pytest.raises(NoCheckpoint) as told:
         find_resumable(id, store.uri)
-    assert told.value.faults[0] == (
-        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=end) and are not here: resume it on "
-        f"another, process 1, or copy mlruns/runs/{key} from there to here"
+    assert told.value.faults == (
+        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch) and are "
+        f"not here: resume it on another, process 1, or copy mlruns/runs/{key} from there to here",
     )
     assert not Path("mlruns").exists()
+
+
+def test_checkpoints_of_two_epochs_are_none(store: Store, uploaded: Uploaded) -> None:
+    """As of a process that was killed between the uploads of the best and of the last one."""
+    id, _ = uploaded()
+    best = artifacts(store, id) / "checkpoints/best"
+    shutil.rmtree(best)
+    write_checkpoint(Path("later"), step=30, best=3)
+    shutil.copytree("later/best-0003", best)
+    with pytest.raises(NoCheckpoint, match="checkpoints/best does not have the weights of epoch 1, which were the"):
+        find_resumable(id, store.uri)
 
 
 def test_a_finished_run_of_another_machine_needs_no_checkpoint(store: Store, uploaded: Uploaded) -> None:
@@ -140,8 +161,7 @@ def test_a_run_of_another_program_is_none(store: Store) -> None:
 
 def test_what_is_damaged_on_the_server_leaves_nothing_here(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
-    place = mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://")
-    path = Path(place) / "checkpoints/best/weights.npz"
+    path = artifacts(store, id) / "checkpoints/best/weights.npz"
     np.savez(path, **{name: values + 1 for name, values in np.load(path).items()})
     with pytest.raises(UserError, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
         find_resumable(id, store.uri)
