@@ -23,7 +23,7 @@ from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
 from pipeline.tracking.store import Store
-from pipeline.tracking.taken_over import taken_over
+from pipeline.tracking.taken_over import is_current, taken_over
 
 SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
@@ -64,7 +64,7 @@ class SweepRun:
     """A sweep's own run as MLflow has it."""
 
     key: str  # its run_key
-    alive: bool
+    alive: bool  # elsewhere
 
 
 def find_sweep_run(name: str, store: Store) -> SweepRun | None:
@@ -80,7 +80,9 @@ def find_sweep_run(name: str, store: Store) -> SweepRun | None:
             continue
         process = Process.read(tags)
         lives = process.lives if process is not None and process.visible else silence(tags) < STALE_AFTER
-        return SweepRun(key, run.info.status == "RUNNING" and lives)
+        # Of a process that its journal here knows, the journal's lock tells more than how long it was silent.
+        elsewhere = not is_current(read_journal(RUNS / key), tags)
+        return SweepRun(key, run.info.status == "RUNNING" and lives and elsewhere)
     return None
 
 
