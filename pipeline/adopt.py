@@ -1,5 +1,6 @@
 """A run that another machine began gets a folder here: what MLflow has of it, looked at before anything is written."""
 
+import contextlib
 import math
 import shutil
 from pathlib import Path
@@ -11,67 +12,85 @@ from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.rerun import fetch_made_with
 from pipeline.tracking.delivery import write_position
-from pipeline.tracking.journal import Busy, Journal
+from pipeline.tracking.journal import FILE, LOCK, Busy, Journal, locked, read_journal
 from pipeline.tracking.process import Process, where
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored import StoredRun
+from pipeline.tracking.taken_over import is_current
 from pipeline.weights import weights_sha256
+
+
+class NoCheckpoint(UserError):
+    """An interrupted run of which MLflow has no checkpoint to go on from; the machine where it ran may have one."""
 
 
 def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
     """Make the folder of a run: its checkpoints, and a journal that knows what MLflow was told.
 
-    It is made under a hidden name and renamed: with half of the history a resumed run would tell the rest again.
+    The journal comes last and whole, since without one the folder is no run: with half of the history a resumed run
+    would tell the rest again. Of several processes that make it at once one does, and the folder keeps its lock.
 
     Args:
         uri: the tracking address that was given; None for the default.
 
     Raises:
-        UserError: the checkpoints were not uploaded, or something of the run is not what this program writes.
+        NoCheckpoint: the checkpoints were not uploaded.
+        UserError: something of the run is not what this program writes.
     """
-    config, config_text = stored.config(), stored.path("config/config.yaml").read_text(encoding="utf-8")
-    is_finished = stored.run.info.status == "FINISHED"
-    hidden = folder.with_name(f".{folder.name}")
-    checkpoints: list[tuple[Path, Path]] = []
-    if all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES)):
-        checkpoints = _fetch_checkpoints(stored, config, hidden / "checkpoints")
-    elif not is_finished:
+    uploaded = all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES))
+    if not uploaded and stored.run.info.status != "FINISHED":
         place = where(Process.read(stored.tags)) or " where it ran"
-        raise UserError(
-            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload={config.checkpoint.upload}) and "
-            f"are not here: resume it{place}, or copy {folder} from there to here"
+        raise NoCheckpoint(
+            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch)"
+            f" and are not here: resume it{place}, or copy {folder} from there to here"
         )
+    config = stored.config()
+    checkpoints = _fetch_checkpoints(stored, config, folder / "checkpoints") if uploaded else []
     fetch_made_with(stored)
     history = stored.history()
     with answering(stored.client.tracking_uri):
         experiment = stored.client.get_experiment(stored.run.info.experiment_id).name
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        Journal(hidden).close()
+        lock = locked(folder / LOCK)
     except Busy as error:
         raise UserError(f"resume={stored.id}: is being resumed by another process") from error
-    shutil.rmtree(hidden)  # of an earlier attempt that was killed
-    journal = Journal(hidden)
-    for source, target in checkpoints:
-        copy_folder(source, target)
-    shutil.copytree(stored.path("environment"), hidden / "environment")
+    with lock:
+        if is_current(read_journal(folder), stored.tags):  # another process made it while this one fetched
+            return
+        (folder / FILE).unlink(missing_ok=True)  # first
+        for left in folder.iterdir():  # of an attempt that was killed, or of before another machine went on
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
+        for source, target in checkpoints:
+            copy_folder(source, target)
+        shutil.copytree(stored.path("environment"), folder / "environment")
+        with contextlib.closing(Journal(folder / ".adopted")) as journal:
+            _tell(journal, stored, uri, experiment, history)
+        write_position(folder, stored.id, len(journal.records))  # MLflow has all of this
+        journal.path.rename(folder / FILE)
+        shutil.rmtree(journal.folder)
+
+
+def _tell(
+    journal: Journal, stored: StoredRun, uri: str | None, experiment: str, history: dict[str, dict[int, float]]
+) -> None:
+    """Write down what MLflow was told of a run, and that nothing works on it now."""
     journal.append(
         "begin",
         name=stored.run.info.run_name,
         tags=stored.tags,
         tracking_uri=None if uri is None else mask_credentials(tracking_uri(uri)),
         experiment=experiment,
-        config=config_text,
+        config=stored.path("config/config.yaml").read_text(encoding="utf-8"),
         overrides=[],
     )
-    for key, values in history.items():
-        for step, value in values.items():
-            journal.metrics({key: value}, step)
+    for step in sorted({step for values in history.values() for step in values}):
+        journal.metrics({key: values[step] for key, values in history.items() if step in values}, step)
     journal.append("params", values=dict(stored.run.data.params))
-    journal.append("status", status="FINISHED" if is_finished else "KILLED")
-    write_position(hidden, stored.id, len(journal.records))  # MLflow has all of this
-    shutil.rmtree(folder, ignore_errors=True)  # it has no journal
-    hidden.rename(folder)
-    journal.close()
+    journal.append("status", status="FINISHED" if stored.run.info.status == "FINISHED" else "KILLED")
 
 
 def _fetch_checkpoints(stored: StoredRun, config: Config, checkpoints: Path) -> list[tuple[Path, Path]]:
@@ -92,7 +111,7 @@ def _fetch_checkpoints(stored: StoredRun, config: Config, checkpoints: Path) -> 
             stored.fetch(f"checkpoints/best/{name}")
         # Files that MLflow has got one after the other: a run that was killed in between has those of two epochs.
         if weights_sha256(read_best(best)) != state.best.weights_sha256:
-            raise UserError(
+            raise NoCheckpoint(
                 f"resume={stored.id}: checkpoints/best does not have the weights of epoch {state.best.epoch}, which "
                 "were the best when checkpoints/last was written"
             )

@@ -18,6 +18,7 @@ from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
 from pipeline.tracking.stored import open_run, runs_with_fingerprint
 from pipeline.tracking.sweep import IS_SWEEP
+from pipeline.tracking.taken_over import is_current, run_if_it_answers
 
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"
@@ -44,23 +45,16 @@ class Finished:
 
 
 def find_resumable(name: str, uri: str | None) -> Resumable:
-    """The run with this id or run_key: from its journal if that is on this machine, else from MLflow.
+    """The run with this id or run_key: from its journal if that is on this machine and the newest, else from MLflow.
 
     Raises:
         UserError: there is none, it is alive, or nothing of it can be had on this machine.
     """
     folder = find_local(name)
     if folder is None:
-        stored = open_run(name, uri, "resume")
-        with stored.folder:
-            key = stored.tags.get("run_key", "")
-            if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
-                raise UserError(f"resume={name}: has no run_key of this program")
-            folder = RUNS / key
-            if not read_journal(folder):
-                if stored.run.info.status == "RUNNING":
-                    refuse_if_alive(name, Process.read(stored.tags), silence(stored.tags))
-                adopt(stored, folder, uri)
+        folder = _from_mlflow(name, uri)
+    elif _gone_on_elsewhere(folder, uri):
+        folder = _from_mlflow(name, tracking_of(read_journal(folder)[0], uri).uri)
     found = _local(folder)
     process = last_process(read_journal(folder))
     if in_use(folder):
@@ -85,9 +79,13 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
         for run in tracked:
             if run.info.status == "FINISHED" and SCORE in run.data.metrics:
                 return Finished(str(run.info.run_id), run.data.metrics[SCORE])
-        # One that was deleted in MLflow is no longer wanted.
-        ids = {run.info.run_id for run in tracked}
-        folders = [folder for folder in folders if local_id(folder) in {*ids, None}]
+        tags = {run.info.run_id: run.data.tags for run in tracked}
+        # One that was deleted in MLflow is no longer wanted, and one that went on elsewhere has its checkpoints there.
+        folders = [
+            folder
+            for folder in folders
+            if (id := local_id(folder)) is None or (id in tags and is_current(read_journal(folder), tags[id]))
+        ]
     for folder in folders:
         records = read_journal(folder)
         if status_of(records) == "FINISHED" and (score := history_of(records).get(SCORE)):
@@ -198,6 +196,30 @@ def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
             f"resume={name}: is still alive{where(process)}, heard of {max(0, silent):.0f} s ago; "
             "it can be resumed when it has ended"
         )
+
+
+def _from_mlflow(name: str, uri: str | None) -> Path:
+    """The folder of a run with which another machine was the last to work, made here."""
+    stored = open_run(name, uri, "resume")
+    with stored.folder:
+        key = stored.tags.get("run_key", "")
+        if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
+            raise UserError(f"resume={name}: has no run_key of this program")
+        folder = RUNS / key
+        if not is_current(read_journal(folder), stored.tags):
+            if stored.run.info.status == "RUNNING":
+                refuse_if_alive(name, Process.read(stored.tags), silence(stored.tags))
+            adopt(stored, folder, uri)
+    return folder
+
+
+def _gone_on_elsewhere(folder: Path, uri: str | None) -> bool:
+    """Whether another machine has gone on with a run that is here and not alive, if its store answers."""
+    records, id = read_journal(folder), local_id(folder)
+    if id is None or in_use(folder) or IS_SWEEP in records[0]["tags"]:
+        return False
+    run = run_if_it_answers(id, tracking_of(records[0], uri).uri)
+    return run is not None and run.data.tags.get("run_key") == folder.name and not is_current(records, run.data.tags)
 
 
 def _local(folder: Path) -> Resumable:

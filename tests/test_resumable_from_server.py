@@ -1,6 +1,7 @@
 """Runs that another machine began: had from the tracking server once, and left alone where they are alive."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import mlflow
 import numpy as np
 import pytest
 
+from pipeline import adopt
+from pipeline.adopt import NoCheckpoint
 from pipeline.checkpoint import newest_start, read_state
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
@@ -21,10 +24,12 @@ from pipeline.resume import (
     finished_already,
 )
 from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.journal import Journal, history_of, read_journal, status_of
+from pipeline.tracking.environment import MadeWith
+from pipeline.tracking.journal import Journal, history_of, in_use, read_journal, status_of
 from pipeline.tracking.process import STALE_AFTER
 from pipeline.tracking.record import TrackedRun
 from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.stored import StoredRun
 from tests.test_resumable_runs import ELSEWHERE, begun, write_checkpoint
 
 
@@ -78,6 +83,10 @@ def uploaded(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> U
     return upload
 
 
+def artifacts(store: Store, id: str) -> Path:
+    return Path(mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://"))
+
+
 def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
     found = find_resumable(id, store.uri)
@@ -85,6 +94,7 @@ def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uplo
     records = read_journal(found.folder)
     assert status_of(records) == "KILLED"
     assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
+    assert [record["step"] for record in records if record["kind"] == "metrics"] == [1, 2]
     start, notes = newest_start(found.folder / "checkpoints")
     assert start is not None and start.state.step == 20 and notes == []
     assert start.folder.name == "step-00000020"
@@ -104,15 +114,30 @@ def test_of_what_the_server_has_already_nothing_is_sent_again(store: Store, uplo
         assert {"experiment": "segmentation", "kind": "begin"}.items() <= journal.records[0].items()
 
 
-def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded) -> None:
+@pytest.mark.parametrize("late", [True, False])
+def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, uploaded: Uploaded, late: bool) -> None:
+    """Also of a run that was killed before its configuration was sent."""
     id, key = uploaded(checkpoints=False)
-    with pytest.raises(UserError) as told:
+    if not late:
+        shutil.rmtree(artifacts(store, id) / "config")
+    with pytest.raises(NoCheckpoint) as told:
         find_resumable(id, store.uri)
-    assert told.value.faults[0] == (
-        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=end) and are not here: resume it on "
-        f"another, process 1, or copy mlruns/runs/{key} from there to here"
+    assert told.value.faults == (
+        f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch) and are "
+        f"not here: resume it on another, process 1, or copy mlruns/runs/{key} from there to here",
     )
     assert not Path("mlruns").exists()
+
+
+def test_checkpoints_of_two_epochs_are_none(store: Store, uploaded: Uploaded) -> None:
+    """As of a process that was killed between the uploads of the best and of the last one."""
+    id, _ = uploaded()
+    best = artifacts(store, id) / "checkpoints/best"
+    shutil.rmtree(best)
+    write_checkpoint(Path("later"), step=30, best=3)
+    shutil.copytree("later/best-0003", best)
+    with pytest.raises(NoCheckpoint, match="checkpoints/best does not have the weights of epoch 1, which were the"):
+        find_resumable(id, store.uri)
 
 
 def test_a_finished_run_of_another_machine_needs_no_checkpoint(store: Store, uploaded: Uploaded) -> None:
@@ -136,8 +161,7 @@ def test_a_run_of_another_program_is_none(store: Store) -> None:
 
 def test_what_is_damaged_on_the_server_leaves_nothing_here(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
-    place = mlflow.MlflowClient(store.uri).get_run(id).info.artifact_uri.removeprefix("file://")
-    path = Path(place) / "checkpoints/best/weights.npz"
+    path = artifacts(store, id) / "checkpoints/best/weights.npz"
     np.savez(path, **{name: values + 1 for name, values in np.load(path).items()})
     with pytest.raises(UserError, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
         find_resumable(id, store.uri)
@@ -147,8 +171,60 @@ def test_what_is_damaged_on_the_server_leaves_nothing_here(store: Store, uploade
 def test_what_an_attempt_left_that_was_killed_is_replaced(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
     write_checkpoint(Path("mlruns/runs") / key / "checkpoints", step=30, best=3)
+    Journal(Path("mlruns/runs") / key / ".adopted").close()
     found = find_resumable(id, store.uri)
     assert [read_state(path).step for path in (found.folder / "checkpoints").glob("step-*")] == [20]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_of_two_that_resume_a_run_at_once_the_second_leaves_the_first_alone(
+    store: Store, uploaded: Uploaded, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    """The first is done, and trains or has trained already, while the second still fetches."""
+    id, key = uploaded()
+    folder, fetch, held = Path("mlruns/runs") / key, adopt.fetch_made_with, []
+
+    def slowly(stored: StoredRun) -> MadeWith:
+        monkeypatch.setattr(adopt, "fetch_made_with", fetch)
+        held.append(Journal(find_resumable(id, store.uri).folder))
+        held[0].metrics({"val/mean_iou": 0.75}, step=3)
+        write_checkpoint(folder / "checkpoints", step=30, best=3)
+        if not alive:
+            held[0].close()
+        return fetch(stored)
+
+    monkeypatch.setattr(adopt, "fetch_made_with", slowly)
+    if alive:
+        with pytest.raises(UserError, match=rf"^resume={id}: is being resumed by another process$"):
+            find_resumable(id, store.uri)
+    else:
+        assert find_resumable(id, store.uri).folder == folder
+    assert history_of(read_journal(folder))["val/mean_iou"] == {1: 0.5, 3: 0.75}
+    start, _ = newest_start(folder / "checkpoints")
+    assert start is not None and start.state.step == 30
+    assert in_use(folder) == alive
+    held[0].close()
+
+
+def test_while_a_run_is_made_here_a_second_process_is_told(
+    store: Store, uploaded: Uploaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, _ = uploaded()
+    copy, told = adopt.copy_folder, []
+
+    def meanwhile(source: Path, target: Path) -> None:
+        monkeypatch.setattr(adopt, "copy_folder", copy)
+        with pytest.raises(UserError, match="is being resumed by another process") as refused:
+            find_resumable(id, store.uri)
+        told.append(refused)
+        copy(source, target)
+
+    monkeypatch.setattr(adopt, "copy_folder", meanwhile)
+    found = find_resumable(id, store.uri)
+    assert len(told) == 1 and newest_start(found.folder / "checkpoints")[0] is not None
+    assert sorted(path.name for path in found.folder.iterdir()) == [
+        "checkpoints", "environment", "journal.jsonl", "lock", "sent.json",
+    ]  # fmt: skip
 
 
 def test_a_finished_run_of_the_same_fingerprint_anywhere_is_not_trained_again(store: Store, uploaded: Uploaded) -> None:

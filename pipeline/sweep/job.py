@@ -152,10 +152,10 @@ def _died(request: Message, began: list[str], reason: str) -> str:
     """The run of a trial whose process died is FAILED."""
     from pipeline.config import TrackingConfig
     from pipeline.sweep.failure import record_failure
-    from pipeline.tracking.sweep import mark_failed
+    from pipeline.tracking.sweep import has_journal, mark_failed
 
     key = began[0] if began else request["continues"]
-    if key is None:
+    if key is None or not has_journal(key):  # a run of another machine, which stays as it is
         return record_failure(request, reason)
     tracking = request["config"]["tracking"]
     return mark_failed(key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)

@@ -59,8 +59,8 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
         run: TrackedRun | None = None
         with sweep_lock(name):
             kept = read_sweep(name)
-            elsewhere = None if store is None or has_journal(kept["run_key"]) else find_sweep_run(name, store)
-            if elsewhere is not None:  # begun in another folder, or on another machine
+            elsewhere = None if store is None else find_sweep_run(name, store)
+            if elsewhere is not None and not has_journal(kept["run_key"]):  # begun in another folder or machine
                 kept["run_key"] = elsewhere.key
             _check_unchanged(name, kept, made_with)
             made_with["data"] = {**kept.get("data", {}), **made_with["data"]}

@@ -27,8 +27,8 @@ from pipeline.sweep.launching import LauncherFailed, launched
 from pipeline.sweep.parallel import all_at_once, sharing, shut_down, threads_given
 from pipeline.sweep.stopping import wait_for_jobs
 from pipeline.sweep.table import reasons, table
-from pipeline.tracking.journal import Busy
-from pipeline.tracking.record import TrackedRun
+from pipeline.tracking.journal import Busy, in_use
+from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
 
@@ -110,9 +110,9 @@ class Sweep:
             if not told:
                 told = True
                 print(f"{named}: waits for run {child.id}, in which another process trains it", flush=True)
-            if has_journal(child.key):
+            if in_use(RUNS / child.key):
                 wait_for_end(child.key, POLL)
-            else:
+            else:  # on another machine
                 time.sleep(POLL)
             self.look_again()
 

@@ -6,15 +6,17 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from pipeline.adopt import NoCheckpoint
 from pipeline.command_line import checked, report
 from pipeline.config import Config
 from pipeline.data.kept import Kept
-from pipeline.display import PreparationDisplay
+from pipeline.display import PreparationDisplay, text_console
 from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.experiment import run_experiment
 from pipeline.hardware import resolve_auto, set_up
 from pipeline.interrupts import Interrupted
 from pipeline.origin import Origin, take_origin
+from pipeline.plain_text import plain
 from pipeline.resume import find_resumable
 from pipeline.sweep.failure import record_failure
 from pipeline.sweep.memory import forget_trial
@@ -96,10 +98,14 @@ class Worker:
 
 
 def _origin(request: Message, config: Config) -> Origin:
-    """The run that a trial continues, or that the whole sweep repeats."""
+    """The run that a trial continues, if it can be, or that the whole sweep repeats."""
     uri = config.tracking.uri
     if request["continues"]:
-        return Origin(resume=find_resumable(request["continues"], uri))
+        try:
+            return Origin(resume=find_resumable(request["continues"], uri))
+        except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
+            text_console().print(f"note      {plain(str(error))}; the trial begins anew", soft_wrap=True)
+            request["continues"] = None
     address = [] if uri is None else [f"tracking.uri={uri}"]
     return take_origin([*request["origin"], *address])[0]
 

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import (
@@ -28,7 +27,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
 from pipeline.tracking.journal import OUTBOX, Journal, Record
+from pipeline.tracking.process import where
 from pipeline.tracking.store import Store, answering, connect, open_store
+from pipeline.tracking.taken_over import run_of, taken_over
 
 POSITION = "sent.json"
 
@@ -41,8 +42,9 @@ class Delivery:
         run_id: MLflow's name of the run, None before it has been made.
     """
 
-    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
-        self.journal, self.tracking = journal, tracking
+    def __init__(self, journal: Journal, tracking: TrackingConfig, shared: bool = False) -> None:
+        """Args: shared: whether other machines may have gone on with the run: a sweep's own run has no history."""
+        self.journal, self.tracking, self._shared = journal, tracking, shared
         self.store: Store | None = None
         self.run_id, self.sent = read_position(journal.folder)
         if self.sent > len(journal.records):  # a disk that lost the end of the journal, or a copy of an earlier one
@@ -72,6 +74,7 @@ class Delivery:
         """Connect, and find out how much of the journal this store has, where that is not done yet.
 
         Raises:
+            UserError: another machine has gone on with the run.
             UserError, MlflowException, OSError, …: it does not answer; to be tried again.
         """
         if self.store is None:
@@ -89,21 +92,28 @@ class Delivery:
 
     def _find_run(self, store: Store) -> None:
         """Find the run that an earlier process made; in another store than before, all is told from the start."""
-        key = self.journal.folder.name
-        if self.run_id is not None and _run_key(self._client, self.run_id) == key:
-            return
-        self.run_id, self.sent = self._made_already(store), 0
+        run = None if self.run_id is None else run_of(self._client, self.run_id)
+        if run is None or run.data.tags.get("run_key") != self.journal.folder.name:
+            run = self._made_already(store)
+            self.run_id, self.sent = None if run is None else str(run.info.run_id), 0
+        process = None if run is None else taken_over(self.journal.records, run.data.tags)
+        if process is not None and not self._shared:  # it would be told twice, and end while it is alive
+            raise UserError(
+                f"run {self.run_id}: was gone on with{where(process)}; "
+                f"what {self.journal.folder} has besides is not sent"
+            )
 
-    def _made_already(self, store: Store) -> str | None:
+    def _made_already(self, store: Store) -> Run | None:
         key = self.journal.folder.name
         made = self._client.search_runs([store.experiment_id], f"tags.run_key = '{key}'", max_results=1)
-        return str(made[0].info.run_id) if made else None
+        return made[0] if made else None
 
     def _apply(self, record: Record, store: Store) -> None:
         kind = record["kind"]
         if kind == "begin":
             # Asked before every attempt: the one before may have made it, and only its answer was lost.
-            self.run_id = self.run_id or self._made_already(store)
+            if self.run_id is None and (made := self._made_already(store)) is not None:
+                self.run_id = str(made.info.run_id)
             if self.run_id is None:
                 tags = {**record["tags"], "run_key": self.journal.folder.name}
                 if "parent" in record:
@@ -215,13 +225,3 @@ def _dataset_input(record: dict[str, Any]) -> DatasetInput:
     # MLflow keeps 36 characters of a digest.
     data = MetaDataset(source=source, name=record["name"], digest=record["digest"][:36])  # type: ignore[abstract]
     return DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, record["split"])])
-
-
-def _run_key(client: mlflow.MlflowClient, run_id: str) -> str | None:
-    try:
-        run: Run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return run.data.tags.get("run_key")

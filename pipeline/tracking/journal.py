@@ -39,7 +39,7 @@ class Journal:
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(folder / LOCK)
+        self._lock = locked(folder / LOCK)
         self.path = folder / FILE
         self.path.touch()
         self.records, self._ends = _whole_records(self.path.read_bytes())
@@ -218,13 +218,18 @@ def in_use(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        _locked(folder / LOCK).close()
+        locked(folder / LOCK).close()
     except Busy:
         return True
     return False
 
 
-def _locked(path: Path) -> TextIO:
+def locked(path: Path) -> TextIO:
+    """The lock of a run's folder, held until it is closed.
+
+    Raises:
+        Busy: another process has it.
+    """
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

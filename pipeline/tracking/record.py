@@ -35,7 +35,7 @@ class TrackedRun:
         """Args: trains: whether it works itself: a sweep's own run only holds its trials."""
         self.journal, self._trains = journal, trains
         self.folder, self.key = journal.folder, journal.folder.name
-        self._delivery = Delivery(journal, tracking)
+        self._delivery = Delivery(journal, tracking, shared=not trains)
         self._sender = Sender(self._delivery)
         self._system_metrics = SystemMetrics(journal)
 

@@ -23,6 +23,7 @@ from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
 from pipeline.tracking.store import Store
+from pipeline.tracking.taken_over import is_current, taken_over
 
 SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
@@ -63,7 +64,7 @@ class SweepRun:
     """A sweep's own run as MLflow has it."""
 
     key: str  # its run_key
-    alive: bool
+    alive: bool  # elsewhere
 
 
 def find_sweep_run(name: str, store: Store) -> SweepRun | None:
@@ -79,7 +80,9 @@ def find_sweep_run(name: str, store: Store) -> SweepRun | None:
             continue
         process = Process.read(tags)
         lives = process.lives if process is not None and process.visible else silence(tags) < STALE_AFTER
-        return SweepRun(key, run.info.status == "RUNNING" and lives)
+        # Of a process that its journal here knows, the journal's lock tells more than how long it was silent.
+        elsewhere = not is_current(read_journal(RUNS / key), tags)
+        return SweepRun(key, run.info.status == "RUNNING" and lives and elsewhere)
     return None
 
 
@@ -114,11 +117,12 @@ def write_sweep(name: str, kept: dict[str, Any]) -> None:
 def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[Child]:
     """The trials of a sweep, the newest first: of this machine by their journals, of others by MLflow.
 
+    One that another machine has gone on with is the other's.
+
     Args:
         store: None while it does not answer; only this machine is searched then.
     """
     local = [folder for folder in local_runs() if _is_trial(begin_of(folder), name)]
-    keys = {folder.name for folder in local}
     found = [_local_child(folder) for folder in local]
     if store is None:
         return found
@@ -127,6 +131,9 @@ def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[C
     ids = {run.info.run_id for run in tracked}
     here = {folder.name: local_id(folder) for folder in local if _same_place(begin_of(folder), tracking)}
     found = [child for child in found if here.get(child.key) is None or here[child.key] in ids]
+    tags = {run.data.tags.get("run_key"): run.data.tags for run in tracked}
+    found = [child for child in found if not _gone_on_elsewhere(child, tags.get(child.key, {}))]
+    keys = {child.key for child in found}
     return found + [_tracked_child(run) for run in tracked if run.data.tags.get("run_key") not in keys]
 
 
@@ -167,6 +174,12 @@ def has_journal(key: str) -> bool:
 
 def _is_trial(begin: Record | None, name: str) -> bool:
     return begin is not None and begin["tags"].get(SWEEP) == name and TRIAL in begin["tags"]
+
+
+def _gone_on_elsewhere(child: Child, tags: dict[str, str]) -> bool:
+    if child.alive or child.status == "FINISHED":  # nothing that another has done with it is waited for
+        return False
+    return taken_over(read_journal(RUNS / child.key), tags) is not None
 
 
 def _same_place(begin: Record | None, tracking: TrackingConfig) -> bool:

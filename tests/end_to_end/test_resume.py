@@ -252,7 +252,7 @@ def test_a_run_whose_checkpoints_are_elsewhere_says_where_to_resume_it(places: d
     refused = place.said["elsewhere"]
     assert refused.status == 2
     (fault,) = lines(refused.stderr)
-    assert "its checkpoints were not uploaded (checkpoint.upload=end)" in fault
+    assert "its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch)" in fault
     assert f"or copy mlruns/runs/{place.folder.name} from there to here" in fault
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
+from pipeline.adopt import NoCheckpoint
 from pipeline.command_line import checked_config
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.origin import Origin
 from pipeline.resume import Resumable
-from pipeline.sweep import job, sweep, work
+from pipeline.sweep import failure, job, sweep, work
 from pipeline.sweep.identity import trial_of
 from pipeline.sweep.sweep import Sweep
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.record import RUNS
 from pipeline.tracking.sweep import Child
 
 OVERRIDES = ["seed=1"]
@@ -56,6 +59,18 @@ def test_a_search_waits_for_what_another_process_of_it_trains(
         assert order is not None and order.continues == CHILD.key
 
 
+def test_between_two_looks_at_what_another_machine_trains_it_waits(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an older journal of it is here."""
+    Journal(RUNS / CHILD.key).close()
+    pauses: list[float] = []
+    monkeypatch.setattr(sweep.time, "sleep", pauses.append)
+    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], joined=True)
+    found.plan(3, OVERRIDES, {"seed": "1"})
+    assert len(pauses) == 2
+
+
 def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,3 +106,51 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
     answer = job._ask(request(config, threads=2))
     assert answer["status"] == "finished", answer
     assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:
+    """An interrupted run that cannot be continued; returns what was run in its place."""
+
+    def find(*_: object) -> Resumable:
+        raise error
+
+    def run(config: Config, *rest: Any) -> None:
+        ran.append((config, rest[2]))
+        raise UserError("data_dir=gone: no such folder")
+
+    ran: list[Any] = []
+    monkeypatch.setattr(work, "find_resumable", find)
+    monkeypatch.setattr(work, "run_experiment", run)
+    monkeypatch.setattr(work, "record_failure", lambda *_: "a run of its own")
+    return ran
+
+
+def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what then befalls it is told of a run of its own, not of the one that was interrupted."""
+    ran = refused(monkeypatch, NoCheckpoint("resume=k: its checkpoints were not uploaded: resume it on \x1b[2J"))
+    answer = work.Worker().work(request(config, threads=2), lambda _: None)
+    assert answer == {"status": "failed", "reason": "data_dir=gone: no such folder", "run": "a run of its own"}
+    assert ran == [(dataclasses.replace(config, threads=2), Origin())]
+    assert capsys.readouterr().out == (
+        "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial begins anew\n"
+    )
+
+
+def test_a_trial_that_is_alive_or_damaged_does_not(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = refused(monkeypatch, UserError("resume=k: is still alive"))
+    answer = work.Worker().work(request(config, threads=2), lambda _: None)
+    assert (answer["status"], answer["reason"], ran) == ("failed", "resume=k: is still alive", [])
+
+
+def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise job.WorkerDied("its process was killed")
+
+    monkeypatch.setattr(job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
+    monkeypatch.setattr(failure, "record_failure", lambda *_: "a run of its own")
+    assert job._ask(request(config, threads=2))["run"] == "a run of its own"
+    assert not RUNS.exists()

@@ -9,9 +9,12 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from pipeline.config import TrackingConfig
+from pipeline.errors import UserError
 from pipeline.tracking import delivery as module
 from pipeline.tracking.delivery import Delivery, read_position, write_position
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.process import Process
+from pipeline.tracking.taken_over import taken_over
 from tests.tracking.deliveries import send, send_some, time_of, told
 
 # ---- everything arrives
@@ -171,3 +174,63 @@ def test_a_heartbeat_is_a_tag_and_nothing_before_there_is_a_run(
     tags = mlflow.MlflowClient(tracking.uri).get_run(delivery.run_id).data.tags
     assert tags["heartbeat"] == f"{now:.0f}"
     journal.close()
+
+
+# ---- a run that another machine has gone on with
+
+
+ANOTHER = {"host": "another machine", "boot": "x", "pid": 5, "started": 3.5}
+
+
+def go_on_elsewhere(tracking: TrackingConfig, run_id: str | None) -> None:
+    """What MLflow has of a run once another machine works on it."""
+    client = mlflow.MlflowClient(tracking.uri)
+    client.update_run(run_id, "RUNNING")
+    for name, value in ANOTHER.items():
+        client.set_tag(run_id, name, str(value))
+
+
+@pytest.mark.parametrize("position", ["known", "lost"])
+def test_what_another_machine_has_gone_on_with_is_left_to_it(
+    write: Callable[..., Journal], tracking: TrackingConfig, position: str
+) -> None:
+    """Whatever is left here: the end of a process that died, or all of one that went on while the server was away."""
+    journal = write(finished=False)
+    go_on_elsewhere(tracking, send(journal, tracking).run_id)
+    if position == "lost":
+        (journal.folder / "sent.json").unlink()
+    before = told(tracking, journal.folder.name)
+    journal.append("status", status="KILLED")
+    journal.append("process", process={"host": "h", "boot": "b", "pid": 9, "started": 4.5})
+    journal.metrics({"a": 0.25}, step=3)
+    delivery = Delivery(journal, tracking)
+    for _ in range(2):  # it is tried again
+        with pytest.raises(
+            UserError, match=r"^run \w+: was gone on with on another, process 5; what .* has besides is"
+        ):
+            delivery.send_next()
+    assert told(tracking, journal.folder.name) == before and not delivery.done
+    journal.close()
+
+
+def test_a_sweep_goes_on_wherever_it_is_started(write: Callable[..., Journal], tracking: TrackingConfig) -> None:
+    journal = write(finished=False)
+    go_on_elsewhere(tracking, send(journal, tracking).run_id)
+    journal.append("process", process={"host": "h", "boot": "b", "pid": 9, "started": 4.5})
+    delivery = Delivery(journal, tracking, shared=True)
+    delivery.send_next()
+    assert told(tracking, journal.folder.name)["tags"]["pid"] == "9"
+    journal.close()
+
+
+def test_an_adopted_run_is_the_journals_own_until_a_third_machine_has_it(
+    write: Callable[..., Journal], tracking: TrackingConfig
+) -> None:
+    journal = write()
+    tags = mlflow.MlflowClient(tracking.uri).get_run(send(journal, tracking).run_id).data.tags
+    journal.close()
+    adopted = [{"kind": "begin", "tags": tags}, {"kind": "process", "process": ANOTHER}]
+    assert taken_over(adopted[:1], tags) is None and taken_over(adopted, ANOTHER) is None
+    third = {**ANOTHER, "pid": "6"}
+    assert taken_over(adopted, third) == Process.read(third) and taken_over(journal.records, third) is not None
+    assert taken_over(adopted, {}) is None  # a run of which MLflow knows no process

@@ -1,5 +1,6 @@
 """Runs whose process died without a word are marked once by the next start; what is alive, or elsewhere, is not."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -237,6 +238,19 @@ def test_a_leftover_that_cannot_be_sent_stops_no_start(place: Place, monkeypatch
     monkeypatch.setattr(Delivery, "send_next", broken)
     assert mark_leftovers(TrackingConfig(uri=None, experiment="x"), place.store) == ["b" * 32]
     assert status_of(read_journal(folder)) == "KILLED" and not (folder / "sent.json").exists()
+
+
+def test_what_another_machine_has_gone_on_with_stays_alive_in_mlflow(place: Place) -> None:
+    """It is marked in the journal of the process that died here, and nowhere else."""
+    folder = written("d" * 32, DEAD["no process has this id"])
+    with contextlib.closing(Journal(folder)) as journal:
+        delivery = Delivery(journal, TrackingConfig(uri=None, experiment="x"))
+        while not delivery.done:
+            delivery.send_next()
+    id, client = local_id(folder) or "", mlflow.MlflowClient(place.store.uri)
+    client.set_tag(id, "host", "another machine")
+    assert id in mark_leftovers(TrackingConfig(uri=None, experiment="x"), place.store)
+    assert status_of(read_journal(folder)) == "KILLED" and place.status(id) == "RUNNING"
 
 
 # ---- runs are found
