@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import FileInfo, Run
@@ -24,6 +24,7 @@ from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
+from pipeline.tracking.artifact_places import local_folder, moved_away
 from pipeline.tracking.store import Store, Unreachable, answering, connect
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
@@ -95,7 +96,7 @@ class StoredRun:
                 listed = {entry.path: entry for entry in found}
             entry = listed.get(artifact)
             if entry is None:
-                raise UserError(f"run={self.id}: has no artifact {artifact}")
+                raise UserError(f"run={self.id}: has no artifact {artifact}{self._all_gone()}")
             if entry.is_dir or self._behind_a_link(artifact):
                 raise UserError(f"{told} is not a plain file")
             if (entry.file_size or 0) > largest:
@@ -123,12 +124,19 @@ class StoredRun:
         with answering(self.client.tracking_uri):
             return artifact in {entry.path for entry in self.client.list_artifacts(self.id, str(Path(artifact).parent))}
 
+    def _all_gone(self) -> str:
+        """Why a run on this machine has no artifact at all, where that is so."""
+        root = local_folder(self.run.info.artifact_uri)
+        if root is None or root.is_dir():
+            return ""
+        experiment = self.run.info.artifact_uri.removesuffix(f"/{self.id}/artifacts")
+        return f": {moved_away(experiment, self.client.tracking_uri) or f'there is no folder {root}'}"
+
     def _behind_a_link(self, artifact: str) -> bool:
         """Whether a store on this machine has a link in the place of the file, or of a folder above it."""
-        address = urlsplit(self.run.info.artifact_uri)
-        if address.scheme not in ("", "file"):
+        root = local_folder(self.run.info.artifact_uri)  # …/<run id>/artifacts; what is above is no matter of the run
+        if root is None:
             return False
-        root = Path(unquote(address.path))  # …/<run id>/artifacts; what is above it is no matter of the run
         inside = [root / part for part in (Path(artifact), *Path(artifact).parents)]
         return any(place.is_symlink() for place in (*inside, root.parent))
 
