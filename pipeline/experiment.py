@@ -88,7 +88,7 @@ def run_experiment(
         network = build_network(config, initial)
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)
     if isinstance(run, Finished):
-        text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
+        text = f"run {plain(run.id)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
         return Result(run.id, run.score, {SCORE: run.score})
     with run:

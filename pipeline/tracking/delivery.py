@@ -27,6 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.tracking.artifact_places import believed
 from pipeline.tracking.journal import OUTBOX, Journal, Record
 from pipeline.tracking.store import Store, answering, connect, open_store
 
@@ -72,7 +73,8 @@ class Delivery:
         """Connect, and find out how much of the journal this store has, where that is not done yet.
 
         Raises:
-            UserError, MlflowException, OSError, …: it does not answer; to be tried again.
+            UserError, MlflowException, OSError, …: it does not answer, or has the run's artifacts where nothing is sent
+                to; to be tried again.
         """
         if self.store is None:
             store = open_store(self.tracking)
@@ -90,14 +92,16 @@ class Delivery:
     def _find_run(self, store: Store) -> None:
         """Find the run that an earlier process made; in another store than before, all is told from the start."""
         key = self.journal.folder.name
-        if self.run_id is not None and _run_key(self._client, self.run_id) == key:
+        before = None if self.run_id is None else _run(self._client, self.run_id)
+        if before is not None and before.data.tags.get("run_key") == key:
+            _believed(before, store)
             return
         self.run_id, self.sent = self._made_already(store), 0
 
     def _made_already(self, store: Store) -> str | None:
         key = self.journal.folder.name
         made = self._client.search_runs([store.experiment_id], f"tags.run_key = '{key}'", max_results=1)
-        return str(made[0].info.run_id) if made else None
+        return _believed(made[0], store) if made else None
 
     def _apply(self, record: Record, store: Store) -> None:
         kind = record["kind"]
@@ -111,7 +115,7 @@ class Delivery:
                 created = self._client.create_run(
                     store.experiment_id, start_time=record["time"], run_name=record["name"], tags=tags
                 )
-                self.run_id = str(created.info.run_id)
+                self.run_id = _believed(created, store)
             return
         run_id = self.run_id
         assert run_id is not None  # a journal starts with "begin"
@@ -159,6 +163,7 @@ class Delivery:
         else:
             params = self._client.get_run(run_id).data.params
             model = self._client.create_logged_model(store.experiment_id, "model", source_run_id=run_id, params=params)
+        believed("model", model.model_id, model.artifact_location, store.uri)
         outputs = self._client.get_run(run_id).outputs
         if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -217,11 +222,14 @@ def _dataset_input(record: dict[str, Any]) -> DatasetInput:
     return DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, record["split"])])
 
 
-def _run_key(client: mlflow.MlflowClient, run_id: str) -> str | None:
+def _run(client: mlflow.MlflowClient, run_id: str) -> Run | None:
     try:
-        run: Run = client.get_run(run_id)
+        return client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return run.data.tags.get("run_key")
+
+
+def _believed(run: Run, store: Store) -> str:
+    return believed("run", run.info.run_id, run.info.artifact_uri, store.uri)

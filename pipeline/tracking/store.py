@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from pipeline.addresses import database_file, tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials
+from pipeline.plain_text import mask_credentials, plain
 from pipeline.tracking.artifact_places import ARTIFACTS, moved_away
 
 
@@ -44,7 +44,7 @@ class Store:
         """Where the UI shows a run."""
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
         # Without the last part the UI opens in its mode for language models.
-        return f"{host}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        return f"{host}/#/experiments/{plain(self.experiment_id)}/runs/{run_id}?workflowType=machine_learning"
 
 
 def open_store(config: TrackingConfig) -> Store:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import FileInfo, Run
@@ -24,13 +23,10 @@ from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
-from pipeline.tracking.artifact_places import local_folder, moved_away
+from pipeline.tracking.artifact_places import in_its_own_place, local_folder, moved_away
 from pipeline.tracking.store import Store, Unreachable, answering, connect
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
-# Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would
-# send it the password of the tracking server.
-KEPT_IN = ("", "file", "mlflow-artifacts", "s3", "gs", "wasbs", "abfss", "hdfs", "dbfs", "sftp")
 
 
 @dataclass(frozen=True)
@@ -174,21 +170,9 @@ def as_stored(run: Run, client: mlflow.MlflowClient, told: str) -> StoredRun:
         raise UserError(
             f"{told}: was made by a newer version of this program (schema {schema[:20]}, this one: {SCHEMA_VERSION})"
         )
-    if not _in_its_own_place(run, client.tracking_uri):
+    if not in_its_own_place(run.info.run_id, run.info.artifact_uri, client.tracking_uri):
         raise UserError(f"{told}: says that its artifacts are in {run.info.artifact_uri}, which is no place for them")
     return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"))
-
-
-def _in_its_own_place(run: Run, address: str) -> bool:
-    """Whether its artifacts are said to be where MLflow keeps a run's: `<somewhere>/<run id>/artifacts`."""
-    place = urlsplit(run.info.artifact_uri)
-    hosts = {"": "", "file": "", "mlflow-artifacts": urlsplit(address).netloc.rpartition("@")[2]}
-    return (
-        re.fullmatch("[0-9A-Za-z_-]{1,64}", run.info.run_id) is not None
-        and place.scheme in KEPT_IN
-        and (not place.netloc or place.netloc.rpartition("@")[2] == hosts.get(place.scheme, place.netloc))
-        and place.path.endswith(f"/{run.info.run_id}/artifacts")
-    )
 
 
 def open_client(uri: str | None) -> mlflow.MlflowClient:

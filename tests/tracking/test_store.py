@@ -194,4 +194,5 @@ def test_how_a_run_is_opened(tmp_path: Path) -> None:
     assert (
         Store("postgresql://a:secret@h/d", "3").open_command() == "mlflow ui --backend-store-uri 'postgresql://***@h/d'"
     )
+    assert Store("http://host", "3\x1b[2J").address("r").isprintable()
     assert not HOME.is_absolute()
