@@ -32,7 +32,7 @@ from pipeline.origin import Origin
 from pipeline.plain_text import plain
 from pipeline.report import fixed_choice, prediction_writer, write_overlays, write_scores
 from pipeline.rerun import changed_keys, compare
-from pipeline.resume import SCORE, Finished
+from pipeline.resume import Finished
 from pipeline.scoring import Evaluator, OnPrediction
 from pipeline.tracking.inputs import log_inputs
 from pipeline.tracking.leftovers import mark_leftovers
@@ -90,7 +90,7 @@ def run_experiment(
     if isinstance(run, Finished):
         text = f"run {plain(run.id)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
-        return Result(run.id, run.score, {SCORE: run.score})
+        return Result(run.id, run.score, run.metrics)
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
