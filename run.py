@@ -1,14 +1,13 @@
 """Train, evaluate and track one U-Net: compose the configuration, check it, hand it to the experiment."""
 
 import argparse
-import errno
 import logging
 import os
 import signal
 import sys
 
 from pipeline import interrupts
-from pipeline.command_line import checked, checked_config, reason, report
+from pipeline.command_line import checked, checked_config, reason, report, report_unusable
 from pipeline.conf_files import register
 from pipeline.errors import RerunDiffers, RunFailed, UserError
 from pipeline.help import help_text
@@ -34,6 +33,7 @@ def main() -> int:
     # Hydra then raises its errors instead of printing them and choosing the exit status itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     interrupts.install()
+    begun = False
     try:
         origin, sys.argv[1:] = take_origin(sys.argv[1:])
         flags = get_args_parser().parse_args()
@@ -74,6 +74,7 @@ def main() -> int:
         try:
             job()
         except PastHydra as carried:
+            begun = True
             raise carried.error from None
     except UserError as error:
         report(error)
@@ -82,10 +83,8 @@ def main() -> int:
         report(UserError(reason(error)))
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        report(UserError(f"{error.filename or 'the disk'}: cannot be written: {error.strerror}"))
-        return 1
+        status = report_unusable(error)
+        return 1 if begun else status
     except RunFailed as error:
         report(UserError(str(error)))
         return 1

@@ -7,7 +7,7 @@ from pipeline.config import Config
 from pipeline.data.prepare import Dataset
 from pipeline.display import duration
 from pipeline.epochs import Trained
-from pipeline.initial import Initial
+from pipeline.network import Initial
 from pipeline.tracking.record import TrackedRun
 
 

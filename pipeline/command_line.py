@@ -7,6 +7,7 @@ reported together with the nearest valid name, before TensorFlow or MLflow is im
 import copy
 import dataclasses
 import difflib
+import errno
 import re
 import shlex
 import sys
@@ -233,3 +234,16 @@ def report(error: UserError) -> None:
     """Print a user's faults, one line each, on stderr."""
     for fault in error.faults:
         print(f"error: {plain(fault)}", file=sys.stderr)
+
+
+def report_unusable(error: OSError) -> int:
+    """Print which file or folder cannot be used; returns the exit status: 2, since its place was the user's choice.
+
+    A disk that is full is nobody's mistake: 1. What names no file is no place of the user's, and raised again.
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not full and not (error.filename and error.strerror):
+        raise error
+    cannot = "written" if full else "read or written"
+    report(UserError(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
+    return 1 if full else 2

@@ -24,15 +24,15 @@ from pipeline.display import PreparationDisplay, score_table, text_console
 from pipeline.epochs import Trained
 from pipeline.errors import RerunDiffers
 from pipeline.hardware import resolve_auto, set_up, strategy
-from pipeline.initial import Initial, find_initial, keep_initial
+from pipeline.initial import find_initial, keep_initial
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.metrics import Scores
-from pipeline.network import build_network
+from pipeline.network import Initial, build_network
 from pipeline.origin import Origin
 from pipeline.plain_text import plain
 from pipeline.report import fixed_choice, prediction_writer, write_overlays, write_scores
 from pipeline.rerun import changed_keys, compare
-from pipeline.resume import SCORE, Finished
+from pipeline.resume import Finished
 from pipeline.scoring import Evaluator, OnPrediction
 from pipeline.tracking.inputs import log_inputs
 from pipeline.tracking.leftovers import mark_leftovers
@@ -88,9 +88,9 @@ def run_experiment(
         network = build_network(config, initial)
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)
     if isinstance(run, Finished):
-        text = f"run {run.id} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
+        text = f"run {plain(run.id)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
-        return Result(run.id, run.score, {SCORE: run.score})
+        return Result(run.id, run.score, run.metrics)
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))

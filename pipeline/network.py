@@ -1,15 +1,54 @@
-"""The network of a configuration, new or with recorded weights, always built by this code."""
+"""The network of a configuration, new, with a start of its own or with recorded weights, always built by this code."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.initial import Initial
 from pipeline.model.encoders import ENCODER
-from pipeline.model.unet import build_unet
-from pipeline.weights import read_arrays, set_weights, weights_sha256
+from pipeline.model.unet import LOGITS, build_unet
+from pipeline.weights import Arrays, assign, named_variables, read_arrays, set_weights, weights_sha256
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights in the place of those of chance: an encoder's, or all, with other classes all but those of the logits.
+
+    `origin` is the key that names them; `note` says what a person should know of them.
+    """
+
+    arrays: Arrays
+    origin: str
+    encoder_only: bool = False
+    note: str | None = None
+
+    @property
+    def new_logits(self) -> bool:
+        """Whether what gives the logits starts from chance."""
+        return not self.encoder_only and not any(name.startswith(LOGITS) for name in self.arrays)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the arrays, whatever file they came in."""
+        return weights_sha256(self.arrays)
+
+    def put_into(self, network: keras.Model) -> None:
+        """Replace the network's weights.
+
+        Raises:
+            UserError: it has others.
+        """
+        variables = named_variables(network)
+        arrays = self.arrays
+        if self.encoder_only:  # and of that not what lies behind the last features that the network uses
+            variables = {name: variable for name, variable in variables.items() if name.startswith(ENCODER)}
+            arrays = {name: array for name, array in arrays.items() if name in variables}
+        elif self.new_logits:
+            variables = {name: variable for name, variable in variables.items() if not name.startswith(LOGITS)}
+        assign(variables, arrays, self.origin)
 
 
 def build_network(config: Config, initial: Initial | None = None) -> keras.Model:

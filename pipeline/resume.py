@@ -38,10 +38,15 @@ class Resumable:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that needs no more training, and the score that it returned."""
+    """A run that needs no more training, and what it came to."""
 
     id: str
-    score: float
+    metrics: dict[str, float]  # the last value of each: a search may go by others than the score
+
+    @property
+    def score(self) -> float:
+        """The best validation mean IoU, which the run returned."""
+        return self.metrics[SCORE]
 
 
 def find_resumable(name: str, uri: str | None) -> Resumable:
@@ -78,7 +83,7 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
     if (tracked := runs_with_fingerprint(fingerprint, store)) is not None:
         for run in tracked:
             if run.info.status == "FINISHED" and SCORE in run.data.metrics:
-                return Finished(str(run.info.run_id), run.data.metrics[SCORE])
+                return Finished(str(run.info.run_id), dict(run.data.metrics))
         tags = {run.info.run_id: run.data.tags for run in tracked}
         # One that was deleted in MLflow is no longer wanted, and one that went on elsewhere has its checkpoints there.
         folders = [
@@ -87,9 +92,8 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
             if (id := local_id(folder)) is None or (id in tags and is_current(read_journal(folder), tags[id]))
         ]
     for folder in folders:
-        records = read_journal(folder)
-        if status_of(records) == "FINISHED" and (score := history_of(records).get(SCORE)):
-            return Finished(local_id(folder) or folder.name, next(iter(score.values())))
+        if finished := _finished(local_id(folder) or folder.name, folder):
+            return finished
     interrupted = (folder for folder in folders if status_of(read_journal(folder)) == "KILLED")
     return next((_local(folder) for folder in interrupted if not in_use(folder)), None)
 
@@ -116,8 +120,7 @@ def check_unchanged(run: Resumable, config: Config) -> None:
 
 def finished_already(run: Resumable) -> Finished | None:
     """The result of a run that has one."""
-    score = history_of(read_journal(run.folder)).get(SCORE)
-    return Finished(run.id, next(iter(score.values()))) if run.status == "FINISHED" and score else None
+    return _finished(run.id, run.folder)
 
 
 def reopen(run: Resumable, config: Config, data_digest: str) -> TrackedRun:
@@ -231,6 +234,12 @@ def _local(folder: Path) -> Resumable:
     return Resumable(
         id, config, folder, status_of(records), tags.get("data_digest"), tags.get("initial_weights_sha256")
     )
+
+
+def _finished(id: str, folder: Path) -> Finished | None:
+    records = read_journal(folder)
+    metrics = {name: values[max(values)] for name, values in history_of(records).items()}
+    return Finished(id, metrics) if status_of(records) == "FINISHED" and SCORE in metrics else None
 
 
 def _matches(begin: Record | None, fingerprint: str, experiment: str) -> bool:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.command_line import report
+from pipeline.command_line import report, report_unusable
 from pipeline.config_keys import nearest
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
 
 
 def parse(
@@ -53,7 +53,7 @@ def output_folder(name: str) -> Path:
 
 
 def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: bool = True) -> None:
-    """Run a side tool as a program: `--help`, faults on stderr with status 2, 130 when interrupted."""
+    """Run a side tool as a program: `--help`, faults on stderr with `run.py`'s exit status, 130 when interrupted."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file may be called anything
     arguments = sys.argv[1:]
     if (needs_arguments and not arguments) or {"--help", "-h"} & set(arguments):
@@ -64,5 +64,10 @@ def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: 
     except UserError as error:
         report(error)
         sys.exit(2)
+    except RunFailed as error:
+        report(UserError(str(error)))
+        sys.exit(1)
+    except OSError as error:
+        sys.exit(report_unusable(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -99,7 +99,7 @@ def test_while_the_other_machine_trains_it_is_alive(tracking: TrackingConfig, go
 def test_what_the_other_machine_finished_is_finished(tracking: TrackingConfig, go_on: GoOn) -> None:
     id, _ = left(tracking)
     go_on(id, "FINISHED")
-    assert finished_already(find_resumable(id, None)) == Finished(id, 0.75)
+    assert finished_already(find_resumable(id, None)) == Finished(id, {"val/mean_iou": 0.75, "best/val_mean_iou": 0.75})
 
 
 def test_it_goes_on_from_where_the_other_machine_left_it(store: Store, tracking: TrackingConfig, go_on: GoOn) -> None:

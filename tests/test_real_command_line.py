@@ -137,3 +137,11 @@ def test_completion(typed: str, offered: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert sorted(done.stdout.split()) == sorted(offered)
+
+
+def test_a_folder_in_which_no_run_can_be_kept_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").write_text("a file")
+    done = run("epochs=1", tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: mlruns") and done.stderr.count("\n") == 1
+    assert "cannot be read or written: " in done.stderr

@@ -16,6 +16,7 @@ from pipeline.config import Config, TrackingConfig
 from pipeline.errors import UserError
 from pipeline.origin import Origin
 from pipeline.resume import (
+    SCORE,
     Finished,
     Resumable,
     check_initial,
@@ -55,7 +56,8 @@ def begun(
     )  # fmt: skip
     run.journal.append("process", process=process)
     if score is not None:
-        run.metrics({"best/val_mean_iou": score}, step=2)
+        run.metrics({"train/loss": 2 * score}, step=1)
+        run.metrics({"train/loss": score, "best/val_mean_iou": score}, step=2)
     if status is not None:
         run.journal.append("status", status=status)
     if id is not None:
@@ -202,7 +204,7 @@ def test_what_a_run_started_from_must_be_what_it_was() -> None:
 
 def test_a_finished_run_has_its_score_and_no_other_has() -> None:
     found = find_resumable(begun("FINISHED", 0.25, id="abc").name, None)
-    assert finished_already(found) == Finished("abc", 0.25)
+    assert finished_already(found) == Finished("abc", {"train/loss": 0.25, SCORE: 0.25})
     assert finished_already(find_resumable(begun("KILLED", 0.25).name, None)) is None
     assert finished_already(find_resumable(begun("FINISHED").name, None)) is None
 
@@ -281,7 +283,7 @@ def test_the_same_run_is_one_with_the_fingerprint_in_the_experiment() -> None:
     found = find_same("f", "segmentation", None)
     assert isinstance(found, Resumable) and found.folder == folder
     begun("FINISHED", 0.25, id="abc")
-    assert find_same("f", "segmentation", None) == Finished("abc", 0.25)
+    assert find_same("f", "segmentation", None) == Finished("abc", {"train/loss": 0.25, SCORE: 0.25})
 
 
 def test_the_newest_interrupted_run_that_is_not_alive_is_taken() -> None:

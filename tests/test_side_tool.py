@@ -1,10 +1,12 @@
 """`key=value` arguments of the side tools, their help and their exit status."""
 
+import errno
+import os
 import sys
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
 from pipeline.side_tool import parse, run_tool
 
 REQUIRED, OPTIONAL = ("run", "input"), ("tracking.uri",)
@@ -40,6 +42,10 @@ def test_every_mistake_is_told(arguments: list[str], faults: list[str]) -> None:
     assert all(found.startswith(fault) for found, fault in zip(told.value.faults, faults, strict=True))
 
 
+def _fault(number: int, file: str | None) -> OSError:
+    return OSError(number, os.strerror(number), file)
+
+
 def _ended(monkeypatch: pytest.MonkeyPatch, arguments: list[str], result: object) -> int:
     def main(given: list[str]) -> int:
         assert given == arguments
@@ -59,6 +65,11 @@ def _ended(monkeypatch: pytest.MonkeyPatch, arguments: list[str], result: object
         (0, 0, ""),
         (1, 1, ""),
         (UserError("first", "second"), 2, "error: first\nerror: second\n"),
+        (RunFailed("journal.jsonl: cannot be written: why"), 1, "error: journal.jsonl: cannot be written: why\n"),
+        (_fault(errno.EROFS, "out/a.png"), 2, "error: out/a.png: cannot be read or written: Read-only file system\n"),
+        (_fault(errno.EACCES, "a\x1b"), 2, "error: a\\x1b: cannot be read or written: Permission denied\n"),
+        (_fault(errno.ENOSPC, "out/a.png"), 1, "error: out/a.png: cannot be written: No space left on device\n"),
+        (_fault(errno.ENOSPC, None), 1, "error: the disk: cannot be written: No space left on device\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -77,7 +88,7 @@ def test_help(
     assert capsys.readouterr().out == "the help\n"
 
 
-def test_a_fault_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["tool", "run=1"])
-    with pytest.raises(ZeroDivisionError):
-        run_tool(lambda _: 1 // 0, "the help")
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError("why")])
+def test_a_fault_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    with pytest.raises(type(fault)):
+        _ended(monkeypatch, ["run=1"], fault)

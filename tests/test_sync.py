@@ -19,8 +19,9 @@ from pipeline.tracking.store import open_store
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a database that is made already."""
+    """A folder with a database that is made already, and where it says that artifacts are."""
     place = tmp_path_factory.mktemp("store")
+    (place / "artifacts").mkdir()
     open_store(TrackingConfig(uri=f"sqlite:///{place}/mlflow.db", experiment="x"))
     return place
 

@@ -66,7 +66,7 @@ class TrialJob:
     def __call__(self, composed: DictConfig) -> dict[str, Any]:
         hydra_config = HydraConfig.get()
         order = self.orders[int(hydra_config.job.num)]
-        elsewhere = self.home != Process.this()
+        elsewhere = not self.home.asks
         if elsewhere:
             self._settle()
         if self.failures.hopeless:

@@ -1,8 +1,10 @@
 """A trial's epochs as the study sees them: each is reported, and the pruner asked whether there should be more."""
 
 import sys
+from functools import cached_property
 
 import optuna
+from optuna.storages import BaseStorage
 
 from pipeline.plain_text import mask_credentials
 from pipeline.sweep.study import make_pruner, open_storage
@@ -11,11 +13,22 @@ PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers a questio
 
 
 class StudyTrial:
-    """One trial of a study, seen from the process that trains it."""
+    """One trial of a study, seen from the process that trains it.
+
+    The storage is opened for the first epoch that is told: one that does not answer when the trial begins may then.
+    """
 
     def __init__(self, address: str, name: str, trial_id: int, pruner: str, epochs: int) -> None:
-        self._storage, self._id = open_storage(address), trial_id
-        self._study = optuna.load_study(study_name=name, storage=self._storage, pruner=make_pruner(pruner, epochs))
+        self._address, self._name, self._id = address, name, trial_id
+        self._pruner = make_pruner(pruner, epochs)
+
+    @cached_property
+    def _storage(self) -> BaseStorage:
+        return open_storage(self._address)
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        return optuna.load_study(study_name=self._name, storage=self._storage, pruner=self._pruner)
 
     def prune(self, epoch: int, score: float) -> bool:
         """Report an epoch's validation mean IoU; whether the trial is to end. Asked again it says the same.

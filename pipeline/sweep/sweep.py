@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.command_line import reason
 from pipeline.config import Config
 from pipeline.errors import RunFailed, UserError
+from pipeline.plain_text import plain
 from pipeline.sweep.answer import answer
 from pipeline.sweep.command import Command
 from pipeline.sweep.failure import record_failure
@@ -109,7 +110,7 @@ class Sweep:
                 raise UserError(f"sweep.name={self.name}: run {child.id} ({named}) is trained by another process")
             if not told:
                 told = True
-                print(f"{named}: waits for run {child.id}, in which another process trains it", flush=True)
+                print(f"{named}: waits for run {plain(child.id)}, in which another process trains it", flush=True)
             if in_use(RUNS / child.key):
                 wait_for_end(child.key, POLL)
             else:  # on another machine

@@ -21,7 +21,7 @@ def table(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[str]:
         told = ["-" if value is None else f"{value:.6g}" for value in scores]
         time = "earlier" if outcome.earlier else duration(outcome.seconds)
         star = "*" if best[number - 1] else ""
-        rows.append([star, str(number), outcome.status, *told, time, outcome.run or "-", plain(outcome.label)])
+        rows.append([star, str(number), outcome.status, *told, time, plain(outcome.run) or "-", plain(outcome.label)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -41,7 +41,6 @@ class WarmWorker:
         os.close(writing)
         self._answers, self._unread = reading, b""
         self.settings: object = None  # what TensorFlow was set up with, which cannot be changed
-        self.used = False
 
     @property
     def lives(self) -> bool:
@@ -58,7 +57,6 @@ class WarmWorker:
             WorkerDied: it did not answer.
             Interrupted: by a signal, when the child, to which it was passed on, has ended.
         """
-        self.used = True
         try:
             assert self.process.stdin is not None
             self.process.stdin.write(json.dumps(request).encode() + b"\n")

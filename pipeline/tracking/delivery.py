@@ -26,6 +26,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
+from pipeline.tracking.artifact_places import believed
 from pipeline.tracking.journal import OUTBOX, Journal, Record
 from pipeline.tracking.process import where
 from pipeline.tracking.store import Store, answering, connect, open_store
@@ -74,7 +75,7 @@ class Delivery:
         """Connect, and find out how much of the journal this store has, where that is not done yet.
 
         Raises:
-            UserError: another machine has gone on with the run.
+            UserError: another machine has gone on with the run, or its artifacts are where nothing is sent to.
             UserError, MlflowException, OSError, …: it does not answer; to be tried again.
         """
         if self.store is None:
@@ -94,9 +95,11 @@ class Delivery:
         """Find the run that an earlier process made; in another store than before, all is told from the start."""
         run = None if self.run_id is None else run_of(self._client, self.run_id)
         if run is None or run.data.tags.get("run_key") != self.journal.folder.name:
-            run = self._made_already(store)
-            self.run_id, self.sent = None if run is None else str(run.info.run_id), 0
-        process = None if run is None else taken_over(self.journal.records, run.data.tags)
+            run, self.run_id, self.sent = self._made_already(store), None, 0
+        if run is None:
+            return
+        self.run_id = _believed(run, store)
+        process = taken_over(self.journal.records, run.data.tags)
         if process is not None and not self._shared:  # it would be told twice, and end while it is alive
             raise UserError(
                 f"run {self.run_id}: was gone on with{where(process)}; "
@@ -113,7 +116,7 @@ class Delivery:
         if kind == "begin":
             # Asked before every attempt: the one before may have made it, and only its answer was lost.
             if self.run_id is None and (made := self._made_already(store)) is not None:
-                self.run_id = str(made.info.run_id)
+                self.run_id = _believed(made, store)
             if self.run_id is None:
                 tags = {**record["tags"], "run_key": self.journal.folder.name}
                 if "parent" in record:
@@ -121,7 +124,7 @@ class Delivery:
                 created = self._client.create_run(
                     store.experiment_id, start_time=record["time"], run_name=record["name"], tags=tags
                 )
-                self.run_id = str(created.info.run_id)
+                self.run_id = _believed(created, store)
             return
         run_id = self.run_id
         assert run_id is not None  # a journal starts with "begin"
@@ -169,6 +172,7 @@ class Delivery:
         else:
             params = self._client.get_run(run_id).data.params
             model = self._client.create_logged_model(store.experiment_id, "model", source_run_id=run_id, params=params)
+        believed("model", model.model_id, model.artifact_location, store.uri)
         outputs = self._client.get_run(run_id).outputs
         if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -225,3 +229,7 @@ def _dataset_input(record: dict[str, Any]) -> DatasetInput:
     # MLflow keeps 36 characters of a digest.
     data = MetaDataset(source=source, name=record["name"], digest=record["digest"][:36])  # type: ignore[abstract]
     return DatasetInput(data._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, record["split"])])
+
+
+def _believed(run: Run, store: Store) -> str:
+    return believed("run", run.info.run_id, run.info.artifact_uri, store.uri)

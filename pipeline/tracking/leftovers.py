@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.addresses import tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials
+from pipeline.plain_text import mask_credentials, plain
 from pipeline.tracking.delivery import Delivery, read_position
 from pipeline.tracking.journal import FILE, Busy, Journal, Record, begin_of, read_journal, says_its_end
 from pipeline.tracking.process import STALE_AFTER, Process
@@ -133,5 +133,5 @@ def _mark_in_store(store: Store, known: list[str]) -> list[str]:
             continue
         if process.here and not process.lives and silence(run.data.tags) > STALE_AFTER:
             client.set_terminated(run.info.run_id, "KILLED")
-            marked.append(str(run.info.run_id))
+            marked.append(plain(str(run.info.run_id)))
     return marked

@@ -19,7 +19,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from pipeline.addresses import database_file, tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials
+from pipeline.plain_text import mask_credentials, plain
+from pipeline.tracking.artifact_places import ARTIFACTS, moved_away
 
 
 class Unreachable(UserError):
@@ -43,7 +44,7 @@ class Store:
         """Where the UI shows a run."""
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
         # Without the last part the UI opens in its mode for language models.
-        return f"{host}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        return f"{host}/#/experiments/{plain(self.experiment_id)}/runs/{run_id}?workflowType=machine_learning"
 
 
 def open_store(config: TrackingConfig) -> Store:
@@ -53,7 +54,7 @@ def open_store(config: TrackingConfig) -> Store:
     and fail in all but one, so they take turns.
 
     Raises:
-        UserError: the address does not answer, or the experiment was deleted.
+        UserError: the address does not answer, or the experiment was deleted or its folder moved.
     """
     uri = tracking_uri(config.uri)
     database = database_file(uri)
@@ -63,14 +64,14 @@ def open_store(config: TrackingConfig) -> Store:
         database.parent.mkdir(parents=True, exist_ok=True)
         with (database.parent / f".{database.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return Store(uri, _experiment(connect(uri), config.experiment, database.parent / "artifacts"))
+            return Store(uri, _experiment(connect(uri), config.experiment, database.parent / ARTIFACTS))
 
 
 def open_if_it_answers(config: TrackingConfig) -> Store | None:
     """As `open_store`, but None where nothing answers: a run goes on without, and is sent later.
 
     Raises:
-        UserError: the address is wrong, or the experiment was deleted.
+        UserError: the address is wrong, or the experiment was deleted or its folder moved.
     """
     try:
         return open_store(config)
@@ -166,5 +167,10 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
     if found.lifecycle_stage != "active":
         raise UserError(
             f"tracking.experiment={name}: was deleted; restore it (mlflow experiments restore) or choose another name"
+        )
+    if (told := moved_away(found.artifact_location, client.tracking_uri)) is not None:
+        raise UserError(
+            f"tracking.experiment={name}: {told}",
+            f"tracking.experiment={name}: or choose another name, for runs that are kept apart from those",
         )
     return str(found.experiment_id)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.entities import FileInfo, Run
@@ -24,13 +23,11 @@ from pipeline.config import SCHEMA_VERSION, Config
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
 from pipeline.stored_config import read_config
+from pipeline.tracking.artifact_places import in_its_own_place, local_folder, moved_away
 from pipeline.tracking.store import Store, Unreachable, answering, connect
 from pipeline.tracking.sweep import IS_SWEEP
 
 TEXT, ARRAYS = 2**26, 2**34  # bytes: the largest text file, the largest file of weights
-# Where MLflow keeps artifacts. Not at http://…: whoever makes an experiment can name any host, and the client would
-# send it the password of the tracking server.
-KEPT_IN = ("", "file", "mlflow-artifacts", "s3", "gs", "wasbs", "abfss", "hdfs", "dbfs", "sftp")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class StoredRun:
                 listed = {entry.path: entry for entry in found}
             entry = listed.get(artifact)
             if entry is None:
-                raise UserError(f"{self.told}: has no artifact {artifact}")
+                raise UserError(f"{self.told}: has no artifact {artifact}{self._all_gone()}")
             if entry.is_dir or self._behind_a_link(artifact):
                 raise UserError(f"{told} is not a plain file")
             if (entry.file_size or 0) > largest:
@@ -125,12 +122,19 @@ class StoredRun:
         with answering(self.client.tracking_uri):
             return artifact in {entry.path for entry in self.client.list_artifacts(self.id, str(Path(artifact).parent))}
 
+    def _all_gone(self) -> str:
+        """Why a run on this machine has no artifact at all, where that is so."""
+        root = local_folder(self.run.info.artifact_uri)
+        if root is None or root.is_dir():
+            return ""
+        experiment = self.run.info.artifact_uri.removesuffix(f"/{self.id}/artifacts")
+        return f": {moved_away(experiment, self.client.tracking_uri) or f'there is no folder {root}'}"
+
     def _behind_a_link(self, artifact: str) -> bool:
         """Whether a store on this machine has a link in the place of the file, or of a folder above it."""
-        address = urlsplit(self.run.info.artifact_uri)
-        if address.scheme not in ("", "file"):
+        root = local_folder(self.run.info.artifact_uri)  # …/<run id>/artifacts; what is above is no matter of the run
+        if root is None:
             return False
-        root = Path(unquote(address.path))  # …/<run id>/artifacts; what is above it is no matter of the run
         inside = [root / part for part in (Path(artifact), *Path(artifact).parents)]
         return any(place.is_symlink() for place in (*inside, root.parent))
 
@@ -168,21 +172,9 @@ def as_stored(run: Run, client: mlflow.MlflowClient, told: str) -> StoredRun:
         raise UserError(
             f"{told}: was made by a newer version of this program (schema {schema[:20]}, this one: {SCHEMA_VERSION})"
         )
-    if not _in_its_own_place(run, client.tracking_uri):
+    if not in_its_own_place(run.info.run_id, run.info.artifact_uri, client.tracking_uri):
         raise UserError(f"{told}: says that its artifacts are in {run.info.artifact_uri}, which is no place for them")
     return StoredRun(run, client, tempfile.TemporaryDirectory(prefix="run-"), told)
-
-
-def _in_its_own_place(run: Run, address: str) -> bool:
-    """Whether its artifacts are said to be where MLflow keeps a run's: `<somewhere>/<run id>/artifacts`."""
-    place = urlsplit(run.info.artifact_uri)
-    hosts = {"": "", "file": "", "mlflow-artifacts": urlsplit(address).netloc.rpartition("@")[2]}
-    return (
-        re.fullmatch("[0-9A-Za-z_-]{1,64}", run.info.run_id) is not None
-        and place.scheme in KEPT_IN
-        and (not place.netloc or place.netloc.rpartition("@")[2] == hosts.get(place.scheme, place.netloc))
-        and place.path.endswith(f"/{run.info.run_id}/artifacts")
-    )
 
 
 def open_client(uri: str | None) -> mlflow.MlflowClient:

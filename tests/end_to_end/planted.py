@@ -155,6 +155,8 @@ CONFIG: dict[str, tuple[Plant, str]] = {
     ),
     "artifacts on another host": (address("http://127.0.0.1:9/{id}/artifacts"), PLACE),
     "artifacts of another server": (address("mlflow-artifacts://127.0.0.1:9/1/{id}/artifacts"), PLACE),
+    "artifacts of another host's user": (address(r"mlflow-artifacts://127.0.0.1:9\@/1/{id}/artifacts"), PLACE),
+    "artifacts at no address": (address("http://[/{id}/artifacts"), PLACE),
     "artifacts elsewhere": (address("file://{cwd}"), PLACE),
     "artifacts above": (address("file://{cwd}/store/{id}/artifacts/../../.."), PLACE),
     "artifacts of a shared drive": (address("file://127.0.0.1:9/{id}/artifacts"), PLACE),

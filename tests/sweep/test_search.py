@@ -142,6 +142,25 @@ def test_a_storage_that_fails_prunes_nothing(search: Callable[..., Search], caps
     assert capsys.readouterr().err.startswith("warning: epoch 1 is not told to the study:")
 
 
+def test_a_storage_that_is_away_as_the_trial_begins_is_told_of_the_epochs_after_it_is_back(
+    search: Callable[..., Search], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.sweep.pruning import StudyTrial
+
+    queue = search(1).queue
+    trial, database = queue.ask(), Path(storage_address(None).removeprefix("sqlite:///"))
+    kept = database.rename(database.with_name("kept"))
+    database.mkdir()
+    seen = StudyTrial(storage_address(None), "fake", trial._trial_id, "median", 4)
+    assert not seen.prune(1, 0.1)
+    told = capsys.readouterr().err
+    assert told.startswith("warning: epoch 1 is not told to the study: sweep.storage=sqlite:///") and len(told) < 500
+    database.rmdir()
+    kept.rename(database)
+    assert not seen.prune(2, 0.2)
+    assert queue.study.get_trials()[0].intermediate_values == {2: 0.2} and capsys.readouterr().err == ""
+
+
 # ---- where, and with what
 
 

@@ -24,6 +24,11 @@ def test_every_trial_has_a_line_with_its_scores() -> None:
     assert third.split()[4] == "earlier"
 
 
+def test_what_a_server_called_a_run_cannot_steer_the_terminal() -> None:
+    (_, line) = table([Outcome("depth=2", "finished", run="id\x1b[2J")], ["val/loss"])
+    assert r"id\x1b[2J" in line and line.isprintable()
+
+
 def test_a_failed_trial_says_why_in_one_plain_line() -> None:
     told = reasons(OUTCOMES)
     assert told[0] == "trial 2 failed: depth=3: the loss became nan\\x1b[2J"

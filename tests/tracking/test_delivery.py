@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelStatus
 
 from pipeline.config import TrackingConfig
 from pipeline.errors import UserError
@@ -234,3 +235,44 @@ def test_an_adopted_run_is_the_journals_own_until_a_third_machine_has_it(
     third = {**ANOTHER, "pid": "6"}
     assert taken_over(adopted, third) == Process.read(third) and taken_over(journal.records, third) is not None
     assert taken_over(adopted, {}) is None  # a run of which MLflow knows no process
+
+
+# ---- where a store has the artifacts
+
+
+ELSEWHERE = "http://127.0.0.1:9/evil"
+
+
+def test_nothing_is_sent_where_a_store_has_a_runs_artifacts_on_another_host(
+    write: Callable[..., Journal], tracking: TrackingConfig
+) -> None:
+    client = mlflow.MlflowClient(tracking.uri)
+    there = TrackingConfig(tracking.uri, "on another host")
+    experiment = client.create_experiment(there.experiment, artifact_location=ELSEWHERE)
+    journal = write()
+    for _ in range(2):  # tried again it finds the run that it made, and not more
+        with pytest.raises(UserError, match=f"artifacts of run [0-9a-f]+ are in {ELSEWHERE}/.*, which is no place for"):
+            send(journal, there)
+        assert read_position(journal.folder) == (None, 0)
+    (run,) = client.search_runs([experiment])
+    write_position(journal.folder, run.info.run_id, 2)  # as a version that did not look had written
+    with pytest.raises(UserError, match="which is no place for them"):
+        send(journal, there)
+    assert client.get_run(run.info.run_id).data.params == {}
+    journal.close()
+
+
+def test_nor_a_model(write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient.create_logged_model
+
+    def elsewhere(*arguments: Any, **more: Any) -> LoggedModel:
+        model = made(*arguments, **more)
+        model.artifact_location = f"{ELSEWHERE}/models/{model.model_id}/artifacts"
+        return model
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_logged_model", elsewhere)
+    journal = write()
+    with pytest.raises(UserError, match=f"artifacts of model m-[0-9a-f]+ are in {ELSEWHERE}/models/.*, which is no pl"):
+        send(journal, tracking)
+    assert told(tracking, journal.folder.name)["outputs"] == []
+    journal.close()

@@ -14,7 +14,7 @@ from pipeline.tracking.process import Process, where
 
 def test_this_process_lives_here() -> None:
     this = Process.this()
-    assert this.pid == os.getpid() and this.here and this.visible and this.lives
+    assert this.pid == os.getpid() and this.here and this.visible and this.lives and this.asks
 
 
 @pytest.mark.parametrize("stored", ["journal", "tags"])
@@ -39,7 +39,27 @@ def test_what_is_no_process_is_none(stored: object) -> None:
 def test_a_process_id_that_was_given_out_again_is_another_process() -> None:
     this = Process.this()
     assert not replace(this, started=this.started - 60).lives
-    assert replace(this, started=this.started + 0.5).lives  # the clock was set
+
+
+@pytest.mark.parametrize("step", [-3600, -1, 1, 3, 3600])
+def test_a_process_is_the_same_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The system then gives another instant for its own start, and psutil for every process's."""
+    before, child = Process.this(), subprocess.Popen(["sleep", "60"])
+    try:
+        beside = replace(before, pid=child.pid, started=module._started(psutil.Process(child.pid)))
+        start = psutil.boot_time() + step
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)
+        assert before.asks and before.lives and beside.lives
+        assert Process.this().started == pytest.approx(before.started, abs=1e-5)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_process_that_was_written_down_with_an_instant_since_the_epoch_still_lives() -> None:
+    written = vars(Process.this()) | {"started": psutil.Process().create_time()}
+    assert (found := Process.read(written)) is not None and found.lives
+    assert (found := Process.read(written | {"started": written["started"] - 60})) is not None and not found.lives
 
 
 def test_after_a_restart_of_the_machine_and_on_another_one_it_does_not_live() -> None:
@@ -52,8 +72,8 @@ def test_after_a_restart_of_the_machine_and_on_another_one_it_does_not_live() ->
 def test_a_process_that_ended_does_not_live_even_before_its_parent_has_asked() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        found = replace(Process.this(), pid=child.pid, started=psutil.Process(child.pid).create_time())
-        assert found.lives
+        found = replace(Process.this(), pid=child.pid, started=module._started(psutil.Process(child.pid)))
+        assert found.lives and not found.asks
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
         assert not found.lives

@@ -107,6 +107,18 @@ def test_a_run_that_an_exception_ends_says_so(
     assert capsys.readouterr().err == told
 
 
+def test_a_run_whose_artifacts_are_refused_goes_on_and_is_told_so(
+    tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlflow.MlflowClient(tracking.uri).create_experiment("elsewhere", artifact_location="http://127.0.0.1:9/evil")
+    monkeypatch.setattr(record, "PATIENCE", 0)
+    with TrackedRun.begin(TrackingConfig(tracking.uri, "elsewhere"), "name", {}, CONFIG, []) as run:
+        run.metrics({"a": 1.0}, step=1)
+    assert status_of(read_journal(run.folder)) == "FINISHED" and run.id == run.key
+    went_on, left = capsys.readouterr().err.splitlines()
+    assert "which is no place for them; the run goes on" in went_on and "python -m pipeline.sync sends it" in left
+
+
 @pytest.mark.parametrize(("error", "status"), [(Interrupted(), "KILLED"), (OSError(), "FAILED")])
 def test_a_run_that_is_interrupted_while_it_starts_does_not_stay_running(
     begin: Callable[..., TrackedRun],

@@ -42,6 +42,37 @@ def test_a_store_is_made_under_mlruns_with_its_experiment_and_artifacts(tmp_path
         open_store(TrackingConfig(uri=None, experiment="a b/c"))
 
 
+def test_a_folder_that_was_moved_is_told_before_the_old_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, config = tmp_path / "old", tmp_path / "new one", TrackingConfig(uri=None, experiment="x")
+    old.mkdir()
+    monkeypatch.chdir(old)
+    client = mlflow.MlflowClient(open_store(config).uri)
+    client.create_experiment("chosen", artifact_location=(tmp_path / "to be made").as_uri())
+    client.create_experiment("renamed later", artifact_location=(old / "mlruns/artifacts/before").as_uri())
+    assert open_store(TrackingConfig(uri=None, experiment="renamed later"))  # nothing was put there yet
+    old.rename(new)
+    monkeypatch.chdir(new)
+    for name in ("x", "renamed later"):
+        with pytest.raises(UserError) as told:
+            open_store(TrackingConfig(uri=None, experiment=name))
+        assert not old.exists()
+    first, second = told.value.faults
+    assert first.startswith(f"tracking.experiment=renamed later: MLflow has its artifacts in {old}/mlruns/artifacts, w")
+    assert second.startswith("tracking.experiment=renamed later: or choose another name")
+    for name in ("chosen", "Default", "another"):
+        assert open_store(TrackingConfig(uri=None, experiment=name))
+
+    subprocess.run(["sh", "-c", first.partition("leads there: ")[2]], check=True)
+    store, file = open_store(config), new / "file"
+    file.write_text("kept")
+    client = mlflow.MlflowClient(store.uri)
+    client.log_artifact(client.create_run(store.experiment_id).info.run_id, str(file))
+    (kept,) = (new / "mlruns/artifacts").rglob("file")
+    assert kept.read_text() == "kept"
+
+
 def test_a_database_works_in_a_folder_with_escapes_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "%41 ?").mkdir()
     monkeypatch.chdir(tmp_path / "%41 ?")
@@ -163,4 +194,5 @@ def test_how_a_run_is_opened(tmp_path: Path) -> None:
     assert (
         Store("postgresql://a:secret@h/d", "3").open_command() == "mlflow ui --backend-store-uri 'postgresql://***@h/d'"
     )
+    assert Store("http://host", "3\x1b[2J").address("r").isprintable()
     assert not HOME.is_absolute()

@@ -1,6 +1,7 @@
 """Finding a run that was tracked before, and fetching its known files into a private folder."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import mlflow
@@ -147,6 +148,34 @@ def test_a_missing_artifact_is_named(place: Path) -> None:
     with pytest.raises(UserError, match=r"has no artifact checkpoints/best/weights\.npz"):
         fetch_weights(stored)
     assert not stored.has("checkpoints/best/weights.npz") and stored.has("config/config.yaml")
+
+
+def test_when_all_artifacts_are_gone_their_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "mlruns").mkdir(parents=True)
+    client = client_of(old)
+    for name, place in (("x", "mlruns/artifacts/x"), ("own", "own")):
+        client.create_experiment(name, artifact_location=(old / place).as_uri())
+    id, own = (
+        client.create_run(client.get_experiment_by_name(name).experiment_id).info.run_id for name in ("x", "own")
+    )
+    config = old / f"mlruns/artifacts/x/{id}/artifacts/config"
+    config.mkdir(parents=True)
+    (config / "config.yaml").write_text("here")
+    old.rename(new)
+    monkeypatch.chdir(new)
+    with pytest.raises(UserError, match=f"{own}: has no artifact config/c.*: there is no folder {old}/own/{own}/artif"):
+        opened(own).fetch("config/config.yaml")
+    noted, now = old / "mlruns/artifacts", new / "mlruns/artifacts"
+    with pytest.raises(UserError) as told:
+        opened(id).fetch("config/config.yaml")
+    link = f"mkdir -p {noted.parent} {now} && ln -s {now} {noted}"
+    assert str(told.value) == (
+        f"run={id}: has no artifact config/config.yaml: MLflow has its artifacts in {noted}, which is not there; if it "
+        f"was moved and they are in {now} now, this leads there: {link}"
+    )
+    subprocess.run(["sh", "-c", link], check=True)
+    assert opened(id).fetch("config/config.yaml").read_text() == "here"
 
 
 def test_a_file_is_fetched_once_into_a_folder_that_others_cannot_read(place: Path) -> None:
