@@ -57,12 +57,16 @@ def trained(folder: Path, root: Path, options: tuple[str, ...], more: list[str])
     return finished.info.run_id, finished.data.metrics["best/val_mean_iou"], float((folder / "seconds").read_text())
 
 
-def viewed(folder: Path, run_id: str, options: tuple[str, ...]) -> tuple[float, float]:
-    """Validation mIoU of a stored run with other views, and processor seconds."""
-    before = _children_seconds()
-    done = python("-m", "pipeline.evaluate", f"run={run_id}", "split=val", *options, cwd=folder)
-    (row,) = (line for line in done.stdout.splitlines() if line.startswith("│ mean"))
-    return float(row.split("│")[2]), _children_seconds() - before
+def viewed(folder: Path, run_id: str, view: str) -> tuple[float, float]:
+    """Validation mIoU of the stored run in a folder with another view, and processor seconds."""
+    found = folder / f"{view}.txt"
+    if not found.exists():
+        before = _children_seconds()
+        done = python("-m", "pipeline.evaluate", f"run={run_id}", "split=val", *VIEWS[view], cwd=folder)
+        (row,) = (line for line in done.stdout.splitlines() if line.startswith("│ mean"))
+        found.write_text(f"{row.split('│')[2]} {_children_seconds() - before}")
+    score, seconds = map(float, found.read_text().split())
+    return score, seconds
 
 
 def _children_seconds() -> float:
@@ -90,8 +94,8 @@ def main() -> None:
             scores.setdefault(name, {})[seed] = score, seconds
             print(f"seed {seed}  {name:36}{score:8.4f}{seconds:7.0f} s", file=sys.stderr, flush=True)
             if name == "base":
-                for view, options in VIEWS.items():
-                    scores.setdefault(view, {})[seed] = viewed(folder, id, options)
+                for view in VIEWS:
+                    scores.setdefault(view, {})[seed] = viewed(folder, id, view)
     print(f"{'':38}{'val mIoU':>17}{'against the base':>20}{'processor s':>13}")
     for name, found in scores.items():
         values, base = [score for score, _ in found.values()], scores.get("base", {})
