@@ -29,7 +29,7 @@ def begin_or_continue(
 
     Args:
         overrides: what was typed.
-        initial_sha256: of the weights that a new run starts from; None for those of chance.
+        initial_sha256: of the weights that a new run starts from; None for random ones.
         store: None while it does not answer.
         trial: what a new run is in a sweep.
 

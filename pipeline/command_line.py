@@ -222,12 +222,29 @@ def _key(text: str) -> str:
     return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)
 
 
+# What Hydra and OmegaConf say of values, and how a person who does not know them would put it.
+PLAINLY = (
+    (r"^Value '(.*)' of type '\w+' could not be converted to Integer$", r"a whole number expected, not '\1'"),
+    (r"^Value '(.*)' of type '\w+' could not be converted to Float$", r"a number expected, not '\1'"),
+    (r"^Value '(.*)' is not a valid bool \(type \w+\)$", r"true or false expected, not '\1'"),
+    (r"^field '\w+' is not Optional$", "it cannot be null"),
+    (r"^Invalid value assigned: \w+ is not a ListConfig, list or tuple\.$", "a list expected, such as '[0.5,2]'"),
+    (
+        r"^Ambiguous value for argument '(\S+?)=(\S*)' .*$",
+        r"\1=\2: several values are a sweep, python run.py -m \1=\2 …; one value that is a list is written '\1=[\2]'",
+    ),
+)
+
+
 def reason(error: BaseException) -> str:
     """The lines of a Hydra or OmegaConf error that say what is wrong, as one line."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     told = str(cause).partition("Config search path")[0].splitlines()
     hidden = ("full_key", "object_type", "reference_type")
-    return " ".join(line.strip() for line in told if line.strip() and not line.strip().startswith(hidden))
+    text = " ".join(line.strip() for line in told if line.strip() and not line.strip().startswith(hidden))
+    for pattern, plainly in PLAINLY:
+        text = re.sub(pattern, plainly, text)
+    return text
 
 
 def report(error: UserError) -> None:

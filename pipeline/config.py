@@ -77,7 +77,7 @@ class ModelConfig:
         choices=("transposed", "nearest", "bilinear"),
     )
     encoder_weights: str | None = key(
-        "what unet_<encoder> starts from: imagenet, or a file of weights for that network; null: chance", None
+        "what unet_<encoder> starts from: imagenet, or a file of weights for that network; null: random weights", None
     )
     encoder_norm: str = key(
         "the encoder's BatchNormalization: batch: trained like any other; frozen: stays as it starts, statistics too",

@@ -92,7 +92,7 @@ def _check_encoder(config: Config) -> list[str]:
         instead = "or model.encoder_weights=imagenet, or init_from=<run id>"
         if not rate:
             faults.append(
-                "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
+                "optimizer.encoder_rate=0: the encoder would stay random (model.encoder_weights=null); more "
                 f"than 0 expected, {instead}"
             )
         if model.encoder_norm == "frozen":

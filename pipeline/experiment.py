@@ -133,7 +133,7 @@ def run_experiment(
 
 
 def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None]:
-    """What the network starts from in the place of chance, and its hash.
+    """What the network starts from in the place of random weights, and its hash.
 
     A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
     """

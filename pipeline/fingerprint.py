@@ -49,7 +49,7 @@ def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) ->
     """SHA-256 over the resolved configuration, the data, what is started from, and the sources.
 
     Args:
-        initial_sha256: of the weights, or of the other run's checkpoint, that training starts from; None for chance.
+        initial_sha256: of the weights, or of another run's checkpoint, that is started from; None for random ones.
     """
     keys = {key: value for key, value in flatten(config).items() if not changes_nothing(key)}
     content = {"config": keys, "data": data_digest, "initial": initial_sha256, "sources": sources_sha256()}

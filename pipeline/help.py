@@ -28,7 +28,8 @@ Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and
 
 Then:  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     and open the address that a run prints at its end.
 
-Choose a group's file with group=name, and change any key with key=value:
+Choose a group's file with group=name, and change any key with key=value. The values below are the default job's; what
+others come to is shown by --cfg job beside them.
 
 {groups}
 

@@ -1,4 +1,4 @@
-"""What a network starts from where that is not chance: a pretrained encoder, or the weights of a tracked run."""
+"""What a network starts from where that is not random: a pretrained encoder, or the weights of a tracked run."""
 
 from pipeline.checkpoint import Unfinished
 from pipeline.config import Config, ModelConfig
@@ -13,7 +13,7 @@ from pipeline.weights import read_arrays, weights_sha256
 
 
 def find_initial(config: Config, original: Original | None = None) -> Initial | None:
-    """The weights that `init_from` or `model.encoder_weights` names; None for those of chance.
+    """The weights that `init_from` or `model.encoder_weights` names; None for random ones.
 
     Args:
         original: the run that is repeated. What it kept of its start is taken, unless other weights are asked for.
@@ -45,7 +45,8 @@ def _of_run(config: Config, name: str) -> Initial:
     if theirs == config.dataset.classes:
         return Initial(arrays, f"init_from={name}")
     kept = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
-    note = f"init_from={name}: has other classes ({', '.join(theirs)}), so what gives the logits starts from chance"
+    others = f"init_from={name}: has other classes ({', '.join(theirs)})"
+    note = f"{others}, so what gives the logits starts from random weights"
     return Initial(kept, f"init_from={name}", note=note)
 
 
@@ -71,7 +72,8 @@ def _other_shapes(wanted: ModelConfig, its: ModelConfig, name: str) -> list[str]
     if "transposed" in (wanted.upsampling, its.upsampling):  # the two interpolations have the same weights
         keys.append("upsampling")
     return [
-        f"model.{key}={getattr(wanted, key)}: it is {getattr(its, key)} in run {name}, which init_from= starts from"
+        f"model.{key}={getattr(wanted, key)}: init_from= starts from run {name}, which has another network; "
+        f"model.{key}={getattr(its, key)} expected"
         for key in keys
         if getattr(wanted, key) != getattr(its, key)
     ]

@@ -15,7 +15,7 @@ from pipeline.weights import Arrays, assign, named_variables, read_arrays, set_w
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights in the place of those of chance: an encoder's, or all, with other classes all but those of the logits.
+    """Weights in the place of random ones: an encoder's, or all, with other classes all but those of the logits.
 
     `origin` is the key that names them; `note` says what a person should know of them.
     """
@@ -27,7 +27,7 @@ class Initial:
 
     @property
     def new_logits(self) -> bool:
-        """Whether what gives the logits starts from chance."""
+        """Whether what gives the logits starts from random weights."""
         return not self.encoder_only and not any(name.startswith(LOGITS) for name in self.arrays)
 
     @cached_property
@@ -55,7 +55,7 @@ def build_network(config: Config, initial: Initial | None = None) -> keras.Model
     """The untrained network of a configuration, from (batch, height, width, 3) uint8 to float32 logits.
 
     Args:
-        initial: weights that it starts from; None: those of chance.
+        initial: weights that it starts from; None: random ones.
 
     Raises:
         UserError: the weights are another network's.

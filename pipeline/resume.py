@@ -33,7 +33,7 @@ class Resumable:
     folder: Path
     status: str
     data_digest: str | None
-    initial_sha256: str | None = None  # of the weights that it started from; None for those of chance
+    initial_sha256: str | None = None  # of the weights that it started from; None for random ones
 
 
 @dataclass(frozen=True)

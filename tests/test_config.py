@@ -285,17 +285,17 @@ def test_what_only_an_encoder_has_is_refused_without_one() -> None:
     ]
 
 
-def test_an_encoder_of_chance_is_not_frozen() -> None:
+def test_a_random_encoder_is_not_frozen() -> None:
     frozen = {"model__name": "unet_vgg16", "optimizer__encoder_rate": 0}
     assert check(config_with(**frozen)) == [
-        "optimizer.encoder_rate=0: the encoder would stay as chance made it (model.encoder_weights=null); more "
+        "optimizer.encoder_rate=0: the encoder would stay random (model.encoder_weights=null); more "
         "than 0 expected, or model.encoder_weights=imagenet, or init_from=<run id>"
     ]
     for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}, {"optimizer__encoder_rate": 0.1}):
         assert check(config_with(**frozen | changed)) == []
 
 
-def test_normalisation_of_chance_is_not_frozen() -> None:
+def test_random_normalisation_is_not_frozen() -> None:
     frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
     (fault,) = check(config_with(**frozen))
     assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no picture")

@@ -26,7 +26,7 @@ class ComparedRun:
     pruned: bool = False
     failure: str = ""
     data: str | None = None  # digest of its data; None of a run that had none yet
-    initial: str | None = None  # hash of the weights that it started from; None for those of chance
+    initial: str | None = None  # hash of the weights that it started from; None for random ones
     started: int = 0  # milliseconds since 1970
     seconds: float | None = None
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # metric -> epoch -> value

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Config, LossConfig
-from pipeline.data.check import Checked, check_dataset
+from pipeline.data.check import Checked, SplitFacts, check_dataset
 from pipeline.data.download import ensure_voc
+from pipeline.data.palette import VOID
 from pipeline.data.progress import Progress, silent
-from pipeline.data.shapes import make_shapes
-from pipeline.data.voc import Splits, find_examples
+from pipeline.data.shapes import MARKER, make_shapes
+from pipeline.data.voc import MASKS, Splits, find_examples
+from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ def prepare_dataset(
     data_dir, name = Path(config.data_dir).expanduser(), config.dataset.name
     if config.dataset.root is not None:
         root = Path(config.dataset.root).expanduser()
+        if name == "shapes" and root.is_dir() and not (root / MARKER).is_file():
+            raise UserError(
+                f"dataset.root={root}: holds no generated shapes, which dataset=shapes is; dataset=folder expected"
+            )
     elif name == "shapes":
         root = data_dir / "shapes"
         make_shapes(root, progress)
@@ -57,6 +63,8 @@ def prepare_dataset(
     if not faults and trains:
         faults = too_few_pictures(config, splits)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
+    if trains and "train" in checked.facts:
+        _refuse_background_alone(checked.facts["train"], config.dataset.classes[0])
     return Dataset(root, list(config.dataset.classes), splits, checked)
 
 
@@ -77,6 +85,18 @@ def too_few_pictures(config: Config, splits: Splits) -> list[str]:
             f"{pictures} training pictures), so nothing would be learnt; at most {batches} expected"
         ]
     return []
+
+
+def _refuse_background_alone(train: SplitFacts, background: str) -> None:
+    """Raises UserError: no mask has another class. Such masks often have 255 for a class, which is void."""
+    pixels, valid = int(train.sizes.prod(axis=1).sum()), int(train.class_pixels.sum())
+    if train.class_pixels[:, 1:].any():
+        return
+    void = f"; {1 - valid / pixels:.0%} of their pixels are {VOID}, which is void and never learnt: is it meant as 1?"
+    raise UserError(
+        f"{MASKS}/: no mask of the train split has a class beside {background} (0), so nothing would be learnt"
+        + (void if valid < pixels else "")
+    )
 
 
 def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:

@@ -72,7 +72,10 @@ def find_examples(
         known, extra = set(listed), _read_list(root, "extra", dataset.splits.extra, faults)
         ids["train"] = ids["train"] + [id for id in extra if id not in known]
     ids = {split: split_ids for split, split_ids in ids.items() if split in only}
-    faults += _in_two_splits(ids)
+    lists = {split: f"{name}.txt" for split, name in names.items()}
+    if holds_out:
+        lists["val"] = f"held out of {lists['train']}"
+    faults += _in_two_splits(ids, lists)
 
     every = {id for split_ids in ids.values() for id in split_ids}
     images, masks = _files(root / IMAGES, every, IMAGE_SUFFIXES), _files(root / MASKS, every, (".png",))
@@ -112,7 +115,11 @@ def _read_list(root: Path, split: str, name: str, faults: list[str]) -> list[str
         there = sorted(file.stem for file in (root / LISTS).glob("*.txt"))
         faults.append(
             f"dataset.splits.{split}={name}: there is no {LISTS}/{name}.txt{nearest(name, there)}; "
-            f"there {'are ' + ', '.join(there) if there else 'is no list at all'}"
+            + (
+                f"there are {', '.join(there)}"
+                if there
+                else "no list at all; the ids of its pictures expected, one a line"
+            )
         )
         return []
     try:
@@ -128,7 +135,7 @@ def _read_list(root: Path, split: str, name: str, faults: list[str]) -> list[str
         if PurePosixPath(id).is_absolute() or ".." in PurePosixPath(id).parts or "\0" in id or "\\" in id:
             faults.append(f"{where} is absolute or contains '..': a name inside JPEGImages/ expected")
         elif id in ids:
-            faults.append(f"{where} stands there twice")
+            faults.append(f"{where} is listed twice")
         else:
             ids[id] = None
     if not any(lines):
@@ -136,14 +143,16 @@ def _read_list(root: Path, split: str, name: str, faults: list[str]) -> list[str
     return list(ids)
 
 
-def _in_two_splits(ids: dict[str, list[str]]) -> list[str]:
+def _in_two_splits(ids: dict[str, list[str]], lists: dict[str, str]) -> list[str]:
+    """Args: lists: where each split's ids come from."""
     faults: list[str] = []
     first: dict[str, str] = {}
     for split, split_ids in ids.items():
         for id in split_ids:
             if first.setdefault(id, split) != split:
                 faults.append(
-                    f"id '{id}' is in the {first[id]} and in the {split} split: each picture may be in one only"
+                    f"id '{id}' is in the {first[id]} split ({lists[first[id]]}) and in the {split} split "
+                    f"({lists[split]}): each picture may be in one only"
                 )
     return faults
 

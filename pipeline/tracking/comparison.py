@@ -64,7 +64,7 @@ def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
     client, experiment = open_experiment(name, uri)
     if experiment is None:
         told = str(no_run.faults[0]).removeprefix(f"run={name}: ")
-        raise UserError(f"{name}: {told}, and no experiment is called so")
+        raise UserError(f"{name}: {told}, and no experiment has this name")
     with answering(client.tracking_uri):
         found = list(_search(client, [experiment], ""))
     parents = {run.data.tags.get(PARENT) for run in found}
@@ -88,7 +88,9 @@ def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
             for run in group:
                 run.folder.cleanup()
             ids = " ".join(run.id for run in group[:3]) + (" …" if len(group) > 3 else "")
-            left_out.append(f"Runs on dataset={dataset} with other classes are left out; compare their ids: {ids}")
+            left_out.append(
+                f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {ids}"
+            )
     return kept, left_out
 
 

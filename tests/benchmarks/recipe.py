@@ -36,7 +36,7 @@ TRAINED = {
     "CutMix": ("augment.cutmix=0.5",),
     "dropout": ("model.dropout=0.2",),
     "batches of 4": ("batch_size=4",),
-    "from chance": ("model.encoder_weights=null", "optimizer.encoder_rate=1"),
+    "from random weights": ("model.encoder_weights=null", "optimizer.encoder_rate=1"),
 }
 VIEWS = {  # of the base's runs
     "evaluation of the base": (),

@@ -76,7 +76,7 @@ def test_csv_is_the_table_in_full_and_nothing_else(
         (["x", "register=yes"], "register=yes: true or false expected"),
         (["x", "--csv", "output=y"], "--csv prints the table and does nothing else: without output"),
         (["x", "--fast"], "--fast: key=value expected"),
-        (["nothing-here"], "nothing-here: no run has this id or run_key .*, and no experiment is called so"),
+        (["nothing-here"], "nothing-here: no run has this id or run_key .*, and no experiment has this name"),
         (["nothing-here", "nor-here"], "run=nothing-here: no run has this id"),
     ],
 )

@@ -59,7 +59,7 @@ def test_of_an_experiment_on_several_datasets_those_of_one_are_compared(place: P
     client = client_of(place)
     other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
     client.log_param(other.info.run_id, "dataset.name", "voc2012")
-    told = f"Runs on dataset=voc2012 with other classes are left out; compare their ids: {other.info.run_id}"
+    told = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
     try:
         group = find_group(["a b: c/d"], None)
         assert (keys(group), group.left_out) == (["one", "two"], [told])

@@ -1,5 +1,6 @@
 """From `dataset=…` to a checked dataset, and the class weights drawn from it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,31 @@ def test_a_training_without_one_update(voc_folder: Folder) -> None:
         "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training pictures), so nothing would be "
         "learnt; at most 4 expected",
     )
+
+
+def test_masks_with_nothing_to_learn(voc_folder: Folder) -> None:
+    """As those of 0 and 255 that are made at home."""
+    root = voc_folder()
+    for path in (root / "SegmentationClass").glob("train_*.png"):
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask > 0, 255, 0).astype(np.uint8)).save(path)
+    valid = mask[mask != 255]
+    assert valid.size and set(np.unique(valid)) > {0}  # so it had something
+    with pytest.raises(UserError) as told:
+        prepare_dataset(folder_config(root))
+    (fault,) = told.value.faults
+    assert re.fullmatch(
+        r"SegmentationClass/: no mask of the train split has a class beside \w+ \(0\), so nothing would be learnt; "
+        r"\d+% of their pixels are 255, which is void and never learnt: is it meant as 1\?",
+        fault,
+    )
+    assert prepare_dataset(folder_config(root), trains=False)  # to be scored it is good enough
+
+
+def test_a_folder_that_is_called_shapes_and_has_none(voc_folder: Folder) -> None:
+    root = voc_folder()
+    with pytest.raises(UserError, match="holds no generated shapes, which dataset=shapes is; dataset=folder expected"):
+        prepare_dataset(folder_config(root, "dataset=shapes"))
 
 
 def test_faults_of_lists_and_pictures_together(voc_folder: Folder) -> None:

@@ -174,7 +174,8 @@ def test_no_list_at_all(voc_folder: Folder) -> None:
     for file in (root / LISTS).iterdir():
         file.unlink()
     assert faults_of(root, dataset(val=None, test=None)) == [
-        "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; there is no list at all"
+        "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; no list at all; the ids of its "
+        "pictures expected, one a line"
     ]
 
 
@@ -195,13 +196,16 @@ def test_list_that_is_no_text(voc_folder: Folder) -> None:
 def test_id_twice_in_a_list(voc_folder: Folder) -> None:
     root = voc_folder()
     write_list(root, "train", "train_0\ntrain_1\n\ntrain_0\n")
-    assert faults_of(root) == ["ImageSets/Segmentation/train.txt line 4: id 'train_0' stands there twice"]
+    assert faults_of(root) == ["ImageSets/Segmentation/train.txt line 4: id 'train_0' is listed twice"]
 
 
 def test_id_in_two_splits(voc_folder: Folder) -> None:
     root = voc_folder()
     write_list(root, "test", "test_0\ntrain_1\n")
-    assert faults_of(root) == ["id 'train_1' is in the train and in the test split: each picture may be in one only"]
+    assert faults_of(root) == [
+        "id 'train_1' is in the train split (train.txt) and in the test split (test.txt): "
+        "each picture may be in one only"
+    ]
 
 
 def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
@@ -210,7 +214,8 @@ def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
     held = ids_of(root, dataset(val=None))["val"]
     write_list(root, "test", f"test_0\n{held[0]}\n")
     assert faults_of(root, dataset(val=None)) == [
-        f"id '{held[0]}' is in the val and in the test split: each picture may be in one only"
+        f"id '{held[0]}' is in the val split (held out of train.txt) and in the test split (test.txt): "
+        "each picture may be in one only"
     ]
 
 
@@ -271,7 +276,12 @@ def test_all_faults_together(voc_folder: Folder) -> None:
     write_list(root, "test", "")
     faults = faults_of(root, dataset(val="val"))
     assert len(faults) == 6
-    for part in ("stands there twice", "is absolute", "test.txt: empty", "'val_1' is in the train and in the val"):
+    for part in (
+        "is listed twice",
+        "is absolute",
+        "test.txt: empty",
+        "'val_1' is in the train split (train.txt) and",
+    ):
         assert sum(part in fault for fault in faults) == 1
     assert sum("nowhere" in fault for fault in faults) == 2
 
