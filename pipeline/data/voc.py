@@ -75,6 +75,8 @@ def find_examples(
     lists = {split: f"{name}.txt" for split, name in names.items()}
     if holds_out:
         lists["val"] = f"held out of {lists['train']}"
+    if dataset.splits.extra is not None:
+        lists["train"] += f" or {dataset.splits.extra}.txt"
     faults += _in_two_splits(ids, lists)
 
     every = {id for split_ids in ids.values() for id in split_ids}

@@ -75,6 +75,7 @@ def test_an_extra_picture_of_the_test_split_is_refused(voc_folder: Folder) -> No
     root = voc_folder(train=5, val=2, test=2)
     (root / "ImageSets/Segmentation/more.txt").write_text("test_1\n")
     assert faults_of(root, dataset(extra="more")) == [
-        "id 'test_1' is in the train and in the test split: each picture may be in one only"
+        "id 'test_1' is in the train split (train.txt or more.txt) and in the test split (test.txt): "
+        "each picture may be in one only"
     ]
     assert "dataset.splits.extra=less: there is no" in faults_of(root, dataset(extra="less"))[0]
