@@ -35,6 +35,7 @@ from pipeline.rerun import changed_keys, compare
 from pipeline.resume import Finished
 from pipeline.scoring import Evaluator, OnPrediction
 from pipeline.tracking.inputs import log_inputs
+from pipeline.tracking.journal import last_values
 from pipeline.tracking.leftovers import mark_leftovers
 from pipeline.tracking.model import save_model
 from pipeline.tracking.record import TrackedRun
@@ -129,7 +130,7 @@ def run_experiment(
         console.print(f"rerun of {origin.rerun.id}: {verdict.text}", soft_wrap=True)
         if origin.strict and not verdict.identical:
             raise RerunDiffers(f"rerun={origin.rerun.id}: {verdict.text.splitlines()[0]}")
-    return Result(run.id, trained.best_scores.mean_iou, _last_values(run))
+    return Result(run.id, trained.best_scores.mean_iou, last_values(run.journal.history()))
 
 
 def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None]:
@@ -149,11 +150,7 @@ def _pruned(run: TrackedRun) -> Result:
     run.tag(pruned="true")
     best = max(run.journal.history()["val/mean_iou"].values())
     text_console().print(f"pruned: best val mIoU so far {best:.4f}\nrun {run.id}", soft_wrap=True)
-    return Result(run.id, best, _last_values(run), pruned=True)
-
-
-def _last_values(run: TrackedRun) -> dict[str, float]:
-    return {name: values[max(values)] for name, values in run.journal.history().items()}
+    return Result(run.id, best, last_values(run.journal.history()), pruned=True)
 
 
 class _Watcher:

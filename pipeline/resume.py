@@ -11,7 +11,17 @@ from pipeline.config import Config
 from pipeline.config_keys import flatten
 from pipeline.errors import UserError
 from pipeline.stored_config import parse_config
-from pipeline.tracking.journal import Busy, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
+from pipeline.tracking.journal import (
+    Busy,
+    Journal,
+    Record,
+    begin_of,
+    history_of,
+    in_use,
+    last_values,
+    read_journal,
+    status_of,
+)
 from pipeline.tracking.leftovers import find_local, last_process, local_id, local_runs, silence, tracking_of
 from pipeline.tracking.process import STALE_AFTER, Process, where
 from pipeline.tracking.record import RUNS, TrackedRun
@@ -238,7 +248,7 @@ def _local(folder: Path) -> Resumable:
 
 def _finished(id: str, folder: Path) -> Finished | None:
     records = read_journal(folder)
-    metrics = {name: values[max(values)] for name, values in history_of(records).items()}
+    metrics = last_values(history_of(records))
     return Finished(id, metrics) if status_of(records) == "FINISHED" and SCORE in metrics else None
 
 

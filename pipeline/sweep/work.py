@@ -105,7 +105,7 @@ def _origin(request: Message, config: Config) -> Origin:
             return Origin(resume=find_resumable(request["continues"], uri))
         except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
             text_console().print(f"note      {plain(str(error))}; the trial begins anew", soft_wrap=True)
-            request["continues"] = None
+            request["continues"] = None  # what fails from here on is a run of its own
     address = [] if uri is None else [f"tracking.uri={uri}"]
     return take_origin([*request["origin"], *address])[0]
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -211,6 +211,11 @@ def history_of(records: list[Record]) -> dict[str, dict[int, float]]:
             for key, value in record["values"].items():
                 found.setdefault(key, {})[record["step"]] = value
     return found
+
+
+def last_values(history: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """The value of each metric at its last step."""
+    return {name: values[max(values)] for name, values in history.items()}
 
 
 def in_use(folder: Path) -> bool:

@@ -18,7 +18,17 @@ from pipeline.addresses import HOME, tracking_uri
 from pipeline.config import TrackingConfig
 from pipeline.plain_text import mask_credentials
 from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.journal import FILE, Journal, Record, begin_of, history_of, in_use, read_journal, status_of
+from pipeline.tracking.journal import (
+    FILE,
+    Journal,
+    Record,
+    begin_of,
+    history_of,
+    in_use,
+    last_values,
+    read_journal,
+    status_of,
+)
 from pipeline.tracking.leftovers import local_id, local_runs, silence
 from pipeline.tracking.process import STALE_AFTER, Process
 from pipeline.tracking.record import RUNS, TrackedRun, write_begin
@@ -194,7 +204,7 @@ def _local_child(folder: Path) -> Child:
     for record in records:
         if record["kind"] == "tags":
             tags |= record["values"]
-    metrics = {name: values[max(values)] for name, values in history_of(records).items()}
+    metrics = last_values(history_of(records))
     return Child(
         folder.name,
         local_id(folder) or folder.name,

@@ -3,168 +3,19 @@
 The quick version of `kill_anywhere`: every command is a process of its own, and what is killed really dies by SIGKILL.
 """
 
-import contextlib
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from pipeline.checkpoint import newest_first
 from pipeline.fingerprint import fingerprint
 from pipeline.stored_config import parse_config
-from pipeline.tracking.journal import Journal, read_journal, status_of
-from tests.end_to_end.commands import Ended, lines, stored_runs
-from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
-from tests.end_to_end.killing import Death, Forks, in_parallel
-from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
-
-STEP = "pipeline.epochs:Epochs.on_train_batch_end"
-VALIDATION = Death("open predictions/val/2/val_1")
-
-
-class Place:
-    """A folder in which one run is started, killed, looked at and resumed."""
-
-    def __init__(self, cwd: Path, server: Forks) -> None:
-        self.cwd, self.server = cwd, server
-        self.said: dict[str, Ended] = {}
-        self.statuses: list[str] = []
-        self.outcome: Outcome | None = None
-
-    def command(self, told: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
-        """`run.py` with these arguments; what it said is kept under a name."""
-        self.said[told] = self.server.run(self.cwd, *arguments, deaths=deaths, **OFTEN)
-        return self.said[told]
-
-    def resume(self, told: str, *arguments: str) -> Ended:
-        """The run goes on."""
-        return self.command(told, *continuation(self.cwd), *arguments)
-
-    def killed(self, told: str, at: Death, *arguments: str) -> None:
-        """The run is begun, or goes on, and really dies."""
-        begun = run_folders(self.cwd)
-        ended = self.command(told, *(continuation(self.cwd) if begun else [*OPTIONS, *arguments]), deaths=(at,))
-        assert ended.status == -9, (at, ended)
-
-    @property
-    def folder(self) -> Path:
-        """The run's."""
-        (folder,) = run_folders(self.cwd)
-        return folder
-
-    @property
-    def newest(self) -> Path:
-        """Its newest checkpoint."""
-        return next(newest_first(self.folder / "checkpoints"))
-
-
-# ---- each story is told once, in a folder of its own; the tests look at how it went
-
-
-def before_the_mlflow_run_then_mid_epoch(place: Place) -> None:
-    place.killed("no run", Death("pipeline.tracking.delivery:Delivery._apply"), "resume=auto")
-    assert stored_runs(place.cwd)[1] == []
-    place.killed("step 3", Death(STEP, 3, after=True))  # in the first epoch, after a checkpoint
-    place.killed("step 7", Death(STEP, 4))
-    place.command("end", "resume=auto", *OPTIONS)
-
-
-def full_disk_then_between_best_and_last(place: Place) -> None:
-    """Only the run's own folder is on the small disk, so that MLflow can say how it ended."""
-    runs = place.cwd / "mlruns/runs"
-    runs.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(runs)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
-        if mounted:
-            # Full before the fourth array file is written: the weights of the best epoch.
-            place.command("full", *OPTIONS, deaths=(Death("pipeline.checkpoint:np.savez", 4, number=0),))
-            place.statuses = [status_of(read_journal(place.folder)), stored_runs(place.cwd)[1][0].info.status]
-            (runs / "filler").unlink()
-        first = 1 if mounted else 2  # commit in this process that is the best's: the one of step 3 comes before
-        place.killed("best", Death("pipeline.epochs:Unfinished.commit", first, after=True))
-        place.resume("end")
-        place.outcome = outcome(place.cwd)
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(runs)], check=True)
-
-
-def twice_in_validation_then_moved(place: Place) -> None:
-    place.killed("once", VALIDATION)
-    place.killed("twice", VALIDATION)
-    shutil.copytree(place.cwd / "VOC", place.cwd / "elsewhere/VOC")
-    (place.cwd / "VOC").unlink()
-    place.resume("end", "dataset.root=elsewhere/VOC", "data_dir=elsewhere/data")
-
-
-def damaged_then_in_the_test_evaluation(place: Place) -> None:
-    """And there refused in every way, which must change nothing."""
-    place.killed("step 4", Death(STEP, 4))
-    (place.newest / "state.json").write_text("{}")  # it is the only one
-    place.killed("all damaged", Death(STEP, 7))
-    array = place.newest / "optimizer.npz"
-    array.write_bytes(array.read_bytes()[:-20])
-    place.killed("truncated", Death(STEP, 6))  # from step 4 on: in step 10
-    array = place.newest / "weights.npz"
-    content = bytearray(array.read_bytes())
-    content[len(content) // 2] ^= 1
-    array.write_bytes(content)
-    place.killed("bit-flipped", Death("open predictions/test/test_1"))
-    refused(place)
-    (place.newest / "running.npz").unlink()
-    place.resume("end")
-
-
-def refused(place: Place) -> None:
-    place.resume("other keys", "seed=1", "checkpoint.keep=3")
-    shutil.copytree(place.cwd / "VOC", place.cwd / "changed/VOC")
-    picture = place.cwd / "changed/VOC/JPEGImages/train_1.jpg"
-    Image.open(picture).rotate(180).save(picture)
-    place.resume("changed data", "dataset.root=changed/VOC")
-    with contextlib.closing(Journal(place.folder)):  # as a process that is alive has it
-        place.resume("alive")
-    resume, folder = continuation(place.cwd), place.folder
-    folder.rename(place.cwd / "another machine")
-    place.command("elsewhere", *resume)
-    (place.cwd / "another machine").rename(folder)
-
-
-def on_another_machine(place: Place) -> None:
-    """Killed when MLflow has just got the last checkpoint of the first epoch, and again when that is fetched."""
-    sent = Death("pipeline.tracking.delivery:Delivery._apply", only="'checkpoints/last'", after=True)
-    place.killed("uploaded", sent, "checkpoint.upload=epoch")
-    (run,) = stored_runs(place.cwd)[1]
-    shutil.rmtree(place.folder)
-    resume, in_its_history = f"resume={run.info.run_id}", Death("pipeline.tracking.journal:Journal.append", 4)
-    assert place.command("fetching", resume, deaths=(in_its_history,)).status == -9
-    place.command("end", resume)
-
-
-def finished(place: Place) -> None:
-    """In the folder of the undisturbed run."""
-    place.resume("by id")
-    place.command("auto", "resume=auto", *OPTIONS)
-    resume = continuation(place.cwd)
-    place.command("shorter", *resume, "epochs=2")
-    place.command("longer", *resume, "epochs=4")
-    place.command("longer again", f"rerun={stored_runs(place.cwd)[1][-1].info.run_id}")
-
-
-def another_seed(place: Place) -> None:
-    place.command("end", *OPTIONS[:-1], "seed=1")
-
-
-KILLED: tuple[Callable[[Place], None], ...] = (
-    damaged_then_in_the_test_evaluation, before_the_mlflow_run_then_mid_epoch, full_disk_then_between_best_and_last,
-    twice_in_validation_then_moved,
-)  # fmt: skip
-STORIES = (*KILLED, on_another_machine, finished, another_seed)
+from tests.end_to_end.commands import lines, stored_runs
+from tests.end_to_end.interrupted_stories import KILLED, STORIES, Place, finished
+from tests.end_to_end.kill_anywhere import workplace
+from tests.end_to_end.killing import Forks, in_parallel
+from tests.end_to_end.outcome import Undisturbed, differing, outcome
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,20 @@
+"""Configurations that tests of their checks share."""
+
+import dataclasses
+from typing import Any
+
+from pipeline.command_line import checked_config
+from pipeline.config import Config
+
+DEFAULT = checked_config([])
+
+
+def config_with(**values: Any) -> Config:
+    """The default configuration with `model__depth=3` for model.depth=3."""
+    changed = DEFAULT
+    for name, value in values.items():
+        section, _, key = name.rpartition("__")
+        if section:
+            value = dataclasses.replace(getattr(changed, section), **{key: value})
+        changed = dataclasses.replace(changed, **{section or key: value})
+    return changed
