@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.disk import flush
 from pipeline.errors import RunFailed, UserError
+from pipeline.runtime.files import flush
 from pipeline.weights import Arrays, read_arrays, weights_sha256
 
 STATE = "state.json"

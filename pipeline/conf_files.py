@@ -1,7 +1,6 @@
 """The files of conf/, and how Hydra comes to know them and the schema."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -10,8 +9,9 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import Config
+from pipeline.runtime.files import ROOT
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = ROOT / "conf"
 # What `hydra.sweeper` holds; the classes are made known when a sweep starts (`pipeline.sweep.plugins`).
 SWEEPERS: dict[str, dict[str, Any]] = {
     "grid": {"_target_": "hydra_plugins.segmentation_pipeline.GridSweeper"},

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.config_keys import flatten
+from pipeline.runtime.files import PACKAGE
 
-PACKAGE = Path(__file__).resolve().parent
 NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score
 WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
 # Sources that only show, send or ask.

@@ -5,12 +5,11 @@ import shlex
 import pytest
 
 from pipeline.command_line import checked, checked_config
-from pipeline.conf_files import CONF, compose_overrides
+from pipeline.conf_files import compose_overrides
 from pipeline.config import Config
 from pipeline.config_keys import leaves
 from pipeline.errors import UserError
 
-ROOT = CONF.parent
 MODELS = (  # in the order of the files
     "unet, unet_efficientnet_lite0, unet_efficientnet_lite1, unet_efficientnet_lite2, unet_efficientnetv2_b0, "
     "unet_mobilenet_v2, unet_resnet50 or unet_vgg16"

@@ -12,7 +12,8 @@ import yaml
 
 from pipeline.command_line import checked_config
 from pipeline.help import help_text
-from tests.test_command_line import KEYS, ROOT
+from pipeline.runtime.files import ROOT
+from tests.test_command_line import KEYS
 
 
 def run(

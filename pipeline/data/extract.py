@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import IMAGES, LISTS, MASKS
-from pipeline.disk import flush
 from pipeline.errors import UserError
+from pipeline.runtime.files import flush
 
 LARGEST_FILE = 16 * 2**20  # bytes; VOC's largest image has about 0.3 MB
 

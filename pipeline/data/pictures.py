@@ -12,8 +12,8 @@ from pipeline.data.lock import locked
 from pipeline.data.parallel import parallel_map
 from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import Example
-from pipeline.disk import flush
 from pipeline.errors import UserError
+from pipeline.runtime.files import flush
 
 Part = tuple[tf.Tensor, tf.Tensor]  # of a picture, (height, width, 3), and of its mask, (height, width), both uint8
 MIB = 2**20

@@ -22,8 +22,8 @@ from pipeline.data.lock import locked
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.data.progress import Progress, silent
 from pipeline.data.textures import Field, background_colours, fractal_noise, object_colours, pattern, value_noise
-from pipeline.disk import flush
 from pipeline.errors import UserError
+from pipeline.runtime.files import flush
 
 CLASSES = ("background", "circle", "triangle", "square", "star", "heart", "ring", "cross")
 SPLITS = {"train": 480, "val": 80, "test": 100}

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline import interrupts
+from pipeline.runtime.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 WORKER = (sys.executable, "-P", "-m", "pipeline.sweep.worker")  # -P: no module is taken from the current folder
 LAST_WORDS = 5.0  # seconds that an idle child has to end
 

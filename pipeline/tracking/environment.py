@@ -12,8 +12,8 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.plain_text import mask_credentials
+from pipeline.runtime.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "sources.json", "data.json")
 
 

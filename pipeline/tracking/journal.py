@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline.disk import flush
 from pipeline.errors import RunFailed
+from pipeline.runtime.files import flush
 
 Record = dict[str, Any]  # {"kind": …, "time": milliseconds since the epoch, …}
 FILE, LOCK, OUTBOX, RESERVE = "journal.jsonl", "lock", "outbox", "reserve"

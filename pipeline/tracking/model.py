@@ -11,7 +11,8 @@ import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-PACKAGE = Path(__file__).resolve().parent.parent
+from pipeline.runtime.files import PACKAGE
+
 # What the copied package imports when a model predicts; naming them saves MLflow seconds of guessing.
 REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf", "hydra-core", "rich")
 

@@ -13,11 +13,10 @@ from PIL import Image
 
 from pipeline.compare import main
 from pipeline.errors import UserError
+from pipeline.runtime.files import ROOT
 from pipeline.tracking import comparison as tracking
 from pipeline.tracking.comparison import NOTE
 from tests.comparison.store import HOSTILE, Sweep, artifacts, client_of, inside, make_run
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def page_data(page: Path) -> dict:

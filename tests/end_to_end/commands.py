@@ -11,7 +11,8 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from pipeline.runtime.files import ROOT
+
 RUN = str(ROOT / "run.py")
 CLASSES = ["background", "potted plant", "a/b", "a?b", "Büsche"]
 # A network and an epoch that take no time: what is left is starting Python and compiling.

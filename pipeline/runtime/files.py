@@ -1,7 +1,10 @@
-"""What is written is on the disk, whatever happens to the power."""
+"""Where this code lies, and writing so that what is written is on the disk, whatever happens to the power."""
 
 import os
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent  # pipeline/
+ROOT = PACKAGE.parent  # of the project: run.py, conf/, pipeline/
 
 
 def flush(path: Path) -> None:
