@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 
-from pipeline import interrupts
-from pipeline.command_line import checked, checked_config, reason, report, report_unusable
-from pipeline.conf_files import register
-from pipeline.errors import RerunDiffers, RunFailed, UserError
-from pipeline.help import help_text
-from pipeline.origin import take_origin
-from pipeline.plain_text import mask_credentials
+from pipeline.config.help_text import help_text
+from pipeline.config.hydra_files import register
+from pipeline.config.overrides import checked, checked_config, reason, report, report_unusable
+from pipeline.experiment.lineage import take_origin
+from pipeline.runtime import signals
+from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
+from pipeline.runtime.text import mask_credentials
 
 SEARCH, N_TRIALS = {"sweep=optuna", "hydra/sweeper=optuna"}, "hydra.sweeper.n_trials"
 
@@ -32,7 +32,7 @@ def main() -> int:
 
     # Hydra then raises its errors instead of printing them and choosing the exit status itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    interrupts.install()
+    signals.install()
     begun = False
     try:
         origin, sys.argv[1:] = take_origin(sys.argv[1:])
@@ -47,7 +47,7 @@ def main() -> int:
             if faults:
                 raise UserError(*faults)
             if flags.multirun:
-                from pipeline.sweep.parallel import check_installed
+                from pipeline.sweep.launchers import check_installed
                 from pipeline.sweep.plugins import register as register_sweepers
 
                 for override in flags.overrides:
@@ -58,10 +58,10 @@ def main() -> int:
         @hydra.main(version_base="1.3", config_path="conf", config_name=register(origin.base))
         def job(composed: DictConfig) -> float:
             # Help and faults of the configuration come before the seconds that this import takes.
-            from pipeline.hardware import import_tensorflow
+            from pipeline.runtime.hardware import import_tensorflow
 
             import_tensorflow()
-            from pipeline.experiment import run_experiment
+            from pipeline.experiment.run import run_experiment
 
             hydra_config = HydraConfig.get()
             overrides = [*origin.typed, *hydra_config.overrides.task]
@@ -91,7 +91,7 @@ def main() -> int:
     except RerunDiffers as error:
         report(UserError(str(error)))
         return 3
-    except interrupts.Interrupted as error:
+    except signals.Interrupted as error:
         print(error.word, file=sys.stderr)
         return error.exit_status
     return 0

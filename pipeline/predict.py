@@ -4,11 +4,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from pipeline.data.picture_file import UNDECODABLE, open_whole, undecodable
+from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
 from pipeline.data.voc import IMAGE_SUFFIXES
-from pipeline.errors import UserError
-from pipeline.hardware import import_tensorflow
-from pipeline.side_tool import output_folder, parse, run_tool
+from pipeline.runtime.cli import output_folder, parse, run_tool
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.hardware import import_tensorflow
 
 HELP = """\
 Predicts masks for pictures with the network of a tracked run.
@@ -37,11 +37,11 @@ def main(arguments: list[str]) -> int:
     pictures = _pictures(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
     from pipeline.data.decode import decode_file
-    from pipeline.hardware import set_up
-    from pipeline.inference import predictor
-    from pipeline.network import load_network
-    from pipeline.overlay import comparison, to_palette_png, write_png
-    from pipeline.tracking.stored import fetch_weights, open_run
+    from pipeline.evaluate.overlay import comparison, to_palette_png, write_png
+    from pipeline.model.build import load_network
+    from pipeline.model.inference import predictor
+    from pipeline.runtime.hardware import set_up
+    from pipeline.tracking.stored_run import fetch_weights, open_run
 
     stored = open_run(given["run"], given.get("tracking.uri"))
     with stored.folder:

@@ -4,10 +4,10 @@ import contextlib
 import sys
 from pathlib import Path
 
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials, plain
-from pipeline.side_tool import parse, run_tool
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.cli import parse, run_tool
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import mask_credentials, plain
 
 HELP = """\
 Sends to MLflow what is still in the journals of runs under mlruns/, as after a run whose tracking server went away.
@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> int:
     given = parse(arguments, (), ("run", "tracking.uri"))
     from pipeline.tracking.delivery import Delivery, read_position
     from pipeline.tracking.journal import Busy, Journal, begin_of
-    from pipeline.tracking.leftovers import find_local, local_runs, mark_leftovers, tracking_of
-    from pipeline.tracking.record import RUNS
+    from pipeline.tracking.local_runs import find_local, local_runs, mark_leftovers, tracking_of
+    from pipeline.tracking.tracked_run import RUNS
 
     mark_leftovers(TrackingConfig(), None)
     folders: list[Path] = list(local_runs())

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from pipeline.command_line import checked_config
-from pipeline.config import Config
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
 
 DEFAULT = checked_config([])
 

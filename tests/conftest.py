@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from PIL import Image
 from xdist.scheduler import LoadFileScheduling
 
-from pipeline import command_line, conf_files
-from pipeline.config import Config
+from pipeline.config import hydra_files, overrides
+from pipeline.config.schema import Config
 from pipeline.data.palette import VOID, voc_palette
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
@@ -44,17 +44,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 @pytest.fixture(scope="session", autouse=True)
 def composed_once() -> Iterator[None]:
     """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
-    original = command_line.compose_overrides
+    original = overrides.compose_overrides
 
     @functools.cache
     def composed(_: Path, overrides: tuple[str, ...]) -> DictConfig:
         return original(overrides)
 
     def compose(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
-        return composed(conf_files.CONF, tuple(overrides)) if base is None else original(overrides, base)
+        return composed(hydra_files.CONF, tuple(overrides)) if base is None else original(overrides, base)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command_line, "compose_overrides", compose)
+        patch.setattr(overrides, "compose_overrides", compose)
         yield
 
 

@@ -9,11 +9,11 @@ import mlflow
 import pytest
 
 from pipeline import sync
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import Process
 from pipeline.tracking.delivery import Delivery, read_position
 from pipeline.tracking.journal import Journal, read_journal, status_of
-from pipeline.tracking.process import Process
 from pipeline.tracking.store import open_store
 
 

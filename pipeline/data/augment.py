@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipeline.config import AugmentConfig
+from pipeline.config.schema import AugmentConfig
 from pipeline.data.palette import VOID
 
 OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture

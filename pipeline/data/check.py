@@ -16,11 +16,11 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.data.decode import decode_file
+from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
 from pipeline.data.palette import VOID
-from pipeline.data.picture_file import UNDECODABLE, open_whole, undecodable
-from pipeline.data.progress import Progress, silent
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
 Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import Config, LossConfig
+from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import Checked, SplitFacts, check_dataset
-from pipeline.data.download import ensure_voc
+from pipeline.data.download.voc import ensure_voc
 from pipeline.data.palette import VOID
-from pipeline.data.progress import Progress, silent
-from pipeline.data.shapes import MARKER, make_shapes
+from pipeline.data.synthetic.shapes import MARKER, make_shapes
 from pipeline.data.voc import MASKS, Splits, find_examples
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from pipeline.data import augment, decode
-from pipeline.data.order import balanced_draws, shuffled_indices
-from pipeline.data.parallel import parallel_map
-from pipeline.data.pictures import Pictures
+from pipeline.data.sampling import balanced_draws, shuffled_indices
+from pipeline.data.stream_map import parallel_map
+from pipeline.data.training_images import Pictures
 from pipeline.data.voc import Example
-from pipeline.seeds import derive_seed
+from pipeline.runtime.seeds import derive_seed
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config import LossConfig
+from pipeline.config.schema import LossConfig
 from pipeline.data.palette import VOID
 
 

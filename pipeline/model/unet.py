@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from pipeline.config import ModelConfig
-from pipeline.model.encoders import ENCODER, ENCODERS, Features
+from pipeline.config.schema import ModelConfig
+from pipeline.model.encoders.registry import ENCODER, ENCODERS, Features
 from pipeline.model.normalization import BatchNormalization
-from pipeline.seeds import derive_seed
+from pipeline.runtime.seeds import derive_seed
 
 LOGITS = "logits"  # begins the names of the layers whose channels are the classes
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.tracking.sweep import SWEEPS, sweep_lock
+from pipeline.runtime.errors import UserError
+from pipeline.tracking.sweep_runs import SWEEPS, sweep_lock
 
 
 def answer(name: str, key: str, uri: str | None) -> str:
@@ -15,8 +15,8 @@ def answer(name: str, key: str, uri: str | None) -> str:
         uri: MLflow's address, as it was configured.
     """
     # Not before the trials are over: it takes seconds.
-    from pipeline.comparison.compare import compare
-    from pipeline.comparison.text import findings
+    from pipeline.compare.build import compare
+    from pipeline.compare.text import findings
 
     output = SWEEPS / name / "comparison"
     try:

@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.origin import Origin
+from pipeline.experiment.lineage import Origin
 
 CHOOSE_DATA = ("dataset", "data_dir", "experiment")
 

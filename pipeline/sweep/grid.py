@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
-from pipeline.config import Config
-from pipeline.errors import RunFailed
+from pipeline.config.schema import Config
+from pipeline.runtime.errors import RunFailed
 from pipeline.sweep.command import Command, distinct_datasets
-from pipeline.sweep.job import Outcome
-from pipeline.sweep.opening import open_sweep
+from pipeline.sweep.start import open_sweep
+from pipeline.sweep.trial_job import Outcome
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.conf_files import CONF
-from pipeline.config import Config
-from pipeline.config_keys import short_names
-from pipeline.fingerprint import sources
-from pipeline.plain_text import short_value
+from pipeline.config.fingerprint import sources
+from pipeline.config.hydra_files import CONF
+from pipeline.config.keys import short_names
+from pipeline.config.schema import Config
+from pipeline.runtime.text import short_value
 
 # Overrides that change neither what is trained nor what is compared.
 NOT_IN_IT = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")

@@ -9,12 +9,12 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from omegaconf import open_dict
 
-from pipeline import interrupts
+from pipeline.runtime import signals
 from pipeline.sweep.command import Command
 from pipeline.sweep.given_up import Failures
-from pipeline.sweep.job import TrialJob
-from pipeline.sweep.parallel import all_at_once, runs_here, start
+from pipeline.sweep.launchers import all_at_once, runs_here, start
 from pipeline.sweep.stopping import stopping
+from pipeline.sweep.trial_job import TrialJob
 
 CHATTY = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins")  # they tell all overrides of each trial
 
@@ -43,7 +43,7 @@ def launched(command: Command, job: TrialJob, overrides: Sequence[list[str]], fa
         with contextlib.nullcontext() if runs_here(launcher) else stopping(failures):
             returned = made.launch(list(overrides), initial_job_idx=0)
     except Exception as error:
-        interrupts.raise_pending()
+        signals.raise_pending()
         told = str(error).strip().partition("\n")[0]
         raise LauncherFailed(f"the launcher failed: {type(error).__name__}: {told}") from error
     return [job_return._return_value for job_return in returned]  # its property prints and raises

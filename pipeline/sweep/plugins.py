@@ -9,8 +9,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from pipeline.config import Config
-from pipeline.origin import Origin
+from pipeline.config.schema import Config
+from pipeline.experiment.lineage import Origin
 from pipeline.sweep.command import Command
 
 # Hydra makes only plugins that are found in its own package; nothing needs to be installed there.

@@ -6,7 +6,7 @@ from functools import cached_property
 import optuna
 from optuna.storages import BaseStorage
 
-from pipeline.plain_text import mask_credentials
+from pipeline.runtime.text import mask_credentials
 from pipeline.sweep.study import make_pruner, open_storage
 
 PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers a question only once

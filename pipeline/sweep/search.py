@@ -5,18 +5,18 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.addresses import storage_address
-from pipeline.config import Config
-from pipeline.errors import RunFailed, UserError
+from pipeline.config.addresses import storage_address
+from pipeline.config.schema import Config
+from pipeline.runtime.errors import RunFailed, UserError
 from pipeline.sweep.command import Command, distinct_datasets
 from pipeline.sweep.identity import label, sweep_name
-from pipeline.sweep.job import Order, Outcome
 from pipeline.sweep.objectives import ALIASES, score
-from pipeline.sweep.opening import open_sweep
-from pipeline.sweep.queue import TrialQueue
 from pipeline.sweep.search_space import SearchSpace, search_space
+from pipeline.sweep.start import open_sweep
 from pipeline.sweep.study import check_sampler, open_storage, open_study
 from pipeline.sweep.sweep import Sweep
+from pipeline.sweep.trial_job import Order, Outcome
+from pipeline.sweep.trial_queue import TrialQueue
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -7,8 +7,8 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.errors import UserError
-from pipeline.override_values import is_whole
+from pipeline.config.sweep_values import is_whole
+from pipeline.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from pipeline import interrupts
+from pipeline.runtime import signals
+from pipeline.runtime.periodic import meanwhile
+from pipeline.runtime.process import Process
 from pipeline.sweep.given_up import Failures
-from pipeline.sweep.meanwhile import meanwhile
-from pipeline.sweep.warm import terminate_worker
-from pipeline.tracking.process import Process
+from pipeline.sweep.worker.client import terminate_worker
 
 EVERY = 0.3  # seconds between two looks
 
@@ -29,7 +29,7 @@ def stopping(failures: Failures) -> Iterator[None]:
     Launchers that see an exception kill their processes, which then could write no checkpoint. A second signal is
     raised at once.
     """
-    with interrupts.deferred(), _watching(interrupts.pending, failures.stop):
+    with signals.deferred(), _watching(signals.pending, failures.stop):
         yield
 
 

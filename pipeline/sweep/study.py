@@ -15,10 +15,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.addresses import JOURNAL
-from pipeline.config import SweepConfig
-from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials
+from pipeline.config.addresses import JOURNAL
+from pipeline.config.schema import SweepConfig
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import mask_credentials
 from pipeline.sweep.objectives import direction
 
 NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need beside Optuna

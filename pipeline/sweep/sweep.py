@@ -14,24 +14,24 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.command_line import reason
-from pipeline.config import Config
-from pipeline.errors import RunFailed, UserError
-from pipeline.plain_text import plain
+from pipeline.config.overrides import reason
+from pipeline.config.schema import Config
+from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.text import plain
 from pipeline.sweep.answer import answer
 from pipeline.sweep.command import Command
-from pipeline.sweep.failure import record_failure
 from pipeline.sweep.given_up import Failures
 from pipeline.sweep.identity import label, trial_of
-from pipeline.sweep.job import Order, Outcome, TrialJob
+from pipeline.sweep.launchers import all_at_once, sharing, shut_down, threads_given
 from pipeline.sweep.launching import LauncherFailed, launched
-from pipeline.sweep.parallel import all_at_once, sharing, shut_down, threads_given
 from pipeline.sweep.stopping import wait_for_jobs
-from pipeline.sweep.table import reasons, table
+from pipeline.sweep.summary import reasons, table
+from pipeline.sweep.trial_job import Order, Outcome, TrialJob
+from pipeline.tracking.failed_runs import record_failure
 from pipeline.tracking.journal import Busy, in_use
-from pipeline.tracking.record import RUNS, TrackedRun
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
+from pipeline.tracking.sweep_runs import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
+from pipeline.tracking.tracked_run import RUNS, TrackedRun
 
 Work = list[tuple[list[str], Order]]  # the overrides of trials
 ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself

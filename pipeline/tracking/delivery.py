@@ -24,13 +24,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
-from pipeline.tracking.artifact_places import believed
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import where
+from pipeline.tracking.artifact_uris import believed
 from pipeline.tracking.journal import OUTBOX, Journal, Record
-from pipeline.tracking.process import where
+from pipeline.tracking.ownership import run_of, taken_over
 from pipeline.tracking.store import Store, answering, connect, open_store
-from pipeline.tracking.taken_over import run_of, taken_over
 
 POSITION = "sent.json"
 

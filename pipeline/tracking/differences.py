@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipeline.plain_text import plain
-from pipeline.tracking.environment import MadeWith
+from pipeline.runtime.text import plain
+from pipeline.tracking.provenance import MadeWith
 
 MOST_NAMED = 5  # packages, files or pictures that a line names
 LONGEST_NAMED = 300  # characters of each

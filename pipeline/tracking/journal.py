@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline.errors import RunFailed
+from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.files import flush
 
 Record = dict[str, Any]  # {"kind": …, "time": milliseconds since the epoch, …}

@@ -5,10 +5,10 @@ import sys
 import threading
 import time
 
-from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials, plain
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import HEARTBEAT
+from pipeline.runtime.text import mask_credentials, plain
 from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.process import HEARTBEAT
 
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 

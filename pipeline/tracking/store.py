@@ -16,11 +16,11 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from pipeline.addresses import database_file, tracking_uri
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
-from pipeline.plain_text import mask_credentials, plain
-from pipeline.tracking.artifact_places import ARTIFACTS, moved_away
+from pipeline.config.addresses import database_file, tracking_uri
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import mask_credentials, plain
+from pipeline.tracking.artifact_uris import ARTIFACTS, moved_away
 
 
 class Unreachable(UserError):

@@ -16,9 +16,9 @@ from statistics import mean, stdev
 import numpy as np
 from PIL import Image
 
-from pipeline.command_line import checked_config
-from pipeline.config import Config
-from pipeline.hardware import resolve_auto
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.runtime.hardware import resolve_auto
 from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs
 

@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 
-from pipeline.data.shapes import CLASSES, make_shapes
+from pipeline.data.synthetic.shapes import CLASSES, make_shapes
 from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs
 

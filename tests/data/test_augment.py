@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import AugmentConfig
+from pipeline.config.schema import AugmentConfig
 from pipeline.data import augment
 from pipeline.data.palette import VOID
 

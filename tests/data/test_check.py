@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import DatasetConfig, SplitsConfig
+from pipeline.config.schema import DatasetConfig, SplitsConfig
 from pipeline.data import check
 from pipeline.data.check import Checked, check_dataset
 from pipeline.data.voc import Example, Splits, find_examples
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 
 CLASSES = ["background", "cat", "dog"]
 Folder = Callable[..., Path]

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.data import picture_file
+from pipeline.data import image_files
 from pipeline.data.check import check_pair
 from pipeline.data.decode import decode_image
 from pipeline.data.palette import VOID
@@ -139,9 +139,9 @@ def test_file_that_is_no_picture(voc_folder: Folder, kind: str, content: bytes, 
 
 def test_pixel_cap_is_reached_without_decoding(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     example = pair(voc_folder())
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 24 * 32)
     assert faults_of(example) == []
-    monkeypatch.setattr(picture_file, "MAX_PIXELS", 24 * 32 - 1)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 24 * 32 - 1)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
     reason = "cannot be decoded: 32x24 pixels are more than the 767 allowed"
     assert faults_of(example) == [f"JPEGImages/train_0.jpg: {reason}", f"SegmentationClass/train_0.png: {reason}"]
@@ -219,8 +219,8 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder
         damaged[rng.integers(0, len(whole), 2)] = rng.integers(0, 256, 2)
         example.image.write_bytes(damaged.tobytes())
         try:
-            picture_file.open_whole(example.image).close()
-        except picture_file.UNDECODABLE:
+            image_files.open_whole(example.image).close()
+        except image_files.UNDECODABLE:
             continue
         try:
             decode_image(str(example.image))

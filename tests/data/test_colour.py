@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import AugmentConfig
+from pipeline.config.schema import AugmentConfig
 from pipeline.data import augment
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.command_line import checked_config
-from pipeline.config import Config
-from pipeline.data import prepare, shapes
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.data import prepare
 from pipeline.data.prepare import class_weights, median_frequency_weights, prepare_dataset
-from pipeline.errors import UserError
+from pipeline.data.synthetic import shapes
+from pipeline.runtime.errors import UserError
 
 Folder = Callable[..., Path]
 

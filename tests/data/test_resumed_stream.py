@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import AugmentConfig, Config
+from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import decode, stream
-from pipeline.data.pictures import DecodedPictures, training_pictures
+from pipeline.data.training_images import DecodedPictures, training_pictures
 from pipeline.data.voc import Example
 
 EPOCHS, EXAMPLES = 3, 7

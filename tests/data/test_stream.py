@@ -9,13 +9,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.config import AugmentConfig, Config
+from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
-from pipeline.data.order import shuffled_indices
 from pipeline.data.palette import voc_palette
-from pipeline.data.pictures import FilePictures, Pictures
+from pipeline.data.sampling import shuffled_indices
+from pipeline.data.training_images import FilePictures, Pictures
 from pipeline.data.voc import Example
-from pipeline.seeds import derive_seed
+from pipeline.runtime.seeds import derive_seed
 
 SIZES = [(24, 32), (40, 17), (9, 30)]
 Batches = list[tuple[np.ndarray, np.ndarray]]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.config import DatasetConfig, SplitsConfig
+from pipeline.config.schema import DatasetConfig, SplitsConfig
 from pipeline.data.voc import find_examples, shortened
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 
 LISTS = Path("ImageSets/Segmentation")
 NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), unique=True, max_size=60)

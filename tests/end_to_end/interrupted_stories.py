@@ -9,14 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.checkpoint import newest_first
 from pipeline.tracking.journal import Journal, read_journal, status_of
+from pipeline.train.checkpoint import newest_first
 from tests.end_to_end.commands import Ended, stored_runs
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation
 from tests.end_to_end.killing import Death, Forks
 from tests.end_to_end.outcome import Outcome, outcome, run_folders
 
-STEP = "pipeline.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
 VALIDATION = Death("open predictions/val/2/val_1")
 
 
@@ -73,11 +73,11 @@ def full_disk_then_between_best_and_last(place: Place) -> None:
     try:
         if mounted:
             # Full before the fourth array file is written: the weights of the best epoch.
-            place.command("full", *OPTIONS, deaths=(Death("pipeline.checkpoint:np.savez", 4, number=0),))
+            place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint:np.savez", 4, number=0),))
             place.statuses = [status_of(read_journal(place.folder)), stored_runs(place.cwd)[1][0].info.status]
             (runs / "filler").unlink()
         first = 1 if mounted else 2  # commit in this process that is the best's: the one of step 3 comes before
-        place.killed("best", Death("pipeline.epochs:Unfinished.commit", first, after=True))
+        place.killed("best", Death("pipeline.train.epochs:Unfinished.commit", first, after=True))
         place.resume("end")
         place.outcome = outcome(place.cwd)
     finally:

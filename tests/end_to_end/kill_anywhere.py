@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.tracking.leftovers import local_id
+from pipeline.tracking.local_runs import local_id
 from tests.conftest import write_voc
 from tests.end_to_end.commands import tiny
 from tests.end_to_end.killing import Death, Forks, forks, in_parallel, kill_after
@@ -39,45 +39,45 @@ class Kill:
     torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
 
 
-STEP, WATCHER = "pipeline.epochs:Epochs.on_train_batch_end", "pipeline.experiment:_Watcher"
+STEP, WATCHER = "pipeline.train.epochs:Epochs.on_train_batch_end", "pipeline.experiment.run:_Watcher"
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
 KILLS = (
-    Kill("start-up: TensorFlow is imported", Death("pipeline.hardware:import_tensorflow")),
-    Kill("start-up: the store is opened", Death("pipeline.experiment:open_if_it_answers", after=True)),
+    Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
+    Kill("start-up: the store is opened", Death("pipeline.experiment.run:open_if_it_answers", after=True)),
     Kill("data preparation: a picture is looked at", Death("pipeline.data.prepare:check_dataset")),
     Kill("the journal's first line is half written", Death("pipeline.tracking.journal:os.fsync"), torn=True),
     Kill("the journal has its first line alone", Death(RECORD, 2)),
     Kill("before the MLflow run exists", Death(f"{DELIVERY}._apply"), Death(f"{DELIVERY}._apply")),
     Kill("the MLflow run exists, and its id is not written down", Death("pipeline.tracking.delivery:write_position")),
-    Kill("the inputs are logged", Death("pipeline.tracking.inputs:_log_config", after=True)),
+    Kill("the inputs are logged", Death("pipeline.experiment.log:_log_config", after=True)),
     Kill("MLflow sending: the 5th record is sent, and this is not written down", Death(f"{DELIVERY}._apply", 5, True)),
     Kill("epoch 0: in its first step", Death(STEP)),
-    Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.checkpoint:os.fsync", 2)),
+    Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.train.checkpoint:os.fsync", 2)),
     Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
-    Kill("the end of an epoch, before its validation", Death("pipeline.epochs:Epochs.on_epoch_end")),
+    Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:Epochs.on_epoch_end")),
     Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
-    Kill("step 6, before its checkpoint", Death("pipeline.epochs:Epochs._save_within_epoch", 2)),
+    Kill("step 6, before its checkpoint", Death("pipeline.train.epochs:Epochs._save_within_epoch", 2)),
     Kill("checkpoint of step 6: no folder", Death(r"os.mkdir \.step-00000006$")),
     Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
     Kill("checkpoint of step 6: no state", Death(r"open \.step-00000006/state.json")),
     Kill("checkpoint of step 6: no name", Death(r"os.rename \.step-00000006$")),
-    Kill("checkpoint of step 6: complete", Death("pipeline.epochs:Unfinished.commit", 4, True)),
+    Kill("checkpoint of step 6: complete", Death("pipeline.train.epochs:Unfinished.commit", 4, True)),
     Kill("checkpoint of step 6: older ones half removed", Death(r"os.remove (optimizer|running)\.npz$")),
     Kill("validation of epoch 2; again there", Death("open val/2/val_1"), Death("open val/2/val_1")),
     Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
-    Kill("between the best and the last checkpoint", Death("pipeline.epochs:Unfinished.commit", 2, True)),
+    Kill("between the best and the last checkpoint", Death("pipeline.train.epochs:Unfinished.commit", 2, True)),
     Kill("the last checkpoint is written, the epoch not journalled", Death(f"{WATCHER}.epoch", 2)),
-    Kill("within the records of an epoch", Death("pipeline.tracking.record:TrackedRun.metrics", 4)),
+    Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.metrics", 4)),
     Kill("between journal and commit of the checkpoint; again there", Death(f"{WATCHER}.epoch", 2, True),
          Death(f"{WATCHER}.epoch", 1, True)),
     Kill("exactly the end of an epoch, all of it written", Death(f"{WATCHER}.saved", 2)),
     Kill("the last step; again in the validation after it", Death(STEP, 12), Death("open val/3/val_2")),
     Kill("test evaluation; again when its tables are written", Death("open predictions/test/test_1"),
-         Death("pipeline.experiment:write_scores")),
+         Death("pipeline.experiment.run:write_scores")),
     Kill("test evaluation: a part of it is posted", Death(RECORD, only="'overlays'")),
-    Kill("the model is saved, not posted", Death("pipeline.experiment:save_model", after=True)),
+    Kill("the model is saved, not posted", Death("pipeline.experiment.run:save_model", after=True)),
     Kill("MLflow sending: the model is made, without its files", Death("pipeline.tracking.delivery:Model.load")),
-    Kill("the hashes of the weights are journalled", Death("pipeline.experiment:log_scores", after=True)),
+    Kill("the hashes of the weights are journalled", Death("pipeline.experiment.run:log_scores", after=True)),
     Kill("MLflow sending: FINISHED in the journal alone", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
 )  # fmt: skip
 

@@ -94,12 +94,12 @@ def in_parallel(servers: Sequence[Forks], tasks: Iterable[Callable[[Forks], T]])
 
 def serve() -> None:
     """Import what every command needs, and never let a thread pool start: forks of that would wait for ever."""
-    from pipeline.hardware import import_tensorflow
+    from pipeline.runtime.hardware import import_tensorflow
 
     import_tensorflow()
     import mlflow.pyfunc  # noqa: F401
 
-    import pipeline.experiment  # noqa: F401
+    import pipeline.experiment.run  # noqa: F401
 
     for line in sys.stdin:
         asked = json.loads(line)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
-from pipeline.checkpoint import FILES, newest_start
-from pipeline.rerun import WALL_CLOCK
+from pipeline.experiment.rerun import WALL_CLOCK
 from pipeline.tracking.journal import history_of, read_journal
 from pipeline.tracking.store import connect
+from pipeline.train.checkpoint import FILES, newest_start
 from tests.end_to_end.commands import stored_runs
 
 # Tags that tell of a process, a place or a duration, not of what was computed.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.weights import weights_sha256
+from pipeline.model.weights import weights_sha256
 from tests.end_to_end.planted import LAST, Copy, Payload, Plant, linked, of_size, values
 
 # ---- weights, for the commands that predict

@@ -17,12 +17,13 @@ from tests.end_to_end.commands import python, tiny
 EPOCHS = 4
 COUNTING = """
 import collections, json, os, sys, tempfile
-from pipeline.hardware import import_tensorflow
+from pipeline.runtime.hardware import import_tensorflow
 tf = import_tensorflow()
 import mlflow
 import numpy as np
-from pipeline import epochs, experiment
-from pipeline.command_line import checked_config
+from pipeline.train import epochs
+from pipeline.experiment import run as experiment
+from pipeline.config.overrides import checked_config
 from pipeline.data import decode
 
 decoded, calls, copies, steps, evaluators = collections.Counter(), [], [0], [], []

@@ -67,10 +67,10 @@ class Store:
 def with_code(copy: Copy) -> None:
     """Code in every place where a careless reader would run it."""
     code = f"import os; os.system('touch {OWNED}')\n"
-    for name in ("model/code/pipeline/__init__.py", "model/served_model.py", "config/config.py", "sitecustomize.py"):
+    for name in ("model/code/pipeline/__init__.py", "model/pyfunc_model.py", "config/config.py", "sitecustomize.py"):
         (copy.root / name).parent.mkdir(parents=True, exist_ok=True)
         (copy.root / name).write_text(code)
-    flavour = "flavors: {python_function: {loader_module: served_model, python_version: 3.11.7, code: code}}\n"
+    flavour = "flavors: {python_function: {loader_module: pyfunc_model, python_version: 3.11.7, code: code}}\n"
     (copy.root / "model/MLmodel").write_text(flavour)
     (copy.root / "model/python_model.pkl").write_bytes(pickle.dumps(Payload()))
     (copy.root / "config/hydra.yaml").write_text(f'!!python/object/apply:os.system ["touch {OWNED}"]')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.weights import read_arrays, weights_sha256
+from pipeline.model.weights import read_arrays, weights_sha256
 from tests.end_to_end.commands import NAMED, RUN, Ended, lines, python, several, stored_runs, tiny
 
 ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"), "evaluate.overlays=0"]

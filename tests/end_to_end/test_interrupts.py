@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import newest_first
+from pipeline.train.checkpoint import newest_first
 from tests.end_to_end.commands import Ended, lines, stored_runs
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
 from tests.end_to_end.killing import Death, Forks, in_parallel
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
-STEP = "pipeline.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ CASES = {
     "Ctrl-C twice": Case(
         (
             Death(STEP, 5, number=signal.SIGINT),
-            Death("pipeline.epochs:Epochs._save_within_epoch", 2, number=signal.SIGINT),
+            Death("pipeline.train.epochs:Epochs._save_within_epoch", 2, number=signal.SIGINT),
         ),
         ["step-00000004", "step-00000003"],
     ),
 }
 AT_THE_START = {
-    name: Case((Death("pipeline.data.kept:prepare_dataset", number=number),), [])
+    name: Case((Death("pipeline.data.cache:prepare_dataset", number=number),), [])
     for name, number in (("Ctrl-C at the start", signal.SIGINT), ("SIGTERM at the start", signal.SIGTERM))
 }
 ALL = CASES | AT_THE_START

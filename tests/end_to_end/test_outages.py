@@ -22,8 +22,8 @@ from tests.end_to_end.server import Server
 # epochs after which it waits for another line, and the seconds for which a finished run waits for its server.
 DRIVER = """
 import contextlib, io, json, os, runpy, sys
-from pipeline.tracking import record
-told, pauses, log = os.fdopen(os.dup(1), "w"), [], record.TrackedRun.metrics
+from pipeline.tracking import tracked_run
+told, pauses, log = os.fdopen(os.dup(1), "w"), [], tracked_run.TrackedRun.metrics
 def tell(*message):
     print(json.dumps(message), file=told, flush=True)
 def metrics(run, values, step):
@@ -32,9 +32,9 @@ def metrics(run, values, step):
         pauses.remove(step)
         tell("paused", step)
         sys.stdin.readline()
-record.TrackedRun.metrics = metrics
+tracked_run.TrackedRun.metrics = metrics
 while line := sys.stdin.readline():
-    command, pauses[:], record.PATIENCE = json.loads(line)
+    command, pauses[:], tracked_run.PATIENCE = json.loads(line)
     sys.argv, status = command, 0
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):

@@ -14,7 +14,7 @@ import yaml
 from mlflow.entities import Run
 from PIL import Image
 
-from pipeline.config import SCHEMA_VERSION
+from pipeline.config.schema import SCHEMA_VERSION
 from tests.end_to_end.commands import RUN, Ended, Finished, history, lines, several
 
 HOSTILE = "\x1b[2J\nrerun: bit-identical"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fingerprint import fingerprint
-from pipeline.stored_config import parse_config
+from pipeline.config.fingerprint import fingerprint
+from pipeline.config.stored import parse_config
 from tests.end_to_end.commands import lines, stored_runs
 from tests.end_to_end.interrupted_stories import KILLED, STORIES, Place, finished
 from tests.end_to_end.kill_anywhere import workplace

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.config import SCHEMA_VERSION, Config
-from pipeline.config_keys import leaves
-from pipeline.tracking.process import STALE_AFTER, Process
+from pipeline.config.keys import leaves
+from pipeline.config.schema import SCHEMA_VERSION, Config
+from pipeline.runtime.process import STALE_AFTER, Process
 from tests.end_to_end.commands import (
     CLASSES,
     NAMED,
@@ -232,13 +232,13 @@ def test_the_model_loads_outside_of_the_project_and_predicts_the_same(finished: 
 
 STRATEGY = """
 import sys
-from pipeline.hardware import import_tensorflow
+from pipeline.runtime.hardware import import_tensorflow
 tf = import_tensorflow()
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from pipeline import experiment
-from pipeline.command_line import checked_config
+from pipeline.experiment import run as experiment
+from pipeline.config.overrides import checked_config
 config = checked_config(sys.argv[1:])
 experiment.run_experiment(config, [], "")
 experiment.strategy = lambda config: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -233,18 +233,18 @@ def test_a_search_goes_on_to_as_many_trials_as_are_wanted(workplace: Path) -> No
 
 PRUNED = """
 import json, sys
-from pipeline.hardware import import_tensorflow
+from pipeline.runtime.hardware import import_tensorflow
 import_tensorflow()
-from pipeline.command_line import checked_config
-from pipeline.data.kept import Kept
-from pipeline.experiment import run_experiment
-from pipeline.trial import Trial
+from pipeline.config.overrides import checked_config
+from pipeline.data.cache import Kept
+from pipeline.experiment.run import run_experiment
+from pipeline.experiment.trial import Trial
 told = []
 trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda epoch, score: epoch == 2)
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
 import gc
-from pipeline.sweep.memory import forget_trial
+from pipeline.sweep.worker.memory import forget_trial
 from tensorflow.python.framework.func_graph import FuncGraph
 count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import LossConfig
+from pipeline.config.schema import LossConfig
 from pipeline.data.palette import VOID
 from pipeline.model.losses import SegmentationLoss
 from tests.end_to_end.commands import ROOT, python
@@ -220,7 +220,7 @@ def test_in_a_graph_of_any_size() -> None:
 ON_DEVICES = """
 import json, sys
 import numpy as np
-from pipeline.hardware import import_tensorflow
+from pipeline.runtime.hardware import import_tensorflow
 tf = import_tensorflow()
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

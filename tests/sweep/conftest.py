@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from pipeline.addresses import storage_address
-from pipeline.command_line import checked_config
-from pipeline.sweep.queue import TrialQueue
+from pipeline.config.addresses import storage_address
+from pipeline.config.overrides import checked_config
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_space import search_space
 from pipeline.sweep.study import open_storage, open_study
+from pipeline.sweep.trial_queue import TrialQueue
 from tests.sweep.searches import SPACE, FakeSweep, finished
 
 

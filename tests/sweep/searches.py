@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
+from pipeline.runtime.process import Process
 from pipeline.sweep.identity import label, trial_of
-from pipeline.sweep.job import Order, Outcome
-from pipeline.sweep.queue import OWNER
 from pipeline.sweep.search import Search
-from pipeline.tracking.process import Process
+from pipeline.sweep.trial_job import Order, Outcome
+from pipeline.sweep.trial_queue import OWNER
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
 DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # no machine gives out this one

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-from pipeline.adopt import NoCheckpoint
-from pipeline.command_line import checked_config
-from pipeline.config import Config
-from pipeline.errors import UserError
-from pipeline.origin import Origin
-from pipeline.resume import Resumable
-from pipeline.sweep import failure, job, sweep, work
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.experiment.lineage import Origin
+from pipeline.experiment.restore_remote import NoCheckpoint
+from pipeline.experiment.resume import Resumable
+from pipeline.runtime.errors import UserError
+from pipeline.sweep import sweep, trial_job
 from pipeline.sweep.identity import trial_of
 from pipeline.sweep.sweep import Sweep
+from pipeline.sweep.worker import tasks
+from pipeline.tracking import failed_runs
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.record import RUNS
-from pipeline.tracking.sweep import Child
+from pipeline.tracking.sweep_runs import Child
+from pipeline.tracking.tracked_run import RUNS
 
 OVERRIDES = ["seed=1"]
 CHILD = Child("k" * 32, "id", trial_of(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
@@ -91,19 +93,19 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
 ) -> None:
     """In a child that is set up with as many, whatever the launcher of this start would give it."""
     stored = Resumable("id", dataclasses.replace(config, threads=1), tmp_path, "KILLED", None)
-    monkeypatch.setattr(work, "find_resumable", lambda *_: stored)
+    monkeypatch.setattr(tasks, "find_resumable", lambda *_: stored)
     ran: list[Any] = []
-    monkeypatch.setattr(work, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
+    monkeypatch.setattr(tasks, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
         pruned=False, metrics={}, id="id"
     ))  # fmt: skip
     children: list[object] = []
 
     def warm(settings: object) -> Any:
         children.append(settings)
-        return SimpleNamespace(ask=lambda message, told: work.Worker().work(message, told))
+        return SimpleNamespace(ask=lambda message, told: tasks.Worker().work(message, told))
 
-    monkeypatch.setattr(job, "warm_worker", warm)
-    answer = job._ask(request(config, threads=2))
+    monkeypatch.setattr(trial_job, "warm_worker", warm)
+    answer = trial_job._ask(request(config, threads=2))
     assert answer["status"] == "finished", answer
     assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
 
@@ -119,9 +121,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:
         raise UserError("data_dir=gone: no such folder")
 
     ran: list[Any] = []
-    monkeypatch.setattr(work, "find_resumable", find)
-    monkeypatch.setattr(work, "run_experiment", run)
-    monkeypatch.setattr(work, "record_failure", lambda *_: "a run of its own")
+    monkeypatch.setattr(tasks, "find_resumable", find)
+    monkeypatch.setattr(tasks, "run_experiment", run)
+    monkeypatch.setattr(tasks, "record_failure", lambda *_: "a run of its own")
     return ran
 
 
@@ -130,7 +132,7 @@ def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
 ) -> None:
     """And what then befalls it is told of a run of its own, not of the one that was interrupted."""
     ran = refused(monkeypatch, NoCheckpoint("resume=k: its checkpoints were not uploaded: resume it on \x1b[2J"))
-    answer = work.Worker().work(request(config, threads=2), lambda _: None)
+    answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
     assert answer == {"status": "failed", "reason": "data_dir=gone: no such folder", "run": "a run of its own"}
     assert ran == [(dataclasses.replace(config, threads=2), Origin())]
     assert capsys.readouterr().out == (
@@ -140,7 +142,7 @@ def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
 
 def test_a_trial_that_is_alive_or_damaged_does_not(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = refused(monkeypatch, UserError("resume=k: is still alive"))
-    answer = work.Worker().work(request(config, threads=2), lambda _: None)
+    answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
     assert (answer["status"], answer["reason"], ran) == ("failed", "resume=k: is still alive", [])
 
 
@@ -148,9 +150,9 @@ def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: object) -> None:
-        raise job.WorkerDied("its process was killed")
+        raise trial_job.WorkerDied("its process was killed")
 
-    monkeypatch.setattr(job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
-    monkeypatch.setattr(failure, "record_failure", lambda *_: "a run of its own")
-    assert job._ask(request(config, threads=2))["run"] == "a run of its own"
+    monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
+    monkeypatch.setattr(failed_runs, "record_failure", lambda *_: "a run of its own")
+    assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
     assert not RUNS.exists()

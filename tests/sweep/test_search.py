@@ -9,12 +9,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.addresses import storage_address
-from pipeline.command_line import checked_config
-from pipeline.errors import UserError
-from pipeline.sweep.job import Outcome
+from pipeline.config.addresses import storage_address
+from pipeline.config.overrides import checked_config
+from pipeline.runtime.errors import UserError
 from pipeline.sweep.search import Search
 from pipeline.sweep.study import check_sampler, make_pruner, open_storage, open_study
+from pipeline.sweep.trial_job import Outcome
 from tests.sweep.searches import die, drawn, finished, states, work
 
 

@@ -4,8 +4,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.command_line import checked_config
-from pipeline.errors import UserError
+from pipeline.config.overrides import checked_config
+from pipeline.runtime.errors import UserError
 from pipeline.sweep.grid import combinations
 from pipeline.sweep.search_space import SearchSpace, search_space
 

@@ -10,12 +10,12 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.addresses import storage_address
-from pipeline.sweep.queue import OWNER, TrialQueue
+from pipeline.config.addresses import storage_address
+from pipeline.runtime.process import Process
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_space import search_space
 from pipeline.sweep.study import open_storage
-from pipeline.tracking.process import Process
+from pipeline.sweep.trial_queue import OWNER, TrialQueue
 from tests.sweep.searches import DEAD, SPACE, drawn, states, work
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.sweep import warm
-from pipeline.sweep.warm import ROOT, WarmWorker, WorkerDied
+from pipeline.sweep.worker import client
+from pipeline.sweep.worker.client import ROOT, WarmWorker, WorkerDied
 
 # A child whose "trials" do what their request says.
 PRETEND = """
 import os, signal, sys, time
-from pipeline import interrupts
-from pipeline.sweep.worker import serve
+from pipeline.runtime import signals
+from pipeline.sweep.worker.__main__ import serve
 
 state = {"trials": 0}
 
@@ -26,12 +26,12 @@ def work(request, tell):
     state["trials"] += 1
     if "wait" in request:
         try:
-            with interrupts.deferred():
+            with signals.deferred():
                 tell({"kind": "began", "key": "k"})
                 while True:
                     time.sleep(0.05)
-                    interrupts.raise_pending()
-        except interrupts.Interrupted:
+                    signals.raise_pending()
+        except signals.Interrupted:
             open(request["wait"], "w").write("checkpoint")
             return {"status": "interrupted"}
     tell({"kind": "began", "key": "k"})
@@ -91,18 +91,18 @@ def test_an_idle_child_ends_when_it_is_closed() -> None:
 def test_a_child_is_kept_while_it_fits_and_replaced_when_it_is_dead_or_set_up_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(warm.WarmWorker, "__init__", _with_command(warm.WarmWorker.__init__))
+    monkeypatch.setattr(client.WarmWorker, "__init__", _with_command(client.WarmWorker.__init__))
     try:
-        early = warm.start_worker()
-        first = warm.warm_worker((2, True))
-        assert first is early and warm.warm_worker((2, True)) is first
-        other = warm.warm_worker((1, True))
+        early = client.start_worker()
+        first = client.warm_worker((2, True))
+        assert first is early and client.warm_worker((2, True)) is first
+        other = client.warm_worker((1, True))
         assert other is not first and first.process.returncode is not None
         other.process.kill()
         other.process.wait()
-        assert warm.warm_worker((1, True)) is not other
+        assert client.warm_worker((1, True)) is not other
     finally:
-        warm.close_worker()
+        client.close_worker()
 
 
 def _with_command(start: object) -> object:
@@ -113,13 +113,13 @@ def _with_command(start: object) -> object:
 PARENT = textwrap.dedent(
     """
     import sys
-    from pipeline import interrupts
-    from pipeline.sweep.warm import WarmWorker
-    interrupts.install()
+    from pipeline.runtime import signals
+    from pipeline.sweep.worker.client import WarmWorker
+    signals.install()
     worker = WarmWorker((sys.executable, "-c", sys.argv[1]))
     try:
         worker.ask({"wait": sys.argv[2]}, lambda message: print(worker.process.pid, flush=True))
-    except interrupts.Interrupted as error:
+    except signals.Interrupted as error:
         print(worker.process.returncode, flush=True)
         sys.exit(error.exit_status)
     """
@@ -163,7 +163,7 @@ def test_a_trial_whose_words_nobody_reads_any_more_goes_on() -> None:
 
 
 def test_two_signals_to_the_parent_kill_a_child_that_does_not_end() -> None:
-    deaf = PRETEND.replace("interrupts.raise_pending()", "pass")
+    deaf = PRETEND.replace("signals.raise_pending()", "pass")
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, deaf, "nowhere"],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import TrackingConfig
+from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.store import open_store
 from tests.tracking.deliveries import KEYS, MLMODEL, folder

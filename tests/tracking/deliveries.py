@@ -5,7 +5,7 @@ from typing import Any
 
 import mlflow
 
-from pipeline.config import TrackingConfig
+from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 

@@ -9,13 +9,13 @@ import mlflow
 import pytest
 from mlflow.entities import LoggedModel, LoggedModelStatus
 
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import Process
 from pipeline.tracking import delivery as module
 from pipeline.tracking.delivery import Delivery, read_position, write_position
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.process import Process
-from pipeline.tracking.taken_over import taken_over
+from pipeline.tracking.ownership import taken_over
 from tests.tracking.deliveries import send, send_some, time_of, told
 
 # ---- everything arrives

@@ -10,8 +10,8 @@ import pytest
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
 from pipeline.tracking import delivery as module
 from pipeline.tracking.delivery import Delivery, read_position
 from pipeline.tracking.journal import Journal

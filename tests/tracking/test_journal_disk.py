@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RunFailed
+from pipeline.runtime.errors import RunFailed
 from pipeline.tracking import journal as module
 from pipeline.tracking.journal import (
     Journal,

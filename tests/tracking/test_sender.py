@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.tracking import sender as module
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.sender import Sender

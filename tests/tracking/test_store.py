@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.addresses import HOME
-from pipeline.config import TrackingConfig
-from pipeline.errors import UserError
+from pipeline.config.addresses import HOME
+from pipeline.config.schema import TrackingConfig
+from pipeline.runtime.errors import UserError
 from pipeline.tracking.store import Store, mask_credentials, open_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -100,8 +100,8 @@ def test_a_store_that_does_not_answer_is_told_in_seconds(tmp_path: Path, uri: st
 
 
 TOGETHER = """
-from pipeline.config import TrackingConfig
-from pipeline.tracking.record import TrackedRun
+from pipeline.config.schema import TrackingConfig
+from pipeline.tracking.tracked_run import TrackedRun
 with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", []) as run:
     for step in range(3):
         run.metrics({"a": float(step)}, step)
@@ -126,8 +126,8 @@ def test_four_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_pa
 
 MINUTE = """
 import sys, time
-from pipeline.config import TrackingConfig
-from pipeline.tracking.record import TrackedRun
+from pipeline.config.schema import TrackingConfig
+from pipeline.tracking.tracked_run import TrackedRun
 with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), sys.argv[1], {}, "", []) as run:
     step, until = 0, time.monotonic() + 60
     while time.monotonic() < until:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RunFailed
+from pipeline.runtime.errors import RunFailed
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.system_metrics import SystemMetrics
 

@@ -14,7 +14,7 @@ predictions = rng.integers(0, classes, (pictures, 375, 500)).astype(np.uint8)
 if wanted["way"] == "ours":
     import tensorflow as tf
 
-    from pipeline.scoring import confusion_matrix
+    from pipeline.evaluate.evaluator import confusion_matrix
 
     tf.config.threading.set_intra_op_parallelism_threads(wanted["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(wanted["threads"])

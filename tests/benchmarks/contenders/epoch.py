@@ -12,13 +12,13 @@ import tensorflow as tf
 from keras import layers
 from keras.utils import img_to_array, load_img
 
-from pipeline.command_line import checked_config
+from pipeline.config.overrides import checked_config
 from pipeline.data.decode import read_mask
-from pipeline.data.pictures import training_pictures
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.hardware import resolve_auto, set_up
+from pipeline.data.training_images import training_pictures
+from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
-from pipeline.network import build_network
+from pipeline.runtime.hardware import resolve_auto, set_up
 from tests.benchmarks.contenders.clock import Clock
 from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.command_line import checked_config
+from pipeline.config.overrides import checked_config
 from pipeline.data.decode import padded_length, scale_image
-from pipeline.hardware import resolve_auto, set_up
+from pipeline.evaluate.evaluator import Evaluator
+from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
-from pipeline.network import build_network
-from pipeline.scoring import Evaluator
+from pipeline.runtime.hardware import resolve_auto, set_up
 from tests.benchmarks.contenders.examples import examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.command_line import checked_config
-from pipeline.data.pictures import Pictures, training_pictures
+from pipeline.config.overrides import checked_config
 from pipeline.data.stream import steps_per_epoch, training_stream
+from pipeline.data.training_images import Pictures, training_pictures
 from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 

@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from pipeline.command_line import checked_config
-from pipeline.hardware import resolve_auto, set_up
+from pipeline.config.overrides import checked_config
+from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
-from pipeline.model.optimizers import WarmupSchedule, build_optimizer
-from pipeline.network import build_network
+from pipeline.runtime.hardware import resolve_auto, set_up
+from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from tests.benchmarks.contenders.clock import Clock
 from tests.benchmarks.contenders.repeats import serve, settings
 

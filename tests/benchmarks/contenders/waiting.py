@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.command_line import checked_config
-from pipeline.data.pictures import training_pictures
+from pipeline.config.overrides import checked_config
 from pipeline.data.stream import training_stream
-from pipeline.hardware import resolve_auto, set_up
+from pipeline.data.training_images import training_pictures
+from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
-from pipeline.model.optimizers import WarmupSchedule, build_optimizer
-from pipeline.network import build_network
+from pipeline.runtime.hardware import resolve_auto, set_up
+from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 

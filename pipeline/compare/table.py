@@ -1,0 +1,142 @@
+"""Runs as a table: the parameters in which they differ, their order, means over seeds, and the same as CSV."""
+
+import csv
+import io
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.compare.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
+from pipeline.config.fingerprint import changes_nothing
+from pipeline.config.keys import leaves, short_names
+from pipeline.config.schema import Config
+from pipeline.runtime.text import plain, short_value
+
+SEED = "seed"
+MOST_IN_HEADING = 8  # parameters
+NONE = "-"  # what a cell shows that has no value
+SCHEMA_ORDER = {name: place for place, (name, _, _) in enumerate(leaves(Config))}
+
+
+def varying(runs: Sequence[ComparedRun]) -> list[str]:
+    """The parameters in which runs differ, in the order of the schema, the seed last.
+
+    Keys that change no weight and no score (`tracking.…`) are left out, and so is where data and starting weights lie,
+    unless runs have others.
+    """
+    begun = [run for run in runs if run.data is not None]
+    shown = set[str]()
+    if len({run.data for run in begun}) > 1:
+        shown |= {"dataset.root"}
+    if len({run.initial for run in begun}) > 1:
+        shown |= {"init_from", "model.encoder_weights"}
+    keys = {key for run in runs for key in run.params if key in shown or not changes_nothing(key)}
+    found = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
+    return sorted(found, key=lambda key: (key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
+
+
+def heading(run: ComparedRun, keys: Sequence[str]) -> str:
+    """What tells a run from the others: `width 8, seed 1`; its name where no parameter differs."""
+    short = short_names(keys)
+    told = [f"{short[key]} {_cut(short_value(run.params.get(key, NONE)))}" for key in keys[:MOST_IN_HEADING]]
+    if len(keys) > MOST_IN_HEADING:
+        told.append(f"and {len(keys) - MOST_IN_HEADING} more")
+    return ", ".join(told) or _cut(run.name, 80)
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def headings(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[str]:
+    """`heading` of each run; runs with the same parameters are told apart by the start of their ids."""
+    texts = [heading(run, keys) for run in runs]
+    count = Counter(texts)
+    return [text if count[text] == 1 else f"{text} ({run.id[:6]})" for run, text in zip(runs, texts, strict=True)]
+
+
+def ranked(runs: Iterable[ComparedRun]) -> list[ComparedRun]:
+    """Finished runs by their validation mean IoU, the best first; then the others, those with a score first.
+
+    Of equal scores the run that was started first comes first, so the order is always the same.
+    """
+
+    def place(run: ComparedRun) -> tuple[bool, bool, float, int, str]:
+        return not run.finished, run.val is None, -(run.val or 0.0), run.started, run.id
+
+    return sorted(runs, key=place)
+
+
+def best_of(runs: Iterable[ComparedRun]) -> ComparedRun | None:
+    """The finished run with the highest validation mean IoU; test scores decide nothing."""
+    return next((run for run in ranked(runs) if run.finished and run.val is not None), None)
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Runs that differ in nothing but their seed."""
+
+    params: Mapping[str, str]  # the varying ones, without the seed
+    ids: tuple[str, ...]
+    val: tuple[float, float] | None  # mean and standard deviation; None where fewer than two runs have a score
+    test: tuple[float, float] | None
+
+
+def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
+    """Means over the finished runs that differ only in their seed, the best first; empty where no two do."""
+    groups: dict[tuple[str | None, ...], list[ComparedRun]] = {}
+    others = [key for key in keys if key != SEED]
+    for run in ranked(run for run in runs if run.finished):
+        groups.setdefault(tuple(run.params.get(key) for key in others), []).append(run)
+    found = [
+        Replicates(
+            {key: members[0].params.get(key, NONE) for key in others},
+            tuple(run.id for run in members),
+            mean_and_deviation([run.val for run in members]),
+            mean_and_deviation([run.score(TEST) for run in members]),
+        )
+        for members in groups.values()
+        if len({run.params.get(SEED) for run in members}) > 1
+    ]
+    return sorted(found, key=lambda group: -(group.val[0] if group.val else 0.0))
+
+
+def mean_and_deviation(values: Iterable[float | None]) -> tuple[float, float] | None:
+    """Mean and sample standard deviation (n - 1) of the values that are there; None for fewer than two."""
+    there = [value for value in values if value is not None]
+    return (statistics.fmean(there), statistics.stdev(there)) if len(there) > 1 else None
+
+
+def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
+    """The runs, one a line, as CSV with a heading; numbers in full, a missing one is an empty cell."""
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    scores = {"best_val_mean_iou": "", "best_epoch": BEST_EPOCH, "test_mean_iou": TEST, "parameters": PARAMETERS}
+    table.writerow(["run_id", "name", "status", "pruned", *keys, *scores, "minutes"])
+    for run in runs:
+        values = [run.val, *(run.score(metric) for metric in scores.values() if metric)]
+        minutes = None if run.seconds is None else run.seconds / 60
+        cells = ["" if value is None else f"{value!r}" for value in (*values, minutes)]
+        params = [run.params.get(key, "") for key in keys]
+        table.writerow([run.id, run.name, run.status, str(run.pruned).lower(), *params, *cells])
+    return file.getvalue()
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
+    """Columns of text, two blanks apart, however long a line becomes; the last `numbers` columns to the right."""
+    lines = [[plain(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    first_number = len(head) - numbers
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column >= first_number else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def shown(value: float | None, digits: int = 4) -> str:
+    """A score as it is shown."""
+    return NONE if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,65 @@
+"""Where runs are kept and where a search's study is: forms of addresses, before anything connects to them."""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import mask_credentials
+
+HOME = Path("mlruns")  # under the current directory: all that runs write
+JOURNAL = "journal:"
+
+
+def tracking_uri(uri: str | None) -> str:
+    """The absolute form of an address; null is a database under the current directory.
+
+    Raises:
+        UserError: MLflow knows no such address.
+    """
+    if uri is None:
+        return _sqlite_uri(HOME / "mlflow.db")
+    scheme, colon, _ = uri.partition(":")
+    scheme = scheme.lower()
+    known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
+    if not colon or scheme not in known:
+        raise UserError(
+            f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
+        )
+    if scheme != "sqlite":
+        return uri
+    place, question, options = uri.partition("?")
+    file = unquote(place.removeprefix("sqlite:///"))
+    if not place.startswith("sqlite:///") or file in ("", ":memory:"):
+        raise UserError(f"tracking.uri={uri}: sqlite:///<file> expected; a database in memory ends with the process")
+    return _sqlite_uri(Path(file)) + question + options
+
+
+def storage_address(address: str | None) -> str:
+    """The absolute form of `sweep.storage`.
+
+    Raises:
+        UserError: it is no such address.
+    """
+    if address is None:
+        return f"sqlite:///{(HOME / 'optuna.db').absolute()}"
+    if address.startswith(JOURNAL):
+        return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
+    if address.startswith("sqlite:///"):
+        return f"sqlite:///{Path(address.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
+        raise UserError(
+            f"sweep.storage={mask_credentials(address)}: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… "
+            "expected"
+        )
+    return address
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an address that `tracking_uri` gave, None for a server."""
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])) if uri.startswith("sqlite:///") else None
+
+
+def _sqlite_uri(file: Path) -> str:
+    """SQLAlchemy reads % as an escape and ? as the start of its options."""
+    path = str(file.expanduser().resolve())
+    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"

@@ -1,0 +1,57 @@
+"""The keys of a configuration by their dotted names, and what they may be in words."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.config.schema import Config
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """` (did you mean 'x'?)` for the choice most like the word, or nothing where none is alike."""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every leaf of a configuration, or of its class, as (dotted key, dataclass field, value).
+
+    A class has no values yet: its leaves come with the field's default.
+    """
+    for item in dataclasses.fields(config):
+        name = prefix + item.name
+        if dataclasses.is_dataclass(item.type):
+            yield from leaves(item.type if isinstance(config, type) else getattr(config, item.name), name + ".")
+        else:
+            yield name, item, item.default if isinstance(config, type) else getattr(config, item.name)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """The configuration as {dotted key: value}, in the order of the schema."""
+    return {name: value for name, _, value in leaves(config)}
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """For each key its last part, `width` for `model.width`, or as many parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.lstrip("+").split(".")
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[-count:])
+            if sum(("." + other.lstrip("+")).endswith("." + name) for other in keys) == 1:
+                break
+        names[key] = name
+    return names
+
+
+def allowed(metadata: Mapping[str, Any]) -> str:
+    """What a key may be, in words: its choices, its bounds, or both; empty where its type says all."""
+    bounds = {"at least": "least", "more than": "above", "at most": "most", "less than": "below"}
+    limits = [f"{words} {metadata[bound]}" for words, bound in bounds.items() if metadata[bound] is not None]
+    return " or ".join(part for part in (one_of(metadata["choices"]), " and ".join(limits)) if part)
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)

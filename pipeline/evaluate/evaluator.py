@@ -1,0 +1,104 @@
+"""Exact scores of a split: an int64 confusion matrix at the pictures' own resolution, in validation as in test."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.config.schema import Config
+from pipeline.data.palette import VOID
+from pipeline.data.stream import whole_pictures
+from pipeline.data.voc import Example
+from pipeline.evaluate.metrics import Scores, mean_iou
+from pipeline.model.inference import class_indices, predict_logits
+from pipeline.model.losses import SegmentationLoss
+from pipeline.model.tta import Views
+
+# Called with each example and its predicted class indices, (height, width) uint8 at the file's own size.
+OnPrediction = Callable[[Example, np.ndarray], None]
+
+
+def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf.Tensor:
+    """Counts of (truth, prediction) pairs over the valid pixels, (classes, classes) int64.
+
+    Args:
+        mask, prediction: integer tensors of one shape; mask is 255 where void.
+    """
+    bins = classes**2
+    pairs = tf.cast(mask, tf.int32) * classes + tf.cast(prediction, tf.int32)
+    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # void pixels have a bin of their own
+    with tf.device("CPU:0"):  # on GPUs bincount refuses to run under op determinism
+        counts = tf.math.bincount(tf.reshape(pairs, [-1]), minlength=bins + 1, maxlength=bins + 1, dtype=tf.int64)
+    return tf.reshape(counts[:bins], (classes, classes))
+
+
+class Evaluator:
+    """Scores one split with whatever weights the model has when it is called; compiled once."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: SegmentationLoss,
+        examples: Sequence[Example],
+        sizes: np.ndarray,
+        config: Config,
+    ) -> None:
+        """Args: sizes: (examples, 2) height and width of the files' pictures."""
+        self.examples = examples
+        self.classes = len(config.dataset.classes)
+        self.stream = whole_pictures(
+            examples,
+            sizes,
+            long_side=config.long_side,
+            multiple=2**config.model.depth,
+            batch_size=config.evaluate.batch_size,
+        )
+        self._score_batch = tf.function(
+            self._score_picture_by_picture, input_signature=self.stream.element_spec[1:], autograph=False
+        )
+        self._model, self._loss, self._views = model, loss, Views.of(config)
+
+    def _score_picture_by_picture(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def score(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+            padded, working, filled_mask, own = picture
+            mask = filled_mask[: own[0], : own[1]]
+            logits = predict_logits(self._model, padded, working, own, self._views)
+            prediction = class_indices(logits)
+            counts = confusion_matrix(mask, prediction, self.classes)
+            # As large as the batch's largest picture again, so that pictures of a batch can be stacked.
+            filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
+            return counts, self._loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
+
+        return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=2)
+
+    def __call__(
+        self, on_prediction: OnPrediction | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Scores:
+        """Score the whole split.
+
+        Args:
+            on_prediction: called once for each picture, in the order of the stream.
+            progress: called with (pictures done, pictures in all).
+        """
+        total = np.zeros((self.classes, self.classes), np.int64)
+        losses, pixels, picture_iou = [], [], {}
+        for indices, *batch in self.stream:
+            counts, batch_losses, predictions = (part.numpy() for part in self._score_batch(*batch))
+            total += counts.sum(axis=0)
+            losses.extend(batch_losses.tolist())
+            pixels.extend(counts.sum(axis=(1, 2)).tolist())
+            for index, picture, prediction, (height, width) in zip(
+                indices.numpy(), counts, predictions, batch[3].numpy(), strict=True
+            ):
+                example = self.examples[index]
+                if picture.any():
+                    picture_iou[example.id] = mean_iou(picture)
+                if on_prediction is not None:
+                    on_prediction(example, prediction[:height, :width])
+            if progress is not None:
+                progress(len(losses), len(self.examples))
+        # Summed in the order of the examples' stream, which the batch size changes: fsum is exact in any order.
+        loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True)) / max(1, sum(pixels))
+        return Scores(total, loss, picture_iou)

@@ -1,0 +1,79 @@
+"""The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and a picture."""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.decode import decode_file, read_mask
+from pipeline.data.voc import Example
+from pipeline.evaluate.confusion_plot import confusion_picture
+from pipeline.evaluate.evaluator import OnPrediction
+from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class
+from pipeline.evaluate.overlay import comparison, to_palette_png, write_png
+
+
+def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
+    """The examples with the smallest SHA-256 of their ids: the same pictures in every run on a dataset."""
+    return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())[:count]
+
+
+def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
+    """What writes each prediction, or those of some examples, as <folder>/<id>.png in VOC's palette."""
+    chosen = None if only is None else {example.id for example in only}
+
+    def write(example: Example, prediction: np.ndarray) -> None:
+        if chosen is None or example.id in chosen:
+            write_png(folder / f"{example.id}.png", to_palette_png(prediction))
+
+    return write
+
+
+def write_overlays(
+    folder: Path,
+    predictions: Path,
+    examples: Sequence[Example],
+    classes: list[str],
+    scores: Scores,
+    count: int,
+    split: str,
+) -> None:
+    """Write overlays/<split>/ for a fixed choice of examples, overlays/best/ and overlays/worst/.
+
+    Args:
+        predictions: where `prediction_writer` wrote every example's prediction.
+        count: how many of each of the three.
+    """
+    folder.mkdir(parents=True, exist_ok=True)  # also when none is wanted
+    ranked = sorted(
+        (example for example in examples if example.id in scores.picture_iou),
+        key=lambda example: -scores.picture_iou[example.id],
+    )
+    chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
+    for place, listed in chosen.items():
+        for example in listed:
+            prediction = read_mask(predictions / f"{example.id}.png")
+            iou = scores.picture_iou.get(example.id)
+            heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "void alone")
+            sheet = comparison(decode_file(example.image), read_mask(example.mask), prediction, classes, heading)
+            write_png(folder / place / f"{example.id}.png", sheet)
+
+
+def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
+    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; a missing IoU is an empty cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = scores.confusion_matrix
+    true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
+    rows = zip(classes, iou_per_class(matrix), accuracy_per_class(matrix), true, predicted, both, strict=True)
+    with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["class", "iou", "accuracy", "true_pixels", "predicted_pixels", "correct_pixels"])
+        for name, iou, accuracy, *counts in rows:
+            table.writerow([name, *("" if np.isnan(value) else float(value) for value in (iou, accuracy)), *counts])
+    with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["truth \\ prediction", *classes])
+        table.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+    write_png(folder / "confusion_matrix.png", confusion_picture(matrix, classes))

@@ -1,0 +1,87 @@
+"""`rerun=…`, `rerun_strict=…` and `resume=…` on the command line: the run that a new command repeats or continues.
+
+They are taken away before Hydra composes: the configuration that the run stored is then the base, whatever conf/ says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.config.keys import nearest
+from pipeline.config.schema import Config
+from pipeline.runtime.errors import UserError
+
+if TYPE_CHECKING:  # both import MLflow, which takes seconds that most commands need not wait for
+    from pipeline.experiment.rerun import Original
+    from pipeline.experiment.resume import Resumable
+
+KEYS = ("rerun", "rerun_strict", "resume")
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a command's run comes from; all empty for a new one."""
+
+    rerun: "Original | None" = None
+    strict: bool = False  # whether a rerun that differs is a failure
+    resume: "Resumable | None" = None
+    auto: bool = False  # continue, or take the score of, a run with the same fingerprint, if there is one
+    typed: tuple[str, ...] = ()  # the overrides that this was taken from
+
+    @property
+    def base(self) -> Config | None:
+        """The stored configuration that overrides are applied to; None: conf/'s."""
+        run = self.rerun or self.resume
+        return run.config if run is not None else None
+
+
+def take_origin(arguments: Sequence[str]) -> tuple[Origin, list[str]]:
+    """What the keys of this module ask for, and the other arguments.
+
+    Raises:
+        UserError: they make no sense together, or the run cannot be repeated or continued.
+    """
+    given: dict[str, str] = {}
+    typed, rest, faults = [], [], []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or key.lstrip("+") not in KEYS:
+            rest.append(argument)
+        elif key in given:
+            faults.append(f"{argument}: {key} is given twice")
+        elif not value or key not in KEYS:
+            faults.append(f"{argument}: {key.lstrip('+')}=<run id> expected")
+        else:
+            given[key] = value
+            typed.append(argument)
+    strict = given.get("rerun_strict", "false").lower()
+    if strict not in ("true", "false"):
+        faults.append(f"rerun_strict={strict}: true or false expected{nearest(strict, ['true', 'false'])}")
+    if "rerun_strict" in given and "rerun" not in given:
+        faults.append("rerun_strict: only with rerun=<run id>")
+    if "rerun" in given and "resume" in given:
+        faults.append("rerun repeats a run from its start, resume continues it: one of them expected")
+    if {"-m", "--multirun"} & set(arguments) and given.get("resume", AUTO) != AUTO:
+        faults.append(f"resume={given['resume']}: continues one run; without -m, or as resume=auto for each run")
+    if faults:
+        raise UserError(*faults)
+    if "rerun" in given:
+        from pipeline.experiment.rerun import find_original
+
+        found = find_original(given["rerun"], _tracking_uri(rest))
+        return Origin(rerun=found, strict=strict == "true", typed=tuple(typed)), rest
+    if given.get("resume", AUTO) != AUTO:
+        from pipeline.experiment.resume import find_resumable
+
+        return Origin(resume=find_resumable(given["resume"], _tracking_uri(rest)), typed=tuple(typed)), rest
+    return Origin(auto=given.get("resume") == AUTO, typed=tuple(typed)), rest
+
+
+def _tracking_uri(arguments: Sequence[str]) -> str | None:
+    """The address among the arguments, where the run is looked for, too; None for the default."""
+    for argument in reversed(arguments):
+        key, _, value = argument.partition("=")
+        if key == "tracking.uri" and value != "null":
+            return value.strip("'\"")
+    return None

@@ -1,0 +1,144 @@
+"""`rerun=<run id>`: what a tracked run was made with, what is different now, and whether the results are the same."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.config.fingerprint import changes_nothing
+from pipeline.config.keys import flatten
+from pipeline.config.schema import Config
+from pipeline.model.weights import Arrays, read_arrays, weights_sha256
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import plain
+from pipeline.tracking.provenance import FILES, MadeWith, read_environment
+from pipeline.tracking.stored_run import StoredRun, open_run
+
+History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
+# Metrics that tell of the machine or of the network, not of the result; older runs have fewer of them.
+WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
+AT_THE_END = ("best/", "test/")
+INITIAL = "checkpoints/initial"  # the artifact folder of what a run started from
+
+
+@dataclass(frozen=True)
+class Original:
+    """A finished run that is to be repeated, as MLflow has it."""
+
+    id: str
+    config: Config
+    history: History
+    weights_sha256: str
+    initial_sha256: str | None  # of the weights that it started from
+    initial: Arrays | None  # those, where it kept them
+    made_with: MadeWith
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a rerun gave what its original gave, and where it first did not."""
+
+    identical: bool
+    text: str
+
+
+def find_original(name: str, uri: str | None) -> Original:
+    """A finished run, by MLflow's id or by its run_key.
+
+    Raises:
+        UserError: it cannot be repeated, and why.
+    """
+    stored = open_run(name, uri, "rerun")
+    with stored.folder:
+        status = stored.run.info.status
+        if status != "FINISHED":
+            hint = f"; resume={name} continues it" if status in ("KILLED", "FAILED") else ""
+            raise UserError(f"rerun={name}: is {status}, and only a FINISHED run can be repeated{hint}")
+        if (before := stored.tags.get("resumed_from")) is not None:
+            raise UserError(
+                f"rerun={name}: is the longer run that resume={plain(before)} epochs={stored.config().epochs} made; a "
+                f"rerun starts from the beginning: rerun={plain(before)}, then resume=<the new run> with those epochs"
+            )
+        recorded = stored.tags.get("weights_sha256")
+        if recorded is None:
+            raise UserError(f"rerun={name}: has no weights_sha256 to compare with")
+        config, initial = stored.config(), stored.tags.get("initial_weights_sha256")
+        config.tracking.uri = uri  # where it was found, with the password that no run keeps
+        arrays = read_arrays(stored.fetch(f"{INITIAL}/weights.npz")) if stored.has(f"{INITIAL}/weights.npz") else None
+        if arrays is not None and (found := weights_sha256(arrays)) != initial:
+            raise UserError(
+                f"rerun={name}: the weights it started from have SHA-256 {found}, but it recorded {initial}"
+            )
+        return Original(stored.id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
+
+
+def fetch_made_with(stored: StoredRun) -> MadeWith:
+    """What a stored run was made with, as far as it says so."""
+    for name in FILES:
+        if stored.has(f"environment/{name}"):
+            stored.fetch(f"environment/{name}")
+    stored.path("environment").mkdir(exist_ok=True)
+    return read_environment(stored.path("environment"))
+
+
+def changed_keys(original: Config, now: Config) -> list[str]:
+    """`epochs: 8 -> 20` for every key that changes weights or scores and is not what it was."""
+    before, after = flatten(original), flatten(now)
+    lines = [
+        f"{key}: {before[key]} -> {after[key]}"
+        for key in after
+        if before[key] != after[key] and not changes_nothing(key)
+    ]
+    if not original.deterministic and not now.deterministic:
+        lines.append("deterministic=false: two runs of the same command need not give the same bits")
+    return lines
+
+
+def compare(original: Original, history: History, weights_sha256: str, explanations: list[str]) -> Verdict:
+    """Compare every metric of every step, but those that tell time, and the weights.
+
+    Args:
+        explanations: differences that may be the reason, told with the first value that differs.
+    """
+    before, after = _results(original.history), _results(history)
+    steps = {step for values in before.values() for step in values}
+    both = [
+        (step, key)
+        for key in before.keys() | after.keys()
+        for step in before.get(key, {}).keys() | after.get(key, {}).keys()
+    ]
+    differing = [
+        (step, key) for step, key in both if not _equal(before.get(key, {}).get(step), after.get(key, {}).get(step))
+    ]
+    same_weights = weights_sha256 == original.weights_sha256
+    if not differing and same_weights:
+        return Verdict(True, f"bit-identical: {len(before)} metrics x {len(steps)} steps, weights equal")
+    lines = []
+    if differing:
+        # What is logged at the end is told last, though its step is the best epoch.
+        step, key = min(differing, key=lambda item: (item[1].startswith(AT_THE_END), *item))
+        then, now = before.get(key, {}).get(step), after.get(key, {}).get(step)
+        by = f", by {now - then:+.3g}" if then is not None and now is not None else ""
+        lines.append(
+            f"differs from step {step}: {plain(key)} was {_shown(then)}, is {_shown(now)}{by} "
+            f"({len(differing)} of {len(both)} values differ)"
+        )
+    else:
+        lines.append("every metric is equal, but the weights are not")
+    lines.append(f"weights {'equal' if same_weights else 'differ'}")
+    lines += ["possible reasons:", *(f"  {line}" for line in explanations)] if explanations else ["no reason is known"]
+    return Verdict(False, "\n".join(lines))
+
+
+def _results(history: History) -> dict[str, Mapping[int, float]]:
+    return {key: values for key, values in history.items() if not key.startswith(WALL_CLOCK)}
+
+
+def _equal(then: float | None, now: float | None) -> bool:
+    if then is None or now is None:
+        return then is now
+    # A database keeps infinity as the greatest finite number.
+    return then == now or (math.isinf(now) and abs(then) > 1.7e308 and then * now > 0)
+
+
+def _shown(value: float | None) -> str:
+    return "not there" if value is None else repr(value)

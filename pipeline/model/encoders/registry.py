@@ -1,0 +1,130 @@
+"""The encoders of `model=unet_<encoder>`: networks for ImageNet, cut where their features have the sides of a U-Net.
+
+Every layer is named `encoder_…`, so that weights have the same names in every process and a decoder's are told apart;
+every initial weight is a function of (seed, layer) until pretrained ones take its place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from pipeline.model.encoders import efficientnet_lite
+from pipeline.model.normalization import BatchNormalization
+from pipeline.runtime.seeds import derive_seed
+
+ENCODER = "encoder_"  # begins the names of an encoder's layers, and of their weights
+Features = list[keras.KerasTensor | None]  # at strides 1, 2, 4, …; None at stride 1 where an encoder has none
+
+
+class InputScaling(layers.Layer):
+    """From RGB, 0 to 255, to what an encoder was trained with: (colour - mean) / deviation, as BGR if need be.
+
+    In float32 whatever the precision: half precision would round the input before the first convolution.
+    """
+
+    def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...], bgr: bool = False) -> None:
+        super().__init__(dtype="float32", name="input_scaling")
+        self.mean, self.deviation, self.bgr = mean, deviation, bgr
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(image, tf.float32)
+        return ((x[..., ::-1] if self.bgr else x) - tf.constant(self.mean)) / tf.constant(self.deviation)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How to build an encoder on a scaled input, and that input's scaling."""
+
+    features: Callable[[keras.KerasTensor, int, int], Features]  # (input, depth, seed)
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    bgr: bool = False
+
+    def build(self, image: keras.KerasTensor, depth: int, seed: int) -> Features:
+        """Features of plain RGB (batch, height, width, 3) at strides 1, 2, …, 2**depth."""
+        return self.features(InputScaling(self.mean, self.deviation, self.bgr)(image), depth, seed)
+
+
+@dataclass(frozen=True)
+class Application:
+    """An encoder from keras.applications, and the layers whose outputs are its features."""
+
+    function: Callable[..., keras.Model]
+    taps: tuple[str | None, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def whole(self, weights: str | None = None) -> keras.Model:
+        """The network without its classifier, under the names that Keras gives it.
+
+        For an input of known, even size: for an unknown one MobileNetV2 pads as it was not trained to.
+        """
+        return self.function(include_top=False, weights=weights, input_shape=(224, 224, 3), **dict(self.options))
+
+    def features(self, x: keras.KerasTensor, depth: int, seed: int) -> Features:
+        """Its features at strides 1, 2, …, 2**depth, rebuilt layer by layer for inputs of any size, without dropout."""
+        wanted = self.taps[: depth + 1]
+        original = self.whole()
+        tensors, found = {id(original.input): x}, {}
+        for layer in original.layers[1:]:
+            before = layer.input
+            given = [tensors[id(one)] for one in before] if isinstance(before, list) else tensors[id(before)]
+            if isinstance(layer, layers.Dropout):  # EfficientNetV2's would act in a frozen encoder too
+                tensors[id(layer.output)] = given
+                continue
+            tensors[id(layer.output)] = found[layer.name] = _copied(layer, seed)(given)
+            if layer.name == wanted[-1]:
+                break
+        return [found[name] if name else None for name in wanted]
+
+
+def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
+    """A layer of the same kind under our name, whose weights are a function of (seed, layer)."""
+    name = f"{ENCODER}{layer.name}"
+    config = {**layer.get_config(), "name": name}
+    for key in config.keys() & {"kernel_initializer", "depthwise_initializer"}:
+        config[key] = keras.initializers.HeNormal(seed=derive_seed(seed, "weights", name))
+    if "momentum" in config:
+        config["momentum"] = 0.9  # as in every other normalisation here
+    if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a processor takes up to four times as long for it
+        config["dtype"] = "float32"
+    kind = BatchNormalization if isinstance(layer, layers.BatchNormalization) else layer.__class__
+    return kind.from_config(config)
+
+
+APPLICATIONS = {
+    "mobilenet_v2": Application(
+        keras.applications.MobileNetV2,
+        (None, "expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "out_relu"),
+    ),
+    "resnet50": Application(
+        keras.applications.ResNet50,
+        (None, "conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+    ),
+    "efficientnetv2_b0": Application(
+        keras.applications.EfficientNetV2B0,
+        (None, "block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "top_activation"),
+        (("include_preprocessing", False),),
+    ),
+    "vgg16": Application(
+        keras.applications.VGG16,
+        ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
+    ),
+}
+# What keras.applications.<network>.preprocess_input does, and what EfficientNet-Lite was trained with.
+CAFFE = ((103.939, 116.779, 123.68), (1.0,) * 3, True)
+IMAGENET = ((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
+ENCODERS = {
+    **{
+        f"efficientnet_lite{size}": Encoder(partial(efficientnet_lite.features, size), (127.0,) * 3, (128.0,) * 3)
+        for size in efficientnet_lite.SIZES
+    },
+    "mobilenet_v2": Encoder(APPLICATIONS["mobilenet_v2"].features, (127.5,) * 3, (127.5,) * 3),
+    "resnet50": Encoder(APPLICATIONS["resnet50"].features, *CAFFE),
+    "efficientnetv2_b0": Encoder(APPLICATIONS["efficientnetv2_b0"].features, *IMAGENET),
+    "vgg16": Encoder(APPLICATIONS["vgg16"].features, *CAFFE),
+}

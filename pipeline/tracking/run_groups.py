@@ -1,0 +1,212 @@
+"""What a comparison needs of MLflow: the runs of a sweep or an experiment, and where its answer is kept."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.runtime.errors import UserError
+from pipeline.tracking.store import answering
+from pipeline.tracking.stored_run import StoredRun, as_stored, open_experiment, open_run
+
+PARENT, NOTE, BEST = "mlflow.parentRunId", "mlflow.note.content", "best"
+PLACE = "comparison"  # the folder of a parent run's artifacts
+MOST_RUNS = 2000
+SECTION = re.compile(r"\n*<!-- comparison -->.*?<!-- /comparison -->", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that are compared, and the run of the sweep that they belong to, if that was named."""
+
+    title: str
+    parent: StoredRun | None
+    runs: list[StoredRun]
+    left_out: list[str]  # why runs are not among them, a line each
+
+
+def find_group(names: Sequence[str], uri: str | None) -> Group:
+    """The children of a parent run, the named runs, or the runs of an experiment.
+
+    Args:
+        names: the id or run_key of a parent run; or those of several runs; or the name of an experiment.
+
+    Raises:
+        UserError: nothing has such a name, or there is nothing to compare.
+    """
+    if len(set(names)) > 1:
+        return Group(f"{len(set(names))} runs", None, [open_run(name, uri) for name in dict.fromkeys(names)], [])
+    name = names[0]
+    try:
+        named = open_run(name, uri)
+    except UserError as no_run:
+        return _of_experiment(name, uri, no_run)
+    with answering(named.client.tracking_uri):
+        children = list(_search(named.client, [named.run.info.experiment_id], f"tags.`{PARENT}` = '{named.id}'"))
+    if not children:
+        named.folder.cleanup()
+        raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
+    runs, left_out = _usable(children, named.client)
+    if not runs:
+        named.folder.cleanup()
+        raise UserError(f"{name}: none of its child runs can be read", *left_out)
+    return Group(str(named.run.info.run_name or named.id), named, runs, left_out)
+
+
+def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
+    """Raises UserError: what `no_run` says, where no experiment has the name either."""
+    client, experiment = open_experiment(name, uri)
+    if experiment is None:
+        told = str(no_run.faults[0]).removeprefix(f"run={name}: ")
+        raise UserError(f"{name}: {told}, and no experiment has this name")
+    with answering(client.tracking_uri):
+        found = list(_search(client, [experiment], ""))
+    parents = {run.data.tags.get(PARENT) for run in found}
+    runs, left_out = _usable([run for run in found if run.info.run_id not in parents], client)
+    if not runs:
+        raise UserError(f"{name}: the experiment has no runs", *left_out)
+    same, others = _on_one_dataset(runs)
+    return Group(name, None, same, [*left_out, *others])
+
+
+def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
+    """The runs on the dataset that most are on, since scores of several cannot be compared, and what is left out."""
+    groups: dict[tuple[str | None, ...], list[StoredRun]] = {}
+    for run in runs:
+        key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
+        groups.setdefault(key, []).append(run)
+    kept = max(groups.values(), key=len)
+    left_out = []
+    for (dataset, _), group in groups.items():
+        if group is not kept:
+            for run in group:
+                run.folder.cleanup()
+            ids = " ".join(run.id for run in group[:3]) + (" …" if len(group) > 3 else "")
+            left_out.append(
+                f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {ids}"
+            )
+    return kept, left_out
+
+
+def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[StoredRun], list[str]]:
+    """The runs that this version can read, and why it cannot read the others."""
+    runs: list[StoredRun] = []
+    left_out: list[str] = []
+    for run in found:
+        try:
+            runs.append(as_stored(run, client, f"run={run.info.run_id}"))
+        except UserError as error:
+            left_out += error.faults
+    return runs, left_out
+
+
+def _search(client: mlflow.MlflowClient, experiments: list[str], which: str) -> Iterator[Run]:
+    token, count = None, 0
+    while True:
+        page = client.search_runs(experiments, which, order_by=["attributes.start_time ASC"], page_token=token)
+        yield from page
+        count += len(page)
+        token = page.token
+        if not token:
+            return
+        if count >= MOST_RUNS:
+            raise UserError(f"more than {MOST_RUNS} runs: name those that are to be compared")
+
+
+def curves(stored: StoredRun, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Some metrics as {epoch: value}."""
+    with answering(stored.client.tracking_uri):
+        found = {
+            name: stored.client.get_metric_history(stored.id, name)
+            for name in metrics
+            if name in stored.run.data.metrics
+        }
+    return {name: {metric.step: metric.value for metric in values} for name, values in found.items()}
+
+
+def recorded_data_folder(stored: StoredRun) -> Path | None:
+    """Where the run's data lay when it was made, as its inputs in MLflow say."""
+    for data in stored.run.inputs.dataset_inputs if stored.run.inputs else []:
+        try:
+            uri = json.loads(data.dataset.source)["uri"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        address = urlsplit(str(uri))
+        if address.scheme in ("", "file") and address.path.startswith("/"):
+            return Path(unquote(address.path) if address.scheme else str(uri))
+    return None
+
+
+def tag_best(group: Group, best: str) -> None:
+    """The tag `best` on one run, and on no other of the group."""
+    for stored in group.runs:
+        with answering(stored.client.tracking_uri):
+            if stored.id == best:
+                stored.client.set_tag(stored.id, BEST, "true")
+            elif BEST in stored.tags:
+                stored.client.delete_tag(stored.id, BEST)
+
+
+def keep(parent: StoredRun, files: Sequence[Path]) -> None:
+    """Files as artifacts of the parent run, in the place of those that were kept before."""
+    with answering(parent.client.tracking_uri):
+        for file in files:
+            parent.client.log_artifact(parent.id, str(file), PLACE)
+
+
+def describe_best(parent: StoredRun, best: StoredRun, label: str, command: str) -> None:
+    """A section of the parent's description: which child is the best, a link to it, and how it is run again.
+
+    What else the description says stays; a section that was written before is replaced.
+    """
+    link = f"#/experiments/{best.run.info.experiment_id}/runs/{best.id}"
+    section = (
+        f"<!-- comparison -->\n**Best run:** [{harmless(label)}]({link})\n\n"
+        f"Run it again:\n\n    {harmless(command)}\n\nAll runs side by side: artifact `{PLACE}/comparison.html`\n"
+        "<!-- /comparison -->"
+    )
+    with answering(parent.client.tracking_uri):
+        note = parent.client.get_run(parent.id).data.tags.get(NOTE, "")
+        parent.client.set_tag(parent.id, NOTE, f"{SECTION.sub('', note).rstrip()}\n\n{section}".strip())
+
+
+def harmless(text: str) -> str:
+    """Text that means nothing to Markdown or HTML: what could is left out."""
+    return re.sub(r"[^\w .,:;=+/'@-]", "", " ".join(text.split()))[:500]
+
+
+def register_model(best: StoredRun) -> str:
+    """Put a run's model into MLflow's registry, under the experiment's name, with the alias `best`.
+
+    Returns:
+        The address that loads it, `models:/<name>@best`.
+
+    Raises:
+        UserError: the run has no model, or the registry refuses.
+    """
+    client = best.client
+    with answering(client.tracking_uri):
+        experiment = client.get_experiment(best.run.info.experiment_id)
+        name = re.sub(r"[/:\s]+", "-", experiment.name).strip("-") or "model"
+        outputs = best.run.outputs.model_outputs if best.run.outputs else []
+        if not outputs:
+            raise UserError(f"run={best.id}: has no model to register")
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        versions = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
+        version = next((found.version for found in versions if found.run_id == best.id), None)
+        if version is None:
+            id = outputs[-1].model_id
+            source = client.get_logged_model(id).artifact_location
+            version = client.create_model_version(name, source, run_id=best.id, model_id=id).version
+        client.set_registered_model_alias(name, BEST, str(version))
+    return f"models:/{name}@{BEST}"

@@ -1,0 +1,22 @@
+"""A sweep in a store, compared once, for the tests that look at what came of it."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.compare.__main__ import main
+from tests.compare.store import Sweep, inside, make_sweep
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Sweep:
+    place = tmp_path_factory.mktemp("sweep")
+    root = voc_writer(place, train=1, val=2, test=4, size=[(24, 32), (40, 20)], classes=3)
+    parent, ids = make_sweep(place, root)
+    told = io.StringIO()
+    with inside(place), contextlib.redirect_stdout(told):
+        assert main([parent]) == 0
+    return Sweep(place, root, parent, ids, told.getvalue())

@@ -1,0 +1,284 @@
+"""The page in a real browser, opened from its file: clicks, and the pixels that they lead to."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.compare.analysis import Answer
+from pipeline.compare.page.page import page as page_of
+from pipeline.compare.runs import ComparedRun
+from pipeline.data.palette import VOID, voc_palette
+from pipeline.evaluate.overlay import MISSED
+from tests.compare.store import CLASSES, HOSTILE, Sweep, predicted, truth
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+from tests.compare.browser import Page  # noqa: E402
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()), reason="no Chromium at /usr/bin/chromium with its chromedriver"
+)
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100",
+    "--force-color-profile=srgb",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver: Any, sweep: Sweep) -> Page:
+    return Page(driver, sweep.page)
+
+
+def colours(mask: np.ndarray, shown: tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """(height, width, 4): the palette's colour of the shown classes, nothing elsewhere."""
+    visible = np.isin(mask, shown)
+    return np.where(visible[..., None], np.dstack([voc_palette()[mask], np.full(mask.shape, 255)]), 0).astype(np.uint8)
+
+
+def wrong_rows(sweep: Sweep, picture: str, column: int) -> int:
+    rows = (2, 4, 10, 8)[column]  # in the order of the ranking
+    return rows * (int(picture.removeprefix("test_")) + 1) // 2
+
+
+# ---- by itself
+
+
+def test_it_needs_nothing_from_anywhere_and_runs_nothing_but_its_own(page: Page) -> None:
+    loaded = page.driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    assert page.driver.execute_script("return window.broken") is None
+    assert [entry["message"] for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert page.find("#title").text == f"sweep {HOSTILE}"
+    assert len(page.all("#run-table tbody tr")) == 6 and len(page.all(".js-plotly-plot")) == 5
+
+
+def test_a_script_that_gets_into_the_page_does_not_run(page: Page) -> None:
+    """The page's policy, asked of the browser."""
+    page.driver.execute_script(
+        "const made = document.createElement('script'); made.textContent = 'window.broken = true';"
+        "document.body.append(made); const image = document.createElement('div');"
+        "image.innerHTML = '<img src=x onerror=\"window.broken = true\">'; document.body.append(image)"
+    )
+    page.driver.execute_async_script("setTimeout(arguments[0], 200)")
+    assert page.driver.execute_script("return window.broken") is None
+    page.driver.get_log("browser")  # the refusals
+
+
+def test_without_predictions_there_is_the_table_and_no_grid(driver: Any, tmp_path: Path) -> None:
+    runs = [ComparedRun("1", "one", "RUNNING", {}, {}), ComparedRun("2", "two", "FAILED", {}, {}, failure="of memory")]
+    answer = Answer(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
+    (tmp_path / "page.html").write_text(page_of(answer), encoding="utf-8")
+    driver.get_log("browser")
+    driver.get((tmp_path / "page.html").as_uri())
+    assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert not driver.find_element(By.ID, "workbench").is_displayed()
+    assert driver.find_element(By.ID, "no-pictures").is_displayed()
+    assert driver.find_element(By.ID, "note-list").text == HOSTILE
+    assert len(driver.find_elements(By.CSS_SELECTOR, "#run-table tbody tr")) == 2
+
+
+def test_names_are_shown_as_they_are(page: Page) -> None:
+    assert [chip.get_attribute("title") for chip in page.all("#classes .chip")] == [*CLASSES, "void"]
+    cells = [cell.text for cell in page.all("#run-table tbody tr:first-child td")]
+    assert f"run {HOSTILE}" in cells
+    drawn = page.driver.execute_script("return document.getElementById('per-class').textContent")
+    assert CLASSES[2] in drawn and "</script>" in drawn
+
+
+# ---- the grid
+
+
+def test_every_pixel_of_a_prediction_has_the_colour_of_its_class(page: Page, sweep: Sweep) -> None:
+    page.masks_only()
+    for picture in ("test_0", "test_3"):
+        for column in range(4):
+            mask = predicted(sweep.root, picture, wrong_rows(sweep, picture, column))
+            np.testing.assert_array_equal(page.canvas(picture, column), colours(mask))
+    assert page.find("[data-picture=test_0] .cell:last-child .missing").text == "no test prediction"  # it was pruned
+
+
+def test_a_class_is_taken_out_of_all_cells(page: Page, sweep: Sweep) -> None:
+    page.masks_only()
+    page.click(".chip[data-class='1']")
+    for column in (0, 3):
+        mask = predicted(sweep.root, "test_1", wrong_rows(sweep, "test_1", column))
+        np.testing.assert_array_equal(page.canvas("test_1", column), colours(mask, shown=(2,)))
+    assert page.find(".chip[data-class='1']").get_attribute("aria-pressed") == "false"
+    page.click("#all-classes")
+    mask = predicted(sweep.root, "test_1", wrong_rows(sweep, "test_1", 0))
+    np.testing.assert_array_equal(page.canvas("test_1", 0), colours(mask, shown=(0, 1, 2)))
+
+
+def test_the_error_map_tells_missed_objects_and_nothing_of_void(page: Page, sweep: Sweep) -> None:
+    page.masks_only()
+    page.set("[data-layer=prediction] input[type=range]", 0)
+    page.set("[data-layer=errors] input[type=range]", 100)
+    true, mask = truth(sweep.root, "test_2"), predicted(sweep.root, "test_2", wrong_rows(sweep, "test_2", 3))
+    missed = (true != VOID) & (true != 0) & (mask == 0)
+    assert missed.any() and (true == VOID).any()
+    drawn = page.canvas("test_2", 3)
+    np.testing.assert_array_equal(drawn[..., 3] > 0, missed)
+    assert (drawn[missed][:, :3] == MISSED).all()
+
+
+def test_one_slider_moves_all_cells_to_another_epoch(page: Page, sweep: Sweep) -> None:
+    page.masks_only()
+    page.click("#split [data-value=val]")
+    for place, epoch in enumerate((1, 2, 3)):
+        page.set("#epoch", place)
+        assert page.find("#epoch-shown").text == f"{epoch} of 3"
+        for column, rows in ((0, 2), (3, 8)):
+            mask = predicted(sweep.root, "val_1", rows + 2 * (3 - epoch))
+            np.testing.assert_array_equal(page.canvas("val_1", column), colours(mask))
+    heads = [head.text.split()[-1] for head in page.all(".column-head .scores")]
+    assert heads[1:4] == ["0.8000", "0.7000", "0.5000"]
+    page.find("#sheet").send_keys("[")
+    page.settle()
+    assert page.find("#epoch-shown").text == "2 of 3"
+
+
+def test_zoom_is_the_same_in_all_cells_and_by_whole_pixels(page: Page) -> None:
+    for _ in range(3):
+        page.find("#zoom-in").click()
+    transforms = page.driver.execute_script(
+        "return [...document.querySelectorAll('canvas[data-picture]')].map((canvas) => {"
+        "const style = getComputedStyle(canvas), box = canvas.parentElement.getBoundingClientRect();"
+        "const matrix = new DOMMatrix(style.transform);"
+        "return [matrix.a, -matrix.e / box.width / matrix.a, -matrix.f / box.height / matrix.a, style.imageRendering]})"
+    )
+    assert len(transforms) > 20
+    for zoom, x, y, rendering in transforms:
+        assert (zoom, rendering) == (pytest.approx(3.375), "pixelated")
+        assert (x, y) == (pytest.approx(0.5 - 0.5 / 3.375, abs=1e-3), pytest.approx(0.5 - 0.5 / 3.375, abs=1e-3))
+    page.find("#sheet").send_keys(Keys.ARROW_RIGHT)
+    assert page.driver.execute_script("return Number(sheet.style.getPropertyValue('--x'))") > 0.36
+    view = page.find("[data-picture=test_0] .cell .view")
+    ActionChains(page.driver).move_to_element(view).click_and_hold().move_by_offset(400, 0).release().perform()
+    assert page.driver.execute_script("return Number(sheet.style.getPropertyValue('--x'))") == 0
+    page.click("#zoom-reset")
+    assert page.find("#zoom-shown").text == "1\N{MULTIPLICATION SIGN}"
+
+
+def test_a_zoomed_cell_shows_pixels_and_no_mixture_of_them(page: Page) -> None:
+    page.masks_only()
+    for _ in range(4):
+        page.find("#zoom-in").click()
+    page.settle()
+    cell = Image.open(io.BytesIO(page.find("[data-picture=test_0] .cell .view").screenshot_as_png)).convert("RGB")
+    inner = np.asarray(cell)[8:-8, 8:-8].reshape(-1, 3)
+    found = {tuple(colour) for colour in inner.tolist()}
+    assert found <= {tuple(voc_palette()[1].tolist()), tuple(voc_palette()[2].tolist()), (236, 236, 234)}
+    assert len(found) > 1
+
+
+def test_wiping_shows_one_run_left_of_the_divider_and_the_other_right_of_it(page: Page, sweep: Sweep) -> None:
+    page.masks_only()
+    page.click("#view [data-value=wipe]")
+    page.set("#run-b", 3)
+    view = page.find("[data-picture=test_2] .view:has(.divider)")
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", view)
+    page.settle()
+    line = view.find_element(By.CSS_SELECTOR, ".divider")
+    width = view.size["width"]
+    ActionChains(page.driver).click_and_hold(line).move_by_offset(-width // 4, 0).release().perform()
+    assert line.get_attribute("aria-valuenow") == "25"
+    line.send_keys(Keys.ARROW_RIGHT)
+    assert line.get_attribute("aria-valuenow") == "27"
+    page.driver.execute_script("document.querySelectorAll('.divider, .tag').forEach((part) => part.remove())")
+
+    shown = np.asarray(Image.open(io.BytesIO(view.screenshot_as_png)).convert("RGB"))
+    a, b = (predicted(sweep.root, "test_2", wrong_rows(sweep, "test_2", column)) for column in (0, 3))
+    assert (a != b).any()
+    height, width = a.shape
+    for row in range(2, height - 2):
+        for column in range(2, width - 2):
+            if abs(column - 0.27 * width) > 2:
+                y, x = int((row + 0.5) * shown.shape[0] / height), int((column + 0.5) * shown.shape[1] / width)
+                label = (a if column < 0.27 * width else b)[row, column]
+                # Where B has no class, the page's ground is seen and not A.
+                expected = voc_palette()[label].tolist() if label else [236, 236, 234]
+                assert shown[y, x].tolist() == expected, (row, column)
+
+
+def test_blinking_shows_one_run_at_a_time(page: Page) -> None:
+    sheet = page.find("#sheet")
+    sheet.send_keys("b")
+    sheet.send_keys(" ")  # stops, and shows the other one
+    page.settle()
+    assert page.find("#blink-run").text == "Blink"
+    seen = []
+    for _ in range(2):
+        seen.append([page.find(f".blink-{run}").value_of_css_property("visibility") for run in "ab"])
+        sheet.send_keys(" ")
+    assert sorted(seen) == [["hidden", "visible"], ["visible", "hidden"]]
+
+
+def test_rows_are_sorted_by_the_gap_of_the_class_that_is_chosen(page: Page) -> None:
+    data = page.driver.execute_script("return JSON.parse(document.getElementById('data').textContent)")
+
+    def gaps(place: int) -> dict[str, float]:
+        found = {}
+        for picture in data["test"]:
+            ious = [ious[place] for ious in picture["ious"]["0"] if ious[place] is not None]
+            found[picture["id"]] = max(ious) - min(ious)
+        return found
+
+    for value, place in ((-1, 0), (2, 3)):
+        page.set("#filter", value)
+        shown = [row.get_attribute("data-picture") for row in page.all("#rows .row")]
+        of = gaps(place)
+        assert shown == sorted(of, key=lambda id: (-of[id], id))
+    page.set("#sort", "name")
+    assert [row.get_attribute("data-picture") for row in page.all("#rows .row")] == [f"test_{n}" for n in range(4)]
+
+
+# ---- the table and the theme
+
+
+def test_the_table_is_sorted_by_a_click_and_takes_runs_out_of_the_grid(page: Page) -> None:
+    def column(number: int) -> list[str]:
+        return [cell.text for cell in page.all(f"#run-table tbody td:nth-child({number})")]
+
+    heads = [head.text for head in page.all("#run-table th")]
+    seed = heads.index("seed") + 1
+    page.click(f"#run-table th:nth-child({seed}) button")
+    assert column(seed) == sorted(column(seed)) and len(set(column(seed))) == 2
+    page.click(f"#run-table th:nth-child({seed}) button")
+    assert column(seed) == sorted(column(seed), reverse=True)
+    assert page.find(f"#run-table th:nth-child({seed})").get_attribute("aria-sort") == "descending"
+    assert len(page.all(".column-head")) == 5
+    page.click("#run-table tr.best input")
+    assert len(page.all(".column-head")) == 4 and page.all(".column-head .badge") == []
+    assert not page.driver.find_elements(By.CSS_SELECTOR, "canvas[data-column='0']")
+
+
+def test_light_and_dark(page: Page) -> None:
+    body, seen = page.find("body"), set()
+    for _ in range(2):
+        page.find("#theme").click()
+        seen.add((body.value_of_css_property("background-color"), body.value_of_css_property("color")))
+    assert len(seen) == 2 and json.dumps(sorted(seen)).count("rgba(") == 4

@@ -1,0 +1,158 @@
+"""The runs that a name stands for, the section of a description, and the registry."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput
+
+from pipeline.runtime.errors import UserError
+from pipeline.tracking.run_groups import (
+    NOTE,
+    PARENT,
+    Group,
+    describe_best,
+    find_group,
+    harmless,
+    recorded_data_folder,
+    register_model,
+    tag_best,
+)
+from pipeline.tracking.stored_run import open_run
+from tests.compare.store import HOSTILE, Sweep, client_of, make_run
+
+
+@pytest.fixture(scope="module")
+def place(sweep: Sweep) -> Path:
+    """A store with the experiments `a b: c/d` of two runs and `other` of one, beside the sweep's."""
+    for experiment, score, key in (("a b: c/d", 0.5, "one"), ("a b: c/d", 0.6, "two"), ("other", 0.7, "three")):
+        make_run(sweep.place, experiment, sweep.root, score, run_key=key)
+    return sweep.place
+
+
+@pytest.fixture(autouse=True)
+def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+def keys(group: Group) -> list[str]:
+    return sorted(stored.tags["run_key"] for stored in group.runs)
+
+
+def test_an_experiment_has_its_own_runs_without_the_parents_of_sweeps(place: Path) -> None:
+    group = find_group(["a b: c/d"], None)
+    assert (group.title, group.parent, keys(group), group.left_out) == ("a b: c/d", None, ["one", "two"], [])
+    client = client_of(place)
+    experiment = client.get_experiment_by_name("a b: c/d").experiment_id
+    parent = client.create_run(experiment).info.run_id
+    child = open_run("one", None).id
+    client.set_tag(child, PARENT, parent)
+    try:
+        assert keys(find_group(["a b: c/d"], None)) == ["one", "two"]
+        assert keys(find_group([parent], None)) == ["one"]
+    finally:
+        client.delete_tag(child, PARENT)
+        client.delete_run(parent)
+
+
+def test_of_an_experiment_on_several_datasets_those_of_one_are_compared(place: Path) -> None:
+    client = client_of(place)
+    other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
+    client.log_param(other.info.run_id, "dataset.name", "voc2012")
+    told = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
+    try:
+        group = find_group(["a b: c/d"], None)
+        assert (keys(group), group.left_out) == (["one", "two"], [told])
+        assert keys(find_group(["one", "x"], None)) == ["one", "x"]  # who names runs wants them all
+    finally:
+        client.delete_run(other.info.run_id)
+
+
+def test_runs_are_named_by_key_or_id_and_taken_once() -> None:
+    assert keys(find_group(["one", "three", "one"], None)) == ["one", "three"]
+    assert keys(find_group([open_run("two", None).id, "three"], None)) == ["three", "two"]
+
+
+def test_runs_that_cannot_be_read_are_left_out_and_told(place: Path) -> None:
+    client, id = client_of(place), open_run("two", None).id
+    client.set_tag(id, "schema", "99")
+    try:
+        group = find_group(["a b: c/d"], None)
+        assert keys(group) == ["one"] and len(group.left_out) == 1
+        assert group.left_out[0].startswith(f"run={id}: was made by a newer version")
+        with pytest.raises(UserError, match="newer version"):
+            find_group(["one", "two"], None)
+    finally:
+        client.delete_tag(id, "schema")
+
+
+def test_only_one_run_of_a_group_is_the_best(place: Path) -> None:
+    first, second = open_run("one", None), open_run("two", None)
+    for best in (first, second, second):
+        tag_best(Group("", None, [open_run("one", None), open_run("two", None)], []), best.id)
+        tagged = [id for id in (first.id, second.id) if client_of(place).get_run(id).data.tags.get("best") == "true"]
+        assert tagged == [best.id]
+
+
+def test_a_description_keeps_what_it_said_and_has_the_section_once(place: Path) -> None:
+    parent, best = open_run("three", None), open_run("one", None)
+    client_of(place).set_tag(parent.id, NOTE, "Before.")
+    describe_best(parent, best, "width 4", "python run.py rerun=1")
+    client_of(place).set_tag(parent.id, NOTE, client_of(place).get_run(parent.id).data.tags[NOTE] + "\n\nAfter.")
+    describe_best(parent, best, HOSTILE, "python run.py rerun=2 tracking.uri='sqlite:////x y.db'")
+    note = client_of(place).get_run(parent.id).data.tags[NOTE]
+    assert note.count("<!-- comparison -->") == 1 and note.startswith("Before.\n\nAfter.\n\n")
+    assert "rerun=1" not in note and "python run.py rerun=2 tracking.uri='sqlite:////x y.db'" in note
+    assert re.findall(r"<[^>]*>", note) == ["<!-- comparison -->", "<!-- /comparison -->"]
+    assert note.count("[") == note.count("](") == 1
+
+
+def test_a_label_means_nothing_to_markdown() -> None:
+    assert harmless("width 4, rate 1e-3 (*a*)") == "width 4, rate 1e-3 a"
+    assert not set("[]()<>`#*!|\\\n") & set(harmless(HOSTILE + "[a](b) `c`\n# d | e ! * \\"))
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ('{"uri": "/data/VOC"}', Path("/data/VOC")),
+        ('{"uri": "file:///data/a%20b"}', Path("/data/a b")),
+        ('{"uri": "/data/50%"}', Path("/data/50%")),
+        ('{"uri": "s3://bucket/VOC"}', None),
+        ('{"uri": "relative"}', None),
+        ('{"uri": ["x"]}', None),
+        ("[1]", None),
+        ("no JSON", None),
+    ],
+)
+def test_a_data_folder_is_an_absolute_path_on_this_machine(place: Path, source: str, folder: Path | None) -> None:
+    client = client_of(place)
+    id = client.create_run(client.get_experiment_by_name("other").experiment_id).info.run_id
+    client.log_inputs(id, [DatasetInput(Dataset("x", str(hash(source))[:36], "local", source))])
+    assert recorded_data_folder(open_run(id, None)) == folder
+    assert recorded_data_folder(open_run("one", None)) is None
+
+
+def test_the_best_model_is_registered_once_with_the_alias(place: Path) -> None:
+    with pytest.raises(UserError, match="has no model to register"):
+        register_model(open_run("two", None))
+    client = client_of(place)
+    for key, version in (("one", "1"), ("two", "2"), ("one", "1")):
+        stored = open_run(key, None)
+        if not (stored.run.outputs and stored.run.outputs.model_outputs):
+            give_model(place, stored.id)
+            stored = open_run(key, None)
+        assert register_model(stored) == "models:/a-b-c-d@best"
+        found = client.get_model_version_by_alias("a-b-c-d", "best")
+        assert (str(found.version), found.run_id) == (version, stored.id)
+
+
+def give_model(place: Path, run_id: str) -> None:
+    client = client_of(place)
+    experiment = client.get_experiment_by_name("a b: c/d").experiment_id
+    model = client.create_logged_model(experiment, "model", source_run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    folder = place / f"model-{run_id}"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    client.log_model_artifacts(model.model_id, str(folder))

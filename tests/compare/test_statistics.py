@@ -1,0 +1,92 @@
+"""Scores of single pictures, gaps, and bootstrap intervals, against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from pipeline.compare.statistics import (
+    bootstrap_differences,
+    disagreement,
+    iou_gaps,
+    picture_confusion,
+    picture_ious,
+)
+
+TRUTH = np.array([[0, 0, 1], [1, 2, 255]], np.uint8)
+GUESS = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
+
+
+def test_a_pictures_confusion_matrix_leaves_void_out() -> None:
+    expected = [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
+    np.testing.assert_array_equal(picture_confusion(TRUTH, GUESS, 3), expected)
+    assert picture_confusion(TRUTH, GUESS, 3).dtype == np.int64
+    assert not picture_confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
+
+
+@pytest.mark.parametrize(
+    ("guess", "fault"), [(GUESS[:, :2], "truth has"), (GUESS + np.uint8(2), "class index 3; at most 2 expected")]
+)
+def test_a_mask_that_does_not_fit_is_refused(guess: np.ndarray, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        picture_confusion(TRUTH, guess, 3)
+
+
+def test_ious_of_pictures_and_of_their_classes() -> None:
+    counts = np.stack([picture_confusion(TRUTH, GUESS, 4), np.zeros((4, 4), np.int64)])[np.newaxis]
+    means, classes = picture_ious(counts)
+    assert means.shape == (1, 2) and classes.shape == (1, 2, 4)
+    # Class 0: 1 of 3, class 1: 2 of 3, class 2: 0 of 1, class 3 is nowhere.
+    np.testing.assert_allclose(classes[0, 0], [1 / 3, 2 / 3, 0, np.nan])
+    assert means[0, 0] == pytest.approx(1 / 3) and np.isnan(means[0, 1])
+
+
+def test_a_gap_is_between_the_highest_and_the_lowest_run() -> None:
+    ious = np.array([[0.2, np.nan, np.nan], [0.9, 0.5, np.nan], [0.4, 0.25, 0.1]])
+    np.testing.assert_allclose(iou_gaps(ious), [0.7, 0.25, np.nan])
+
+
+def test_without_a_truth_runs_are_compared_with_each_other() -> None:
+    masks = [np.zeros((2, 4), np.uint8) for _ in range(3)]
+    masks[1][0, 0] = masks[2][0, 0] = masks[2][1, 1] = 3
+    assert disagreement(masks) == 2 / 8
+    assert disagreement(masks[:1]) == 0 and disagreement([]) == 0
+    assert disagreement([masks[0], masks[0][:1]]) == 0  # of other sizes: nothing can be said
+
+
+def counts_of(*right: list[int]) -> np.ndarray:
+    """(runs, pictures, 2, 2): of 10 pixels of class 1 in each picture, so many are found; none of class 0."""
+    found = np.zeros((len(right), len(right[0]), 2, 2), np.int64)
+    found[..., 1, 1] = right
+    found[..., 1, 0] = 10 - np.array(right)
+    return found
+
+
+def test_differences_are_those_of_the_summed_matrices() -> None:
+    difference, low, high = bootstrap_differences(counts_of([10, 6], [6, 4]), best=0)
+    # Class 1: 16/20 and 10/20. Class 0 is only ever guessed: its IoU is 0 in both.
+    np.testing.assert_allclose(difference, [[0, 0, 0], [-0.15, 0, -0.3]])
+    np.testing.assert_allclose([low[0], high[0]], 0)
+    # Drawing two of two pictures gives the differences -0.4, -0.3 and -0.2 in a quarter, a half, a quarter of cases.
+    np.testing.assert_allclose([low[1, 2], high[1, 2]], [-0.4, -0.2])
+
+
+def test_the_same_pictures_are_drawn_for_both_runs() -> None:
+    """Pictures differ much, runs by the same everywhere: unpaired, the interval would be wide."""
+    difference, low, high = bootstrap_differences(counts_of([9, 5, 1, 9], [8, 4, 0, 8]), best=0)
+    np.testing.assert_allclose([difference[1, 2], low[1, 2], high[1, 2]], -0.1)
+
+
+def test_the_interval_is_the_same_every_time_and_narrower_at_a_lower_level() -> None:
+    counts = counts_of([10, 9, 8, 3, 4], [8, 9, 6, 7, 1])
+    first, second = bootstrap_differences(counts, 0), bootstrap_differences(counts, 0)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    _, low, high = bootstrap_differences(counts, 0, level=0.5)
+    assert first[1][1, 0] < low[1, 0] < high[1, 0] < first[2][1, 0]
+
+
+def test_a_class_that_is_nowhere_has_no_difference() -> None:
+    counts = np.zeros((2, 3, 3, 3), np.int64)
+    counts[..., 0, 0] = 5
+    difference, low, high = bootstrap_differences(counts, 1)
+    assert np.isnan(difference[:, 2:]).all() and np.isnan(low[:, 2:]).all() and np.isnan(high[:, 2:]).all()
+    np.testing.assert_array_equal(difference[:, :2], 0)

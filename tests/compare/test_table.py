@@ -1,0 +1,134 @@
+"""Which parameters vary, what runs are called, their order, and means over seeds."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from pipeline.compare.runs import ComparedRun, parse_class_iou
+from pipeline.compare.table import (
+    best_of,
+    csv_table,
+    headings,
+    mean_and_deviation,
+    over_seeds,
+    ranked,
+    text_table,
+    varying,
+)
+from pipeline.config.keys import short_names
+
+
+def run(id: str = "r", val: float | None = None, test: float | None = None, **more: object) -> ComparedRun:
+    params = {key.replace("__", "."): str(value) for key, value in more.pop("params", {}).items()}  # type: ignore[attr-defined]
+    metrics = {"best/val_mean_iou": val, "test/mean_iou": test}
+    found = {key: value for key, value in metrics.items() if value is not None}
+    status = str(more.pop("status", "FINISHED"))
+    return ComparedRun(id, f"run {id}", status, params, found, **more)  # type: ignore[arg-type]
+
+
+def test_what_is_the_same_everywhere_or_changes_no_score_does_not_vary() -> None:
+    shared = {"epochs": 8, "model.depth": 3}
+    runs = [
+        run(params={**shared, "seed": seed, "model.width": width, "tracking.run_name": name, "data_dir": name})
+        for seed, width, name in ((0, 4, "a"), (1, 8, "b"))
+    ]
+    assert varying(runs) == ["model.width", "seed"]
+
+
+def test_where_data_and_starting_weights_lie_varies_where_they_are_others() -> None:
+    """The same ones may lie anywhere; a trial that failed before it had any says nothing."""
+    places = [{"dataset.root": root, "model.encoder_weights": weights} for root in "ab" for weights in ("c", "d")]
+    same = [run(params=place, data="1", initial="2") for place in places]
+    assert varying([*same, run(params=places[0])]) == []
+    others = [run(params=place, data=place["dataset.root"], initial="2") for place in places]
+    assert varying(others) == ["dataset.root"]
+    chance = [run(params=place, data="1", initial=None if index else "2") for index, place in enumerate(places)]
+    assert varying(chance) == ["model.encoder_weights"]
+    assert over_seeds([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
+
+
+def test_a_parameter_that_a_run_does_not_have_varies_and_the_order_is_the_schemas() -> None:
+    runs = [run(params={"zzz": 1, "optimizer.learning_rate": 1, "model.depth": 2}), run(params={"model.depth": 3})]
+    assert varying(runs) == ["model.depth", "optimizer.learning_rate", "zzz"]
+    assert varying(runs[:1]) == []
+
+
+def test_names_are_short_where_that_is_clear() -> None:
+    assert short_names(["model.name", "optimizer.name", "model.width"]) == {
+        "model.name": "model.name", "optimizer.name": "optimizer.name", "model.width": "width",
+    }  # fmt: skip
+
+
+def test_headings_tell_runs_apart() -> None:
+    runs = [run("aaaaaaaa", params={"model.width": 4}), run("bbbbbbbb", params={"model.width": 4}), run("c")]
+    assert headings(runs, ["model.width"]) == ["width 4 (aaaaaa)", "width 4 (bbbbbb)", "width -"]
+    assert headings(runs[2:], []) == ["run c"]
+    long = run(params={f"key{number}": "x" * 100 for number in range(20)})
+    assert len(headings([long], list(long.params))[0]) < 420 and "and 12 more" in headings([long], list(long.params))[0]
+
+
+def test_the_ranking_is_by_validation_and_only_of_finished_runs() -> None:
+    runs = [
+        run("low", 0.2, test=0.9), run("high", 0.8, test=0.1), run("none"), run("pruned", 0.95, pruned=True),
+        run("failed", 0.99, status="FAILED"), run("later", 0.5, started=2), run("sooner", 0.5, started=1),
+        run("nan", math.nan),
+    ]  # fmt: skip
+    order = [found.id for found in ranked(runs)]
+    assert order == ["high", "sooner", "later", "low", "nan", "none", "failed", "pruned"]
+    assert best_of(runs).id == "high"  # type: ignore[union-attr]
+    assert best_of(runs[2:5]) is None and best_of([]) is None
+
+
+def test_a_run_that_did_not_end_has_the_score_of_its_best_epoch() -> None:
+    assert run(curves={"val/mean_iou": {1: 0.2, 2: 0.4, 3: math.nan, 4: 0.3}}).val == 0.4
+    assert run().val is None
+    assert run(val=1.7976931348623157e308).val is None  # what a database makes of infinity
+
+
+def test_means_and_deviations_over_seeds() -> None:
+    runs = [
+        run("a", 0.6, 0.5, params={"model.width": 8, "seed": 0}),
+        run("b", 0.8, 0.6, params={"model.width": 8, "seed": 1}),
+        run("c", 0.7, params={"model.width": 8, "seed": 2}),
+        run("d", 0.9, 0.9, params={"model.width": 4, "seed": 0}),
+        run("e", 0.1, 0.1, params={"model.width": 4, "seed": 1}, status="FAILED"),
+    ]
+    (group,) = over_seeds(runs, ["model.width", "seed"])
+    assert (dict(group.params), group.ids) == ({"model.width": "8"}, ("b", "c", "a"))
+    assert group.val == (pytest.approx(0.7), pytest.approx(0.1))  # deviations -0.1, 0.1, 0: sqrt(0.02 / 2)
+    assert group.test == (pytest.approx(0.55), pytest.approx(math.sqrt(0.005)))
+    twice = [run("x", 0.5, params={"seed": 0}), run("y", 0.5, params={"seed": 0})]
+    assert over_seeds(twice, []) == []  # the same run again is no further seed
+
+
+def test_one_value_has_no_deviation() -> None:
+    assert mean_and_deviation([0.5, None]) is None
+    assert mean_and_deviation([1.0, None, 2.0]) == (1.5, pytest.approx(math.sqrt(0.5)))
+
+
+def test_csv_keeps_any_name_and_every_digit() -> None:
+    odd = run("a", 1 / 3, params={"loss.name": 'x,"y"\nz'}, seconds=30.0)
+    rows = list(csv.DictReader(io.StringIO(csv_table([odd, run("b", pruned=True)], ["loss.name"]))))
+    assert float(rows[0]["best_val_mean_iou"]) == 1 / 3 and rows[0]["loss.name"] == 'x,"y"\nz'
+    assert (rows[0]["minutes"], rows[0]["parameters"], rows[1]["minutes"], rows[1]["pruned"]) == ("0.5", "", "", "true")
+
+
+def test_columns_are_aligned_and_no_text_steers_the_terminal() -> None:
+    assert text_table(["a", "n"], [["long", "1"], ["x\x1b[2J", "22"]], numbers=1).splitlines() == [
+        "a          n", "long       1", "x\\x1b[2J  22",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("class,iou\na,0.5\nb,\nc,nan\nd,7\ne,x\n", {"a": 0.5, "b": None, "c": None, "d": None, "e": None}),
+        ("", {}),
+        ("class,iou\n" + "x" * 200_000, {}),  # a field larger than a CSV reader takes
+        ("other\n1\n", {"None": None}),
+    ],
+)
+def test_scores_of_classes_are_numbers_between_0_and_1(text: str, found: dict[str, float | None]) -> None:
+    assert parse_class_iou(text) == found

@@ -1,0 +1,141 @@
+"""Values of a configuration that are well each, and not together."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.validation import check
+from tests.configs import config_with
+
+
+@pytest.mark.parametrize(
+    ("size", "depth", "valid"), [(100, 4, "96 or 112"), (20, 5, "32"), (255, 8, "256"), (9, 1, "8 or 10")]
+)
+def test_image_size_that_depth_cannot_halve(size: int, depth: int, valid: str) -> None:
+    assert check(config_with(image_size=size, model__depth=depth)) == [
+        f"image_size={size}: model.depth={depth} halves it {depth} times, "
+        f"so it must be a multiple of {2**depth}: {valid}"
+    ]
+
+
+@given(st.integers(8, 600), st.integers(1, 8))
+def test_every_other_image_size_passes(size: int, depth: int) -> None:
+    assert (check(config_with(image_size=size, model__depth=depth)) == []) == (size % 2**depth == 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (
+            {"optimizer__momentum": 0.9},
+            "optimizer.momentum=0.9: only optimizer=sgd has it, not adam",
+        ),
+        (
+            {"optimizer__name": "adamw", "optimizer__momentum": 0.9},
+            "optimizer.momentum=0.9: only optimizer=sgd has it, not adamw",
+        ),
+        (
+            {"optimizer__weight_decay": 0.1},
+            "optimizer.weight_decay=0.1: adam has none; choose optimizer=adamw or sgd",
+        ),
+        (
+            {"schedule__power": 0.9},
+            "schedule.power=0.9: a number for schedule=poly, null for the others",
+        ),
+        (
+            {"schedule__name": "poly"},
+            "schedule.power=None: a number for schedule=poly, null for the others",
+        ),
+        (
+            {"schedule__warmup_epochs": 8.0},
+            "schedule.warmup_epochs=8.0: less than epochs=8 expected",
+        ),
+        (
+            {"loss__cross_entropy": 0.0},
+            "loss.cross_entropy=0 and loss.dice=0: one of them must be above 0",
+        ),
+        (
+            {"loss__cross_entropy": 0.0, "loss__dice": 1.0, "loss__focal_gamma": 2.0},
+            "loss.focal_gamma and loss.class_weights act on the cross-entropy: loss.cross_entropy must be above 0",
+        ),
+        (
+            {"loss__cross_entropy": 0.0, "loss__dice": 1.0, "loss__class_weights": "median_frequency"},
+            "loss.focal_gamma and loss.class_weights act on the cross-entropy: loss.cross_entropy must be above 0",
+        ),
+        (
+            {"dataset__classes": ["background", "cat", "dog", "cat", "dog"]},
+            "dataset.classes: more than once: cat, dog; each name once expected",
+        ),
+        (
+            {"dataset__classes": ["background", " "]},
+            "dataset.classes: a blank name; write every class's name",
+        ),
+        (
+            {"dataset__classes": ["background"]},
+            "dataset.classes: 1 names; 2 to 255 expected, background first",
+        ),
+        (
+            {"dataset__classes": [f"class {index}" for index in range(256)]},
+            "dataset.classes: 256 names; 2 to 255 expected, background first",
+        ),
+        (
+            {"dataset__name": "folder"},
+            "dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together(values: dict[str, Any], fault: str) -> None:
+    assert check(config_with(**values)) == [fault]
+
+
+@pytest.mark.parametrize("scale", [[2.0, 0.5], [1.0], [], [0.5, 1.0, 2.0], [0.0, 1.0], [1.0, 21.0], [math.nan, 1.0]])
+def test_scale_is_a_least_and_a_greatest_zoom(scale: list[float]) -> None:
+    expected = "[least, greatest] between 0.05 and 20 expected, for example [0.5, 2]"
+    assert check(config_with(augment__scale=scale)) == [f"augment.scale={scale}: {expected}"]
+
+
+def test_a_batch_of_one_has_nothing_to_paste() -> None:
+    (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
+    assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")
+    assert check(config_with(batch_size=1)) == check(config_with(batch_size=2, augment__cutmix=0.5)) == []
+
+
+# ---- encoders
+
+
+def test_what_only_an_encoder_has_is_refused_without_one() -> None:
+    faults = check(config_with(model__encoder_norm="frozen", optimizer__encoder_rate=0.1))
+    assert faults == [
+        "model.encoder_norm=frozen: only a pretrained encoder, model=unet_<encoder>, has it; batch expected",
+        "optimizer.encoder_rate=0.1: only a pretrained encoder, model=unet_<encoder>, has it; 1 expected",
+    ]
+
+
+def test_a_random_encoder_is_not_frozen() -> None:
+    frozen = {"model__name": "unet_vgg16", "optimizer__encoder_rate": 0}
+    assert check(config_with(**frozen)) == [
+        "optimizer.encoder_rate=0: the encoder would stay random (model.encoder_weights=null); more "
+        "than 0 expected, or model.encoder_weights=imagenet, or init_from=<run id>"
+    ]
+    for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}, {"optimizer__encoder_rate": 0.1}):
+        assert check(config_with(**frozen | changed)) == []
+
+
+def test_random_normalisation_is_not_frozen() -> None:
+    frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
+    (fault,) = check(config_with(**frozen))
+    assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no picture")
+    for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}):
+        assert check(config_with(**frozen | changed)) == []
+
+
+def test_a_file_of_weights_that_would_not_be_looked_at_is_refused() -> None:
+    both = {"model__name": "unet_vgg16", "init_from": "0" * 32, "model__encoder_weights": "a.h5"}
+    (fault,) = check(config_with(**both))
+    assert (
+        fault == f"model.encoder_weights=a.h5: the file would not be looked at beside init_from={'0' * 32}; one of "
+        "them expected"
+    )

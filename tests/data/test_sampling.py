@@ -1,0 +1,89 @@
+"""The order of an epoch, and which pictures it has, as functions of (seed, epoch)."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.sampling import balanced_draws, repeat_factors, shuffled_indices
+
+
+def test_known_order() -> None:
+    """A change here means that no old run can be repeated."""
+    assert shuffled_indices(11, tf.constant(2, tf.int64), 10).numpy().tolist() == [2, 1, 6, 9, 7, 4, 8, 0, 5, 3]
+
+
+def test_an_order_is_a_permutation_and_a_function_of_seed_and_epoch() -> None:
+    orders = {}
+    for seed in (0, 1, 2):
+        for epoch in range(5):
+            order = shuffled_indices(seed, tf.constant(epoch, tf.int64), 50).numpy()
+            assert sorted(order) == list(range(50))
+            again = shuffled_indices(seed, tf.constant(epoch, tf.int32), 50).numpy()
+            np.testing.assert_array_equal(order, again)
+            orders[seed, epoch] = tuple(order)
+    assert len(set(orders.values())) == len(orders)
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_orders_are_uniform(seed: int) -> None:
+    """Chi-squared of (position, index), and of which index follows which, over many epochs."""
+    count, draws = 8, 4000
+    epochs = tf.data.Dataset.range(draws).map(lambda epoch: shuffled_indices(seed, epoch, count))
+    orders = np.array(list(epochs.as_numpy_iterator()))  # (draws, count)
+    places, pairs = np.zeros((count, count)), np.zeros((count, count))
+    np.add.at(places, (np.broadcast_to(np.arange(count), orders.shape), orders), 1)
+    np.add.at(pairs, (orders[:, :-1], orders[:, 1:]), 1)
+    pairs = pairs[~np.eye(count, dtype=bool)]
+    for counts, freedom in ((places, (count - 1) ** 2), (pairs, pairs.size)):
+        chi_squared = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
+        assert chi_squared < freedom + 4 * np.sqrt(2 * freedom)
+
+
+# ---- balanced
+
+
+def draws(seed: int, epoch: int, factors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    indices, repeated = balanced_draws(seed, tf.constant(epoch), factors, count)
+    return indices.numpy(), repeated.numpy()
+
+
+def test_known_draws() -> None:
+    """A change here means that no old run can be repeated."""
+    indices, repeated = draws(3, 1, np.array([1.0, 2.0, 4.0]), 7)
+    assert sorted(indices.tolist()) == [0, 1, 1, 2, 2, 2, 2]
+    assert (indices.tolist(), repeated.tolist()) == ([1, 0, 2, 2, 1, 2, 2], [0, 0, 3, 0, 1, 2, 1])
+
+
+def test_factors_are_those_of_the_rarest_object() -> None:
+    """Four pictures with object 1, one with object 2, one of the four with object 3 as well; background is in all."""
+    pixels = np.array([[9, 1, 0, 0], [9, 5, 0, 0], [9, 1, 0, 2], [9, 1, 0, 0], [9, 0, 3, 0], [9, 0, 0, 0]])
+    np.testing.assert_array_equal(repeat_factors(pixels), [1, 1, 2, 1, 2, 1])
+    np.testing.assert_array_equal(repeat_factors(pixels[:, :1]), [1] * 6)
+
+
+@given(st.lists(st.floats(1, 30), min_size=1, max_size=40), st.integers(1, 80), st.integers(0, 2**31 - 1))
+@settings(max_examples=60)
+def test_each_comes_as_often_as_its_factor_says_rounded_up_or_down(factors: list[float], count: int, seed: int) -> None:
+    weights = np.array(factors)
+    indices, repeated = draws(seed, 2, weights, count)
+    expected = count * weights / weights.sum()
+    found = np.bincount(indices, minlength=len(factors))
+    assert np.all(np.abs(found - expected) < 1 + 1e-3)
+    for index in range(len(factors)):
+        assert sorted(repeated[indices == index]) == list(range(found[index]))
+
+
+def test_draws_are_a_function_of_seed_and_epoch_and_right_on_average() -> None:
+    weights = np.array([1.0, 1.5, 2.0, 5.5])
+    epochs = [draws(7, epoch, weights, 5)[0] for epoch in range(300)]
+    assert len({tuple(epoch) for epoch in epochs}) > 50
+    np.testing.assert_array_equal(epochs[4], draws(7, 4, weights, 5)[0])
+    assert not np.array_equal(
+        np.concatenate(epochs[:20]), np.concatenate([draws(8, e, weights, 5)[0] for e in range(20)])
+    )
+    shares = np.bincount(np.concatenate(epochs)) / (5 * 300)
+    np.testing.assert_allclose(shares, weights / 10, atol=0.02)
+    first = np.bincount([epoch[0] for epoch in epochs], minlength=4) / 300  # mixed, not in the order of the row
+    np.testing.assert_allclose(first, weights / 10, atol=0.1)

@@ -1,0 +1,159 @@
+"""Training pictures from memory, from a file of decoded pictures or from their own files: the same bits."""
+
+import re
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from pipeline.config.schema import AugmentConfig, Config
+from pipeline.data import decode
+from pipeline.data.stream import training_stream
+from pipeline.data.training_images import DecodedPictures, FilePictures, Pictures, training_pictures
+from pipeline.data.voc import Example
+from pipeline.runtime.errors import UserError
+
+LARGE, SMALL = 700, 100  # long sides at which seven tiny pictures need more than one MiB, and less
+
+
+@pytest.fixture
+def examples(voc_folder: Callable[..., Path]) -> list[Example]:
+    """Seven pictures of mixed sizes."""
+    root = voc_folder(train=7, val=0, test=0, size=[(24, 32), (40, 17), (9, 30)])
+    ids = (root / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    return [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
+
+
+def sizes_of(examples: list[Example]) -> np.ndarray:
+    return np.array([decode.read_mask(example.mask).shape for example in examples])
+
+
+@pytest.fixture
+def decoded(tmp_path: Path) -> Path:
+    return tmp_path / "decoded" / "pictures.bin"
+
+
+def is_mapped(pictures: Pictures, decoded: Path) -> bool:
+    return isinstance(pictures, DecodedPictures) and decoded.exists()
+
+
+@pytest.mark.parametrize("long_side", [None, 20, 50, LARGE])
+def test_memory_a_mapped_file_and_the_files_give_the_same_bits(
+    examples: list[Example], long_side: int | None, decoded: Path
+) -> None:
+    sizes, told = sizes_of(examples), []
+    files = training_pictures(examples, sizes, long_side, 0, decoded)
+    memory = training_pictures(examples, sizes, long_side, 64, decoded, lambda *now: told.append(now))
+    assert isinstance(files, FilePictures) and isinstance(memory, DecodedPictures) and not decoded.exists()
+    assert [done for _, done, _ in told] == list(range(1, 8)) and {total for *_, total in told} == {7}
+    sources: list[Pictures] = [files, memory]
+    if long_side == LARGE:
+        sources.append(training_pictures(examples, sizes, long_side, 1, decoded))
+        assert is_mapped(sources[-1], decoded)
+    config = Config(image_size=16, long_side=long_side, batch_size=3, epochs=2, seed=5)
+    config.augment = AugmentConfig([0.7, 1.5], True, 0.2, 0.2, 0.2, 0.02)
+    streams = [training_stream(source, 7, config).as_numpy_iterator() for source in sources]
+    for batches in zip(*streams, strict=True):
+        for batch in batches[1:]:
+            np.testing.assert_array_equal(batch[0], batches[0][0])
+            np.testing.assert_array_equal(batch[1], batches[0][1])
+
+
+def test_a_part_is_cut_from_the_whole(examples: list[Example], decoded: Path) -> None:
+    for source in (training_pictures(examples, sizes_of(examples), 30, cache, decoded) for cache in (0, 1)):
+        for index, example in enumerate(examples):
+            image = decode.scale_image(decode.decode_image(str(example.image)), 30).numpy()
+            mask = decode.scale_mask(decode.decode_mask(str(example.mask)), 30).numpy()
+            height, width = source.sizes[index].numpy()
+            assert image.shape == (height, width, 3) and max(mask.shape) == 30
+            for top, left, bottom, right in ((0, 0, height, width), (1, 2, height - 1, width - 2), (0, 3, 1, 4)):
+                found = source.part(
+                    tf.constant(index), tf.constant([top, left]), tf.constant([bottom - top, right - left])
+                )
+                np.testing.assert_array_equal(found[0], image[top:bottom, left:right])
+                np.testing.assert_array_equal(found[1], mask[top:bottom, left:right])
+
+
+@pytest.mark.parametrize(("pixels", "fits"), [(2**18 - 256, True), (2**18, True), (2**18 + 256, False)])
+def test_memory_holds_four_bytes_a_pixel(pixels: int, fits: bool, tmp_path: Path, decoded: Path) -> None:
+    """`cache_mb` MiB exactly is still enough; a byte more is not."""
+    height, width = pixels // 256, 256
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "mask.png")
+    example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
+    pictures = training_pictures([example], np.array([[height, width]]), None, 1, decoded)
+    assert isinstance(pictures, DecodedPictures) and decoded.exists() != fits
+
+
+def test_memory_is_counted_at_working_scale(examples: list[Example], decoded: Path) -> None:
+    training_pictures(examples, sizes_of(examples), SMALL, 1, decoded)
+    assert not decoded.exists()
+    training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+    assert decoded.exists()
+
+
+def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -> None:
+    """And never when it is there, also for another process; what an interrupted one left is written anew."""
+    decoded.parent.mkdir(parents=True)
+    decoded.with_name(f".{decoded.name}.unfinished").write_bytes(b"interrupted")
+    decoded.write_bytes(b"cut off")
+    told: list[int] = []
+    first = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
+    assert told == list(range(1, 8)) and not decoded.with_name(f".{decoded.name}.unfinished").exists()
+    again = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
+    assert len(told) == 7
+    whole = tf.constant(3), tf.constant([0, 0]), first.sizes[3]
+    np.testing.assert_array_equal(first.part(*whole)[0], again.part(*whole)[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of its own is read from /proc")
+def test_a_stream_does_not_copy_what_is_in_memory() -> None:
+    """tf.data writes constants into its graph: as one of them, all pictures would be there twice."""
+
+    def own_memory() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"RssAnon:\s*(\d+)", status)[0]) * 1024
+
+    sizes = np.array([[1000, 1000]] * 40)
+    kept = np.ones(4 * 40 * 10**6, np.uint8)
+    pictures = DecodedPictures(sizes, kept)
+    config = Config(image_size=16, long_side=None, batch_size=2, epochs=1)
+    config.augment = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
+    before = own_memory()
+    batches = iter(training_stream(pictures, 40, config))
+    next(batches)
+    assert own_memory() - before < kept.nbytes / 2
+
+
+def test_a_full_disk_leaves_the_files(examples: list[Example], decoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    pictures = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+    assert isinstance(pictures, FilePictures) and not decoded.exists()
+
+
+def test_a_disk_that_fills_up_is_told(examples: list[Example], decoded: Path) -> None:
+    """And nothing is left on it: here no file may be larger than a MiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"pictures\.bin: cannot be written: File too large; set another data_dir"):
+            training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not [path for path in decoded.parent.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(examples: list[Example], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match=r"taken/pictures\.bin: cannot be written .*set another data_dir"):
+        training_pictures(examples, sizes_of(examples), LARGE, 1, tmp_path / "taken" / "pictures.bin")

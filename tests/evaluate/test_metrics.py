@@ -1,0 +1,108 @@
+"""Scores from confusion matrices worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class, mean_iou, pixel_accuracy
+
+# rows: truth, columns: prediction
+BY_HAND = np.array([[50, 3, 2], [5, 30, 0], [0, 10, 0]], np.int64)
+
+matrices = st.integers(1, 6).flatmap(lambda side: arrays.arrays(np.int64, (side, side), elements=st.integers(0, 50)))
+
+
+def test_worked_out_by_hand() -> None:
+    """Class 0: 50 / (55 + 55 - 50); class 1: 30 / (35 + 43 - 30); class 2: 0 / (10 + 2)."""
+    np.testing.assert_allclose(iou_per_class(BY_HAND), [50 / 60, 30 / 48, 0])
+    np.testing.assert_allclose(accuracy_per_class(BY_HAND), [50 / 55, 30 / 35, 0])
+    assert mean_iou(BY_HAND) == pytest.approx((50 / 60 + 30 / 48) / 3)
+    assert pixel_accuracy(BY_HAND) == 80 / 100
+
+
+def test_rows_are_the_truth() -> None:
+    """All of class 0 is taken for class 1: nothing of the truth of class 1 is wrong, all of class 0 is."""
+    matrix = np.array([[0, 10], [0, 10]], np.int64)
+    np.testing.assert_array_equal(accuracy_per_class(matrix), [0, 1])
+    np.testing.assert_array_equal(iou_per_class(matrix), [0, 0.5])
+
+
+def test_a_class_that_occurs_nowhere_has_no_iou_and_does_not_lower_the_mean() -> None:
+    matrix = np.array([[8, 2, 0], [0, 10, 0], [0, 0, 0]], np.int64)
+    np.testing.assert_array_equal(iou_per_class(matrix), [8 / 10, 10 / 12, np.nan])
+    np.testing.assert_array_equal(accuracy_per_class(matrix), [0.8, 1, np.nan])
+    assert mean_iou(matrix) == pytest.approx((8 / 10 + 10 / 12) / 2)
+
+
+def test_a_class_that_is_only_predicted_has_iou_0() -> None:
+    matrix = np.array([[8, 0, 2], [0, 10, 0], [0, 0, 0]], np.int64)
+    np.testing.assert_array_equal(iou_per_class(matrix), [0.8, 1, 0])
+    assert np.isnan(accuracy_per_class(matrix)[2])
+    assert mean_iou(matrix) == pytest.approx(1.8 / 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_at_all() -> None:
+    empty = np.zeros((3, 3), np.int64)
+    assert np.isnan(iou_per_class(empty)).all()
+    assert mean_iou(empty) == 0 and pixel_accuracy(empty) == 0
+
+
+@pytest.mark.parametrize("scale", [2**31, 2**53, 2**56])
+def test_large_counts_are_summed_exactly(scale: int) -> None:
+    """As Python's own integers, which have no end. In float64, 2**53 + 1 would be lost."""
+    matrix = BY_HAND * scale // 32
+    matrix[0, 0] += 1
+    exact = [[int(value) for value in row] for row in matrix]
+    for label in range(3):
+        union = sum(exact[label]) + sum(row[label] for row in exact) - exact[label][label]
+        assert iou_per_class(matrix)[label] == exact[label][label] / union
+    assert pixel_accuracy(matrix) == sum(exact[i][i] for i in range(3)) / sum(map(sum, exact))
+    total = np.array([[2**53, 0], [0, 1]], np.int64) + np.array([[1, 0], [0, 0]], np.int64)
+    assert total.sum() == 2**53 + 2
+
+
+@given(matrices, st.randoms(use_true_random=False))
+def test_renaming_classes_renames_their_scores(matrix: np.ndarray, random: object) -> None:
+    order = np.array(random.sample(range(len(matrix)), len(matrix)))  # type: ignore[attr-defined]
+    renamed = matrix[np.ix_(order, order)]
+    np.testing.assert_array_equal(iou_per_class(renamed), iou_per_class(matrix)[order])
+    assert mean_iou(renamed) == pytest.approx(mean_iou(matrix))
+    assert pixel_accuracy(renamed) == pixel_accuracy(matrix)
+
+
+@given(matrices)
+def test_scores_lie_between_0_and_1_and_iou_is_at_most_accuracy(matrix: np.ndarray) -> None:
+    iou, accuracy = iou_per_class(matrix), accuracy_per_class(matrix)
+    both = np.isfinite(accuracy)
+    assert (iou[both] <= accuracy[both]).all()
+    for values in (iou[np.isfinite(iou)], accuracy[both]):
+        assert ((values >= 0) & (values <= 1)).all()
+    perfect = np.diag(np.diag(matrix))
+    assert mean_iou(perfect) == float(perfect.any()) and pixel_accuracy(perfect) == float(perfect.any())
+    np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction may change places
+
+
+def test_scores_of_a_split() -> None:
+    scores = Scores(BY_HAND, loss=0.5)
+    assert scores.mean_iou == mean_iou(BY_HAND) and scores.pixel_accuracy == 0.8
+
+
+@pytest.mark.parametrize(
+    ("matrix", "collapsed"),
+    [
+        ([[50, 0], [30, 0]], True),  # the most frequent class everywhere: mean IoU 50 / 80 / 2
+        ([[0, 50], [0, 30]], True),  # the other one everywhere
+        ([[0, 50], [30, 0]], True),  # all wrong
+        ([[88, 2], [10, 0]], True),
+        ([[9000, 0], [980, 20]], True),  # 0.461 where one class everywhere would have 0.45
+        ([[9000, 0], [940, 60]], False),  # 0.483
+        ([[50, 0], [20, 10]], False),
+        ([[50, 0, 0], [20, 0, 0], [0, 0, 30]], False),
+        ([[0, 0], [0, 0]], True),
+    ],
+)
+def test_collapsed_is_no_better_than_one_class_everywhere(matrix: list[list[int]], collapsed: bool) -> None:
+    assert Scores(np.array(matrix, np.int64), loss=0).collapsed is collapsed

@@ -1,0 +1,86 @@
+"""The weights of a tracked run as the start of another: which are taken, and which are refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.experiment import initial_weights
+from pipeline.experiment.initial_weights import find_initial
+from pipeline.model.build import build_network
+from pipeline.model.weights import Arrays, named_weights, weights_sha256
+from pipeline.runtime.errors import UserError
+
+SMALL = ["model.depth=1", "model.width=2", "image_size=16", "precision=float32", "threads=2"]
+OURS = checked_config([*SMALL, "dataset.classes=[a,b,c]", "init_from=abc"])
+THEIRS = checked_config([*SMALL, "dataset.classes=[a,b]", "seed=5"])
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """A run that `init_from=abc` finds: its configuration, its weights and the hash that it recorded."""
+    arrays = named_weights(build_network(THEIRS))
+    np.savez(tmp_path / "weights.npz", **arrays)  # type: ignore[arg-type]
+    run: dict[str, Any] = {"config": THEIRS, "arrays": arrays, "sha256": weights_sha256(arrays)}
+
+    def opened(name: str, uri: str | None, key: str) -> SimpleNamespace:
+        assert (name, key) == ("abc", "init_from")
+        return SimpleNamespace(folder=TemporaryDirectory(), config=lambda: run["config"])
+
+    monkeypatch.setattr(initial_weights, "open_run", opened)
+    monkeypatch.setattr(initial_weights, "fetch_weights", lambda found: (tmp_path / "weights.npz", run["sha256"]))
+    return run
+
+
+def changed(**model: str) -> Config:
+    return replace(OURS, model=replace(OURS.model, **model))  # type: ignore[arg-type]
+
+
+def test_other_weights_than_the_run_recorded_are_refused(stored: dict[str, Any]) -> None:
+    found, stored["sha256"] = stored["sha256"], "f00"
+    with pytest.raises(UserError, match=f"init_from=abc: weights_sha256 is {found}, but the run recorded f00"):
+        find_initial(OURS)
+
+
+def test_with_other_classes_all_but_the_logits_is_taken(stored: dict[str, Any]) -> None:
+    start, chance = find_initial(OURS), named_weights(build_network(OURS))
+    assert start is not None and start.new_logits and "other classes (a, b)" in str(start.note)
+    made, theirs = named_weights(build_network(OURS, start)), stored["arrays"]
+    logits = {name for name in made if name.startswith("logits")}
+    assert logits and made.keys() == theirs.keys() == chance.keys()
+    for name, array in made.items():
+        np.testing.assert_array_equal(array, (chance if name in logits else theirs)[name])
+
+
+def test_with_the_same_classes_all_is_taken(stored: dict[str, Any]) -> None:
+    config = replace(OURS, dataset=THEIRS.dataset)
+    start = find_initial(config)
+    assert start is not None and not start.new_logits and start.note is None
+    assert weights_sha256(named_weights(build_network(config, start))) == stored["sha256"]
+
+
+def test_only_interpolations_may_take_each_others_place(stored: dict[str, Any]) -> None:
+    """They have no weights; a transposed convolution has."""
+    assert find_initial(changed(upsampling="nearest")) is not None
+    with pytest.raises(UserError, match=r"model\.upsampling=transposed: .* run abc, .*model\.upsampling=bilinear exp"):
+        find_initial(changed(upsampling="transposed"))
+    with pytest.raises(UserError, match=r"model\.norm=group: .* run abc, .*; model\.norm=batch expected"):
+        find_initial(changed(norm="group"))
+
+
+def test_a_rerun_takes_what_its_original_kept_unless_it_asks_for_another(stored: dict[str, Any]) -> None:
+    kept: Arrays = {"first/kernel": np.zeros(3, np.float32)}
+    original: Any = SimpleNamespace(id="def", config=replace(OURS, init_from="ghi"), initial_weights=kept)
+    start = find_initial(original.config, original)
+    assert start is not None and (start.origin, start.arrays, start.new_logits) == ("rerun=def", kept, True)
+    asked = find_initial(OURS, original)
+    assert asked is not None and asked.origin == "init_from=abc"
+    original.initial = None  # as in a run from before they were kept
+    asked = find_initial(OURS, original)
+    assert asked is not None and asked.origin == "init_from=abc"

@@ -1,0 +1,127 @@
+"""`rerun=…`, `rerun_strict=…` and `resume=…`: taken from the command line, and every way in which they are wrong."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.experiment import rerun, resume
+from pipeline.experiment.lineage import Origin, take_origin
+from pipeline.runtime.errors import UserError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
+    """What is looked for: (as what, name, tracking address). Whatever it is, it is found."""
+    found: list[tuple[str, str, str | None]] = []
+
+    def find(kind: str) -> Any:
+        def found_one(name: str, uri: str | None) -> str:
+            found.append((kind, name, uri))
+            return f"{kind} {name}"
+
+        return found_one
+
+    monkeypatch.setattr(rerun, "find_original", find("rerun"))
+    monkeypatch.setattr(resume, "find_resumable", find("resume"))
+    return found
+
+
+def test_a_command_without_these_keys_is_left_as_it_is(asked: list[Any]) -> None:
+    given = ["-m", "seed=1,2", "model=unet", "tracking.uri=x", "--cfg", "job", "rerun", "resumes=3"]
+    assert take_origin(given) == (Origin(), given)
+    assert asked == [] and Origin().base is None
+
+
+def test_a_run_to_repeat_is_looked_for_and_taken_away(asked: list[Any]) -> None:
+    origin, rest = take_origin(["epochs=3", "rerun=abc", "seed=1", "rerun_strict=True"])
+    assert asked == [("rerun", "abc", None)]
+    assert origin == Origin(rerun="rerun abc", strict=True, typed=("rerun=abc", "rerun_strict=True"))  # type: ignore[arg-type]
+    assert rest == ["epochs=3", "seed=1"]
+    assert take_origin(["rerun=abc", "rerun_strict=false"])[0].strict is False
+
+
+def test_a_run_to_continue_is_looked_for_and_taken_away(asked: list[Any]) -> None:
+    origin, rest = take_origin(["resume=abc", "epochs=3"])
+    assert asked == [("resume", "abc", None)]
+    assert origin == Origin(resume="resume abc", typed=("resume=abc",)) and rest == ["epochs=3"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("more", [[], ["-m"], ["--multirun"]])
+def test_resume_auto_looks_for_nothing_yet(asked: list[Any], more: list[str]) -> None:
+    assert take_origin([*more, "resume=auto", "seed=1"]) == (
+        Origin(auto=True, typed=("resume=auto",)),
+        [*more, "seed=1"],
+    )
+    assert asked == []
+
+
+def test_a_run_is_repeated_in_a_sweep(asked: list[Any]) -> None:
+    origin, rest = take_origin(["-m", "rerun=abc", "seed=1,2,3"])
+    assert origin.rerun == "rerun abc" and rest == ["-m", "seed=1,2,3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        (["tracking.uri=sqlite:///a.db"], "sqlite:///a.db"),
+        (["tracking.uri='sqlite:///a b.db'"], "sqlite:///a b.db"),
+        (['tracking.uri="http://ada:x=y@127.0.0.1"'], "http://ada:x=y@127.0.0.1"),
+        (["tracking.uri=sqlite:///a.db", "tracking.uri=sqlite:///b.db"], "sqlite:///b.db"),
+        (["tracking.uri=null"], None),
+        (["tracking.experiment=x"], None),
+    ],
+)
+def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
+    asked: list[Any], given: list[str], address: str | None
+) -> None:
+    for key in ("rerun", "resume"):
+        assert take_origin([f"{key}=abc", *given])[1] == given  # where the new run goes, too
+    assert asked == [("rerun", "abc", address), ("resume", "abc", address)]
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        (["rerun="], ["rerun=: rerun=<run id> expected"]),
+        (["resume="], ["resume=: resume=<run id> expected"]),
+        (["+rerun=a"], ["+rerun=a: rerun=<run id> expected"]),
+        (["++resume=a"], ["++resume=a: resume=<run id> expected"]),
+        (["rerun=a", "rerun=b"], ["rerun=b: rerun is given twice"]),
+        (["rerun=a", "resume=b"], ["rerun repeats a run from its start, resume continues it: one of them expected"]),
+        (["rerun=a", "resume=auto"], ["rerun repeats a run from its start, resume continues it: one of them expected"]),
+        (["rerun_strict=true"], ["rerun_strict: only with rerun=<run id>"]),
+        (["rerun_strict=true", "resume=a"], ["rerun_strict: only with rerun=<run id>"]),
+        (["rerun=a", "rerun_strict=ture"], ["rerun_strict=ture: true or false expected (did you mean 'true'?)"]),
+        (["-m", "resume=a"], ["resume=a: continues one run; without -m, or as resume=auto for each run"]),
+        (["resume=a", "--multirun"], ["resume=a: continues one run; without -m, or as resume=auto for each run"]),
+        (
+            ["rerun=a", "rerun=b", "rerun_strict=1", "resume="],
+            [
+                "rerun=b: rerun is given twice",
+                "resume=: resume=<run id> expected",
+                "rerun_strict=1: true or false expected",
+            ],
+        ),
+    ],
+)
+def test_every_mistake_is_told_and_nothing_is_looked_for(asked: list[Any], given: list[str], faults: list[str]) -> None:
+    with pytest.raises(UserError) as told:
+        take_origin(["epochs=3", *given])
+    assert list(told.value.faults) == faults
+    assert asked == []
+
+
+def test_the_stored_configuration_is_what_overrides_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = checked_config(["epochs=3", "model.depth=2"])
+
+    class Run:
+        config: Config = stored
+
+    for key, module, name in (("rerun", rerun, "find_original"), ("resume", resume, "find_resumable")):
+        monkeypatch.setattr(module, name, lambda *_: Run())
+        origin, rest = take_origin([f"{key}=abc", "seed=7"])
+        assert origin.base is stored
+        composed = checked_config(rest, origin.base)
+        assert (composed.epochs, composed.model.depth, composed.seed) == (3, 2, 7)

@@ -1,0 +1,234 @@
+"""What is different between a run and its repetition: settings, surroundings, and the first value that is another."""
+
+import dataclasses
+import sys
+from typing import Any
+
+import pytest
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.experiment.rerun import History, Original, Verdict, changed_keys, compare
+from pipeline.tracking.differences import differences
+from pipeline.tracking.provenance import MadeWith
+
+ROWS = [["a", "p1", "m1"], ["b", "p2", "m2"], ["c", "p3", "m3"]]
+MADE_WITH = MadeWith(
+    packages={"python": "3.11.7", "numpy": "2.4.0", "keras": "3.15.1"},
+    git={"revision": "0123456789abcdef", "branch": "main", "dirty": False},
+    hardware={"cpu": "fast", "gpus": "none"},
+    sources={"train.py": "1", "model/unet.py": "2"},
+    data={"train": ROWS, "val": [["d", "p4", "m4"]]},
+)
+HISTORY: History = {
+    "train/loss": {1: 0.5, 2: 0.25},
+    "val/loss": {1: 0.75, 2: 0.5},
+    "best/epoch": {1: 2.0},
+    "time/train_seconds": {1: 3.0, 2: 4.0},
+    "system/cpu_utilization_percentage": {0: 50.0, 1: 60.0},
+    "train/images_per_second": {1: 9.0, 2: 9.5},
+}
+
+
+# ---- settings
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return checked_config(["precision=float32", "threads=2"])
+
+
+def test_every_key_that_changes_the_result_is_named_with_both_values(config: Config) -> None:
+    changed = dataclasses.replace(
+        config, epochs=20, long_side=None, model=dataclasses.replace(config.model, depth=3), precision="mixed_bfloat16"
+    )
+    assert changed_keys(config, changed) == [
+        "model.depth: 4 -> 3", "long_side: 64 -> None", "epochs: 8 -> 20", "precision: float32 -> mixed_bfloat16",
+    ]  # fmt: skip
+    assert changed_keys(config, config) == []
+
+
+def test_where_runs_and_data_lie_and_what_is_kept_of_a_run_changes_nothing(config: Config) -> None:
+    moved = dataclasses.replace(
+        config,
+        data_dir="/elsewhere",
+        dataset=dataclasses.replace(config.dataset, root="/there"),
+        tracking=dataclasses.replace(config.tracking, uri="http://127.0.0.1", experiment="x", run_name="y"),
+        checkpoint=dataclasses.replace(config.checkpoint, every_steps=3, keep=9, upload="epoch"),
+    )
+    assert changed_keys(config, moved) == []
+
+
+def test_determinism_that_was_switched_is_told_and_so_is_that_there_was_none(config: Config) -> None:
+    loose = dataclasses.replace(config, deterministic=False)
+    assert changed_keys(config, loose) == ["deterministic: True -> False"]
+    assert changed_keys(loose, config) == ["deterministic: False -> True"]
+    assert changed_keys(loose, loose) == [
+        "deterministic=false: two runs of the same command need not give the same bits"
+    ]
+
+
+# ---- surroundings
+
+
+def changed(**values: Any) -> MadeWith:
+    return dataclasses.replace(MADE_WITH, **values)
+
+
+def with_train(*rows: list[str]) -> MadeWith:
+    return changed(data={**MADE_WITH.data, "train": list(rows)})
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (MADE_WITH, []),
+        (with_train(["a", "p1", "m1"], ["b", "X", "m2"], ["c", "p3", "m3"]), ["data, train split: another picture b"]),
+        (with_train(["a", "p1", "m1"], ["b", "p2", "X"], ["c", "p3", "m3"]), ["data, train split: another mask b"]),
+        (with_train(*ROWS[:2]), ["data, train split: gone c"]),
+        (with_train(*ROWS, ["e", "p5", "m5"]), ["data, train split: new e"]),
+        (with_train(*reversed(ROWS)), ["data, train split: another order"]),
+        (
+            with_train(["e", "p5", "m5"], ["b", "X", "Y"], ["a", "p1", "m1"]),
+            ["data, train split: another picture b; another mask b; gone c; new e"],
+        ),
+        (changed(data={**MADE_WITH.data, "test": ROWS[:1]}), ["data, test split: new a"]),
+        (
+            changed(packages={"python": "3.12.0", "numpy": "2.4.0", "mlflow": "3.17.2"}),
+            ["packages: keras 3.15.1 -> absent, mlflow absent -> 3.17.2, python 3.11.7 -> 3.12.0"],
+        ),
+        (
+            changed(sources={"train.py": "X", "epochs.py": "3"}),
+            ["sources: epochs.py new, model/unet.py gone, train.py changed"],
+        ),
+        (changed(hardware={"cpu": "slow", "gpus": "none"}), ["hardware: cpu fast -> slow"]),
+    ],
+)
+def test_what_differs_is_named(now: MadeWith, told: list[str]) -> None:
+    assert differences(MADE_WITH, now) == told
+
+
+def test_the_revision_is_told_as_an_explanation_of_what_differs_and_not_alone() -> None:
+    """Most revisions change nothing that a run depends on: what does is in the sources."""
+    later = {"revision": "fedcba9876543210", "branch": "x", "dirty": True}
+    assert differences(MADE_WITH, changed(git=later)) == []
+    told = differences(MADE_WITH, changed(git=later, sources={**MADE_WITH.sources, "train.py": "X"}))
+    assert told == ["sources: train.py changed", "revision: 0123456789ab -> fedcba987654 with changes"]
+    told = differences(changed(git={}), changed(git=later, hardware={"cpu": "slow", "gpus": "none"}))
+    assert told[-1] == "revision: none -> fedcba987654 with changes"
+
+
+def test_an_older_run_that_says_nothing_of_its_surroundings_differs_in_nothing_known() -> None:
+    assert differences(MadeWith({}, {}, {}, {}, {}), MADE_WITH) == []
+
+
+def test_a_long_list_is_cut_and_counted() -> None:
+    rows = [[f"id{number}", "p", "m"] for number in range(9)]
+    (told,) = differences(with_train(), with_train(*rows))
+    assert told == "data, train split: new id0, id1, id2, id3, id4 and 4 more"
+    (told,) = differences(changed(packages={"a" * 10**6: "1"}), changed(packages={"b": "1"}))
+    assert len(told) < 1000
+
+
+HOSTILE = "\x1b]0;title\x07\x9b2J\nbit-identical\u202e"
+
+
+def test_nothing_that_a_server_says_reaches_the_terminal_as_it_is() -> None:
+    hostile = MadeWith(
+        packages={HOSTILE: HOSTILE},
+        git={"revision": HOSTILE, "dirty": True},
+        hardware={HOSTILE: HOSTILE},
+        sources={HOSTILE: HOSTILE},
+        data={"train": [[HOSTILE, "p", "m"]]},
+    )
+    told = differences(hostile, MADE_WITH)
+    told += compare(original({HOSTILE: {1: 1.0}}), {}, "f00", told).text.splitlines()
+    assert any("\\x1b]0;title\\x07\\x9b2J\\nbit-identical\\u202e" in line for line in told)
+    assert all(line.isprintable() for line in told)
+
+
+# ---- results
+
+
+def original(history: History) -> Original:
+    return Original("id", Config(), history, "f00", None, None, MADE_WITH)
+
+
+def verdict(now: dict[str, Any], weights: str = "f00", explanations: list[str] | None = None) -> Verdict:
+    """What is said of the values of `HISTORY`, some changed; None takes one away."""
+    merged = {key: {**HISTORY.get(key, {}), **now.get(key, {})} for key in HISTORY.keys() | now.keys()}
+    history = {
+        key: {step: value for step, value in values.items() if value is not None} for key, values in merged.items()
+    }
+    return compare(original(HISTORY), history, weights, explanations or [])
+
+
+def test_the_same_values_and_weights_are_bit_identical_and_counted_without_wall_clock_ones() -> None:
+    assert verdict({}) == Verdict(True, "bit-identical: 3 metrics x 2 steps, weights equal")
+
+
+@pytest.mark.parametrize("key", ["time/train_seconds", "system/gpu_0", "train/images_per_second"])
+def test_metrics_that_tell_time_or_load_are_not_compared(key: str) -> None:
+    assert verdict({key: {1: 99.0, 7: 1.0}}).identical
+
+
+@pytest.mark.parametrize(
+    ("now", "first"),
+    [
+        ({"val/loss": {2: 0.625}}, "differs from step 2: val/loss was 0.5, is 0.625, by +0.125 (1 of 5 values differ)"),
+        (
+            {"val/loss": {1: 1.0, 2: 9.0}, "train/loss": {2: 9.0}, "best/epoch": {1: 1.0}},
+            "differs from step 1: val/loss was 0.75, is 1.0, by +0.25 (4 of 5 values differ)",
+        ),
+        # The end's values stand at the best epoch's step, but came last.
+        (
+            {"train/loss": {2: 0.0}, "best/epoch": {1: 1.0}},
+            "differs from step 2: train/loss was 0.25, is 0.0, by -0.25 (2 of 5 values differ)",
+        ),
+        ({"best/epoch": {1: 1.0}}, "differs from step 1: best/epoch was 2.0, is 1.0, by -1 (1 of 5 values differ)"),
+        ({"val/loss": {2: None}}, "differs from step 2: val/loss was 0.5, is not there (1 of 5 values differ)"),
+        ({"val/loss": {3: 0.1}}, "differs from step 3: val/loss was not there, is 0.1 (1 of 6 values differ)"),
+        ({"test/loss": {1: 0.1}}, "differs from step 1: test/loss was not there, is 0.1 (1 of 6 values differ)"),
+        # The last bit of a number is a difference.
+        (
+            {"val/loss": {1: 0.7500000000000001}},
+            "differs from step 1: val/loss was 0.75, is 0.7500000000000001, by +1.11e-16 (1 of 5 values differ)",
+        ),
+    ],
+)
+def test_the_first_step_and_metric_that_differ_are_told_and_by_how_much(now: dict[str, Any], first: str) -> None:
+    found = verdict(now)
+    assert not found.identical
+    assert found.text.splitlines() == [first, "weights equal", "no reason is known"]
+
+
+def test_other_weights_with_the_same_metrics_are_no_repetition() -> None:
+    found = verdict({}, weights="bad")
+    assert not found.identical
+    assert found.text.splitlines()[:2] == ["every metric is equal, but the weights are not", "weights differ"]
+
+
+def test_what_differs_beside_the_results_is_told_as_a_possible_reason() -> None:
+    found = verdict({"val/loss": {2: 0.625}}, "bad", ["epochs: 2 -> 3", "packages: numpy 1 -> 2"])
+    assert found.text.splitlines()[1:] == [
+        "weights differ", "possible reasons:", "  epochs: 2 -> 3", "  packages: numpy 1 -> 2",
+    ]  # fmt: skip
+    assert verdict({}, explanations=["hardware: cpu a -> b"]).identical  # the same bits in spite of it
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "same"),
+    [
+        (sys.float_info.max, float("inf"), True),  # what a database makes of infinity
+        (-sys.float_info.max, float("-inf"), True),
+        (float("inf"), float("inf"), True),
+        (sys.float_info.max, float("-inf"), False),
+        (1.0, float("inf"), False),
+        (sys.float_info.max, 1.0, False),
+        (float("nan"), 1.0, False),
+        (0.0, -0.0, True),
+    ],
+)
+def test_infinity_is_what_a_database_keeps_of_it(then: float, now: float, same: bool) -> None:
+    found = compare(original({"val/loss": {1: then}}), {"val/loss": {1: now}}, "f00", [])
+    assert found.identical == same

@@ -1,0 +1,226 @@
+"""`auto` is a rule on capabilities; TensorFlow comes up quietly, once, with the threads that were asked for."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.runtime import hardware
+from pipeline.runtime.errors import UserError
+
+PLAIN, AVX, AMX = "fpu sse4_2 avx2 avx512f avx512_vnni", "fpu avx512f avx512_bf16", "fpu amx_tile amx_bf16"
+ROOT = Path(__file__).parents[1]
+
+
+class Devices:
+    """In the place of TensorFlow: GPUs with these compute capabilities, 5 and 6 threads, and a build."""
+
+    def __init__(self, capabilities: list[tuple[int, int] | None]) -> None:
+        self.capabilities = capabilities
+        self.config = self
+        self.experimental = self.threading = self.sysconfig = self.distribute = self
+
+    def get_build_info(self) -> dict[str, object]:
+        return {"b": 2, "a": 1}
+
+    def get_intra_op_parallelism_threads(self) -> int:
+        return 5
+
+    def get_inter_op_parallelism_threads(self) -> int:
+        return 6
+
+    def get_strategy(self) -> str:
+        return "alone"
+
+    def MirroredStrategy(self) -> str:  # noqa: N802
+        return "mirrored"
+
+    def list_physical_devices(self, kind: str) -> list[int]:
+        assert kind == "GPU"
+        return list(range(len(self.capabilities)))
+
+    def get_device_details(self, gpu: int) -> dict[str, object]:
+        capability = self.capabilities[gpu]
+        return {"device_name": f"GPU {gpu}"} | ({} if capability is None else {"compute_capability": capability})
+
+
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, flags: str, gpus: list[tuple[int, int] | None], processors: int = 3
+) -> None:
+    monkeypatch.setattr(hardware, "_cpu_field", lambda name: {"flags": flags, "model name": "a processor"}[name])
+    monkeypatch.setattr(hardware, "import_tensorflow", lambda: Devices(gpus))
+    monkeypatch.setattr(hardware, "_processors", lambda: processors)
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpus", "precision"),
+    [
+        (PLAIN, [], "float32"),
+        (AVX, [], "mixed_bfloat16"),
+        (AMX, [], "mixed_bfloat16"),
+        ("", [], "float32"),
+        ("avx512_bf16x", [], "float32"),  # a whole word, not a part of one
+        (PLAIN, [(9, 0)], "mixed_bfloat16"),
+        (PLAIN, [(8, 0)], "mixed_bfloat16"),
+        (PLAIN, [(7, 5)], "mixed_float16"),
+        (PLAIN, [(7, 0)], "mixed_float16"),
+        (AVX, [(6, 1)], "float32"),  # the GPU computes, not the processor
+        (PLAIN, [(10, 0)], "mixed_bfloat16"),
+        (PLAIN, [(9, 0), (7, 0)], "mixed_float16"),  # what all of them can do
+        (AVX, [(8, 0), None], "float32"),
+    ],
+)
+def test_precision_by_rule(
+    monkeypatch: pytest.MonkeyPatch, flags: str, gpus: list[tuple[int, int] | None], precision: str
+) -> None:
+    pretend(monkeypatch, flags, gpus)
+    assert hardware.resolve_auto(Config()).precision == precision
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_precision_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    pretend(monkeypatch, AVX, [(8, 0)])
+    assert hardware.resolve_auto(Config(precision=precision)).precision == precision
+
+
+def test_threads_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [], processors=6)
+    given = Config()
+    assert hardware.resolve_auto(given).threads == 6
+    assert hardware.resolve_auto(Config(threads=2)).threads == 2
+    assert given.threads == "auto" and given.precision == "auto"  # left as it was
+    resolved = hardware.resolve_auto(given)
+    assert hardware.resolve_auto(resolved) == resolved
+
+
+def test_gpus_share_a_batch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [(9, 0)] * 3)
+    assert hardware.strategy(checked_config(["batch_size=6"])) == "mirrored"
+    with pytest.raises(UserError) as told:
+        hardware.strategy(checked_config(["batch_size=8", "optimizer.accumulate=2"]))
+    shared, accumulated = told.value.faults
+    assert shared.startswith("batch_size=8: 3 GPUs share each batch; a multiple of 3 expected, or fewer GPUs")
+    assert accumulated.startswith("optimizer.accumulate=2: gradients are accumulated on one GPU only, and here are 3;")
+    for gpus in ([], [(9, 0)]):
+        pretend(monkeypatch, PLAIN, gpus)
+        assert hardware.strategy(checked_config(["batch_size=1", "optimizer.accumulate=2"])) == "alone"
+
+
+def test_fields_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(
+        "processor\t: 0\nmodel name\t: A: B 3000\nflags\t\t: fpu sse\n\nflags\t\t: other\n"
+    )
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "cpuinfo")
+    assert hardware._cpu_field("model name") == "A: B 3000"
+    assert hardware._cpu_field("flags") == "fpu sse"
+    assert hardware._cpu_field("bogomips") == ""
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "none")
+    assert hardware._cpu_field("flags") == ""
+
+
+def test_description_names_processor_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [(8, 0), (9, 0)])
+    found = hardware.describe()
+    expected = {"cpu": "a processor", "gpus": "GPU 0, GPU 1", "processors": "3", "tensorflow build": "a 1, b 2"}
+    assert found.items() >= expected.items()
+    assert found["threads"] == "5 within an operation, 6 between operations" and found["platform"]
+    assert all(isinstance(value, str) for value in found.values())
+    pretend(monkeypatch, PLAIN, [])
+    assert hardware.describe()["gpus"] == "none"
+
+
+def test_description_tells_whether_onednn_was_switched(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, PLAIN, [])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert hardware.describe()["onednn"] == "default"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert hardware.describe()["onednn"] == "0"
+
+
+# ---- in a process of its own: TensorFlow can be set up once
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_processors_are_those_this_process_may_use() -> None:
+    done = run(
+        """
+        import os
+        from pipeline.runtime.hardware import _processors
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        print(_processors())
+        """
+    )
+    assert done.stdout == "1\n"
+
+
+def test_tensorflow_comes_up_quietly_with_what_was_asked_for() -> None:
+    """One process for all of it, since each costs seconds."""
+    done = run(
+        """
+        import os, sys
+        from pipeline.config.schema import Config
+        from pipeline.runtime.errors import UserError
+        from pipeline.runtime.hardware import import_tensorflow, set_up
+        before = os.fstat(2)
+        assert "tensorflow" not in sys.modules
+        tf = import_tensorflow()
+        assert os.fstat(2) == before and import_tensorflow() is tf
+        set_up(Config(threads=1, precision="mixed_bfloat16", seed=5))
+        import keras
+        assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+        assert tf.config.threading.get_inter_op_parallelism_threads() == 1
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        first = float(tf.random.uniform([]))
+        from tensorflow.python.framework import config
+        assert config.is_op_determinism_enabled()
+        assert not tf.config.experimental.tensor_float_32_execution_enabled()
+        print(float(keras.layers.Dense(1, kernel_initializer="ones")(tf.ones((1, 3)))[0, 0]))
+        set_up(Config(threads=1, precision="float32", seed=5))  # the same threads: a later run of a sweep
+        assert keras.config.dtype_policy().name == "float32"
+        assert float(tf.random.uniform([])) == first
+        try:
+            set_up(Config(threads=2, precision="float32"))
+        except UserError as error:
+            print(error)
+        print("visible", file=sys.stderr)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "visible\n"
+    assert done.stdout == "3.0\nthreads=2: this process already runs with 1; start a new one\n"
+
+
+def test_what_was_printed_is_shown_when_the_import_fails(tmp_path: Path) -> None:
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import os\nos.write(2, b'a library is missing\\n')\nraise ImportError('no')\n"
+    )
+    done = run(
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from pipeline.runtime.hardware import import_tensorflow
+        import_tensorflow()
+        """
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("a library is missing\n") and done.stderr.endswith("ImportError: no\n")

@@ -1,0 +1,133 @@
+"""Signals: the first can be deferred, the second ends at once; real ones, sent to the process of the tests."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.runtime import signals
+from pipeline.runtime.signals import Interrupted, deferred, install, pending, raise_pending
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    """The program's handlers, and the tests' own again afterwards."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    install()
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    signals._pending, signals._deferred = None, False
+
+
+def send(number: int) -> None:
+    """A signal, as the system delivers it: Python's handler runs before the next line."""
+    os.kill(os.getpid(), number)
+
+
+@BOTH
+def test_a_signal_is_raised_at_once(number: int) -> None:
+    with pytest.raises(Interrupted) as raised:
+        send(number)
+    assert raised.value.number == number and pending()
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_the_exit_status_and_the_word_say_which_it_was(number: int, status: int, word: str) -> None:
+    with pytest.raises(KeyboardInterrupt) as raised:  # what ends for Ctrl-C ends for SIGTERM, too
+        send(number)
+    assert isinstance(raised.value, Interrupted)
+    assert (raised.value.exit_status, raised.value.word) == (status, word)
+
+
+def test_ctrl_c_is_what_an_interruption_is_by_default() -> None:
+    assert (Interrupted().exit_status, Interrupted().word) == (130, "interrupted")
+
+
+@BOTH
+def test_in_the_block_the_first_waits_until_its_end(number: int) -> None:
+    steps = []
+    with pytest.raises(Interrupted) as raised, deferred():
+        assert not pending()
+        steps.append("before")
+        send(number)
+        steps.append("after")
+        assert pending()
+    assert steps == ["before", "after"] and raised.value.number == number
+
+
+def test_in_the_block_it_is_raised_where_the_program_asks() -> None:
+    steps = []
+    with pytest.raises(Interrupted) as raised, deferred():
+        raise_pending()  # nothing waits
+        send(signal.SIGTERM)
+        steps.append("the step in flight, and its checkpoint")
+        raise_pending()
+        steps.append("the next step")
+    assert steps == ["the step in flight, and its checkpoint"] and raised.value.exit_status == 143
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_block_the_second_ends_at_once(first: int, second: int) -> None:
+    steps = []
+    with pytest.raises(Interrupted) as raised, deferred():
+        send(first)
+        steps.append("first")
+        send(second)
+        steps.append("second")
+    assert steps == ["first"] and raised.value.number == second
+
+
+def test_after_the_block_nothing_waits_any_more() -> None:
+    with deferred():
+        pass
+    with pytest.raises(Interrupted):
+        send(signal.SIGINT)
+
+
+def test_while_an_interrupted_run_is_ended_a_second_signal_ends_that_too() -> None:
+    ended = []
+    with pytest.raises(Interrupted) as raised:
+        try:
+            with deferred():
+                send(signal.SIGINT)
+                raise_pending()
+        except Interrupted:
+            send(signal.SIGTERM)
+            ended.append("not reached")
+    assert not ended and raised.value.number == signal.SIGTERM
+
+
+def test_an_error_of_the_block_is_not_hidden_by_a_signal_that_waits() -> None:
+    with pytest.raises(ZeroDivisionError), deferred():
+        send(signal.SIGINT)
+        _ = 1 // 0
+    assert pending()  # whoever goes on after the error, as a sweep does, learns of it
+    with pytest.raises(Interrupted):
+        raise_pending()
+
+
+def test_a_block_after_a_block_defers_again() -> None:
+    with deferred():
+        pass
+    steps = []
+    with pytest.raises(Interrupted), deferred():
+        send(signal.SIGTERM)
+        steps.append("deferred")
+    assert steps == ["deferred"]
+
+
+def test_without_the_handlers_nothing_is_deferred() -> None:
+    """The negative control: Python's own handler knows of no block."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    steps = []
+    with pytest.raises(KeyboardInterrupt) as raised, deferred():
+        send(signal.SIGINT)
+        steps.append("not reached")
+    assert not steps and not isinstance(raised.value, Interrupted)

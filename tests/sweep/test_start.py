@@ -1,0 +1,91 @@
+"""A sweep is run by one process at a time, whatever folder or machine it is started in."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlflow
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import TrackingConfig
+from pipeline.experiment.lineage import Origin
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import Process
+from pipeline.sweep import start
+from pipeline.sweep.sweep import Sweep
+from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.sweep_runs import find_sweep_run
+
+LAUNCHER = {"hydra": {"launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}}}
+ANOTHER = dataclasses.replace(Process.this(), host="another machine")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(TrackingConfig(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db", "segmentation", None))
+
+
+Open = Callable[..., contextlib.AbstractContextManager[Sweep]]
+
+
+@pytest.fixture
+def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """opened(folder, name) opens a sweep in a folder, without a child process that would look at its data."""
+    monkeypatch.setattr(start, "start_worker", lambda: None)
+    monkeypatch.setattr(start, "_look", lambda *_: {})
+
+    @contextlib.contextmanager
+    def opened(folder: str, name: str, process: Process | None = None, join: bool = False) -> Any:
+        config = checked_config([f"sweep.name={name}", f"tracking.uri={store.uri}"])
+        command: Any = SimpleNamespace(origin=Origin(), arguments=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
+        (tmp_path / folder).mkdir(exist_ok=True)
+        with contextlib.chdir(tmp_path / folder), monkeypatch.context() as context:
+            if process is not None:
+                context.setattr(Process, "this", staticmethod(lambda: process))
+            with start.open_sweep(command, config, [], join) as sweep:
+                while sweep.run is not None and not sweep.run._delivery.done:
+                    time.sleep(0.01)
+                yield sweep
+
+    return opened
+
+
+def test_a_grid_that_another_machine_goes_on_with_is_not_run_where_it_began(store: Store, opened: Open) -> None:
+    with opened("first", "grid") as begun:
+        pass
+    with opened("second", "grid", ANOTHER) as gone_on:
+        assert gone_on.key == begun.key
+        refusal = r"^sweep\.name=grid: another process runs this sweep$"
+        with pytest.raises(UserError, match=refusal), opened("first", "grid"):
+            pass
+    with opened("first", "grid") as again:
+        assert again.key == begun.key and again.run is not None and again.run.id == gone_on.run.id
+    assert mlflow.MlflowClient(store.uri).get_run(again.run.id).info.status == "FINISHED"
+
+
+def test_a_search_joins_in_where_it_began(opened: Open) -> None:
+    """Without taking trials for abandoned that the other machine trains, as whoever runs it alone does."""
+    with opened("first", "search", join=True):
+        pass
+    with opened("second", "search", ANOTHER, join=True), opened("first", "search", join=True) as joined:
+        assert joined.run is None
+
+
+def test_whether_a_process_that_a_journal_here_knows_is_alive_is_told_by_its_lock(
+    store: Store, opened: Open, tmp_path: Path
+) -> None:
+    """As of a container that was killed, and started again at once under another name."""
+    with opened("first", "killed", ANOTHER) as sweep:
+        pass
+    mlflow.MlflowClient(store.uri).update_run(sweep.run.id, "RUNNING")
+    for folder, alive in (("first", False), ("second", True)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        with contextlib.chdir(tmp_path / folder):
+            found = find_sweep_run("killed", store)
+        assert found is not None and (found.key, found.alive) == (sweep.key, alive)

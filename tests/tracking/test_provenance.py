@@ -1,0 +1,153 @@
+"""What a run was made with: packages, revision, and changes that can be applied again."""
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.runtime.errors import UserError
+from pipeline.tracking import provenance
+from pipeline.tracking.provenance import FILES, MadeWith, git_state, packages, read_environment, write_environment
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, in the place of this project's."""
+    root = tmp_path / "code"
+    (root / "pipeline").mkdir(parents=True)
+    git(root, "init", "-q", "-b", "main")
+    (root / "run.py").write_bytes(b"one\r\ntwo\r\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "first")
+    monkeypatch.setattr(provenance, "ROOT", root)
+    return root
+
+
+def test_packages_are_those_installed() -> None:
+    lines = packages().splitlines()
+    assert lines[0] == f"# python {sys.version.split()[0]}"
+    assert f"mlflow=={metadata.version('mlflow')}" in lines
+    assert lines[1:] == sorted(set(lines[1:]), key=str.lower)
+
+
+def test_a_clean_checkout_has_its_revision_and_no_difference(checkout: Path) -> None:
+    revision = git(checkout, "rev-parse", "HEAD").strip()
+    assert git_state() == ({"revision": revision, "branch": "main", "dirty": False}, b"")
+
+
+def test_the_difference_makes_the_working_tree_again(checkout: Path, tmp_path: Path) -> None:
+    """Line ends, bytes that are no UTF-8, names with blanks and accents, files that git does not know yet."""
+    git(checkout, "config", "color.ui", "always")
+    (checkout / "run.py").write_bytes(b"one\r\nb\xfcsche\r\n")
+    (checkout / "pipeline/new f\u00fcr.py").write_text("new = 1\n")
+    (checkout / "pipeline/picture.png").write_bytes(bytes(range(256)))
+    (checkout / "notes.txt").write_text("no part of the code\n")
+    state, changes = git_state()
+    assert state["dirty"] is True
+    git(tmp_path, "clone", "-q", str(checkout), "again")
+    (tmp_path / "diff").write_bytes(changes)
+    git(tmp_path / "again", "apply", str(tmp_path / "diff"))
+    for name in ("run.py", "pipeline/new f\u00fcr.py", "pipeline/picture.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (checkout / name).read_bytes(), name
+    assert not (tmp_path / "again/notes.txt").exists()
+
+
+def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "run.py").write_bytes(b"one\r\nhttp://ada:secret@host\r\nb\xfcsche\r\n")
+    write_environment(tmp_path / "environment", {}, {}, {})
+    written = (tmp_path / "environment/git.diff").read_bytes()
+    assert b"secret" not in written and b"+http://***@host\r\n+b\xfcsche\r\n" in written
+
+
+def test_code_inside_another_repository_has_no_revision_of_its_own(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "ROOT", checkout / "pipeline")
+    assert git_state() == ({"revision": None, "branch": None, "dirty": None}, b"")
+
+
+CONTENTS = {"train": [["a", "1" * 64, "2" * 64], ["Büsche", "3" * 64, "4" * 64]], "val": [["b", "5" * 64, "6" * 64]]}
+
+
+def test_without_git_the_rest_is_written(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    folder = tmp_path / "environment"
+    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert written.keys() == set(FILES)
+    assert json.loads(written["git.json"])["revision"] is None and written["git.diff"] == ""
+    assert json.loads(written["hardware.json"]) == made_with.hardware == {"cpu": "fast"}
+    assert json.loads(written["sources.json"]) == made_with.sources == {"train.py": "f00"}
+    assert json.loads(written["data.json"]) == made_with.data == CONTENTS
+    assert made_with.git == {"revision": None, "branch": None, "dirty": None}
+
+
+def test_what_is_returned_is_what_is_read_again(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "environment"
+    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    assert read_environment(folder) == made_with
+    assert made_with.git["revision"] == git(checkout, "rev-parse", "HEAD").strip()
+    assert made_with.packages["mlflow"] == metadata.version("mlflow")
+    assert made_with.packages["python"] == sys.version.split()[0]
+
+
+def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
+    assert read_environment(tmp_path) == MadeWith({}, {}, {}, {}, {})
+    (tmp_path / "packages.txt").write_text("numpy==2.4.6\nno version here\n")
+    assert read_environment(tmp_path).packages == {"numpy": "2.4.6"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("hardware.json", "{", "is no JSON"),
+        ("git.json", "[" * 100000, "is no JSON"),
+        ("hardware.json", "[]", "a table of text to str expected"),
+        ("hardware.json", '{"cpu": 3}', "a table of text to str expected"),
+        ("sources.json", '{"train.py": null}', "a table of text to str expected"),
+        ("data.json", '{"train": "abc"}', "a table of text to list expected"),
+        ("data.json", '{"train": ["abc"]}', "rows of id, picture and mask expected"),
+        ("data.json", '{"train": [["a", "b"]]}', "rows of id, picture and mask expected"),
+    ],
+)
+def test_a_file_that_no_run_wrote_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=told) as error:
+        read_environment(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and len(error.value.faults) == 1
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(FILES),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text("aü", max_size=3),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+        ).map(json.dumps)
+        | st.text("{[a\x00", max_size=8),
+    )
+)
+def test_whatever_a_server_gives_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("environment")
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    try:
+        found = read_environment(folder)
+    except UserError:
+        return
+    assert all(
+        isinstance(text, str) for table in (found.packages, found.hardware, found.sources) for text in table.values()
+    )
+    assert all(len(row) == 3 and isinstance(row[0], str) for rows in found.data.values() for row in rows)

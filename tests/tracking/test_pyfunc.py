@@ -1,0 +1,96 @@
+"""The saved model: made of code and plain arrays, and complete for the copy of the package that it carries."""
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline.config.overrides import checked_config
+from pipeline.model.build import build_network
+from pipeline.model.inference import predictor
+from pipeline.model.weights import named_weights, weights_sha256
+from pipeline.tracking.pyfunc import PACKAGE, REQUIREMENTS, save_model
+from tests.test_layers import imports_of
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a saved model; saving does not open its weights, which are a placeholder."""
+    place = tmp_path_factory.mktemp("model")
+    (place / "weights.npz").write_bytes(b"weights")
+    (place / "model").mkdir()
+    (place / "model" / "half").write_text("what a process that was killed left")
+    example = np.zeros((1, 4, 6, 3), np.uint8)
+    save_model(place / "model", "seed: 0\nname: Büsche\n", place / "weights.npz", "f00", example)
+    assert {path.name for path in place.iterdir()} == {"weights.npz", "model"}
+    return place / "model"
+
+
+def test_it_holds_code_and_plain_arrays_and_no_pickle(saved: Path) -> None:
+    files = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}
+    assert {"MLmodel", "pyfunc_model.py", "artifacts/config.yaml", "artifacts/weights.npz"} <= files
+    assert (saved / "artifacts/weights_sha256.json").read_text() == '"f00"'
+    assert (saved / "artifacts/config.yaml").read_text(encoding="utf-8") == "seed: 0\nname: Büsche\n"
+    assert (saved / "artifacts/weights.npz").read_bytes() == b"weights"
+    assert not [name for name in files if name.endswith((".pyc", ".pkl", ".pickle", ".joblib", ".keras", ".h5"))]
+    sources = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert {f"code/pipeline/{name}" for name in sources} <= files
+    assert "half" not in files
+
+
+def test_pictures_of_any_size_go_in_and_class_indices_come_out(saved: Path) -> None:
+    signature = mlflow.models.get_model_info(str(saved)).signature
+    (pixels,), (indices,) = signature.inputs.inputs, signature.outputs.inputs
+    assert (pixels.type, pixels.shape) == (np.dtype(np.uint8), (-1, -1, -1, 3))
+    assert (indices.type, indices.shape) == (np.dtype(np.uint8), (-1, -1, -1))
+
+
+def test_its_requirements_are_exact_and_name_everything_that_it_imports(saved: Path) -> None:
+    """Followed from the file that MLflow runs through all of the package that it reaches."""
+    required = dict(line.split("==") for line in (saved / "requirements.txt").read_text().split())
+    assert required == {name: metadata.version(name) for name in (*REQUIREMENTS, "mlflow")}
+    waiting, reached, imported = {"pipeline.tracking.pyfunc_model"}, set(), set()
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        for name in imports_of(PACKAGE.parent / f"{module.replace('.', '/')}.py"):
+            if name.partition(".")[0] != "pipeline":
+                imported.add(name.partition(".")[0])
+            elif name not in reached and (PACKAGE.parent / f"{name.replace('.', '/')}.py").is_file():
+                waiting.add(name)
+    assert {
+        "pipeline.model.build",
+        "pipeline.model.inference",
+        "pipeline.model.unet",
+        "pipeline.config.stored",
+    } <= reached
+    distributions = {"PIL": "pillow", "hydra": "hydra-core", "yaml": "omegaconf", "sqlalchemy": "mlflow"}
+    outside = imported - set(sys.stdlib_module_names)
+    assert {"keras", "numpy", "hydra"} <= outside
+    assert {re.sub("_", "-", distributions.get(name, name)) for name in outside} <= set(required)
+
+
+def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
+    config = checked_config(["image_size=16", "model.depth=1", "model.width=4", "precision=mixed_bfloat16"])
+    masks, theirs = {}, keras.config.dtype_policy()
+    example = np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3), np.uint8)
+    for policy in ("float32", config.precision):
+        keras.config.set_dtype_policy(policy)
+        network = build_network(config)
+        masks[policy] = predictor(network, config)(example[0]).numpy()
+    keras.config.set_dtype_policy("float32")
+    arrays = named_weights(network)
+    np.savez(tmp_path / "weights.npz", **arrays)
+    stored = OmegaConf.to_yaml(OmegaConf.structured(config))
+    save_model(tmp_path / "model", stored, tmp_path / "weights.npz", weights_sha256(arrays), example)
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
+    assert keras.config.dtype_policy().name == "float32"
+    keras.config.set_dtype_policy(theirs)
+    np.testing.assert_array_equal(found, masks["mixed_bfloat16"])
+    assert (found != masks["float32"]).any()

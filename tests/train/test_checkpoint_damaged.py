@@ -1,0 +1,187 @@
+"""Checkpoints that are damaged, or that no run wrote, are passed over, each with a line that says so."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.runtime.errors import UserError
+from pipeline.train import checkpoint
+from pipeline.train.checkpoint import (
+    FILES,
+    STATE,
+    Unfinished,
+    as_json,
+    best_folder,
+    newest_start,
+    read_state,
+    step_folder,
+)
+from tests.train.checkpoint_folders import files_at, started, state_at, write, write_best
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def of_another(path: Path) -> None:
+    """A whole file of another checkpoint."""
+    shutil.copy(path.parent.parent / "step-00000005" / path.name, path)
+
+
+DAMAGES = {
+    "truncated": truncated,
+    "flipped": flipped,
+    "deleted": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+}
+MANIFESTS = {
+    "no JSON": b"{",
+    "no text": b"\xff\xfe\x00\x01",
+    "nothing": b"",
+    "zeros": bytes(500),
+    "too deep": b"[" * 100_000,
+    "a list": b"[]",
+    "null": b"null",
+    "a number of any length": b'{"step": ' + b"9" * 10_000 + b"}",
+    "no hashes": json.dumps(as_json(state_at(10))).encode(),
+    "hashes that are none": json.dumps({**as_json(state_at(10)), "sha256": ["weights.npz"]}).encode(),
+}
+
+
+def passed_over(checkpoints: Path, path: Path, told: str) -> None:
+    """The newest checkpoint is not used, the one before it is, and one line says why."""
+    start, notes = newest_start(checkpoints)
+    assert start is not None and start.state.step == 5
+    (note,) = notes
+    assert note.startswith(f"{path}: ") and told in note and note.endswith("; the checkpoint before it is used")
+    assert "\n" not in note
+
+
+@pytest.mark.parametrize("name", [*FILES, STATE])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_found_and_the_checkpoint_before_it_is_used(
+    tmp_path: Path, name: str, damage: Callable[[Path], Any]
+) -> None:
+    write(tmp_path, 5)
+    path = write(tmp_path, 10) / name
+    damage(path)
+    passed_over(tmp_path, path, "damaged" if path.exists() or name == STATE else "is missing")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_whole_file_of_another_checkpoint_is_found(tmp_path: Path, name: str) -> None:
+    write(tmp_path, 5)
+    path = write(tmp_path, 10) / name
+    of_another(path)
+    passed_over(tmp_path, path, "is damaged: its SHA-256 is not the recorded one")
+
+
+@pytest.mark.parametrize("content", MANIFESTS.values(), ids=MANIFESTS)
+def test_a_manifest_that_is_none_is_passed_over(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path, 5)
+    path = write(tmp_path, 10) / STATE
+    path.write_bytes(content)
+    passed_over(tmp_path, path, "is damaged or missing")
+
+
+def test_every_changed_digit_of_a_manifest_is_found(tmp_path: Path) -> None:
+    """Also where it still is JSON, and the state still could be one."""
+    write_best(tmp_path, 1)
+    path = write(tmp_path, 17, best=1) / STATE
+    whole = path.read_text()
+    digits = [place for place, character in enumerate(whole) if character.isdecimal()]
+    assert len(digits) > 20
+    for place in digits:
+        path.write_text(f"{whole[:place]}{(int(whole[place]) + 1) % 10}{whole[place + 1 :]}")
+        if json.loads(path.read_text()) == json.loads(whole):
+            continue  # the last digit of a number that stands for the same bits
+        with pytest.raises(UserError, match="is damaged"):
+            read_state(path.parent)
+
+
+def test_a_manifest_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, 10) / STATE
+    monkeypatch.setattr(checkpoint, "LARGEST_STATE", path.stat().st_size - 1)
+    with pytest.raises(UserError, match="it is too large"):
+        read_state(path.parent)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "many"}, {"step": None}, {"step": [1]}, {"step": -1}, {"step": 21}, {"step": 9}, {"step": 1e400},
+        {"epoch": 2}, {"epoch": -1}, {"steps_per_epoch": 0}, {"steps_per_epoch": -10}, {"seconds": "long"},
+        {"best": 3}, {"best": []}, {"best": "best"}, {"best": {}}, {"best": {"epoch": 1}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_state_of_wrong_types_or_impossible_values_is_passed_over(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """As one from a server may be, whose hashes are right."""
+    write(tmp_path, 5)
+    folder = step_folder(tmp_path, 10)
+    Unfinished(folder, files_at(10)).commit({**as_json(state_at(10)), **changes})
+    passed_over(tmp_path, folder / STATE, "is no training state")
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [None, 3, "matrix", [1, 2], [["a"]], [[1, 2]], [[1, 2], [3]], [[-1, 0], [0, 0]], [[2**63, 0], [0, 0]], [[[1]]]],
+    ids=str,
+)
+def test_a_confusion_matrix_that_is_none_is_passed_over(tmp_path: Path, matrix: Any) -> None:
+    write(tmp_path, 5)
+    write_best(tmp_path, 1)
+    state = as_json(state_at(10, best=1))
+    folder = step_folder(tmp_path, 10)
+    Unfinished(folder, files_at(10)).commit({**state, "best": {**state["best"], "confusion_matrix": matrix}})
+    passed_over(tmp_path, folder / STATE, "is no training state")
+
+
+@pytest.mark.parametrize("key", as_json(state_at(10)))
+def test_a_state_without_one_of_its_keys_is_passed_over(tmp_path: Path, key: str) -> None:
+    write(tmp_path, 5)
+    folder = step_folder(tmp_path, 10)
+    Unfinished(folder, files_at(10)).commit(
+        {name: value for name, value in as_json(state_at(10)).items() if name != key}
+    )
+    passed_over(tmp_path, folder / STATE, "is no training state")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(
+    tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    write(tmp_path, 5)
+    path = write_best(tmp_path, 1) / "weights.npz"
+    write(tmp_path, 10, best=1)
+    assert started(tmp_path).state.step == 10
+    damage(path)
+    passed_over(tmp_path, path, "damaged" if path.exists() else "is missing")
+
+
+def test_a_checkpoint_whose_best_weights_are_gone_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, 5)
+    write(tmp_path, 10, best=1)
+    passed_over(tmp_path, best_folder(tmp_path, 1) / STATE, "is damaged or missing")
+
+
+def test_every_damaged_one_has_its_line(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        truncated(write(tmp_path, step) / "weights.npz")
+    tmp_path.joinpath("step-note").write_text("no folder")
+    start, notes = newest_start(tmp_path)
+    assert start is None
+    assert [note.partition(":")[0] for note in notes] == [
+        str(step_folder(tmp_path, step) / "weights.npz")
+        for step in (15, 10, 5)  # and none for the note, which is no checkpoint
+    ]
