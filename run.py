@@ -8,9 +8,11 @@ import sys
 
 from pipeline.config.help_text import help_text
 from pipeline.config.hydra_files import register
-from pipeline.config.overrides import checked, checked_config, reason, report, report_unusable
+from pipeline.config.overrides import checked_config
+from pipeline.config.validation import checked, reason
 from pipeline.experiment.lineage import take_origin
 from pipeline.runtime import signals
+from pipeline.runtime.cli import report, report_unusable
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.text import mask_credentials
 

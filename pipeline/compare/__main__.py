@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from pipeline.config.keys import nearest
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import plain
+from pipeline.runtime.text import nearest, plain
 
 HELP = """\
 Compares runs: scores, curves, what each parameter did, and the same pictures predicted by every run in one page.

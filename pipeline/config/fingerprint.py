@@ -9,34 +9,8 @@ from pipeline.runtime.files import PACKAGE
 
 NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score
 WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
-# Sources that only show, send or ask.
-WITHOUT_EFFECT = (
-    "tracking/",
-    "addresses.py",
-    "adopt.py",
-    "announce.py",
-    "command_line.py",
-    "compare.py",
-    "comparison/",
-    "conf_files.py",
-    "config_check.py",
-    "confusion_plot.py",
-    "display.py",
-    "evaluate.py",
-    "help.py",
-    "interrupts.py",
-    "overlay.py",
-    "override_values.py",
-    "plain_text.py",
-    "predict.py",
-    "report.py",
-    "rerun.py",
-    "resume.py",
-    "side_tool.py",
-    "sweep/",
-    "sync.py",
-    "trial.py",
-)
+# Folders and files of this package that decide weights or scores. The others show, send, ask or arrange.
+DECIDING = ("config/", "data/", "evaluate/", "model/", "train/", "runtime/hardware.py", "runtime/seeds.py")
 
 
 def changes_nothing(key: str) -> bool:
@@ -64,7 +38,5 @@ def sources() -> dict[str, str]:
     """{name: SHA-256 of its content} of this package's files that affect weights or scores."""
     found = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in found.items()
-        if not name.startswith(WITHOUT_EFFECT)
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items() if name.startswith(DECIDING)
     }

@@ -5,8 +5,7 @@ import textwrap
 from omegaconf import OmegaConf
 
 from pipeline.config.hydra_files import compose_overrides, groups
-from pipeline.config.keys import allowed, leaves
-from pipeline.config.overrides import as_typed
+from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import Config
 
 HELP = """\

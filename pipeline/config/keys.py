@@ -1,17 +1,13 @@
 """The keys of a configuration by their dotted names, and what they may be in words."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from omegaconf import ListConfig
+
 from pipeline.config.schema import Config
-
-
-def nearest(word: str, choices: list[str]) -> str:
-    """` (did you mean 'x'?)` for the choice most like the word, or nothing where none is alike."""
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+from pipeline.runtime.text import one_of
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -52,6 +48,10 @@ def allowed(metadata: Mapping[str, Any]) -> str:
     return " or ".join(part for part in (one_of(metadata["choices"]), " and ".join(limits)) if part)
 
 
-def one_of(choices: Sequence[str]) -> str:
-    """`a, b or c`."""
-    return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)
+def as_typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, ListConfig | list):
+        return f"[{','.join(map(as_typed, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,43 +7,24 @@ reported together with the nearest valid name, before TensorFlow or MLflow is im
 import copy
 import dataclasses
 import difflib
-import errno
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.hydra_files import compose_overrides, groups, written_keys
-from pipeline.config.keys import flatten, leaves, nearest, one_of
+from pipeline.config.keys import as_typed, flatten, leaves
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Values, interval_faults, values_of
-from pipeline.config.validation import check
+from pipeline.config.validation import check, reason, typed
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import plain
-
-
-def checked(composed: DictConfig) -> Config:
-    """A composed configuration as the schema's dataclasses, every value in its range.
-
-    Merged as plain data into a fresh schema, since `+key=value` gets past the schema while Hydra composes.
-
-    Raises:
-        UserError: with every fault, one line each.
-    """
-    try:
-        config = _typed(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(composed)))
-    except OmegaConfBaseException as error:
-        raise UserError(": ".join(part for part in (error.full_key, reason(error)) if part)) from error
-    if faults := check(config):
-        raise UserError(*faults)
-    return config
+from pipeline.runtime.text import nearest, one_of
 
 
 def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
@@ -79,19 +60,19 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
 
     # Files first: they decide the value that a key starts from.
     chosen_files, files = _compose_files([file for file in files if file.values], faults, base)
-    typed = []
+    accepted = []
     for setting in keys:
         try:
             for value in setting.values:
-                _typed(_changed(chosen_files, {setting.key: value}))
-            typed.append(setting)
+                typed(_changed(chosen_files, {setting.key: value}))
+            accepted.append(setting)
         except OmegaConfBaseException as error:
             faults.append(f"{setting.text}: {reason(error)}")
 
-    first = {setting.key: setting.values[0] for setting in typed if setting.values}
+    first = {setting.key: setting.values[0] for setting in accepted if setting.values}
     chosen = _changed(chosen_files, first)
     trials = [chosen]
-    trials += [_changed(chosen, {setting.key: value}) for setting in typed for value in setting.values[1:]]
+    trials += [_changed(chosen, {setting.key: value}) for setting in accepted for value in setting.values[1:]]
     trials += [
         _changed(
             compose_overrides([file.single(value if file is swept else file.values[0]) for file in files], base), first
@@ -99,7 +80,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
         for swept in files
         for value in swept.values[1:]
     ]
-    configs = [_typed(trial) for trial in trials]
+    configs = [typed(trial) for trial in trials]
     faults += [fault for config in configs for fault in check(config)]
     if faults:
         given = [_key(text) for text in overrides]
@@ -129,12 +110,6 @@ def _compose_files(files: list[Values], faults: list[str], base: Config | None) 
             except (HydraException, OmegaConfBaseException) as error:
                 faults.append(f"{file.text}: {reason(error)}")
         return composed(good), good
-
-
-def _typed(config: DictConfig | ListConfig) -> Config:
-    typed = OmegaConf.to_object(config)
-    assert isinstance(typed, Config)
-    return typed
 
 
 def _changed(config: DictConfig, settings: dict[str, Any]) -> DictConfig:
@@ -184,7 +159,7 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
     group, values = override.key_or_group, values_of(override)
     if group not in groups() or group == "sweep":  # which sweep it is in is no part of what a run stored
         return None
-    composed, stored = flatten(_typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
+    composed, stored = flatten(typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
     written = set(written_keys(group, str(values[0])))
     sections = {key.partition(".")[0] for key in written}
     keys = [
@@ -196,15 +171,6 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
         f"{override.input_line}: a stored configuration has keys, not the files of conf/ that they came from; "
         f"type {' '.join(keys)}"
     )
-
-
-def as_typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, ListConfig | list):
-        return f"[{','.join(map(as_typed, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _nearest_key(key: str, known: list[str]) -> str:
@@ -220,47 +186,3 @@ def _nearest_key(key: str, known: list[str]) -> str:
 def _key(text: str) -> str:
     """The key that an override, or a fault, starts with."""
     return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)
-
-
-# What Hydra and OmegaConf say of values, and how a person who does not know them would put it.
-PLAINLY = (
-    (r"^Value '(.*)' of type '\w+' could not be converted to Integer$", r"a whole number expected, not '\1'"),
-    (r"^Value '(.*)' of type '\w+' could not be converted to Float$", r"a number expected, not '\1'"),
-    (r"^Value '(.*)' is not a valid bool \(type \w+\)$", r"true or false expected, not '\1'"),
-    (r"^field '\w+' is not Optional$", "it cannot be null"),
-    (r"^Invalid value assigned: \w+ is not a ListConfig, list or tuple\.$", "a list expected, such as '[0.5,2]'"),
-    (
-        r"^Ambiguous value for argument '(\S+?)=(\S*)' .*$",
-        r"\1=\2: several values are a sweep, python run.py -m \1=\2 …; one value that is a list is written '\1=[\2]'",
-    ),
-)
-
-
-def reason(error: BaseException) -> str:
-    """The lines of a Hydra or OmegaConf error that say what is wrong, as one line."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    told = str(cause).partition("Config search path")[0].splitlines()
-    hidden = ("full_key", "object_type", "reference_type")
-    text = " ".join(line.strip() for line in told if line.strip() and not line.strip().startswith(hidden))
-    for pattern, plainly in PLAINLY:
-        text = re.sub(pattern, plainly, text)
-    return text
-
-
-def report(error: UserError) -> None:
-    """Print a user's faults, one line each, on stderr."""
-    for fault in error.faults:
-        print(f"error: {plain(fault)}", file=sys.stderr)
-
-
-def report_unusable(error: OSError) -> int:
-    """Print which file or folder cannot be used; returns the exit status: 2, since its place was the user's choice.
-
-    A disk that is full is nobody's mistake: 1. What names no file is no place of the user's, and raised again.
-    """
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not full and not (error.filename and error.strerror):
-        raise error
-    cannot = "written" if full else "read or written"
-    report(UserError(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
-    return 1 if full else 2

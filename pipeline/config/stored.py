@@ -6,8 +6,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.overrides import checked
 from pipeline.config.schema import Config
+from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
 
 LARGEST = 2**20  # bytes: reading YAML takes a minute for every ten millions

@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from pipeline.config.addresses import storage_address, tracking_uri
-from pipeline.config.keys import allowed, leaves, nearest
+from pipeline.config.keys import allowed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config, SweepConfig
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import CONTROL, plain
+from pipeline.runtime.text import CONTROL, nearest, plain
 
 
 def check(config: Config) -> list[str]:
@@ -154,3 +157,52 @@ def _outside(name: str, metadata: Mapping[str, Any], value: Any) -> str | None:
         and (below is None or value < below)
     )
     return None if inside else f"{name}={value}: {allowed(metadata)} expected"
+
+
+def checked(composed: DictConfig) -> Config:
+    """A composed configuration as the schema's dataclasses, every value in its range.
+
+    Merged as plain data into a fresh schema, since `+key=value` gets past the schema while Hydra composes.
+
+    Raises:
+        UserError: with every fault, one line each.
+    """
+    try:
+        config = typed(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(composed)))
+    except OmegaConfBaseException as error:
+        raise UserError(": ".join(part for part in (error.full_key, reason(error)) if part)) from error
+    if faults := check(config):
+        raise UserError(*faults)
+    return config
+
+
+def typed(config: DictConfig | ListConfig) -> Config:
+    """A merged configuration as the schema's dataclasses; ranges are not checked."""
+    typed = OmegaConf.to_object(config)
+    assert isinstance(typed, Config)
+    return typed
+
+
+# What Hydra and OmegaConf say of values, and how a person who does not know them would put it.
+PLAINLY = (
+    (r"^Value '(.*)' of type '\w+' could not be converted to Integer$", r"a whole number expected, not '\1'"),
+    (r"^Value '(.*)' of type '\w+' could not be converted to Float$", r"a number expected, not '\1'"),
+    (r"^Value '(.*)' is not a valid bool \(type \w+\)$", r"true or false expected, not '\1'"),
+    (r"^field '\w+' is not Optional$", "it cannot be null"),
+    (r"^Invalid value assigned: \w+ is not a ListConfig, list or tuple\.$", "a list expected, such as '[0.5,2]'"),
+    (
+        r"^Ambiguous value for argument '(\S+?)=(\S*)' .*$",
+        r"\1=\2: several values are a sweep, python run.py -m \1=\2 …; one value that is a list is written '\1=[\2]'",
+    ),
+)
+
+
+def reason(error: BaseException) -> str:
+    """The lines of a Hydra or OmegaConf error that say what is wrong, as one line."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    told = str(cause).partition("Config search path")[0].splitlines()
+    hidden = ("full_key", "object_type", "reference_type")
+    text = " ".join(line.strip() for line in told if line.strip() and not line.strip().startswith(hidden))
+    for pattern, plainly in PLAINLY:
+        text = re.sub(pattern, plainly, text)
+    return text

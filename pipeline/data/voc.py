@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.keys import nearest
 from pipeline.config.schema import DatasetConfig
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import nearest
 
 LISTS, MASKS, IMAGES = "ImageSets/Segmentation", "SegmentationClass", "JPEGImages"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

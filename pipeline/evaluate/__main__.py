@@ -5,13 +5,13 @@ import dataclasses
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from pipeline.config.keys import nearest
-from pipeline.config.overrides import checked, checked_config
+from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
-from pipeline.config.validation import check
+from pipeline.config.validation import check, checked
 from pipeline.runtime.cli import output_folder, parse, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
+from pipeline.runtime.text import nearest
 
 HELP = """\
 Scores the network of a tracked run, exactly: an int64 confusion matrix at the pictures' own resolution.
@@ -61,10 +61,10 @@ def main(arguments: list[str]) -> int:
     import_tensorflow()
     from pipeline.data.prepare import class_weights, prepare_dataset
     from pipeline.evaluate.evaluator import Evaluator
-    from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
+    from pipeline.evaluate.report import prediction_writer, score_table, write_overlays, write_scores
     from pipeline.model.build import load_network
     from pipeline.model.losses import SegmentationLoss
-    from pipeline.runtime.console import PreparationDisplay, score_table, text_console
+    from pipeline.runtime.console import PreparationDisplay, text_console
     from pipeline.runtime.hardware import set_up
     from pipeline.tracking.stored_run import fetch_weights, open_run
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
 from pipeline.data.decode import decode_file, read_mask
 from pipeline.data.voc import Example
@@ -77,3 +78,25 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
         table.writerow(["truth \\ prediction", *classes])
         table.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
     write_png(folder / "confusion_matrix.png", confusion_picture(matrix, classes))
+
+
+def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
+    """IoU of each class and the totals, a column for each split; accuracy of each class for the last one."""
+    table = Table(title="scores", title_justify="left", min_width=48)
+    table.add_column("class")
+    for split in scores:
+        table.add_column(f"{split} IoU", justify="right")
+    last = list(scores)[-1]
+    table.add_column(f"{last} accuracy", justify="right")
+    ious = {split: iou_per_class(found.confusion_matrix) for split, found in scores.items()}
+    accuracy = accuracy_per_class(scores[last].confusion_matrix)
+    for index, name in enumerate(classes):
+        values = [*(ious[split][index] for split in scores), accuracy[index]]
+        # A class that is nowhere in the split has no score, and "nan" would look like a fault.
+        table.add_row(name, *("-" if value != value else f"{value:.4f}" for value in values))
+    table.add_section()
+    table.add_row(
+        "mean", *(f"{s.mean_iou:.4f}" for s in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)"
+    )
+    table.add_row("loss", *(f"{s.loss:.4f}" for s in scores.values()), "")
+    return table

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config.keys import nearest
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import nearest
 
 if TYPE_CHECKING:  # both import MLflow, which takes seconds that most commands need not wait for
     from pipeline.experiment.rerun import Original

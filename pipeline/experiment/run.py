@@ -19,20 +19,19 @@ from pipeline.data.training_images import FilePictures
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import fixed_choice, prediction_writer, write_overlays, write_scores
+from pipeline.evaluate.report import fixed_choice, prediction_writer, score_table, write_overlays, write_scores
 from pipeline.experiment.initial_weights import find_initial, keep_initial
 from pipeline.experiment.lineage import Origin
-from pipeline.experiment.log import log_inputs
+from pipeline.experiment.log import describe_run, log_inputs, log_scores
 from pipeline.experiment.messages import closing, goes_on_with, opening
 from pipeline.experiment.rerun import changed_keys, compare
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
-from pipeline.experiment.summary import describe_run, log_scores
 from pipeline.experiment.trial import ALONE, Pruned, Result, Trial
 from pipeline.model.build import Initial, build_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.weights import set_weights
-from pipeline.runtime.console import PreparationDisplay, score_table, text_console
+from pipeline.runtime.console import PreparationDisplay, text_console
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
 from pipeline.runtime.text import plain

@@ -1,12 +1,12 @@
 """What the side tools share: `key=value` arguments, exit status 2 for faults, a network from a stored run."""
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.config.keys import nearest
-from pipeline.config.overrides import report, report_unusable
 from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.text import nearest, plain
 
 
 def parse(
@@ -71,3 +71,22 @@ def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: 
         sys.exit(report_unusable(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def report(error: UserError) -> None:
+    """Print a user's faults, one line each, on stderr."""
+    for fault in error.faults:
+        print(f"error: {plain(fault)}", file=sys.stderr)
+
+
+def report_unusable(error: OSError) -> int:
+    """Print which file or folder cannot be used; returns the exit status: 2, since its place was the user's choice.
+
+    A disk that is full is nobody's mistake: 1. What names no file is no place of the user's, and raised again.
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not full and not (error.filename and error.strerror):
+        raise error
+    cannot = "written" if full else "read or written"
+    report(UserError(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
+    return 1 if full else 2

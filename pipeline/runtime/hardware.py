@@ -1,5 +1,7 @@
 """TensorFlow brought up as the configuration asks: quietly, with so many threads, deterministic, in a precision."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import platform
@@ -7,10 +9,12 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
 
 
 def import_tensorflow() -> Any:

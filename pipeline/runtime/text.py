@@ -1,6 +1,8 @@
 """Text fit to be shown: without what would steer a terminal, and without passwords."""
 
+import difflib
 import re
+from collections.abc import Sequence
 
 # C0 and C1 controls, with one of which every escape sequence begins; line separators; turns of the writing direction.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -26,3 +28,14 @@ def short_value(text: str) -> str:
         return f"{float(text):.4g}" if len(text) > 8 else text
     except ValueError:
         return text
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """` (did you mean 'x'?)` for the choice most like the word, or nothing where none is alike."""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)

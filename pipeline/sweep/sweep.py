@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.overrides import reason
 from pipeline.config.schema import Config
+from pipeline.config.validation import reason
 from pipeline.runtime.errors import RunFailed, UserError
 from pipeline.runtime.text import plain
 from pipeline.sweep.answer import answer

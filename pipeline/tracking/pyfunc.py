@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from pipeline.runtime.files import PACKAGE
 
 # What the copied package imports when a model predicts; naming them saves MLflow seconds of guessing.
-REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf", "hydra-core", "rich")
+REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf")
 
 
 def save_model(folder: Path, config: str, weights: Path, weights_sha256: str, example: np.ndarray) -> None:

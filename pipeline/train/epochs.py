@@ -16,7 +16,6 @@ from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime import signals
-from pipeline.runtime.console import TrainingDisplay
 from pipeline.runtime.errors import RunFailed, UserError
 from pipeline.train.checkpoint import (
     Best,
@@ -30,6 +29,7 @@ from pipeline.train.checkpoint import (
     step_folder,
 )
 from pipeline.train.optimizers import WarmupSchedule
+from pipeline.train.progress import TrainingDisplay
 from pipeline.train.state import restore, restore_running, training_arrays
 
 

@@ -10,10 +10,10 @@ from pipeline.config.schema import Config
 from pipeline.evaluate.evaluator import Evaluator
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
-from pipeline.runtime.console import TrainingDisplay
 from pipeline.train.checkpoint import Start
 from pipeline.train.epochs import Epochs, Trained, Watcher
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer
+from pipeline.train.progress import TrainingDisplay
 
 
 def train(

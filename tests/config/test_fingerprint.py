@@ -75,16 +75,16 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        "train.py",
-        "epochs.py",
-        "training_state.py",
-        "checkpoint.py",
-        "weights.py",
+        "train/fit.py",
+        "train/epochs.py",
+        "train/state.py",
+        "train/checkpoint.py",
+        "model/weights.py",
         "model/unet.py",
         "data/augment.py",
-        "scoring.py",
-        "seeds.py",
-        "config.py",
+        "evaluate/evaluator.py",
+        "runtime/seeds.py",
+        "config/schema.py",
     ],
 )
 def test_a_byte_of_a_source_that_trains_or_scores_counts(config: Config, copy: Path, name: str) -> None:
@@ -104,7 +104,14 @@ def test_a_new_or_renamed_source_counts(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tracking/record.py", "tracking/journal.py", "display.py", "overlay.py", "predict.py", "evaluate.py", "sync.py"],
+    [
+        "tracking/journal.py",
+        "runtime/console.py",
+        "compare/table.py",
+        "sweep/sweep.py",
+        "experiment/rerun.py",
+        "predict.py",
+    ],
 )
 def test_a_source_that_only_shows_or_sends_does_not(copy: Path, name: str) -> None:
     before = sources_sha256()
@@ -116,8 +123,11 @@ def test_sources_are_named_with_the_hash_of_their_content(copy: Path) -> None:
     (copy / "data/new.py").write_bytes(b"x = 1\n")
     found = sources()
     assert found["data/new.py"] == hashlib.sha256(b"x = 1\n").hexdigest()
-    assert {"train.py", "model/unet.py"} <= found.keys() and not {"display.py", "tracking/store.py"} & found.keys()
+    assert {"train/fit.py", "model/unet.py"} <= found.keys() and not {
+        "runtime/text.py",
+        "tracking/store.py",
+    } & found.keys()
 
 
-def test_every_name_without_effect_exists() -> None:
-    assert all((module.PACKAGE / name).exists() for name in module.WITHOUT_EFFECT)
+def test_every_deciding_name_exists() -> None:
+    assert all((module.PACKAGE / name).exists() for name in module.DECIDING)

@@ -6,8 +6,9 @@ import pytest
 
 from pipeline.config.hydra_files import compose_overrides
 from pipeline.config.keys import leaves
-from pipeline.config.overrides import checked, checked_config
+from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
+from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
 
 MODELS = (  # in the order of the files

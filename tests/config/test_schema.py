@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.hydra_files import CONF, groups
-from pipeline.config.keys import allowed, flatten, leaves, nearest, one_of
+from pipeline.config.keys import allowed, flatten, leaves
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import ENCODERS, Config
 from pipeline.config.validation import check
+from pipeline.runtime.text import nearest, one_of
 from tests.configs import DEFAULT, config_with
 
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -109,7 +109,7 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
     picture = finished.cwd / "VOC/JPEGImages/val_1.jpg"
     assert data["val"][1][1] == hashlib.sha256(picture.read_bytes()).hexdigest()
     sources = json.loads((root / "environment/sources.json").read_text())
-    assert sources["train.py"] == hashlib.sha256((ROOT / "pipeline/train.py").read_bytes()).hexdigest()
+    assert sources["train/fit.py"] == hashlib.sha256((ROOT / "pipeline/train/fit.py").read_bytes()).hexdigest()
 
 
 def test_the_tables_agree_with_the_metrics(finished: Finished) -> None:

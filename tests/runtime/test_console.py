@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from pipeline.evaluate.metrics import Scores
+from pipeline.evaluate.report import score_table
 from pipeline.runtime import console
-from pipeline.runtime.console import PreparationDisplay, TrainingDisplay, duration, score_table
+from pipeline.runtime.console import PreparationDisplay, duration
+from pipeline.train.progress import TrainingDisplay
 
 METRICS = {"train/loss": 1.25, "val/loss": 0.5, "val/mean_iou": 0.75, "train/images_per_second": 12.34}
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]], np.int64)

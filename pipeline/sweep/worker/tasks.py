@@ -6,14 +6,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pipeline.config.overrides import checked, report
 from pipeline.config.schema import Config
+from pipeline.config.validation import checked
 from pipeline.data.cache import Kept
 from pipeline.experiment.lineage import Origin, take_origin
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import find_resumable
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
+from pipeline.runtime.cli import report
 from pipeline.runtime.console import PreparationDisplay, text_console
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.hardware import resolve_auto, set_up
