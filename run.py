@@ -10,7 +10,7 @@ from pipeline.config.help_text import help_text
 from pipeline.config.hydra_files import register
 from pipeline.config.overrides import checked_config
 from pipeline.config.validation import checked, reason
-from pipeline.experiment.lineage import take_origin
+from pipeline.experiment.lineage import parse_lineage
 from pipeline.runtime import signals
 from pipeline.runtime.cli import report, report_unusable
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
@@ -37,7 +37,7 @@ def main() -> int:
     signals.install()
     begun = False
     try:
-        origin, sys.argv[1:] = take_origin(sys.argv[1:])
+        origin, sys.argv[1:] = parse_lineage(sys.argv[1:])
         flags = get_args_parser().parse_args()
         # Shell completion asks in the middle of typing, when nothing is whole enough to be checked.
         if not flags.shell_completion:

@@ -85,9 +85,9 @@ def write_voc(
 ) -> Path:
     """Write a small dataset in VOC layout and return its folder.
 
-    Pictures are called train_0, …, val_0, …, test_0, …: a dark noisy ground (class 0) with one rectangle for each other
+    Images are called train_0, …, val_0, …, test_0, …: a dark noisy ground (class 0) with one rectangle for each other
     class, in that class's colour of the VOC palette; the mask's first column is void. `size` is (height, width), or a
-    list of sizes that the pictures take in turn. The same arguments give the same bytes.
+    list of sizes that the images take in turn. The same arguments give the same bytes.
     """
     root = place / name
     images, masks, lists = root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
@@ -108,7 +108,7 @@ def write_voc(
 
 
 def _example(rng: np.random.Generator, height: int, width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (height, width, 3) and mask (height, width), both uint8."""
+    """Image (height, width, 3) and mask (height, width), both uint8."""
     image, mask = rng.integers(0, 40, (height, width, 3), dtype=np.uint8), np.zeros((height, width), np.uint8)
     for label in range(1, classes):
         top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)

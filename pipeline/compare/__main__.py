@@ -8,7 +8,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest, plain
 
 HELP = """\
-Compares runs: scores, curves, what each parameter did, and the same pictures predicted by every run in one page.
+Compares runs: scores, curves, what each parameter did, and the same images predicted by every run in one page.
 
   python -m pipeline.compare <run id of a sweep>                its child runs; the answer is kept with the sweep, too
   python -m pipeline.compare <run id> <run id> ...              these runs; a run_key is taken as well

@@ -1,4 +1,4 @@
-"""Everything that is known of a group of runs, put together: ranking, means, importances, differences, pictures."""
+"""Everything that is known of a group of runs, put together: ranking, means, importances, differences, images."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.compare.colours import RUN_COLOURS
-from pipeline.compare.examples import Pictures, collect_pictures
+from pipeline.compare.examples import ComparedImages, collect_images
 from pipeline.compare.importance import importances
 from pipeline.compare.runs import CURVE, ComparedRun, read_run
 from pipeline.compare.statistics import bootstrap_differences
@@ -20,14 +20,14 @@ from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.run_groups import Group, curves, recorded_data_folder
 from pipeline.tracking.stored_run import StoredRun
 
-MOST_COLUMNS = len(RUN_COLOURS)  # runs in the grid of pictures
+MOST_COLUMNS = len(RUN_COLOURS)  # runs in the grid of images
 
 
 @dataclass(frozen=True)
 class Differences:
     """IoU of runs minus that of the best run, with the ends of 95 % intervals, each (runs, 1 + classes) float64."""
 
-    pictures: int
+    images: int
     runs: Sequence[int]  # which runs the rows are
     difference: np.ndarray
     low: np.ndarray
@@ -35,7 +35,7 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Analysis:
     """What a comparison came to. Runs are in the order of their ranking."""
 
     title: str
@@ -48,7 +48,7 @@ class Answer:
     importances: Mapping[str, float]
     classes: Sequence[str] = ()
     columns: Sequence[int] = ()  # which of the runs are columns of the grid
-    pictures: Pictures = field(default_factory=Pictures)
+    images: ComparedImages = field(default_factory=ComparedImages)
     differences: Differences | None = None
     notes: Sequence[str] = ()
 
@@ -58,8 +58,8 @@ class Answer:
         return "" if self.best is None else self.headings[self.runs.index(self.best)]
 
 
-def table_of(group: Group, uri: str | None) -> Answer:
-    """The comparison without pictures: what parameters and metrics say.
+def table_of(group: Group, uri: str | None) -> Analysis:
+    """The comparison without images: what parameters and metrics say.
 
     Args:
         uri: the tracking address as it was typed, for the command that runs the best run again.
@@ -74,7 +74,7 @@ def table_of(group: Group, uri: str | None) -> Answer:
     notes = list(group.left_out)
     if len({run.data for run in runs if run.data is not None}) > 1:
         notes.append("The runs' data are not the same: what differs between their scores may be the data's.")
-    return Answer(
+    return Analysis(
         title=group.title,
         runs=runs,
         headings=headings(runs, keys),
@@ -87,7 +87,7 @@ def table_of(group: Group, uri: str | None) -> Answer:
     )
 
 
-def with_pictures(answer: Answer, group: Group, data_root: Path | None) -> Answer:
+def with_images(answer: Analysis, group: Group, data_root: Path | None) -> Analysis:
     """The same with the runs' predictions.
 
     Args:
@@ -99,30 +99,28 @@ def with_pictures(answer: Answer, group: Group, data_root: Path | None) -> Answe
     try:
         config = stored[first.id].config()
     except UserError as error:
-        return replace(answer, notes=[*notes, f"No pictures: {error.faults[0]}"])
+        return replace(answer, notes=[*notes, f"No images: {error.faults[0]}"])
     columns: list[int] = []
     for place, run in enumerate(answer.runs):
         if len(columns) == MOST_COLUMNS:
-            notes.append(f"The pictures are those of the {MOST_COLUMNS} best of {len(answer.runs)} runs.")
+            notes.append(f"The images are those of the {MOST_COLUMNS} best of {len(answer.runs)} runs.")
             break
         if run.status != "FINISHED":
             continue
         if _classes(stored[run.id]) == config.dataset.classes:
             columns.append(place)
         else:
-            notes.append(f"Run {run.name} is not among the pictures: its classes are others than the best run's.")
+            notes.append(f"Run {run.name} is not among the images: its classes are others than the best run's.")
     examples, told = find_data(stored[first.id], config, data_root)
     notes += told
-    pictures = collect_pictures(
-        [stored[answer.runs[place].id] for place in columns], examples, len(config.dataset.classes)
-    )
+    images = collect_images([stored[answer.runs[place].id] for place in columns], examples, len(config.dataset.classes))
     return replace(
         answer,
         classes=list(config.dataset.classes),
         columns=columns,
-        pictures=pictures,
-        differences=_differences(answer, columns, pictures),
-        notes=[*notes, *pictures.notes],
+        images=images,
+        differences=_differences(answer, columns, images),
+        notes=[*notes, *images.notes],
     )
 
 
@@ -144,13 +142,13 @@ def find_data(stored: StoredRun, config: Config, data_root: Path | None) -> tupl
                 continue
     return {}, [
         f"Without photographs and true masks: the dataset is not at {recorded or named} any more; "
-        "data_root=<folder> says where it is now. Pictures are sorted by how much the runs disagree."
+        "data_root=<folder> says where it is now. Images are sorted by how much the runs disagree."
     ]
 
 
 def _examples(root: Path, dataset: DatasetConfig) -> dict[str, Example]:
     only = [split for split in ("val", "test") if split == "val" or dataset.splits.test is not None]
-    splits, _ = find_examples(root, dataset, only)  # a picture with a fault is not among them
+    splits, _ = find_examples(root, dataset, only)  # an image with a fault is not among them
     return {example.id: example for examples in splits.values() for example in examples}
 
 
@@ -161,13 +159,13 @@ def _classes(stored: StoredRun) -> list[str] | None:
         return None
 
 
-def _differences(answer: Answer, columns: Sequence[int], pictures: Pictures) -> Differences | None:
+def _differences(answer: Analysis, columns: Sequence[int], images: ComparedImages) -> Differences | None:
     """Of the runs with test predictions to the best run; None where the best has none, or there is no truth."""
-    if pictures.scored is None or answer.best is None:
+    if images.scored is None or answer.best is None:
         return None
-    runs = [columns[place] for place in pictures.scored_runs]
+    runs = [columns[place] for place in images.scored_runs]
     ids = [answer.runs[place].id for place in runs]
     if answer.best.id not in ids or len(runs) < 2:
         return None
-    found = bootstrap_differences(pictures.scored, ids.index(answer.best.id))
-    return Differences(pictures.scored.shape[1], runs, *found)
+    found = bootstrap_differences(images.scored, ids.index(answer.best.id))
+    return Differences(images.scored.shape[1], runs, *found)

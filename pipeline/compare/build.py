@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.compare.analysis import Answer, table_of, with_pictures
+from pipeline.compare.analysis import Analysis, table_of, with_images
 from pipeline.compare.charts import write_charts
 from pipeline.compare.page.page import page
 from pipeline.compare.table import csv_table
@@ -20,7 +20,7 @@ from pipeline.tracking.run_groups import Group, describe_best, find_group, keep,
 class Compared:
     """What a comparison came to and where it is."""
 
-    answer: Answer
+    answer: Analysis
     files: Sequence[Path]
     registered: str | None  # the address of the registered model
 
@@ -48,7 +48,7 @@ def compare(
         UserError: there is nothing to compare, a folder is wrong, or MLflow does not answer.
     """
     with opened(names, uri) as group:
-        answer = with_pictures(table_of(group, uri), group, data_root)
+        answer = with_images(table_of(group, uri), group, data_root)
         files = write(answer, output)
         best = next((run for run in group.runs if answer.best is not None and run.id == answer.best.id), None)
         if group.parent is not None:
@@ -82,7 +82,7 @@ def opened(names: Sequence[str], uri: str | None) -> Iterator[Group]:
         yield group
 
 
-def write(answer: Answer, output: Path) -> list[Path]:
+def write(answer: Analysis, output: Path) -> list[Path]:
     """Write the page, the table and the charts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The comparison as PNGs: curves, parallel coordinates, IoU of each class, and a sheet of pictures."""
+"""The comparison as PNGs: curves, parallel coordinates, IoU of each class, and a sheet of images."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from pipeline.compare.analysis import Answer
+from pipeline.compare.analysis import Analysis
 from pipeline.compare.colours import run_colour
-from pipeline.compare.examples import Picture
+from pipeline.compare.examples import ComparedImage
 from pipeline.compare.parallel_coordinates import parallel_axes
 from pipeline.compare.runs import CURVE
 from pipeline.data.palette import voc_palette
 from pipeline.evaluate.overlay import FAINT_INK, INK, PAPER, blend, font, lettering, write_png
 
 INCHES = (10.0, 5.6)
-ROWS = 8  # pictures on the sheet
+ROWS = 8  # images on the sheet
 PANEL, GAP, MARGIN, LETTER = 168, 10, 24, 15  # pixels
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a name may hold dollar signs
@@ -34,8 +34,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def write_charts(folder: Path, answer: Answer) -> list[Path]:
-    """Write curves.png, parallel_coordinates.png, per_class.png and pictures.png, as far as there is something to show.
+def write_charts(folder: Path, answer: Analysis) -> list[Path]:
+    """Write curves.png, parallel_coordinates.png, per_class.png and images.png, as far as there is something to show.
 
     Returns:
         The files that were written.
@@ -51,13 +51,13 @@ def write_charts(folder: Path, answer: Answer) -> list[Path]:
                 FigureCanvasAgg(figure)
                 figure.savefig(folder / name, format="png")
                 written.append(folder / name)
-    if (sheet := picture_sheet(answer)) is not None:
-        write_png(folder / "pictures.png", sheet)
-        written.append(folder / "pictures.png")
+    if (sheet := image_sheet(answer)) is not None:
+        write_png(folder / "images.png", sheet)
+        written.append(folder / "images.png")
     return written
 
 
-def curves_figure(answer: Answer) -> Figure | None:
+def curves_figure(answer: Analysis) -> Figure | None:
     """Validation mean IoU by epoch, a line for each run."""
     lines = [(place, sorted(run.curves.get(CURVE, {}).items())) for place, run in enumerate(answer.runs)]
     if not any(points for _, points in lines):
@@ -78,7 +78,7 @@ def curves_figure(answer: Answer) -> Figure | None:
     return figure
 
 
-def parallel_figure(answer: Answer) -> Figure | None:
+def parallel_figure(answer: Analysis) -> Figure | None:
     """An axis for each parameter that varies and one for the score; a line for each run."""
     axes_of = parallel_axes(answer.runs, answer.varying)
     if len(axes_of) < 2:
@@ -101,7 +101,7 @@ def parallel_figure(answer: Answer) -> Figure | None:
     return figure
 
 
-def class_figure(answer: Answer) -> Figure | None:
+def class_figure(answer: Analysis) -> Figure | None:
     """IoU of each class on the test split, a dot for each run."""
     runs = [place for place, run in enumerate(answer.runs) if run.class_iou][:12]
     if not runs:
@@ -131,17 +131,17 @@ def class_figure(answer: Answer) -> Figure | None:
     return figure
 
 
-def picture_sheet(answer: Answer) -> Image.Image | None:
-    """Test pictures with the largest differences, or validation pictures at the last epoch: a column for each run."""
-    pictures = (answer.pictures.test or answer.pictures.val)[:ROWS]
-    if not pictures:
+def image_sheet(answer: Analysis) -> Image.Image | None:
+    """Test images with the largest differences, or validation images at the last epoch: a column for each run."""
+    images = (answer.images.test or answer.images.val)[:ROWS]
+    if not images:
         return None
     heads = ["photograph", "truth", *(answer.headings[place] for place in answer.columns)]
-    if all(picture.photograph is None for picture in pictures):
+    if all(image.photograph is None for image in images):
         heads = heads[2:]
     lines = [_wrapped(head) for head in heads]
     top = MARGIN + round(max(map(len, lines)) * 1.25 * LETTER) + GAP
-    heights = [_panel(picture)[0] + round(1.6 * LETTER) + GAP for picture in pictures]
+    heights = [_panel(image)[0] + round(1.6 * LETTER) + GAP for image in images]
     width = len(heads) * (PANEL + GAP) - GAP
     legend = _legend(answer, width)
     sheet = Image.new("RGB", (2 * MARGIN + width, top + sum(heights) + legend.height + MARGIN), PAPER)
@@ -152,19 +152,19 @@ def picture_sheet(answer: Answer) -> Image.Image | None:
         for number, line in enumerate(wrapped):
             draw.text((x, MARGIN + round(number * 1.25 * LETTER)), line, INK, font(LETTER))
     y = top
-    for picture, height in zip(pictures, heights, strict=True):
-        panels = _panels(picture)[-len(heads) :]
+    for image, height in zip(images, heights, strict=True):
+        panels = _panels(image)[-len(heads) :]
         for column, (panel, note) in enumerate(panels):
             x = MARGIN + column * (PANEL + GAP)
             if panel is not None:
                 sheet.paste(panel, (x, y))
-            text = lettering(picture.id if column == 0 and len(heads) > len(answer.columns) else note, 13, PANEL)
-            draw.text((x, y + _panel(picture)[0] + 2), text, FAINT_INK, font(13))
+            text = lettering(image.id if column == 0 and len(heads) > len(answer.columns) else note, 13, PANEL)
+            draw.text((x, y + _panel(image)[0] + 2), text, FAINT_INK, font(13))
         y += height
     return sheet
 
 
-def _legend(answer: Answer, width: int) -> Image.Image:
+def _legend(answer: Analysis, width: int) -> Image.Image:
     """The classes with their colours, in as many lines as they need."""
     line, entries, x, y = round(1.6 * LETTER), [], 0, 0
     for colour, name in zip(voc_palette().tolist(), answer.classes, strict=False):
@@ -183,28 +183,28 @@ def _legend(answer: Answer, width: int) -> Image.Image:
     return legend
 
 
-def _panels(picture: Picture) -> list[tuple[Image.Image | None, str]]:
+def _panels(image: ComparedImage) -> list[tuple[Image.Image | None, str]]:
     """Photograph, truth and each run's prediction, each scaled to the column, with a note."""
-    height, width = picture.size
-    ground = picture.photograph or Image.new("RGB", (width, height), (235, 235, 235))
+    height, width = image.size
+    ground = image.photograph or Image.new("RGB", (width, height), (235, 235, 235))
     photograph = np.asarray(ground.resize((width, height)))
-    size = _panel(picture)[::-1]
+    size = _panel(image)[::-1]
 
     def scaled(pixels: np.ndarray) -> Image.Image:
         return Image.fromarray(pixels).resize(size, Image.Resampling.BOX if width > PANEL else Image.Resampling.NEAREST)
 
-    last = max(picture.masks)
+    last = max(image.masks)
     panels: list[tuple[Image.Image | None, str]] = [(scaled(photograph), "")]
-    panels.append((None if picture.truth is None else scaled(blend(photograph, picture.truth, 0.7)), ""))
-    for mask, ious in zip(picture.masks[last], picture.ious[last], strict=True):
+    panels.append((None if image.truth is None else scaled(blend(photograph, image.truth, 0.7)), ""))
+    for mask, ious in zip(image.masks[last], image.ious[last], strict=True):
         note = f"IoU {ious[0]:.3f}" if np.isfinite(ious[0]) else ""
         panels.append((None if mask is None else scaled(blend(photograph, mask, 0.7)), note))
     return panels
 
 
-def _panel(picture: Picture) -> tuple[int, int]:
-    """Height and width of a picture on the sheet."""
-    height, width = picture.size
+def _panel(image: ComparedImage) -> tuple[int, int]:
+    """Height and width of an image on the sheet."""
+    height, width = image.size
     return max(1, min(2 * PANEL, round(height * PANEL / width))), PANEL
 
 

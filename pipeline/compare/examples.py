@@ -1,4 +1,4 @@
-"""The pictures of the comparison's grid: which ones, with photograph, truth, every run's prediction, and IoUs."""
+"""The images of the comparison's grid: which ones, with photograph, truth, every run's prediction, and IoUs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ from pipeline.compare.predictions import (
     epochs,
     fetch_masks,
     fixed_choice,
-    picture_ids,
+    image_ids,
     read_index_mask,
     spread,
 )
-from pipeline.compare.statistics import disagreement, iou_gaps, picture_confusion, picture_ious
+from pipeline.compare.statistics import disagreement, image_confusion, image_ious, iou_gaps
 from pipeline.data.image_files import UNDECODABLE, open_whole
 from pipeline.data.voc import Example
 from pipeline.tracking.stored_run import StoredRun
 
-MOST_SCORED = 500  # test pictures that differences are computed from
-MOST_SHOWN, MOST_OF_CLASS = 24, 2  # test pictures in the grid; and, for each class, those with its largest gaps
+MOST_SCORED = 500  # test images that differences are computed from
+MOST_SHOWN, MOST_OF_CLASS = 24, 2  # test images in the grid; and, for each class, those with its largest gaps
 MOST_VAL, MOST_EPOCHS = 8, 24
 LONGEST_PHOTOGRAPH = 1024  # pixels; masks keep every pixel, photographs behind them need not
 
 
 @dataclass(frozen=True)
-class Picture:
+class ComparedImage:
     """One row of the grid.
 
     `masks` and `ious` are by epoch, 0 for the test split; a run without a prediction has None.
@@ -45,41 +45,41 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ComparedImages:
     """What the grid shows, and what the differences between runs are computed from."""
 
-    test: list[Picture] = field(default_factory=list)
-    val: list[Picture] = field(default_factory=list)
+    test: list[ComparedImage] = field(default_factory=list)
+    val: list[ComparedImage] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
-    scored: np.ndarray | None = None  # (runs, pictures, classes, classes) int64 of the test split
+    scored: np.ndarray | None = None  # (runs, images, classes, classes) int64 of the test split
     scored_runs: list[int] = field(default_factory=list)  # which of the runs these are
     notes: list[str] = field(default_factory=list)
 
 
-def collect_pictures(runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int) -> Pictures:
+def collect_images(runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int) -> ComparedImages:
     """Fetch the predictions of all runs and choose what is shown.
 
     Args:
-        examples: photograph and truth of each picture by its id, as far as the dataset is there.
+        examples: photograph and truth of each image by its id, as far as the dataset is there.
     """
     notes: list[str] = []
-    test, scored, scored_runs = _test_pictures(runs, examples, classes, notes)
-    val, shown_epochs = _val_pictures(runs, examples, classes, notes)
-    return Pictures(test, val, shown_epochs, scored, scored_runs, notes)
+    test, scored, scored_runs = _test_images(runs, examples, classes, notes)
+    val, shown_epochs = _val_images(runs, examples, classes, notes)
+    return ComparedImages(test, val, shown_epochs, scored, scored_runs, notes)
 
 
-def _test_pictures(
+def _test_images(
     runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, notes: list[str]
-) -> tuple[list[Picture], np.ndarray | None, list[int]]:
-    found = [set(picture_ids(stored, TEST)) for stored in runs]
+) -> tuple[list[ComparedImage], np.ndarray | None, list[int]]:
+    found = [set(image_ids(stored, TEST)) for stored in runs]
     having = [place for place, ids in enumerate(found) if ids]
     if not having:
-        notes.append("No run has predictions of test pictures.")
+        notes.append("No run has predictions of test images.")
         return [], None, []
     common = set.intersection(*(found[place] for place in having))
     ids = fixed_choice(common, MOST_SCORED)
     if len(ids) < len(common):
-        notes.append(f"Differences are computed from {len(ids)} of {len(common)} test pictures.")
+        notes.append(f"Differences are computed from {len(ids)} of {len(common)} test images.")
     files = [fetch_masks(stored, TEST, ids if place in having else []) for place, stored in enumerate(runs)]
 
     kept, counts, gaps = [], [], []
@@ -92,46 +92,47 @@ def _test_pictures(
             counts.append(confusion)
             gaps.append(disagreement([mask for mask in masks if mask is not None]) if confusion is None else np.nan)
     if len(kept) < len(ids):
-        notes.append(f"{len(ids) - len(kept)} test pictures are left out: their masks cannot be read or do not fit.")
+        notes.append(f"{len(ids) - len(kept)} test images are left out: their masks cannot be read or do not fit.")
     with_truth = [place for place, confusion in enumerate(counts) if confusion is not None]
     scored = None
     if with_truth:
         matrices = [matrix for matrix in (counts[place] for place in with_truth) if matrix is not None]
-        scored = np.stack(matrices, axis=1)[having]  # (runs, pictures, classes, classes)
-        means, of_class = picture_ious(scored)
+        scored = np.stack(matrices, axis=1)[having]  # (runs, images, classes, classes)
+        means, of_class = image_ious(scored)
         for place, gap in zip(with_truth, iou_gaps(means), strict=True):
             gaps[place] = gap
     order = sorted(range(len(kept)), key=lambda place: (-np.nan_to_num(gaps[place]), kept[place]))
     chosen = order[:MOST_SHOWN]
     if scored is not None:
-        class_gaps = np.nan_to_num(iou_gaps(of_class))  # (pictures, classes)
+        class_gaps = np.nan_to_num(iou_gaps(of_class))  # (images, classes)
         for index in range(classes):
             largest = np.argsort(-class_gaps[:, index], kind="stable")[:MOST_OF_CLASS]
             chosen += [with_truth[place] for place in largest if class_gaps[place, index] > 0]
     chosen = list(dict.fromkeys(chosen))
     if len(chosen) < len(kept):
         notes.append(
-            f"Of {len(kept)} test pictures, the {len(chosen)} with the largest differences between runs are shown."
+            f"Of {len(kept)} test images, the {len(chosen)} with the largest differences between runs are shown."
         )
-    pictures = [
-        _picture(kept[place], examples, {0: _masks(files, kept[place])}, classes, gaps[place]) for place in chosen
+    images = [
+        _compared_image(kept[place], examples, {0: _masks(files, kept[place])}, classes, gaps[place])
+        for place in chosen
     ]
-    return pictures, scored, having
+    return images, scored, having
 
 
-def _val_pictures(
+def _val_images(
     runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, notes: list[str]
-) -> tuple[list[Picture], list[int]]:
+) -> tuple[list[ComparedImage], list[int]]:
     of_run = [epochs(stored) for stored in runs]
     every = sorted({epoch for found in of_run for epoch in found})
     shown = spread(every, MOST_EPOCHS)
     if not shown:
-        notes.append("No run has predictions of validation pictures.")
+        notes.append("No run has predictions of validation images.")
         return [], []
     if len(shown) < len(every):
-        notes.append(f"Validation pictures are shown at {len(shown)} of {len(every)} epochs.")
+        notes.append(f"Validation images are shown at {len(shown)} of {len(every)} epochs.")
     last = [
-        set(picture_ids(stored, f"{VAL}/{found[-1]}")) if found else set()
+        set(image_ids(stored, f"{VAL}/{found[-1]}")) if found else set()
         for stored, found in zip(runs, of_run, strict=True)
     ]
     ids = fixed_choice(set().union(*last), MOST_VAL)
@@ -142,33 +143,33 @@ def _val_pictures(
         ]
         for epoch in shown
     }
-    pictures = []
+    images = []
     for id in ids:
         masks = {epoch: _masks(files[epoch], id) for epoch in shown}
         everything = [mask for found in masks.values() for mask in found]
         there = [place for place, mask in enumerate(everything) if mask is not None]
         if _fits(everything, there, classes) and there:
             latest = [mask for mask in masks[shown[-1]] if mask is not None]
-            pictures.append(_picture(id, examples, masks, classes, disagreement(latest)))
-    if len(pictures) < len(ids):
-        notes.append(f"{len(ids) - len(pictures)} validation pictures are left out: their masks cannot be read.")
-    return pictures, shown
+            images.append(_compared_image(id, examples, masks, classes, disagreement(latest)))
+    if len(images) < len(ids):
+        notes.append(f"{len(ids) - len(images)} validation images are left out: their masks cannot be read.")
+    return images, shown
 
 
-def _picture(
+def _compared_image(
     id: str,
     examples: Mapping[str, Example],
     masks: Mapping[int, list[np.ndarray | None]],
     classes: int,
     gap: float,
-) -> Picture:
+) -> ComparedImage:
     height, width = next(mask.shape for found in masks.values() for mask in found if mask is not None)
     example = examples.get(id)
     truth, photograph = _truth(example), _photograph(example, (height, width))
     if truth is not None and truth.shape != (height, width):
         truth = None
     ious = {epoch: _ious(truth, found, classes) for epoch, found in masks.items()}
-    return Picture(id, (height, width), photograph, truth, masks, ious, float(np.nan_to_num(gap)))
+    return ComparedImage(id, (height, width), photograph, truth, masks, ious, float(np.nan_to_num(gap)))
 
 
 def _ious(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], classes: int) -> np.ndarray:
@@ -177,7 +178,7 @@ def _ious(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], classes:
     for place, mask in enumerate(masks):
         if mask is not None and truth is not None:
             try:
-                mean, of_class = picture_ious(picture_confusion(truth, mask, classes))
+                mean, of_class = image_ious(image_confusion(truth, mask, classes))
             except ValueError:  # a mask with indices that have no class
                 continue
             found[place, 0], found[place, 1:] = mean, of_class
@@ -202,7 +203,7 @@ def _confusion(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], cla
         return None
     empty = np.zeros((classes, classes), np.int64)
     try:
-        return np.stack([empty if mask is None else picture_confusion(truth, mask, classes) for mask in masks])
+        return np.stack([empty if mask is None else image_confusion(truth, mask, classes) for mask in masks])
     except ValueError:
         return None
 

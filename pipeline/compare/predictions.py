@@ -18,8 +18,8 @@ MOST_LISTED = 50_000
 AT_ONCE = 8  # files on their way at a time: a server is far away
 
 
-def picture_ids(stored: StoredRun, folder: str, depth: int = DEEPEST) -> list[str]:
-    """Ids of the pictures whose predicted masks a run has in a folder, sorted.
+def image_ids(stored: StoredRun, folder: str, depth: int = DEEPEST) -> list[str]:
+    """Ids of the images whose predicted masks a run has in a folder, sorted.
 
     The names come from a server: what could lead out of a folder, or is no plain name, is passed over.
     """
@@ -29,11 +29,11 @@ def picture_ids(stored: StoredRun, folder: str, depth: int = DEEPEST) -> list[st
         if not path.startswith(f"{folder}/") or not is_plain_name(name):
             continue
         if entry.is_dir and depth > 1:
-            ids += [f"{name}/{id}" for id in picture_ids(stored, path, depth - 1)]
+            ids += [f"{name}/{id}" for id in image_ids(stored, path, depth - 1)]
         elif not entry.is_dir and name.endswith(".png"):
             ids.append(name.removesuffix(".png"))
         if len(ids) > MOST_LISTED:
-            raise UserError(f"run={stored.id}: {folder} has more than {MOST_LISTED} pictures")
+            raise UserError(f"run={stored.id}: {folder} has more than {MOST_LISTED} images")
     return sorted(ids)
 
 
@@ -57,12 +57,12 @@ def spread(values: Collection[int], most: int) -> list[int]:
 
 
 def fixed_choice(ids: Iterable[str], most: int) -> list[str]:
-    """The ids with the smallest SHA-256: the same pictures in every comparison on a dataset."""
+    """The ids with the smallest SHA-256: the same images in every comparison on a dataset."""
     return sorted(ids, key=lambda id: hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest())[:most]
 
 
 def fetch_masks(stored: StoredRun, folder: str, ids: Collection[str]) -> dict[str, Path]:
-    """The predicted masks of some pictures, fetched; without those that the run does not have."""
+    """The predicted masks of some images, fetched; without those that the run does not have."""
     folders = {str(PurePosixPath(folder, id).parent) for id in ids}
     listed = {path: entry for place in folders for path, entry in stored.listed(place).items()}
 

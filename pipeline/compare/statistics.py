@@ -1,4 +1,4 @@
-"""Scores of single pictures under several runs, and how sure a difference between runs is. Pure numpy."""
+"""Scores of single images under several runs, and how sure a difference between runs is. Pure numpy."""
 
 import warnings
 
@@ -10,8 +10,8 @@ from pipeline.evaluate.metrics import iou_per_class, mean_iou
 RESAMPLES, SEED = 2000, 0
 
 
-def picture_confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Counts of (truth, prediction) pairs over the valid pixels of a picture, (classes, classes) int64.
+def image_confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Counts of (truth, prediction) pairs over the valid pixels of an image, (classes, classes) int64.
 
     Args:
         truth, prediction: (height, width) uint8 class indices; truth is 255 where void.
@@ -28,8 +28,8 @@ def picture_confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -
     return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def picture_ious(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean IoU and IoU of each class for every picture alone: (…,) and (…, classes) float64, NaN where there is none.
+def image_ious(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean IoU and IoU of each class for every image alone: (…,) and (…, classes) float64, NaN where there is none.
 
     Args:
         counts: (…, classes, classes) int64 confusion matrices.
@@ -58,24 +58,24 @@ def disagreement(predictions: list[np.ndarray]) -> float:
 def bootstrap_differences(
     counts: np.ndarray, best: int, resamples: int = RESAMPLES, seed: int = SEED, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """IoU of each run minus that of the best one, with percentile bootstrap intervals over pictures.
+    """IoU of each run minus that of the best one, with percentile bootstrap intervals over images.
 
-    Pictures are drawn with replacement, the same ones for every run (paired), and the confusion matrices of the drawn
-    pictures are summed, as for the score of a split (Efron and Tibshirani 1993, chapter 13).
+    Images are drawn with replacement, the same ones for every run (paired), and the confusion matrices of the drawn
+    images are summed, as for the score of a split (Efron and Tibshirani 1993, chapter 13).
 
     Args:
-        counts: (runs, pictures, classes, classes) int64 confusion matrices.
+        counts: (runs, images, classes, classes) int64 confusion matrices.
         best: index of the run that the others are compared with.
 
     Returns:
         Difference, lower and upper end, each (runs, 1 + classes) float64: first the mean IoU, then each class. NaN
         where a class has no IoU.
     """
-    pictures = counts.shape[1]
+    images = counts.shape[1]
     both = np.einsum("rpcc->rpc", counts).astype(np.float64)
-    union = counts.sum(axis=2) + counts.sum(axis=3) - both  # (runs, pictures, classes)
+    union = counts.sum(axis=2) + counts.sum(axis=3) - both  # (runs, images, classes)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples).astype(np.float64)
+    drawn = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
     exact = _ious(both.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))  # (runs, 1, 1 + classes)
     ious = _ious(drawn @ both, drawn @ union)  # (runs, resamples, 1 + classes)
     tail = 50 * (1 - level)

@@ -1,18 +1,18 @@
 """A comparison on the screen."""
 
-from pipeline.compare.analysis import Answer
+from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
 from pipeline.compare.table import NONE, SEED, shown, text_table
 from pipeline.config.keys import short_names
 from pipeline.runtime.text import plain, short_value
 
 
-def told(answer: Answer) -> str:
+def told(answer: Analysis) -> str:
     """The comparison as text: a line for each run, and what was found."""
     return "\n\n".join([runs_table(answer), *findings(answer)])
 
 
-def runs_table(answer: Answer) -> str:
+def runs_table(answer: Analysis) -> str:
     """A line for each run: what it varies in, and how it scored."""
     short = short_names(answer.varying)
     known = any(run.score(PARAMETERS) is not None for run in answer.runs)
@@ -42,7 +42,7 @@ def runs_table(answer: Answer) -> str:
     return text_table(head, rows, numbers=4 if known else 3)
 
 
-def findings(answer: Answer) -> list[str]:
+def findings(answer: Analysis) -> list[str]:
     """What the runs say together, in paragraphs: means over seeds, differences, importances, the best run."""
     short = short_names(answer.varying)
     parts = []
@@ -61,7 +61,7 @@ def findings(answer: Answer) -> list[str]:
             if answer.runs[place] is not answer.best
         ]
         parts.append(
-            f"test mIoU minus that of the best run, on {found.pictures} pictures, 95 % bootstrap interval\n"
+            f"test mIoU minus that of the best run, on {found.images} images, 95 % bootstrap interval\n"
             + text_table(["run", "difference", "from", "to"], rows, numbers=3)
         )
     if answer.importances:

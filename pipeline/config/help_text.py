@@ -9,7 +9,7 @@ from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import Config
 
 HELP = """\
-Trains a U-Net on pictures in PASCAL VOC layout, scores it on the test split and keeps everything in MLflow.
+Trains a U-Net on images in PASCAL VOC layout, scores it on the test split and keeps everything in MLflow.
 
   python run.py                                        the default job on generated shapes, minutes on two cores
   python run.py dataset=voc2012 model.width=64         PASCAL VOC 2012, downloaded on first use

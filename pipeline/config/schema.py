@@ -42,17 +42,17 @@ def key(
 
 @dataclass
 class SplitsConfig:
-    train: str = key("list file of the training pictures, ImageSets/Segmentation/<name>.txt")
+    train: str = key("list file of the training images, ImageSets/Segmentation/<name>.txt")
     val: str | None = key("list file that chooses the best epoch; null holds out a part of train")
     test: str | None = key("list file scored once at the end; null gives no test scores")
     extra: str | None = key(
-        "list file of further training pictures in the same folders, such as SBD's; none of them is held out", None
+        "list file of further training images in the same folders, such as SBD's; none of them is held out", None
     )
 
 
 @dataclass
 class DatasetConfig:
-    name: str = key("where the pictures come from", choices=("shapes", "voc2007", "voc2012", "folder"))
+    name: str = key("where the images come from", choices=("shapes", "voc2007", "voc2012", "folder"))
     root: str | None = key(
         "folder with JPEGImages/, SegmentationClass/ and ImageSets/; null: its place in data_dir", None
     )
@@ -64,7 +64,7 @@ class DatasetConfig:
 @dataclass
 class ModelConfig:
     name: str = key("architecture", choices=("unet", *(f"unet_{encoder}" for encoder in ENCODERS)))
-    depth: int = key("down-sampling steps; each halves the picture; at most 5 with an encoder", least=1, most=8)
+    depth: int = key("down-sampling steps; each halves the image; at most 5 with an encoder", least=1, most=8)
     width: int = key(
         "channels of the first level; they double at each step down; with an encoder: the decoder's", least=1
     )
@@ -144,17 +144,17 @@ class AugmentConfig:
 
 @dataclass
 class EvaluateConfig:
-    batch_size: int = key("pictures per batch of equal padded size; does not change any prediction", 8, least=1)
+    batch_size: int = key("images per batch of equal padded size; does not change any prediction", 8, least=1)
     scales: list[float] = key(  # noqa: RUF009
-        "sizes, as shares of the working scale, that each picture is predicted at; their probabilities are averaged",
+        "sizes, as shares of the working scale, that each image is predicted at; their probabilities are averaged",
         [1.0],
     )
-    flip: bool = key("each picture is predicted mirrored, too, and the probabilities are averaged", False)
+    flip: bool = key("each image is predicted mirrored, too, and the probabilities are averaged", False)
     window: int | None = key(
-        "side of the square windows, overlapping by half, that a picture is predicted in; null: whole", None, least=8
+        "side of the square windows, overlapping by half, that an image is predicted in; null: whole", None, least=8
     )
-    overlays: int = key("overlay pictures kept of the test split, and as many of the best and of the worst", 8, least=0)
-    val_predictions: int = key("validation pictures whose predicted masks are kept after every epoch", 4, least=0)
+    overlays: int = key("overlay images kept of the test split, and as many of the best and of the worst", 8, least=0)
+    val_predictions: int = key("validation images whose predicted masks are kept after every epoch", 4, least=0)
 
 
 @dataclass
@@ -221,11 +221,11 @@ class Config:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     image_size: int = key("side of the square training crop, pixels", least=8)
     long_side: int | None = key(
-        "long side that pictures are scaled to, in training and evaluation; null: own size", least=8
+        "long side that images are scaled to, in training and evaluation; null: own size", least=8
     )
     batch_size: int = key("training crops per step", least=1)
     sampling: str = key(
-        "uniform: every picture once in an epoch; balanced: pictures with rare objects more often, others less",
+        "uniform: every image once in an epoch; balanced: images with rare objects more often, others less",
         "uniform",
         choices=("uniform", "balanced"),
     )
@@ -240,7 +240,7 @@ class Config:
     seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
     data_dir: str = key("where datasets are downloaded to or generated", "data")
     cache_mb: int = key(
-        "decoded training pictures stay in memory up to so many MiB, else in a file in data_dir; 0: in neither",
+        "decoded training images stay in memory up to so many MiB, else in a file in data_dir; 0: in neither",
         4096,
         least=0,
     )

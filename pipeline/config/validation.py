@@ -100,7 +100,7 @@ def _check_encoder(config: Config) -> list[str]:
             )
         if model.encoder_norm == "frozen":
             faults.append(
-                "model.encoder_norm=frozen: the statistics would stay those of no picture (model.encoder_weights=null);"
+                "model.encoder_norm=frozen: the statistics would stay those of no image (model.encoder_weights=null);"
                 f" batch expected, {instead}"
             )
     if config.init_from is not None and model.encoder_weights not in (None, "imagenet"):

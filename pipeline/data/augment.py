@@ -1,8 +1,8 @@
 """Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
 
 What happens to the crops of an epoch is drawn for all of them at once; then each crop is made.
-Scale and crop are a window of whole pixels that is resized to the crop's side: the picture bilinearly, the mask by the
-nearest neighbour, with grey and 255 where the window reaches beyond the picture.
+Scale and crop are a window of whole pixels that is resized to the crop's side: the image bilinearly, the mask by the
+nearest neighbour, with grey and 255 where the window reaches beyond the image.
 """
 
 import math
@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline.config.schema import AugmentConfig
 from pipeline.data.palette import VOID
 
-OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its picture
+OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its image
 
 # RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.
 TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
@@ -34,9 +34,9 @@ def random_numbers(seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 class Window(NamedTuple):
-    """What of pictures becomes which part of their crops: (..., 2) int32 over height and width, in whole pixels."""
+    """What of images becomes which part of their crops: (..., 2) int32 over height and width, in whole pixels."""
 
-    start: tf.Tensor  # the visible part of the picture
+    start: tf.Tensor  # the visible part of the image
     extent: tf.Tensor
     place: tf.Tensor  # where that part begins in the crop
     size: tf.Tensor  # and how large it is there
@@ -44,12 +44,12 @@ class Window(NamedTuple):
 
 
 def crop_windows(sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> Window:
-    """Draw square windows of `crop / scale` pixels, rounded to whole ones, anywhere in the pictures.
+    """Draw square windows of `crop / scale` pixels, rounded to whole ones, anywhere in the images.
 
-    A scale of 1 copies pixels. Where a window is larger than its picture, the picture lies anywhere inside of it.
+    A scale of 1 copies pixels. Where a window is larger than its image, the image lies anywhere inside of it.
 
     Args:
-        sizes: (crops, 2) int32 height and width of the pictures.
+        sizes: (crops, 2) int32 height and width of the images.
         numbers: (crops, 8) float32 in [0, 1); the first four columns are used.
     """
     low, high = (math.log(edge) for edge in config.scale)
@@ -85,14 +85,14 @@ def warp(image: tf.Tensor, mask: tf.Tensor, window: Window, crop: int) -> tuple[
     around = [[top, crop - top - tall], [left, crop - left - wide]]
     # A reversal is fast on bytes; the same by a stride of -1 takes ten times as long.
     image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
-    picture = tf.image.resize(tf.cast(image, tf.float32), window.size)
-    picture = tf.pad(picture, [*around, [0, 0]], constant_values=OUTSIDE)
+    resized = tf.image.resize(tf.cast(image, tf.float32), window.size)
+    resized = tf.pad(resized, [*around, [0, 0]], constant_values=OUTSIDE)
     rows, columns = (_nearest(*pair) for pair in zip(tf.unstack(window.extent), (tall, wide), strict=True))
     columns = tf.where(mirrored, window.extent[1] - 1 - columns, columns)
     # Whole rows twice: to gather along the second axis, byte after byte, takes twice as long.
     labels = tf.transpose(tf.gather(tf.transpose(tf.gather(mask, rows)), columns))
     labels = tf.pad(labels, around, constant_values=tf.constant(VOID, tf.uint8))
-    return tf.ensure_shape(picture, (crop, crop, 3)), tf.ensure_shape(labels, (crop, crop))
+    return tf.ensure_shape(resized, (crop, crop, 3)), tf.ensure_shape(labels, (crop, crop))
 
 
 def _nearest(length: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:

@@ -58,13 +58,13 @@ def check_dataset(
         UserError: with the first 20 faults and the count of the others.
     """
     examples = [example for split in splits.values() for example in split]
-    hashes = _each(_hashes, examples, "hashing pictures", progress)
+    hashes = _each(_hashes, examples, "hashing images", progress)
     contents = _contents(splits, hashes)
     digest = _digest(contents, classes)
     kept = verdicts / f"{digest}-{RULES}.json"
     table = _read_verdict(kept, len(examples), len(classes))
     if faults or table is None:
-        found = _each(lambda example: check_pair(example, len(classes)), examples, "checking pictures", progress)
+        found = _each(lambda example: check_pair(example, len(classes)), examples, "checking images", progress)
         faults = [*faults, *(fault for pair_faults, _ in found for fault in pair_faults)]
         if faults:
             raise UserError(*shortened(faults))
@@ -81,7 +81,7 @@ def check_dataset(
 
 
 def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
-    """(faults, [height, width, pixels of class 0, 1, …]) of one picture and its mask."""
+    """(faults, [height, width, pixels of class 0, 1, …]) of one image and its mask."""
     image, mask = f"{IMAGES}/{example.id}{example.image.suffix}", f"{MASKS}/{example.id}{example.mask.suffix}"
     faults = []
     size = None
@@ -100,7 +100,7 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
         return [*faults, f"{mask}: {undecodable(error)}"], []
     height, width = labels.shape
     if size is not None and size != (width, height):
-        faults.append(f"{mask}: is {width}x{height}, but its picture {image} is {size[0]}x{size[1]}")
+        faults.append(f"{mask}: is {width}x{height}, but its image {image} is {size[0]}x{size[1]}")
     pixels = np.bincount(labels.ravel(), minlength=256)
     outside = [index for index in np.flatnonzero(pixels) if index >= classes and index != VOID]
     if outside:
@@ -124,7 +124,7 @@ def _kind_without_indices(path: Path, mode: str) -> str | None:
 
 
 def _hashes(example: Example) -> tuple[str | None, str | None]:
-    """SHA-256 of the picture's and the mask's bytes; None for a file that cannot be read, as `check_pair` will tell."""
+    """SHA-256 of the image's and the mask's bytes; None for a file that cannot be read, as `check_pair` will tell."""
 
     def sha256(path: Path) -> str | None:
         try:

@@ -16,13 +16,13 @@ CRC_CHANGE = np.frombuffer((PALETTE ^ GREY).to_bytes(4, "big"), np.uint8)
 
 
 def decode_image(path: tf.Tensor) -> tf.Tensor:
-    """The picture of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
+    """The image of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
 
     Grey is repeated, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG standard's reference transform
     and what Pillow uses; TensorFlow's faster default gives other pixels.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or no picture. (A GIF would pass: `open_image` refuses it.)
+        tf.errors.InvalidArgumentError: the file is damaged or no image. (A GIF would pass: `open_image` refuses it.)
     """
     content = tf.io.read_file(path)
     image = tf.cond(
@@ -95,7 +95,7 @@ def read_mask(path: bytes | str | Path) -> np.ndarray:
 
 
 def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """(..., height and width) int32 of pictures scaled to the long side, at least one pixel each; null: their own."""
+    """(..., height and width) int32 of images scaled to the long side, at least one pixel each; null: their own."""
     if long_side is None:
         return size
     exact = tf.cast(size, tf.float64) * (long_side / tf.cast(tf.reduce_max(size, -1, keepdims=True), tf.float64))
@@ -103,7 +103,7 @@ def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:
 
 
 def scale_image(image: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """The picture with the given long side, (height, width, 3) uint8, interpolated bilinearly with anti-aliasing."""
+    """The image with the given long side, (height, width, 3) uint8, interpolated bilinearly with anti-aliasing."""
     if long_side is None:
         return image
     size = tf.shape(image)[:2]
@@ -125,9 +125,9 @@ def padded_length(length: int, multiple: int) -> int:
 
 
 def pad_reflect(image: tf.Tensor, multiple: int) -> tf.Tensor:
-    """The picture reflected beyond its right and bottom edge up to the next multiple of both sides, same dtype.
+    """The image reflected beyond its right and bottom edge up to the next multiple of both sides, same dtype.
 
-    The edge pixel is not repeated, and a picture smaller than its padding is reflected to and fro.
+    The edge pixel is not repeated, and an image smaller than its padding is reflected to and fro.
     """
     for axis in (0, 1):
         length = tf.shape(image)[axis]

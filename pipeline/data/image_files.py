@@ -1,4 +1,4 @@
-"""Is a file a whole picture? Asked of datasets before training and of every picture before prediction."""
+"""Is a file a whole image? Asked of datasets before training and of every image before prediction."""
 
 import os
 import warnings
@@ -8,16 +8,16 @@ from PIL import Image, UnidentifiedImageError
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow's own cap, above MAX_PIXELS
 
-MAX_PIXELS = 2**26  # 67 megapixels; a larger picture is a mistake or an attack (a "decompression bomb")
+MAX_PIXELS = 2**26  # 67 megapixels; a larger image is a mistake or an attack (a "decompression bomb")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-UNDECODABLE = (OSError, SyntaxError, ValueError)  # what is raised for a file that is no whole picture
+UNDECODABLE = (OSError, SyntaxError, ValueError)  # what is raised for a file that is no whole image
 
 
 def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
-    """Open a picture by its header: JPEG or PNG only, and not larger than `MAX_PIXELS`.
+    """Open an image by its header: JPEG or PNG only, and not larger than `MAX_PIXELS`.
 
     Raises:
-        OSError, ValueError: what Pillow says, or that the picture is too large.
+        OSError, ValueError: what Pillow says, or that the image is too large.
     """
     try:
         image = Image.open(path, formats=formats)
@@ -30,7 +30,7 @@ def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.
 
 
 def open_whole(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.Image:
-    """Open and decode a picture, and make sure that it is whole to its last byte.
+    """Open and decode an image, and make sure that it is whole to its last byte.
 
     Pillow forgives a PNG that is damaged or cut after its pixels; TensorFlow, which decodes for training, does not.
 
@@ -47,7 +47,7 @@ def open_whole(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.
 
 
 def undecodable(error: Exception) -> str:
-    """Why a picture cannot be read, in words for its owner."""
+    """Why an image cannot be read, in words for its owner."""
     if isinstance(error, UnidentifiedImageError):
         return "is not a JPEG or PNG file, or its header is damaged"
     if isinstance(error, OSError) and error.errno is not None:

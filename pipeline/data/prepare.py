@@ -45,7 +45,7 @@ def prepare_dataset(
         trains: whether the training split must be large enough for the configuration's training.
 
     Raises:
-        UserError: it cannot be had, or its lists, pictures or masks have faults.
+        UserError: it cannot be had, or its lists, images or masks have faults.
     """
     data_dir, name = Path(config.data_dir).expanduser(), config.dataset.name
     if config.dataset.root is not None:
@@ -61,28 +61,28 @@ def prepare_dataset(
         root = ensure_voc(name.removeprefix("voc"), data_dir, progress)
     splits, faults = find_examples(root, config.dataset, only)
     if not faults and trains:
-        faults = too_few_pictures(config, splits)
+        faults = too_few_images(config, splits)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
     if trains and "train" in checked.facts:
         _refuse_background_alone(checked.facts["train"], config.dataset.classes[0])
     return Dataset(root, list(config.dataset.classes), splits, checked)
 
 
-def too_few_pictures(config: Config, splits: Splits) -> list[str]:
+def too_few_images(config: Config, splits: Splits) -> list[str]:
     """The fault of a training split that does not fill one batch, or of a training without one update."""
     if "train" not in splits:
         return []
-    pictures, accumulate = len(splits["train"]), config.optimizer.accumulate
-    if pictures < config.batch_size:
+    images, accumulate = len(splits["train"]), config.optimizer.accumulate
+    if images < config.batch_size:
         return [
-            f"batch_size={config.batch_size}: the training split has only {pictures} pictures, "
-            f"and a step needs a full batch; at most {pictures} expected"
+            f"batch_size={config.batch_size}: the training split has only {images} images, "
+            f"and a step needs a full batch; at most {images} expected"
         ]
-    batches = config.epochs * (pictures // config.batch_size)
+    batches = config.epochs * (images // config.batch_size)
     if batches < accumulate:
         return [
             f"optimizer.accumulate={accumulate}: the run has only {batches} batches (epochs={config.epochs}, "
-            f"{pictures} training pictures), so nothing would be learnt; at most {batches} expected"
+            f"{images} training images), so nothing would be learnt; at most {batches} expected"
         ]
     return []
 
@@ -109,11 +109,11 @@ def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:
 def median_frequency_weights(class_pixels: np.ndarray) -> np.ndarray:
     """Weight of each class, (classes,) float32: median frequency / its frequency.
 
-    A class's frequency is its share of the pixels of those pictures in which it occurs (Eigen and Fergus 2015, section
+    A class's frequency is its share of the pixels of those images in which it occurs (Eigen and Fergus 2015, section
     6.3.2). A class that never occurs gets weight 1, which no training pixel uses.
 
     Args:
-        class_pixels: (examples, classes) pixels of each class in each picture.
+        class_pixels: (examples, classes) pixels of each class in each image.
     """
     valid = class_pixels.sum(axis=1, keepdims=True)  # (examples, 1)
     present = class_pixels > 0

@@ -1,4 +1,4 @@
-"""Which pictures an epoch has and in which order, as pure functions of (seed, epoch)."""
+"""Which images an epoch has and in which order, as pure functions of (seed, epoch)."""
 
 import numpy as np
 import tensorflow as tf
@@ -18,25 +18,25 @@ def shuffled_indices(seed: int, epoch: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def repeat_factors(class_pixels: np.ndarray) -> np.ndarray:
-    """How often each picture is wanted against one of the commonest object alone, (examples,) float64, 1 or more.
+    """How often each image is wanted against one of the commonest object alone, (examples,) float64, 1 or more.
 
-    That of a class is the square root of (share of pictures with the commonest object / share with this one), that of a
-    picture the largest of its classes (repeat factor sampling: Gupta, Dollár and Girshick 2019, section 5.2, with the
+    That of a class is the square root of (share of images with the commonest object / share with this one), that of a
+    image the largest of its classes (repeat factor sampling: Gupta, Dollár and Girshick 2019, section 5.2, with the
     commonest object's share as the threshold).
 
     Args:
-        class_pixels: (examples, classes) pixels of each class in each picture; class 0 is the background.
+        class_pixels: (examples, classes) pixels of each class in each image; class 0 is the background.
     """
     objects = class_pixels[:, 1:] > 0
-    pictures = objects.sum(axis=0)  # (classes - 1,) with each object
-    of_class = np.sqrt(pictures.max(initial=1) / np.maximum(pictures, 1))
+    images = objects.sum(axis=0)  # (classes - 1,) with each object
+    of_class = np.sqrt(images.max(initial=1) / np.maximum(images, 1))
     return np.max(np.where(objects, of_class, 1.0), axis=1, initial=1.0)
 
 
 def balanced_draws(seed: int, epoch: tf.Tensor, factors: np.ndarray, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """An epoch in which pictures are as frequent as their repeat factors, in a uniformly drawn order.
+    """An epoch in which images are as frequent as their repeat factors, in a uniformly drawn order.
 
-    Systematic sampling of a shuffled row of pictures: each comes floor or ceil of its expected number of times.
+    Systematic sampling of a shuffled row of images: each comes floor or ceil of its expected number of times.
 
     Returns:
         (count,) int32 indices, and (count,) int32 how often each was drawn before in the epoch.

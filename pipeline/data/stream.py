@@ -1,4 +1,4 @@
-"""From examples to batches with tf.data: training crops without end, and whole pictures in batches of equal size."""
+"""From examples to batches with tf.data: training crops without end, and whole images in batches of equal size."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pipeline.config.schema import Config
 from pipeline.data import augment, decode
 from pipeline.data.sampling import balanced_draws, shuffled_indices
 from pipeline.data.stream_map import parallel_map
-from pipeline.data.training_images import Pictures
+from pipeline.data.training_images import TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
 
@@ -20,7 +20,7 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def training_stream(
-    pictures: Pictures,
+    source: TrainingImages,
     examples: int,
     config: Config,
     start_step: int = 0,
@@ -29,10 +29,10 @@ def training_stream(
     """One flat stream of batches over all epochs, from any step on.
 
     The batch of a step is a pure function of (seed, step): the order of an epoch is drawn from (seed, epoch), the
-    augmentation from (seed, epoch, index, how often the picture came before). Neither depends on how many workers map.
+    augmentation from (seed, epoch, index, how often the image came before). Neither depends on how many workers map.
 
     Args:
-        factors: (examples,) how often each picture is wanted; None: each once in an epoch.
+        factors: (examples,) how often each image is wanted; None: each once in an epoch.
 
     Yields:
         ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
@@ -50,7 +50,7 @@ def training_stream(
             order, repeated = balanced_draws(order_seed, epoch, factors, taken)
         rows = order + examples * repeated  # belong to no other crop of the epoch
         numbers = augment.random_numbers(augment_seed, epoch, rows)
-        windows = augment.crop_windows(tf.gather(pictures.sizes, order), crop, config.augment, numbers)
+        windows = augment.crop_windows(tf.gather(source.sizes, order), crop, config.augment, numbers)
         changes = augment.colour_changes(config.augment, numbers)
         mixing = augment.random_numbers(mix_seed, epoch, rows) if share else tf.zeros([taken, 0])
         return tf.data.Dataset.from_tensor_slices((order, windows, changes, mixing))
@@ -58,7 +58,7 @@ def training_stream(
     def crop_of(
         index: tf.Tensor, window: augment.Window, change: augment.ColourChange | None, mixing: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        image, mask = pictures.part(index, window.start, window.extent)
+        image, mask = source.part(index, window.start, window.extent)
         image, mask = augment.warp(image, mask, window, crop)
         image = augment.change_colours(image, change)
         return (image, mask, mixing) if share else (image, mask)
@@ -71,18 +71,18 @@ def training_stream(
     return (parallel_map(batches, mixed) if share else batches).prefetch(2)
 
 
-def whole_pictures(
+def whole_images(
     examples: Sequence[Example], sizes: np.ndarray, *, long_side: int | None, multiple: int, batch_size: int
 ) -> tf.data.Dataset:
-    """Whole pictures for scoring, in batches of equal padded size; the order of the examples within a size is kept.
+    """Whole images for scoring, in batches of equal padded size; the order of the examples within a size is kept.
 
     Args:
-        sizes: (examples, 2) height and width of the files' pictures.
+        sizes: (examples, 2) height and width of the files' images.
         multiple: what both sides are padded to a multiple of.
 
     Yields:
         index (batch,) int64 of the example; image (batch, height, width, 3) uint8, scaled and padded; working size
-        (batch, 2) int32 of the picture in it; mask (batch, tall, wide) uint8 at the file's own size, filled up with
+        (batch, 2) int32 of the image in it; mask (batch, tall, wide) uint8 at the file's own size, filled up with
         255 to the largest of the batch; own size (batch, 2) int32.
     """
     groups: dict[tuple[int, ...], list[int]] = {}

@@ -1,4 +1,4 @@
-"""Where training pictures come from: memory, a file of decoded pictures, or their own files each time."""
+"""Where training images come from: memory, a file of decoded images, or their own files each time."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ from pipeline.runtime.files import flush
 from pipeline.runtime.lock import locked
 from pipeline.runtime.progress import Progress, silent
 
-Part = tuple[tf.Tensor, tf.Tensor]  # of a picture, (height, width, 3), and of its mask, (height, width), both uint8
+Part = tuple[tf.Tensor, tf.Tensor]  # of an image, (height, width, 3), and of its mask, (height, width), both uint8
 MIB = 2**20
 
 
-class FilePictures:
+class FileImages:
     """Training pairs by index, decoded from their files each time."""
 
     def __init__(self, examples: Sequence[Example], sizes: np.ndarray, long_side: int | None) -> None:
@@ -40,13 +40,13 @@ class FilePictures:
         return image[top:bottom, left:right], mask[top:bottom, left:right]
 
 
-class DecodedPictures:
+class DecodedImages:
     """Training pairs by index, decoded once and kept one behind the other as bytes."""
 
     def __init__(self, sizes: np.ndarray, kept: np.ndarray) -> None:
         """Args:
         sizes: (examples, 2) height and width at working scale.
-        kept: (4 * pixels,) uint8, the colours of all pictures and then all masks; used where they lie.
+        kept: (4 * pixels,) uint8, the colours of all images and then all masks; used where they lie.
         """
         ends = _ends(sizes)
         self.sizes = tf.constant(sizes, tf.int32)
@@ -54,9 +54,9 @@ class DecodedPictures:
         self._colours, self._labels = kept[: 3 * ends[-1]].reshape(-1, 3), kept[3 * ends[-1] :]
 
     def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> Part:
-        """As `FilePictures.part`, to the last bit.
+        """As `FileImages.part`, to the last bit.
 
-        By numpy: tf.data would copy all pictures into its graph if they were a tensor, and would no longer work in
+        By numpy: tf.data would copy all images into its graph if they were a tensor, and would no longer work in
         parallel if they were a variable.
         """
         image, mask = tf.numpy_function(self._cut, [index, start, extent], (tf.uint8, tf.uint8), stateful=False)
@@ -72,29 +72,29 @@ class DecodedPictures:
         )
 
 
-Pictures = FilePictures | DecodedPictures
+TrainingImages = FileImages | DecodedImages
 
 
-def training_pictures(
+def training_images(
     examples: Sequence[Example],
     sizes: np.ndarray,
     long_side: int | None,
     cache_mb: int,
     decoded: Path,
     progress: Progress = silent,
-) -> Pictures:
+) -> TrainingImages:
     """Training pairs by index, by the first of these that has the room.
 
-    Memory, if all of them fit into `cache_mb` MiB; a file of decoded pictures, which the operating system keeps in
+    Memory, if all of them fit into `cache_mb` MiB; a file of decoded images, which the operating system keeps in
     memory as far as there is room and which other processes and later runs use as well, if that leaves half of the
     disk's free room; else the files, decoded each time.
 
     Args:
-        sizes: (examples, 2) height and width of the files' pictures.
-        decoded: the file of decoded pictures; its name tells what is in it.
+        sizes: (examples, 2) height and width of the files' images.
+        decoded: the file of decoded images; its name tells what is in it.
     """
     scaled = decode.working_size(tf.constant(sizes, tf.int32), long_side).numpy().astype(np.int64)
-    files, pixels = FilePictures(examples, scaled, long_side), int(_ends(scaled)[-1])
+    files, pixels = FileImages(examples, scaled, long_side), int(_ends(scaled)[-1])
     if not cache_mb:
         return files
     pairs = _decoded_pairs(files, len(scaled), progress)
@@ -104,24 +104,24 @@ def training_pictures(
             kept[3 * place : 3 * place + image.size] = image.ravel()
             kept[3 * pixels + place :][: mask.size] = mask.ravel()
             place += mask.size
-        return DecodedPictures(scaled, kept)
+        return DecodedImages(scaled, kept)
     with locked(decoded, progress):
         if not decoded.exists() or decoded.stat().st_size != needed:
             if 2 * needed > shutil.disk_usage(decoded.parent).free:
                 return files
             _write(decoded, pairs, pixels)
-    return DecodedPictures(scaled, np.memmap(decoded, np.uint8, "r", shape=(needed,)))
+    return DecodedImages(scaled, np.memmap(decoded, np.uint8, "r", shape=(needed,)))
 
 
-def _decoded_pairs(files: FilePictures, count: int, progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _decoded_pairs(files: FileImages, count: int, progress: Progress) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     pairs = parallel_map(tf.data.Dataset.range(count), files.whole)
     for number, pair in enumerate(pairs.as_numpy_iterator()):
         yield pair
-        progress("decoding pictures", number + 1, count)
+        progress("decoding images", number + 1, count)
 
 
 def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels: int) -> None:
-    """The colours of all pictures and then all masks; the file is there in full or not at all."""
+    """The colours of all images and then all masks; the file is there in full or not at all."""
     unfinished = decoded.with_name(f".{decoded.name}.unfinished")
     try:
         unfinished.write_bytes(b"")
@@ -143,5 +143,5 @@ def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels
 
 
 def _ends(sizes: np.ndarray) -> np.ndarray:
-    """Pixels of all pictures up to and with each, (examples,) int64."""
+    """Pixels of all images up to and with each, (examples,) int64."""
     return np.cumsum(sizes.astype(np.int64).prod(axis=1))

@@ -1,4 +1,4 @@
-"""A folder in PASCAL VOC layout becomes lists of examples: which pictures and masks, in which split.
+"""A folder in PASCAL VOC layout becomes lists of examples: which images and masks, in which split.
 
 <root>/JPEGImages/<id>.jpg (.jpeg, .png)   <root>/SegmentationClass/<id>.png   <root>/ImageSets/Segmentation/<list>.txt
 """
@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Example:
-    """One picture and its mask of class indices, both of the same height and width."""
+    """One image and its mask of class indices, both of the same height and width."""
 
     id: str
     image: Path
@@ -33,7 +33,7 @@ def find_examples(
 ) -> tuple[Splits, list[str]]:
     """The examples of the splits, in the order of the list files, and every fault of lists and file names.
 
-    A picture with a fault is not among the examples, so that the others can be looked at nevertheless.
+    An image with a fault is not among the examples, so that the others can be looked at nevertheless.
 
     Args:
         only: the splits that are wanted; lists of the others need not be there.
@@ -98,7 +98,7 @@ def find_examples(
 def hold_out(ids: list[str], fraction: float) -> tuple[list[str], list[str]]:
     """Split a list into (train, val): val gets the max(1, round(fraction n)) ids with the smallest SHA-256.
 
-    The choice depends on the ids alone, so it is the same in every run and barely changes when pictures are added.
+    The choice depends on the ids alone, so it is the same in every run and barely changes when images are added.
     """
     count = max(1, round(fraction * len(ids))) if ids else 0
     held = set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())[:count])
@@ -120,7 +120,7 @@ def _read_list(root: Path, split: str, name: str, faults: list[str]) -> list[str
             + (
                 f"there are {', '.join(there)}"
                 if there
-                else "no list at all; the ids of its pictures expected, one a line"
+                else "no list at all; the ids of its images expected, one a line"
             )
         )
         return []
@@ -154,7 +154,7 @@ def _in_two_splits(ids: dict[str, list[str]], lists: dict[str, str]) -> list[str
             if first.setdefault(id, split) != split:
                 faults.append(
                     f"id '{id}' is in the {first[id]} split ({lists[first[id]]}) and in the {split} split "
-                    f"({lists[split]}): each picture may be in one only"
+                    f"({lists[split]}): each image may be in one only"
                 )
     return faults
 

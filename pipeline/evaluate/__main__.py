@@ -14,7 +14,7 @@ from pipeline.runtime.hardware import import_tensorflow
 from pipeline.runtime.text import nearest
 
 HELP = """\
-Scores the network of a tracked run, exactly: an int64 confusion matrix at the pictures' own resolution.
+Scores the network of a tracked run, exactly: an int64 confusion matrix at the images' own resolution.
 
   python -m pipeline.evaluate run=<id>                                     on the run's own test split
   python -m pipeline.evaluate run=<id> dataset=folder dataset.root=/my/VOC dataset.splits.test=mine
@@ -24,7 +24,7 @@ split=…          train, val or test (the default)
 dataset=…        another dataset, and dataset.*: as for run.py; its classes must be the run's
 data_dir=…       where datasets are downloaded to or generated
 evaluate.batch_size=…   changes speed and memory, no score
-evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each picture than the run's own: other scores
+evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's own: other scores
 output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
 tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
 """
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
     else:
         scores = evaluate()
     console = text_console()
-    console.print(f"run {stored.id} on {len(examples)} {split} pictures of {dataset.root}", soft_wrap=True)
+    console.print(f"run {stored.id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
     if config.loss.class_weights != trained.loss.class_weights:
         console.print("note: the loss is without the class weights of the run, which are its own data's")
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 
 def with_data(stored: Config, asked: Config, overrides: list[str]) -> Config:
-    """A stored configuration with other data: how a picture is predicted stays as it was, but for the views asked for.
+    """A stored configuration with other data: how an image is predicted stays as it was, but for the views asked for.
 
     A folder has the run's classes, unless `dataset.classes` says what they are called there, and so has a dataset that
     has as many. With other data the loss is without class weights.

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: how the pixels of every true class were predicted, and each class's IoU."""
+"""A confusion matrix as an image: how the pixels of every true class were predicted, and each class's IoU."""
 
 from collections.abc import Sequence
 
@@ -24,11 +24,11 @@ LETTER, TITLE, LONGEST_NAME = 15, 21, 190  # pixels
 MARGIN, GAP, BAR, SCALE = 24, 10, 100, 14  # pixels; the last two: length of a full IoU bar, width of the colour scale
 
 
-def confusion_picture(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Image.Image:
+def confusion_image(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Image.Image:
     """A heat map of the matrix with each row divided by its sum, and beside each row the IoU of its class as a bar.
 
     `confusion_matrix` is (classes, classes) integers: pixels, with truth in rows and prediction in columns; `classes`
-    are the names in index order. Returns a mode RGB picture. Cells show their percent where it fits (up to 28 classes),
+    are the names in index order. Returns a mode RGB image. Cells show their percent where it fits (up to 28 classes),
     and stay empty where it rounds to 0. A class that never occurs in the truth has a grey row with '-'; an IoU of '-'
     means that it was not predicted either.
     Raises ValueError on another shape or dtype, a negative count, or another number of names than of rows.
@@ -50,13 +50,13 @@ def confusion_picture(confusion_matrix: np.ndarray, classes: Sequence[str]) -> I
     below = top + side + GAP + (name_width if upright else LETTER) + 2 * GAP
     head, remark = "Confusion matrix", "percent of the true class's pixels"
     width = max(scale_left + SCALE + 4 * LETTER, MARGIN + round(font(TITLE).getlength(head)))
-    picture = Image.new("RGB", (width, below + LETTER + MARGIN), PAPER)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width, below + LETTER + MARGIN), PAPER)
+    draw = ImageDraw.Draw(image)
 
     _write(draw, (MARGIN, MARGIN + TITLE // 2), head, TITLE)
     _write(draw, (MARGIN, MARGIN + TITLE + GAP + LETTER // 2), remark, LETTER, FAINT_INK)
     _write(draw, (left + side / 2, below + LETTER // 2), "predicted class", LETTER, FAINT_INK, align=0.5)
-    _write_upwards(picture, (MARGIN, top + side // 2), "true class", FAINT_INK, align=0.5)
+    _write_upwards(image, (MARGIN, top + side // 2), "true class", FAINT_INK, align=0.5)
 
     draw.rectangle((left - 1, top - 1, left + side - 1, top + side - 1), fill=GRID)
     for row, column in np.ndindex(count, count):
@@ -72,7 +72,7 @@ def confusion_picture(confusion_matrix: np.ndarray, classes: Sequence[str]) -> I
         middle = index * cell + cell // 2
         _write(draw, (left - GAP, top + middle), name, LETTER, align=1)
         if upright:
-            _write_upwards(picture, (left + middle - LETTER // 2 - 1, top + side + GAP), name, INK, align=0)
+            _write_upwards(image, (left + middle - LETTER // 2 - 1, top + side + GAP), name, INK, align=0)
         else:
             _write(draw, (left + middle, top + side + GAP + LETTER // 2), name, LETTER, align=0.5)
 
@@ -94,7 +94,7 @@ def confusion_picture(confusion_matrix: np.ndarray, classes: Sequence[str]) -> I
         y = top + round((1 - percent / 100) * (side - 1))
         draw.line((scale_left + SCALE, y, scale_left + SCALE + 4, y), fill=FAINT_INK)
         _write(draw, (scale_left + SCALE + GAP, y), str(percent), LETTER, FAINT_INK)
-    return picture
+    return image
 
 
 def _iou(confusion_matrix: np.ndarray) -> np.ndarray:
@@ -131,15 +131,13 @@ def _write(
     draw.text((round(x), round(y)), text, ink, font(size))
 
 
-def _write_upwards(
-    picture: Image.Image, at: tuple[int, int], text: str, ink: tuple[int, int, int], align: float
-) -> None:
+def _write_upwards(image: Image.Image, at: tuple[int, int], text: str, ink: tuple[int, int, int], align: float) -> None:
     """Text turned a quarter to the left: at[0] is its left edge, at[1] its upper end (align 0) or its middle (0.5)."""
     length = max(1, round(font(LETTER).getlength(text)))
     strip = Image.new("L", (length, round(1.4 * LETTER)))
     ImageDraw.Draw(strip).text((0, 0), text, 255, font(LETTER))
     turned = strip.transpose(Image.Transpose.ROTATE_90)
-    picture.paste(ink, (at[0], round(at[1] - align * length)), turned)
+    image.paste(ink, (at[0], round(at[1] - align * length)), turned)
 
 
 def _check(confusion_matrix: np.ndarray, classes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Exact scores of a split: an int64 confusion matrix at the pictures' own resolution, in validation as in test."""
+"""Exact scores of a split: an int64 confusion matrix at the images' own resolution, in validation as in test."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data.palette import VOID
-from pipeline.data.stream import whole_pictures
+from pipeline.data.stream import whole_images
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
@@ -45,10 +45,10 @@ class Evaluator:
         sizes: np.ndarray,
         config: Config,
     ) -> None:
-        """Args: sizes: (examples, 2) height and width of the files' pictures."""
+        """Args: sizes: (examples, 2) height and width of the files' images."""
         self.examples = examples
         self.classes = len(config.dataset.classes)
-        self.stream = whole_pictures(
+        self.stream = whole_images(
             examples,
             sizes,
             long_side=config.long_side,
@@ -56,18 +56,18 @@ class Evaluator:
             batch_size=config.evaluate.batch_size,
         )
         self._score_batch = tf.function(
-            self._score_picture_by_picture, input_signature=self.stream.element_spec[1:], autograph=False
+            self._score_image_by_image, input_signature=self.stream.element_spec[1:], autograph=False
         )
         self._model, self._loss, self._views = model, loss, Views.of(config)
 
-    def _score_picture_by_picture(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def score(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-            padded, working, filled_mask, own = picture
+    def _score_image_by_image(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def score(image: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+            padded, working, filled_mask, own = image
             mask = filled_mask[: own[0], : own[1]]
             logits = predict_logits(self._model, padded, working, own, self._views)
             prediction = class_indices(logits)
             counts = confusion_matrix(mask, prediction, self.classes)
-            # As large as the batch's largest picture again, so that pictures of a batch can be stacked.
+            # As large as the batch's largest image again, so that images of a batch can be stacked.
             filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
             return counts, self._loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
 
@@ -79,26 +79,26 @@ class Evaluator:
         """Score the whole split.
 
         Args:
-            on_prediction: called once for each picture, in the order of the stream.
-            progress: called with (pictures done, pictures in all).
+            on_prediction: called once for each image, in the order of the stream.
+            progress: called with (images done, images in all).
         """
         total = np.zeros((self.classes, self.classes), np.int64)
-        losses, pixels, picture_iou = [], [], {}
+        losses, pixels, image_iou = [], [], {}
         for indices, *batch in self.stream:
             counts, batch_losses, predictions = (part.numpy() for part in self._score_batch(*batch))
             total += counts.sum(axis=0)
             losses.extend(batch_losses.tolist())
             pixels.extend(counts.sum(axis=(1, 2)).tolist())
-            for index, picture, prediction, (height, width) in zip(
+            for index, image, prediction, (height, width) in zip(
                 indices.numpy(), counts, predictions, batch[3].numpy(), strict=True
             ):
                 example = self.examples[index]
-                if picture.any():
-                    picture_iou[example.id] = mean_iou(picture)
+                if image.any():
+                    image_iou[example.id] = mean_iou(image)
                 if on_prediction is not None:
                     on_prediction(example, prediction[:height, :width])
             if progress is not None:
                 progress(len(losses), len(self.examples))
         # Summed in the order of the examples' stream, which the batch size changes: fsum is exact in any order.
         loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True)) / max(1, sum(pixels))
-        return Scores(total, loss, picture_iou)
+        return Scores(total, loss, image_iou)

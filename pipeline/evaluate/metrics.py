@@ -42,14 +42,14 @@ def pixel_accuracy(confusion_matrix: np.ndarray) -> float:
 class Scores:
     """What a split scored.
 
-    `loss` is the training loss of each whole picture, averaged with its valid pixels as weights: for the cross-entropy
+    `loss` is the training loss of each whole image, averaged with its valid pixels as weights: for the cross-entropy
     without class weights that is the mean over all valid pixels of the split.
     """
 
     confusion_matrix: np.ndarray  # (classes, classes) int64; rows are the truth, columns the prediction
     loss: float
-    # id -> mean IoU of that picture alone; not of one that has no valid pixel
-    picture_iou: dict[str, float] = field(default_factory=dict)
+    # id -> mean IoU of that image alone; not of one that has no valid pixel
+    image_iou: dict[str, float] = field(default_factory=dict)
 
     @property
     def mean_iou(self) -> float:

@@ -1,4 +1,4 @@
-"""Pictures of predictions: class colours over the photograph, and a sheet that compares a prediction with the truth."""
+"""Images of predictions: class colours over the photograph, and a sheet that compares a prediction with the truth."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MISSED, FALSE, CONFUSED = (213, 94, 0), (86, 180, 233), (240, 228, 66)
 LEGEND_OF_ERRORS = {MISSED: "missed object", FALSE: "false object", CONFUSED: "confused class"}
 LEGEND_OF_VOID = "void, not scored"
 
-SMALL_WIDTH, LONG_SIDE = 256, 640  # pixels: small pictures are enlarged towards the one, long ones shrunk to the other
+SMALL_WIDTH, LONG_SIDE = 256, 640  # pixels: small images are enlarged towards the one, long ones shrunk to the other
 MARGIN, GAP, NARROWEST = 20, 12, 176  # pixels: around the sheet, between columns, a column's least width
 INK, FAINT_INK, PAPER = (32, 32, 32), (96, 96, 96), (255, 255, 255)
 TILE = 32  # side in pixels of the pattern that swatches are cut from: no letter of the legend is higher
@@ -51,10 +51,10 @@ def error_colours(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray
 
 
 def panel_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width in pixels that a picture is shown at.
+    """Height and width in pixels that an image is shown at.
 
-    Narrow pictures are enlarged by the integer that brings them nearest to `SMALL_WIDTH`, as long as neither side
-    passes `LONG_SIDE`; pictures longer than `LONG_SIDE` are shrunk to it; others keep their size.
+    Narrow images are enlarged by the integer that brings them nearest to `SMALL_WIDTH`, as long as neither side
+    passes `LONG_SIDE`; images longer than `LONG_SIDE` are shrunk to it; others keep their size.
     """
     long_side = max(height, width)
     if long_side > LONG_SIDE:
@@ -64,7 +64,7 @@ def panel_size(height: int, width: int) -> tuple[int, int]:
 
 
 def panel_boxes(height: int, width: int, panels: int) -> list[tuple[int, int, int, int]]:
-    """Where `comparison` puts the panels of a picture of this size: (left, top, right, bottom) each, in pixels."""
+    """Where `comparison` puts the panels of an image of this size: (left, top, right, bottom) each, in pixels."""
     panel_height, panel_width = panel_size(height, width)
     column, top = max(panel_width, NARROWEST), MARGIN + round(3.9 * _letter(panel_width))  # heading, caption, air
     lefts = [MARGIN + number * (column + GAP) for number in range(panels)]
@@ -114,23 +114,23 @@ def comparison(
 
 
 def to_palette_png(mask: np.ndarray) -> Image.Image:
-    """A (height, width) uint8 index mask as a mode 'P' picture: indices inside, VOC's colours to the eye.
+    """A (height, width) uint8 index mask as a mode 'P' image: indices inside, VOC's colours to the eye.
 
     Raises ValueError on another shape or dtype.
     """
     _check(None, mask=mask)
-    picture = Image.fromarray(mask)
-    picture.putpalette(voc_palette().tobytes())  # turns mode L into P and leaves the indices as they are
-    return picture
+    image = Image.fromarray(mask)
+    image.putpalette(voc_palette().tobytes())  # turns mode L into P and leaves the indices as they are
+    return image
 
 
-def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a picture as PNG and make its folder where missing. Equal pictures give equal bytes.
+def write_png(path: Path, image: Image.Image) -> None:
+    """Write an image as PNG and make its folder where missing. Equal images give equal bytes.
 
     Level 5 takes half of the time of zlib's own level 6, for files 2 % larger.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, format="PNG", compress_level=5)
+    image.save(path, format="PNG", compress_level=5)
 
 
 @cache
@@ -203,11 +203,11 @@ def _tile(colour: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.asarray(colour, np.uint8), (TILE, TILE, 3))
 
 
-def _hatched(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _hatched(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Diagonal stripes, light and dark grey, half-transparently where `where` (height, width) is true."""
     rows, columns = np.indices(where.shape)
     stripes = np.where((rows + columns) % 8 < 4, 215, 120)[..., None]
-    return np.where(where[..., None], (picture + 3 * stripes) // 4, picture).astype(np.uint8)
+    return np.where(where[..., None], (image + 3 * stripes) // 4, image).astype(np.uint8)
 
 
 def _edges(mask: np.ndarray) -> np.ndarray:

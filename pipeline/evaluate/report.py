@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and a picture."""
+"""The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and an image."""
 
 import csv
 import hashlib
@@ -10,14 +10,14 @@ from rich.table import Table
 
 from pipeline.data.decode import decode_file, read_mask
 from pipeline.data.voc import Example
-from pipeline.evaluate.confusion_plot import confusion_picture
+from pipeline.evaluate.confusion_plot import confusion_image
 from pipeline.evaluate.evaluator import OnPrediction
 from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class
 from pipeline.evaluate.overlay import comparison, to_palette_png, write_png
 
 
 def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
-    """The examples with the smallest SHA-256 of their ids: the same pictures in every run on a dataset."""
+    """The examples with the smallest SHA-256 of their ids: the same images in every run on a dataset."""
     return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())[:count]
 
 
@@ -49,14 +49,14 @@ def write_overlays(
     """
     folder.mkdir(parents=True, exist_ok=True)  # also when none is wanted
     ranked = sorted(
-        (example for example in examples if example.id in scores.picture_iou),
-        key=lambda example: -scores.picture_iou[example.id],
+        (example for example in examples if example.id in scores.image_iou),
+        key=lambda example: -scores.image_iou[example.id],
     )
     chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
     for place, listed in chosen.items():
         for example in listed:
             prediction = read_mask(predictions / f"{example.id}.png")
-            iou = scores.picture_iou.get(example.id)
+            iou = scores.image_iou.get(example.id)
             heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "void alone")
             sheet = comparison(decode_file(example.image), read_mask(example.mask), prediction, classes, heading)
             write_png(folder / place / f"{example.id}.png", sheet)
@@ -77,7 +77,7 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
         table = csv.writer(file)
         table.writerow(["truth \\ prediction", *classes])
         table.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
-    write_png(folder / "confusion_matrix.png", confusion_picture(matrix, classes))
+    write_png(folder / "confusion_matrix.png", confusion_image(matrix, classes))
 
 
 def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:

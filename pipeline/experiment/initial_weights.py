@@ -2,7 +2,7 @@
 
 from pipeline.config.schema import Config, ModelConfig
 from pipeline.experiment.rerun import INITIAL, Original
-from pipeline.model.build import Initial
+from pipeline.model.build import InitialWeights
 from pipeline.model.encoders.pretrained import encoder_weights
 from pipeline.model.unet import LOGITS
 from pipeline.model.weights import read_arrays, weights_sha256
@@ -12,7 +12,7 @@ from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import Unfinished
 
 
-def find_initial(config: Config, original: Original | None = None) -> Initial | None:
+def find_initial(config: Config, original: Original | None = None) -> InitialWeights | None:
     """The weights that `init_from` or `model.encoder_weights` names; None for random ones.
 
     Args:
@@ -23,16 +23,18 @@ def find_initial(config: Config, original: Original | None = None) -> Initial | 
     """
     if original is not None and original.initial and _same_start(config, original.config):
         note = f"its start is the one that run {original.id} kept"
-        return Initial(original.initial, f"rerun={original.id}", encoder_only=config.init_from is None, note=note)
+        return InitialWeights(
+            original.initial, f"rerun={original.id}", encoder_only=config.init_from is None, note=note
+        )
     if config.init_from is not None:
         return _of_run(config, config.init_from)
     if config.model.encoder_weights is not None:
         origin = f"model.encoder_weights={config.model.encoder_weights}"
-        return Initial(encoder_weights(config.model), origin, encoder_only=True)
+        return InitialWeights(encoder_weights(config.model), origin, encoder_only=True)
     return None
 
 
-def _of_run(config: Config, name: str) -> Initial:
+def _of_run(config: Config, name: str) -> InitialWeights:
     stored = open_run(name, config.tracking.uri, "init_from")
     with stored.folder:
         path, recorded = fetch_weights(stored)
@@ -43,14 +45,14 @@ def _of_run(config: Config, name: str) -> Initial:
         raise UserError(*faults)
     theirs = its.dataset.classes
     if theirs == config.dataset.classes:
-        return Initial(arrays, f"init_from={name}")
+        return InitialWeights(arrays, f"init_from={name}")
     kept = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
     others = f"init_from={name}: has other classes ({', '.join(theirs)})"
     note = f"{others}, so what gives the logits starts from random weights"
-    return Initial(kept, f"init_from={name}", note=note)
+    return InitialWeights(kept, f"init_from={name}", note=note)
 
 
-def keep_initial(run: TrackedRun, config: Config, initial: Initial) -> None:
+def keep_initial(run: TrackedRun, config: Config, initial: InitialWeights) -> None:
     """Keep what a run started from, if that is another run's or a file's, which may be gone when it is repeated.
 
     Raises:

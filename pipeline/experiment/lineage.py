@@ -20,7 +20,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Origin:
+class Lineage:
     """Where a command's run comes from; all empty for a new one."""
 
     rerun: "Original | None" = None
@@ -36,7 +36,7 @@ class Origin:
         return run.config if run is not None else None
 
 
-def take_origin(arguments: Sequence[str]) -> tuple[Origin, list[str]]:
+def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
     """What the keys of this module ask for, and the other arguments.
 
     Raises:
@@ -70,12 +70,12 @@ def take_origin(arguments: Sequence[str]) -> tuple[Origin, list[str]]:
         from pipeline.experiment.rerun import find_original
 
         found = find_original(given["rerun"], _tracking_uri(rest))
-        return Origin(rerun=found, strict=strict == "true", typed=tuple(typed)), rest
+        return Lineage(rerun=found, strict=strict == "true", typed=tuple(typed)), rest
     if given.get("resume", AUTO) != AUTO:
         from pipeline.experiment.resume import find_resumable
 
-        return Origin(resume=find_resumable(given["resume"], _tracking_uri(rest)), typed=tuple(typed)), rest
-    return Origin(auto=given.get("resume") == AUTO, typed=tuple(typed)), rest
+        return Lineage(resume=find_resumable(given["resume"], _tracking_uri(rest)), typed=tuple(typed)), rest
+    return Lineage(auto=given.get("resume") == AUTO, typed=tuple(typed)), rest
 
 
 def _tracking_uri(arguments: Sequence[str]) -> str | None:

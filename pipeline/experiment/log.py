@@ -16,7 +16,7 @@ from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
 from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.differences import differences
-from pipeline.tracking.provenance import MadeWith, read_environment, write_environment
+from pipeline.tracking.provenance import Provenance, read_environment, write_environment
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
 from pipeline.train.epochs import Trained
 
@@ -36,7 +36,7 @@ def run_name(config: Config, varying: str | None = None) -> str:
 
 
 def log_inputs(
-    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: MadeWith | None
+    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: Provenance | None
 ) -> list[str]:
     """Log config/, environment/, the data of each split and, last of all, the parameters.
 
@@ -110,7 +110,7 @@ def describe_run(
     model, optimizer = config.model, config.optimizer
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     lines = [
-        f"**{config.dataset.name}** ({counts} pictures) - {model.name}, depth {model.depth}, width {model.width} - "
+        f"**{config.dataset.name}** ({counts} images) - {model.name}, depth {model.depth}, width {model.width} - "
         f"{optimizer.name} at {optimizer.learning_rate:g} - {config.epochs} epochs of crops of {config.image_size} px",
         "",
         "| split | mean IoU | pixel accuracy | loss |",

@@ -4,7 +4,7 @@ import keras
 
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
-from pipeline.model.build import Initial
+from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import TrainingState
@@ -12,7 +12,12 @@ from pipeline.train.epochs import Trained
 
 
 def opening(
-    config: Config, dataset: Dataset, network: keras.Model, initial: Initial | None, run: TrackedRun, answers: bool
+    config: Config,
+    dataset: Dataset,
+    network: keras.Model,
+    initial: InitialWeights | None,
+    run: TrackedRun,
+    answers: bool,
 ) -> str:
     """The lines before training: data, network, start, run, and what a person should know of them.
 
@@ -20,11 +25,11 @@ def opening(
         answers: whether the tracking server does.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
-    # A balanced epoch draws some pictures twice, so others are left out in any case.
+    # A balanced epoch draws some images twice, so others are left out in any case.
     left_over = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
     where = f"in experiment '{config.tracking.experiment}'" if answers else "in its journal until MLflow answers"
     lines = [
-        f"data      {config.dataset.name}: {counts} pictures, {len(dataset.classes)} classes, in {dataset.root}",
+        f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}",
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
         f"run       {run.id} {where}",
@@ -34,7 +39,7 @@ def opening(
         lines += [f"note      {initial.note}"] if initial.note else []
     if left_over:
         lines.append(
-            f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training pictures"
+            f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training images"
         )
     if dataset.absent_classes:
         absent = ", ".join(dataset.absent_classes)

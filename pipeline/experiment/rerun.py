@@ -10,7 +10,7 @@ from pipeline.config.schema import Config
 from pipeline.model.weights import Arrays, read_arrays, weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
-from pipeline.tracking.provenance import FILES, MadeWith, read_environment
+from pipeline.tracking.provenance import FILES, Provenance, read_environment
 from pipeline.tracking.stored_run import StoredRun, open_run
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
@@ -30,7 +30,7 @@ class Original:
     weights_sha256: str
     initial_sha256: str | None  # of the weights that it started from
     initial: Arrays | None  # those, where it kept them
-    made_with: MadeWith
+    made_with: Provenance
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def find_original(name: str, uri: str | None) -> Original:
         return Original(stored.id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
 
 
-def fetch_made_with(stored: StoredRun) -> MadeWith:
+def fetch_made_with(stored: StoredRun) -> Provenance:
     """What a stored run was made with, as far as it says so."""
     for name in FILES:
         if stored.has(f"environment/{name}"):

@@ -191,7 +191,7 @@ def _check_data(run: Resumable, digest: str) -> None:
     if run.data_digest not in (None, digest):
         raise UserError(
             f"resume={run.id}: its data are not what they were when it began (digest {run.data_digest}, now {digest}): "
-            f"it cannot go on as the same run; rerun={run.id} names the pictures that changed"
+            f"it cannot go on as the same run; rerun={run.id} names the images that changed"
         )
 
 

@@ -10,25 +10,25 @@ import keras
 import numpy as np
 
 from pipeline.config.schema import Config
-from pipeline.data.cache import Kept
+from pipeline.data.cache import DataCache
 from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.sampling import repeat_factors
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.data.training_images import FilePictures
+from pipeline.data.training_images import FileImages
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import fixed_choice, prediction_writer, score_table, write_overlays, write_scores
 from pipeline.experiment.initial_weights import find_initial, keep_initial
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.log import describe_run, log_inputs, log_scores
 from pipeline.experiment.messages import closing, goes_on_with, opening
 from pipeline.experiment.rerun import changed_keys, compare
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
 from pipeline.experiment.trial import ALONE, Pruned, Result, Trial
-from pipeline.model.build import Initial, build_network
+from pipeline.model.build import InitialWeights, build_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.weights import set_weights
 from pipeline.runtime.console import PreparationDisplay, text_console
@@ -44,16 +44,16 @@ from pipeline.train.checkpoint import newest_start
 from pipeline.train.epochs import Trained
 from pipeline.train.fit import train
 
-NEW = Origin()
+NEW = Lineage()
 
 
 def run_experiment(
     config: Config,
     overrides: list[str],
     hydra_yaml: str,
-    origin: Origin = NEW,
+    origin: Lineage = NEW,
     trial: Trial = ALONE,
-    kept: Kept | None = None,
+    kept: DataCache | None = None,
 ) -> Result:
     """Train, evaluate and track what a checked configuration describes.
 
@@ -72,7 +72,7 @@ def run_experiment(
         RerunDiffers: the results are not the original's, and `origin.strict` asks for them.
     """
     started = time.perf_counter()
-    console, kept = text_console(), kept or Kept()
+    console, kept = text_console(), kept or DataCache()
     config = resolve_auto(config)
     set_up(config)
     devices = strategy(config)
@@ -132,7 +132,7 @@ def run_experiment(
     return Result(run.id, trained.best_scores.mean_iou, last_values(run.journal.history()))
 
 
-def _initial(config: Config, origin: Origin) -> tuple[Initial | None, str | None]:
+def _initial(config: Config, origin: Lineage) -> tuple[InitialWeights | None, str | None]:
     """What the network starts from in the place of random weights, and its hash.
 
     A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
@@ -194,7 +194,7 @@ def _train(
     dataset: Dataset,
     config: Config,
     trial: Trial,
-    kept: Kept,
+    kept: DataCache,
 ) -> Trained:
     """Train from the newest checkpoint in the run's folder, or from the beginning."""
     start, notes = newest_start(run.folder / "checkpoints")
@@ -212,14 +212,14 @@ def _train(
     if config.sampling == "balanced":
         factors = repeat_factors(dataset.checked.facts["train"].class_pixels)
     with PreparationDisplay() as progress:
-        pictures = kept.pictures(config, dataset, progress)
-    if config.cache_mb and isinstance(pictures, FilePictures):
-        text = f"note      training pictures are decoded each time: too little room for them in {config.data_dir}"
+        images = kept.images(config, dataset, progress)
+    if config.cache_mb and isinstance(images, FileImages):
+        text = f"note      training images are decoded each time: too little room for them in {config.data_dir}"
         text_console().print(text, soft_wrap=True)
     return train(
         network,
         loss,
-        lambda step: training_stream(pictures, len(examples), config, step, factors),
+        lambda step: training_stream(images, len(examples), config, step, factors),
         steps_per_epoch(len(examples), config.batch_size),
         Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
         config,

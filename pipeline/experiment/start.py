@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.log import run_name
 from pipeline.experiment.resume import (
     Finished,
@@ -30,7 +30,7 @@ def begin_or_continue(
     dataset: Dataset,
     initial_sha256: str | None,
     store: Store | None,
-    origin: Origin,
+    origin: Lineage,
     trial: Trial = ALONE,
 ) -> TrackedRun | Finished:
     """The run that training logs to, with the checkpoints it goes on from in its folder; or the one that did it all.

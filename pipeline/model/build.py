@@ -14,7 +14,7 @@ from pipeline.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class Initial:
+class InitialWeights:
     """Weights in the place of random ones: an encoder's, or all, with other classes all but those of the logits.
 
     `origin` is the key that names them; `note` says what a person should know of them.
@@ -51,7 +51,7 @@ class Initial:
         assign(variables, arrays, self.origin)
 
 
-def build_network(config: Config, initial: Initial | None = None) -> keras.Model:
+def build_network(config: Config, initial: InitialWeights | None = None) -> keras.Model:
     """The untrained network of a configuration, from (batch, height, width, 3) uint8 to float32 logits.
 
     Args:

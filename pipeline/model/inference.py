@@ -1,4 +1,4 @@
-"""From a padded picture to logits and class indices: one way for validation, test, predict and serving."""
+"""From a padded image to logits and class indices: one way for validation, test, predict and serving."""
 
 from collections.abc import Callable
 
@@ -13,23 +13,23 @@ from pipeline.model.tta import Views
 def predict_logits(
     model: keras.Model, padded: tf.Tensor, working: tf.Tensor, own: tf.Tensor, views: Views
 ) -> tf.Tensor:
-    """Logits of one picture at its own size.
+    """Logits of one image at its own size.
 
-    The network sees one picture at a time: with more, processors and GPUs choose other kernels, and the last bits of a
-    picture's logits would depend on its neighbours.
+    The network sees one image at a time: with more, processors and GPUs choose other kernels, and the last bits of a
+    image's logits would depend on its neighbours.
 
     Args:
         padded: (height, width, 3) uint8, scaled to the long side and padded.
-        working: (2,) int32 size of the picture in `padded`.
-        own: (2,) int32 size of the file's picture.
+        working: (2,) int32 size of the image in `padded`.
+        own: (2,) int32 size of the file's image.
         views: what of it the network sees.
 
     Returns:
         (own height, own width, classes) float32.
     """
 
-    def network(pictures: tf.Tensor) -> tf.Tensor:
-        return model(pictures, training=False)
+    def network(images: tf.Tensor) -> tf.Tensor:
+        return model(images, training=False)
 
     if not views.plain:
         logits = views.joined(network, padded[: working[0], : working[1]], own)
@@ -46,7 +46,7 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
 
 
 def predictor(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from a decoded picture (height, width, 3) uint8 to class indices (height, width) uint8."""
+    """A compiled function from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
 
     views = Views.of(config)
 

@@ -1,4 +1,4 @@
-"""A picture too large for the network at once, seen through windows that overlap by half (`evaluate.window`)."""
+"""An image too large for the network at once, seen through windows that overlap by half (`evaluate.window`)."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ def by_windows(network: Network, padded: tf.Tensor, window: int) -> tf.Tensor:
     """The mean, at each pixel, of the logits of all windows over it.
 
     A row of windows is summed in a band of their height, and each band added to the whole once: to add every window to
-    the whole picture would cost a picture's logits each time.
+    the whole image would cost an image's logits each time.
 
     Args:
         padded: (height, width, 3) uint8.
-        window: side of the squares; a side of the picture that is no longer is taken whole.
+        window: side of the squares; a side of the image that is no longer is taken whole.
 
     Returns:
         (1, height, width, classes).

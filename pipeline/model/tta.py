@@ -1,4 +1,4 @@
-"""Several views of one picture, mirrored, scaled or by windows, whose predictions are joined (`evaluate.*`)."""
+"""Several views of one image, mirrored, scaled or by windows, whose predictions are joined (`evaluate.*`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipeline.model.sliding_window import Network, by_windows
 
 @dataclass(frozen=True)
 class Views:
-    """What a picture is looked at as: at each scale, as it is and, with `flip`, mirrored; whole or by windows.
+    """What an image is looked at as: at each scale, as it is and, with `flip`, mirrored; whole or by windows.
 
     `multiple` is what the network's sides must be multiples of.
     """
@@ -30,17 +30,17 @@ class Views:
 
     @property
     def plain(self) -> bool:
-        """Whether the one view is the picture itself."""
+        """Whether the one view is the image itself."""
         return self.scales == (1.0,) and not self.flip
 
-    def pictures(self, picture: tf.Tensor) -> Iterator[tuple[tf.Tensor, bool]]:
-        """Each view of a picture (height, width, 3) uint8, of its own size, and whether it is mirrored."""
-        size = tf.cast(tf.shape(picture)[:2], tf.float32)
+    def images(self, image: tf.Tensor) -> Iterator[tuple[tf.Tensor, bool]]:
+        """Each view of an image (height, width, 3) uint8, of its own size, and whether it is mirrored."""
+        size = tf.cast(tf.shape(image)[:2], tf.float32)
         for scale in self.scales:
-            view = picture
+            view = image
             if scale != 1:
                 scaled = tf.image.resize(
-                    picture, tf.maximum(tf.cast(tf.round(size * scale), tf.int32), 1), antialias=True
+                    image, tf.maximum(tf.cast(tf.round(size * scale), tf.int32), 1), antialias=True
                 )
                 view = tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
             yield view, False
@@ -51,18 +51,18 @@ class Views:
         """Logits (1, height, width, classes) of one padded view (height, width, 3) uint8, whole or by windows."""
         return network(padded[tf.newaxis]) if self.window is None else by_windows(network, padded, self.window)
 
-    def joined(self, network: Network, picture: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-        """The logarithm of the mean of the views' probabilities at the picture's own size.
+    def joined(self, network: Network, image: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+        """The logarithm of the mean of the views' probabilities at the image's own size.
 
         Args:
-            picture: (height, width, 3) uint8.
+            image: (height, width, 3) uint8.
             own: (2,) int32.
 
         Returns:
             (own height, own width, classes) float32; a softmax gives back the mean.
         """
         logarithms = []
-        for view, mirrored in self.pictures(picture):
+        for view, mirrored in self.images(image):
             height, width = tf.unstack(tf.shape(view)[:2])
             logits = self.logits(network, decode.pad_reflect(view, self.multiple))[:, :height, :width]
             logits = tf.image.resize(logits[:, :, ::-1] if mirrored else logits, own)[0]

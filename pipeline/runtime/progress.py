@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-# (what is being done, how much is done, how much there is in all or None where unknown), in bytes or in pictures.
+# (what is being done, how much is done, how much there is in all or None where unknown), in bytes or in images.
 # Called often: the receiver thins it out.
 Progress = Callable[[str, int, int | None], None]
 

@@ -7,7 +7,7 @@ from pipeline.tracking.sweep_runs import SWEEPS, sweep_lock
 
 
 def answer(name: str, key: str, uri: str | None) -> str:
-    """Compare a sweep's trials, keep the page and the pictures with its own run, and tell what was found.
+    """Compare a sweep's trials, keep the page and the images with its own run, and tell what was found.
 
     Args:
         name: of the sweep.

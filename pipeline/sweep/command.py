@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 
 CHOOSE_DATA = ("dataset", "data_dir", "experiment")
 
@@ -23,7 +23,7 @@ class Command:
 
     hydra: HydraContext
     config: DictConfig  # Hydra's own part is in it
-    origin: Origin
+    origin: Lineage
     arguments: list[str]  # overrides of the task
 
     def parsed(self) -> list[Override]:

@@ -9,7 +9,7 @@ from pipeline.config.schema import Config
 from pipeline.runtime.errors import RunFailed
 from pipeline.sweep.command import Command, distinct_datasets
 from pipeline.sweep.start import open_sweep
-from pipeline.sweep.trial_job import Outcome
+from pipeline.sweep.trial_job import TrialResult
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def combinations(overrides: list[Override]) -> list[Combination]:
     ]
 
 
-def run_grid(command: Command, config: Config) -> list[Outcome]:
+def run_grid(command: Command, config: Config) -> list[TrialResult]:
     """Run what was typed; see `pipeline.sweep.plugins.GridSweeper`."""
     wanted = combinations(command.parsed())
     with open_sweep(command, config, distinct_datasets(command, [each.overrides for each in wanted])) as sweep:

@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from pipeline.config.schema import Config
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.sweep.command import Command
 
 # Hydra makes only plugins that are found in its own package; nothing needs to be installed there.
@@ -21,7 +21,7 @@ class _Sweeper(Sweeper):
     """What both sweepers share: Hydra's side of a sweep."""
 
     # Hydra hands nothing of the kind on.
-    origin = Origin()  # the run that every trial repeats
+    origin = Lineage()  # the run that every trial repeats
     first: Config  # the checked configuration of the first values
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -62,7 +62,7 @@ class OptunaSweeper(_Sweeper):
         return run_search(self.command(arguments), self.first, self.n_trials)
 
 
-def register(origin: Origin, first: Config) -> None:
+def register(origin: Lineage, first: Config) -> None:
     """Make the sweepers known to Hydra.
 
     Args:

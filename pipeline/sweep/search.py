@@ -15,13 +15,13 @@ from pipeline.sweep.search_space import SearchSpace, search_space
 from pipeline.sweep.start import open_sweep
 from pipeline.sweep.study import check_sampler, open_storage, open_study
 from pipeline.sweep.sweep import Sweep
-from pipeline.sweep.trial_job import Order, Outcome
+from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import TrialQueue
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def run_search(command: Command, config: Config, n_trials: Any) -> list[Outcome]:
+def run_search(command: Command, config: Config, n_trials: Any) -> list[TrialResult]:
     """Run what was typed; see `pipeline.sweep.plugins.OptunaSweeper`."""
     if not isinstance(n_trials, int) or n_trials < 1:
         raise UserError(f"hydra.sweeper.n_trials={n_trials}: at least 1 expected")
@@ -81,7 +81,7 @@ class Search:
         taken = sum(state in (*ENDED, TrialState.RUNNING) for state in states)
         return self.n_trials - taken
 
-    def _plan(self, trial: FrozenTrial) -> Order | None:
+    def _plan(self, trial: FrozenTrial) -> TrialSpec | None:
         sweep, config = self.sweep, self.sweep.config
         study = None
         if config.sweep.pruner != "none":
@@ -104,7 +104,7 @@ class Search:
         if outcome.status == "finished" and len(values) < len(objectives):
             absent = ", ".join(ALIASES.get(o, o) for o, v in zip(objectives, scores, strict=True) if v not in values)
             why = f"the run logged no finite {absent}"
-            outcome = Outcome(outcome.label, "failed", outcome.metrics, why, outcome.run, seconds=outcome.seconds)
+            outcome = TrialResult(outcome.label, "failed", outcome.metrics, why, outcome.run, seconds=outcome.seconds)
             self.sweep.outcomes[trial.number] = outcome
         if outcome.status == "finished":
             self.queue.tell(trial, TrialState.COMPLETE, values)
@@ -123,7 +123,7 @@ class Search:
             objectives = [ALIASES.get(objective, objective) for objective in self.sweep.config.sweep.objectives]
             metrics = dict(zip(objectives, trial.values or [], strict=False))
             why = "" if trial.values else "its run is gone"
-            self.sweep.outcomes[trial.number] = Outcome(named, states[trial.state], metrics, why, earlier=True)
+            self.sweep.outcomes[trial.number] = TrialResult(named, states[trial.state], metrics, why, earlier=True)
 
     def _overrides(self, trial: FrozenTrial) -> list[str]:
         return self._space.overrides(trial.params)

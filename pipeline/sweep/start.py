@@ -20,7 +20,7 @@ from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker,
 from pipeline.tracking.differences import differences
 from pipeline.tracking.journal import Busy
 from pipeline.tracking.local_runs import mark_leftovers
-from pipeline.tracking.provenance import MadeWith
+from pipeline.tracking.provenance import Provenance
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.sweep_runs import (
     find_sweep_run,
@@ -117,11 +117,11 @@ def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str,
 
 def _check_unchanged(name: str, kept: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to mix trials of one sweep that were made with different code or data."""
-    lines = differences(MadeWith({}, {}, {}, kept.get("sources", {}), {}), MadeWith({}, {}, {}, now["sources"], {}))
+    lines = differences(Provenance({}, {}, {}, kept.get("sources", {}), {}), Provenance({}, {}, {}, now["sources"], {}))
     for named, contents in now["data"].items():
         before = kept.get("data", {}).get(named)
         if before is not None:
-            lines += differences(MadeWith({}, {}, {}, {}, before), MadeWith({}, {}, {}, {}, contents))
+            lines += differences(Provenance({}, {}, {}, {}, before), Provenance({}, {}, {}, {}, contents))
     if lines:
         raise UserError(
             *(f"sweep.name={name}: {line}" for line in lines),

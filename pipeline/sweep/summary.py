@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pipeline.runtime.console import duration
 from pipeline.runtime.text import plain
 from pipeline.sweep.objectives import score, unbeaten
-from pipeline.sweep.trial_job import Outcome
+from pipeline.sweep.trial_job import TrialResult
 
 
-def table(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[str]:
+def table(outcomes: Sequence[TrialResult], objectives: Sequence[str]) -> list[str]:
     """A line for each trial: number, status, scores, time, run and parameters, below a heading.
 
     A star marks the best; of several objectives, every trial that no other beats in one without losing in another.
@@ -26,7 +26,7 @@ def table(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def reasons(outcomes: Sequence[Outcome]) -> list[str]:
+def reasons(outcomes: Sequence[TrialResult]) -> list[str]:
     """Why trials have no result, a line each."""
     return [
         f"trial {number} {outcome.status}: {plain(outcome.label)}: {plain(outcome.reason)}"

@@ -26,14 +26,14 @@ from pipeline.sweep.launchers import all_at_once, sharing, shut_down, threads_gi
 from pipeline.sweep.launching import LauncherFailed, launched
 from pipeline.sweep.stopping import wait_for_jobs
 from pipeline.sweep.summary import reasons, table
-from pipeline.sweep.trial_job import Order, Outcome, TrialJob
+from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
 from pipeline.tracking.failed_runs import record_failure
 from pipeline.tracking.journal import Busy, in_use
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_runs import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
 from pipeline.tracking.tracked_run import RUNS, TrackedRun
 
-Work = list[tuple[list[str], Order]]  # the overrides of trials
+Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials
 ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
 POLL = 2.0  # seconds between two looks at a trial that another process trains
 
@@ -50,11 +50,11 @@ class Sweep:
     store: Store | None
     jobs: int
     joined: bool = False  # whether other processes may work on it too
-    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by trial number
+    outcomes: dict[int, TrialResult] = field(default_factory=dict)  # by trial number
     failures: Failures = field(init=False)
     total: int = 0
     _known: dict[str, Child] = field(default_factory=dict)  # of earlier starts, by trial
-    _ended: dict[str, Outcome] = field(default_factory=dict)  # in this start, by trial: a search may draw one twice
+    _ended: dict[str, TrialResult] = field(default_factory=dict)  # in this start, by trial: a search may draw one twice
 
     def __post_init__(self) -> None:
         self._new_failures()
@@ -71,7 +71,7 @@ class Sweep:
 
     def plan(
         self, number: int, overrides: Sequence[str], values: dict[str, str], study: dict[str, Any] | None = None
-    ) -> Order | None:
+    ) -> TrialSpec | None:
         """What is still to do for a trial; None where its outcome is known already, and is then noted.
 
         Args:
@@ -86,7 +86,7 @@ class Sweep:
             return None
         self._wait_for(trial, named)
         child = self._known.get(trial)
-        order = Order(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
+        order = TrialSpec(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
         if child is None or (child.status == "FAILED" and self.config.sweep.retry_failed):
             return order
         if child.status in ("KILLED", "RUNNING"):
@@ -139,7 +139,7 @@ class Sweep:
             if len(left) == len(composable[:size]):  # the launcher began none of them, and would not the next time
                 for _, order in left:
                     why = "the launcher failed before it was begun"
-                    self.outcomes[order.number] = Outcome(order.label, "failed", reason=why)
+                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
                 left = []
             composable = left + composable[size:]
 
@@ -157,11 +157,11 @@ class Sweep:
             return self._lost(work, str(error))
         for order, told in zip(orders.values(), returned, strict=True):
             if isinstance(told, dict):
-                self.outcomes[order.number] = Outcome(**told)
+                self.outcomes[order.number] = TrialResult(**told)
             else:
                 why = f"the launcher failed: {type(told).__name__}: {told}"
                 if self._lost([([], order)], why):
-                    self.outcomes[order.number] = Outcome(order.label, "failed", reason=why)
+                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
             outcome = self.outcomes[order.number]
             if outcome.status not in ("interrupted", "skipped"):
                 self._ended[order.tags[TRIAL]] = outcome
@@ -192,7 +192,7 @@ class Sweep:
             raise RunFailed(missing)
         return missing
 
-    def _refused(self, overrides: list[str], order: Order, why: str) -> None:
+    def _refused(self, overrides: list[str], order: TrialSpec, why: str) -> None:
         config = OmegaConf.to_container(OmegaConf.structured(self.config))
         request = {
             "config": config,
@@ -201,7 +201,7 @@ class Sweep:
             "tags": order.tags,
             "parent": self.key,
         }
-        self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=record_failure(request, why))
+        self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=record_failure(request, why))
 
     def _lost(self, work: Work, why: str) -> Work:
         """Fail the trials whose process is gone with the launcher; returns those that were not begun."""
@@ -224,7 +224,7 @@ class Sweep:
                 if has_journal(child.key):
                     with contextlib.suppress(Busy):
                         mark_failed(child.key, self.config.tracking, why)
-                self.outcomes[order.number] = Outcome(order.label, "failed", reason=why, run=child.id)
+                self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.id)
         return left
 
     def _new_failures(self) -> None:
@@ -232,8 +232,8 @@ class Sweep:
         self.failures = Failures(folder, self.config.sweep.max_failures)
 
 
-def outcome_of(child: Child, label: str, earlier: bool) -> Outcome:
+def outcome_of(child: Child, label: str, earlier: bool) -> TrialResult:
     """What a finished or failed trial came to."""
     status = "failed" if child.status == "FAILED" else "pruned" if child.pruned else "finished"
     reason = child.reason.partition(": ")[2] or child.reason if status == "failed" else ""
-    return Outcome(label, status, child.metrics, reason, child.id, earlier=earlier)
+    return TrialResult(label, status, child.metrics, reason, child.id, earlier=earlier)

@@ -26,7 +26,7 @@ STATUSES = ("finished", "pruned", "failed", "interrupted", "skipped")
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialSpec:
     """One trial to be run."""
 
     number: int  # of the trial, from 0
@@ -37,7 +37,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """What became of a trial."""
 
     label: str
@@ -53,7 +53,7 @@ class Outcome:
 class TrialJob:
     """The task that a launcher is given. It raises nothing but an interrupt: launchers stop at an exception."""
 
-    orders: dict[int, Order]  # by job number
+    orders: dict[int, TrialSpec]  # by job number
     parent: str  # run_key of the sweep's own run
     origin: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
     jobs: int  # that share the processors which one of them may use
@@ -70,7 +70,7 @@ class TrialJob:
         if elsewhere:
             self._settle()
         if self.failures.hopeless:
-            return asdict(Outcome(order.label, "skipped", reason="the sweep was given up before"))
+            return asdict(TrialResult(order.label, "skipped", reason="the sweep was given up before"))
         of = f"/{self.total}" if self.total else ""
         print(f"\ntrial {order.number + 1}{of}: {order.label}", flush=True)
         started = time.perf_counter()
@@ -83,7 +83,7 @@ class TrialJob:
         if answer["status"] == "failed":
             self.failures.count()
         told = {name: answer[name] for name in ("metrics", "reason", "run") if name in answer}
-        return asdict(Outcome(order.label, answer["status"], seconds=time.perf_counter() - started, **told))
+        return asdict(TrialResult(order.label, answer["status"], seconds=time.perf_counter() - started, **told))
 
     def _settle(self) -> None:
         """In a launcher's process: work where the sweep was started, if that folder is on this machine."""
@@ -92,7 +92,7 @@ class TrialJob:
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
 
-    def _request(self, composed: DictConfig, order: Order, hydra_yaml: str, overrides: list[str]) -> Message:
+    def _request(self, composed: DictConfig, order: TrialSpec, hydra_yaml: str, overrides: list[str]) -> Message:
         return {
             "kind": "trial",
             "config": for_worker(composed, self.jobs, self.threads),

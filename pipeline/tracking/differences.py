@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 
 from pipeline.runtime.text import plain
-from pipeline.tracking.provenance import MadeWith
+from pipeline.tracking.provenance import Provenance
 
-MOST_NAMED = 5  # packages, files or pictures that a line names
+MOST_NAMED = 5  # packages, files or images that a line names
 LONGEST_NAMED = 300  # characters of each
 
 
-def differences(original: MadeWith, now: MadeWith) -> list[str]:
+def differences(original: Provenance, now: Provenance) -> list[str]:
     """A line for each kind of thing that is not what it was: data, sources, packages, hardware."""
     lines = []
-    if original.data:  # runs of older versions do not name their pictures
+    if original.data:  # runs of older versions do not name their images
         lines += [line for split in now.data if (line := _data(split, original.data.get(split, []), now.data[split]))]
     if original.sources:
         lines += _table("sources", original.sources, now.sources, values=False)
@@ -24,12 +24,12 @@ def differences(original: MadeWith, now: MadeWith) -> list[str]:
 
 
 def _data(split: str, before: list[list[str]], now: list[list[str]]) -> str:
-    """What is different in the pictures of a split; empty if nothing is."""
+    """What is different in the images of a split; empty if nothing is."""
     if before == now:
         return ""
     then, here = {row[0]: row[1:] for row in before}, {row[0]: row[1:] for row in now}
     parts = []
-    for what, place in (("picture", 0), ("mask", 1)):
+    for what, place in (("image", 0), ("mask", 1)):
         changed = [id for id in here if id in then and then[id][place] != here[id][place]]
         if changed:
             parts.append(f"another {what} {_named(changed)}")
@@ -61,6 +61,6 @@ def _named(names: list[str]) -> str:
     return ", ".join(told) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 
-def _revision(made_with: MadeWith) -> str:
+def _revision(made_with: Provenance) -> str:
     revision = made_with.git.get("revision")
     return f"{plain(str(revision)[:12])}{' with changes' if made_with.git.get('dirty') else ''}" if revision else "none"

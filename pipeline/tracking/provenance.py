@@ -18,14 +18,14 @@ FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "sources.json"
 
 
 @dataclass(frozen=True)
-class MadeWith:
+class Provenance:
     """What the results of a run may depend on, beside its configuration."""
 
     packages: dict[str, str]  # name -> version; "python" is one of them
     git: dict[str, Any]  # revision, branch, dirty
     hardware: dict[str, str]
     sources: dict[str, str]  # file of this package -> SHA-256
-    data: dict[str, list[list[str]]]  # split -> (id, SHA-256 of the picture, of the mask) of each example
+    data: dict[str, list[list[str]]]  # split -> (id, SHA-256 of the image, of the mask) of each example
 
 
 def packages() -> str:
@@ -57,7 +57,7 @@ def git_state() -> tuple[dict[str, object], bytes]:
 
 def write_environment(
     folder: Path, hardware: dict[str, str], sources: dict[str, str], data: Mapping[str, Any]
-) -> MadeWith:
+) -> Provenance:
     """Write every file of `FILES` into a folder, and return what they say."""
     folder.mkdir(parents=True, exist_ok=True)
     state, changes = git_state()
@@ -70,7 +70,7 @@ def write_environment(
     return read_environment(folder)
 
 
-def read_environment(folder: Path) -> MadeWith:
+def read_environment(folder: Path) -> Provenance:
     """What the files in a folder say; a file that is not there says nothing.
 
     Raises:
@@ -84,7 +84,7 @@ def read_environment(folder: Path) -> MadeWith:
         split: [[str(part) for part in row] for row in rows]
         for split, rows in _json(folder / "data.json", list).items()
     }
-    return MadeWith(
+    return Provenance(
         versions,
         _json(folder / "git.json", object),
         _json(folder / "hardware.json", str),
@@ -106,7 +106,7 @@ def _json(path: Path, kind: type) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):
         raise UserError(f"{path}: is not what a run writes: a table of text to {kind.__name__} expected")
     if kind is list and not all(isinstance(row, list) and len(row) == 3 for rows in found.values() for row in rows):
-        raise UserError(f"{path}: is not what a run writes: rows of id, picture and mask expected")
+        raise UserError(f"{path}: is not what a run writes: rows of id, image and mask expected")
     return found
 
 

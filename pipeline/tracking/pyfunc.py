@@ -23,7 +23,7 @@ def save_model(folder: Path, config: str, weights: Path, weights_sha256: str, ex
     Args:
         config: the stored configuration, YAML.
         weights: the npz of the evaluated weights.
-        example: (1, height, width, 3) uint8 picture.
+        example: (1, height, width, 3) uint8 image.
     """
     pixels = np.dtype(np.uint8)
     signature = ModelSignature(

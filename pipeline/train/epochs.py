@@ -37,7 +37,7 @@ class Watcher(Protocol):
     """What training tells of: the experiment, which logs it."""
 
     def predictions(self, epoch: int) -> OnPrediction:
-        """What is called with each validation picture's prediction after an epoch, from 1."""
+        """What is called with each validation image's prediction after an epoch, from 1."""
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """An epoch is over; its metrics by their names in MLflow. The checkpoint is complete only after this."""
@@ -242,7 +242,7 @@ def _shapes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 
 class Speed:
-    """Training pictures in a second in this epoch, without the first step of the process, which compiles."""
+    """Training images in a second in this epoch, without the first step of the process, which compiles."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size, self._steps = batch_size, 0

@@ -45,7 +45,7 @@ class TrainingDisplay:
         self._bar.update(self._task, total=self.steps, completed=step, epoch=epoch, doing=f"loss {loss:.4f}", told=told)
 
     def validating(self, done: int, total: int) -> None:
-        """Pictures of the validation split scored so far."""
+        """Images of the validation split scored so far."""
         self._bar.update(self._task, total=total, completed=done, doing="validating")
 
     def epoch(self, epoch: int, metrics: dict[str, float], best: bool, best_iou: float) -> None:

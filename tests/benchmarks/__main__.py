@@ -26,7 +26,7 @@ SCALE = (0.7, 1.5)
 
 @dataclass(frozen=True)
 class Work:
-    """What is measured: on which pictures, with whose interpreter, how often."""
+    """What is measured: on which images, with whose interpreter, how often."""
 
     images: list[str]
     masks: list[str]
@@ -47,7 +47,7 @@ def limits(work: Work) -> Iterator[list[str]]:
         [ours(dtype, settings={"threads": THREADS, "precision": dtype}) for dtype in ("float32", "bfloat16")],
     )
     yield work.table(
-        "Bare JPEG decoding", "pictures/s", [ours("TensorFlow", settings={"threads": THREADS, "images": work.images})]
+        "Bare JPEG decoding", "images/s", [ours("TensorFlow", settings={"threads": THREADS, "images": work.images})]
     )
 
 
@@ -60,8 +60,8 @@ def inputs(work: Work) -> Iterator[list[str]]:
     ours = partial(Contender, module="input_ours")
     loader = "DataLoader, 2 workers, albumentations"
     yield work.table(
-        "Decoding the training pictures into memory, once in a run",
-        "pictures/s",
+        "Decoding the training images into memory, once in a run",
+        "images/s",
         [ours("ours", settings={**common, "cache_mb": 4096, "decode": True})],
     )
     yield work.table(
@@ -78,7 +78,7 @@ def inputs(work: Work) -> Iterator[list[str]]:
         [
             ours("ours", settings={**common, "cache_mb": 4096, "decode": False}),
             peer(loader, settings={**common, "memory": False}),
-            peer(f"{loader}, pictures kept in memory by hand", settings={**common, "memory": True}),
+            peer(f"{loader}, images kept in memory by hand", settings={**common, "memory": True}),
         ],
     )
 
@@ -90,7 +90,7 @@ def steps(work: Work) -> Iterator[list[str]]:
         settings = {**common, "precision": precision}
         yield work.table(
             f"Training step, U-Net of depth 4 and width 16, 256 pixels, batch 8, {precision}",
-            "pictures/s",
+            "images/s",
             [
                 Contender("ours", "step_ours", settings),
                 Contender("PyTorch, eager, channels_last", "step_torch", settings, work.peers or ""),
@@ -99,25 +99,25 @@ def steps(work: Work) -> Iterator[list[str]]:
 
 
 def evaluation(work: Work) -> Iterator[list[str]]:
-    """Scores of a split, at the pictures' own size and scaled to a long side."""
+    """Scores of a split, at the images' own size and scaled to a long side."""
     unet, small = ["dataset=voc2012", "model.width=8"], ["experiment=voc_small"]
-    for title, options, pictures in (
-        ("U-Net of width 8 at the pictures' own size", unet, 40),
+    for title, options, images in (
+        ("U-Net of width 8 at the images' own size", unet, 40),
         ("voc_small", small, 80),
     ):
         with tempfile.TemporaryDirectory() as folder:
             settings = {
-                "images": work.images[:pictures], "masks": work.masks[:pictures], "options": options,
+                "images": work.images[:images], "masks": work.masks[:images], "options": options,
                 "threads": THREADS, "precision": "float32",
             }  # fmt: skip
             matrices = [Path(folder) / name for name in ("ours", "obvious")]
             yield work.table(
                 f"Scoring, {title}, float32",
-                "pictures/s",
+                "images/s",
                 [
                     Contender("ours", "evaluation", {**settings, "ours": True, "matrix": str(matrices[0])}),
                     Contender(
-                        "a picture at a time", "evaluation", {**settings, "ours": False, "matrix": str(matrices[1])}
+                        "an image at a time", "evaluation", {**settings, "ours": False, "matrix": str(matrices[1])}
                     ),
                 ],
             )
@@ -133,8 +133,8 @@ def epochs(work: Work) -> Iterator[list[str]]:
             "threads": THREADS, "precision": precision,
         }  # fmt: skip
         yield work.table(
-            f"An epoch of 160 pictures, U-Net of depth 4 and width 8, 128 pixels, batch 8, {precision}",
-            "pictures/s",
+            f"An epoch of 160 images, U-Net of depth 4 and width 8, 128 pixels, batch 8, {precision}",
+            "images/s",
             [
                 Contender("ours", "epoch", {**settings, "ours": True, "one_batch": False}),
                 Contender("ours, one batch again and again", "epoch", {**settings, "ours": True, "one_batch": True}),
@@ -164,10 +164,10 @@ def waiting(work: Work) -> Iterator[list[str]]:
 
 def counts(work: Work) -> Iterator[list[str]]:
     """Confusion matrices alone."""
-    settings = {"pictures": 100, "threads": THREADS}
+    settings = {"images": 100, "threads": THREADS}
     yield work.table(
         "Confusion matrices of 500x375 pixels, 21 classes",
-        "pictures/s",
+        "images/s",
         [
             Contender("ours", "counts", {**settings, "way": "ours"}),
             Contender("numpy.bincount", "counts", {**settings, "way": "numpy"}),

@@ -1,4 +1,4 @@
-"""Our U-Net and `smp.Unet` on the same pictures: same lists, encoder weights, decoder widths and number of crops seen.
+"""Our U-Net and `smp.Unet` on the same images: same lists, encoder weights, decoder widths and number of crops seen.
 
 `python -m tests.benchmarks.against_smp <VOC folder> <folder> <python of smp> [experiment=… key=value …]` runs three
 seeds of both in turn, and ours from scratch, and scores all predictions by one numpy function. `<python of smp>` is the

@@ -1,7 +1,7 @@
-"""How speed and memory grow: with the number of pictures, their size, the network, the batch and the threads.
+"""How speed and memory grow: with the number of images, their size, the network, the batch and the threads.
 
-`python -m tests.benchmarks.growth <VOC folder> [only=pictures,step]` prints tables in Markdown. Memory is a
-process's own; a picture that is mapped from a file is not.
+`python -m tests.benchmarks.growth <VOC folder> [only=images,step]` prints tables in Markdown. Memory is a
+process's own; an image that is mapped from a file is not.
 """
 
 import sys
@@ -32,10 +32,10 @@ def measured(contender: Contender) -> tuple[float, float]:
     return rate, memory
 
 
-def pictures(folder: Path) -> Iterator[str]:
-    """Input with 1, 3 and 10 times the pictures, copied by symbolic links, within the budget of memory and beyond."""
+def images(folder: Path) -> Iterator[str]:
+    """Input with 1, 3 and 10 times the images, copied by symbolic links, within the budget of memory and beyond."""
     ids = (folder / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
-    yield "| pictures | cache_mb | crops/s | MiB | MiB of decoded pictures in the file |"
+    yield "| images | cache_mb | crops/s | MiB | MiB of decoded images in the file |"
     yield "| --- | --- | --- | --- | --- |"
     for cache_mb, copies in ((8192, 1), (8192, 3), (100, 1), (100, 3), (100, 10)):
         with tempfile.TemporaryDirectory(dir=".") as name:
@@ -62,7 +62,7 @@ def _linked(file: Path, link: Path) -> str:
 
 def steps(_: Path) -> Iterator[str]:
     """Training steps, one thing changed at a time."""
-    yield f"| {', '.join(f'{key} {value}' for key, value in STEP.items() if key != 'steps')}, but | pictures/s | MiB |"
+    yield f"| {', '.join(f'{key} {value}' for key, value in STEP.items() if key != 'steps')}, but | images/s | MiB |"
     yield "| --- | --- | --- |"
     for what, changes in CHANGES.items():
         for change in changes:
@@ -70,7 +70,7 @@ def steps(_: Path) -> Iterator[str]:
             yield f"| {what}: {' x '.join(str(value) for value in change.values())} | {rate:.1f} | {memory:.0f} |"
 
 
-PARTS = {"pictures": pictures, "step": steps}
+PARTS = {"images": images, "step": steps}
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ METHODS = {
     "TPE, median pruner": ("sweep.sampler=tpe", "sweep.pruner=median"),
     "TPE": ("sweep.sampler=tpe", "sweep.pruner=none"),
 }
-PICTURES = 100  # of the training split
+IMAGES = 100  # of the training split
 TRIAL = (
     "dataset=folder", "dataset.splits.train=few", "dataset.splits.val=val", "dataset.splits.test=null",
     f"dataset.classes=[{','.join(CLASSES)}]", "image_size=32", "long_side=32", "batch_size=4", "threads=1",
@@ -131,14 +131,14 @@ def main() -> None:
     if "report" not in sys.argv[2:]:
         make_shapes(folder / "shapes")
         lists = folder / "shapes" / "ImageSets" / "Segmentation"
-        ids = (lists / "train.txt").read_text().split()[:PICTURES]
+        ids = (lists / "train.txt").read_text().split()[:IMAGES]
         (lists / "few.txt").write_text("".join(f"{id}\n" for id in ids))
         with ThreadPoolExecutor(2) as two:
             list(two.map(lambda key: search(places[key], *key), keys))
     stored = {key: stored_scores(place) for key, place in places.items()}
     found = {key: scores for key, (scores, _) in stored.items() if sum(map(len, scores)) >= BUDGET}
     print(machine)
-    print(f"shapes, the first {PICTURES} training pictures: {' '.join(TRIAL)}")
+    print(f"shapes, the first {IMAGES} training images: {' '.join(TRIAL)}")
     print(f"searched: {' '.join(SPACE)}\n")
     print(*report(found, {key: stored[key][1] for key in found}), sep="\n")
 

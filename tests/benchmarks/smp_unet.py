@@ -1,6 +1,6 @@
 """`smp.Unet` trained and applied with PyTorch alone, as its users do it; `against_smp` runs it in another environment.
 
-`python smp_unet.py <settings.json>` trains on the lists that the settings name, and writes a mask for each picture.
+`python smp_unet.py <settings.json>` trains on the lists that the settings name, and writes a mask for each image.
 """
 
 import json
@@ -26,7 +26,7 @@ def scaled(image: Image.Image, long_side: int, resample: int) -> Image.Image:
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Random scale, crop, flip and colour, from pictures held in memory at working scale."""
+    """Random scale, crop, flip and colour, from images held in memory at working scale."""
 
     def __init__(self, settings: dict) -> None:
         self.crop, self.scale, self.jitter = settings["image_size"], settings["scale"], settings["jitter"]
@@ -114,7 +114,7 @@ def train(model: torch.nn.Module, settings: dict) -> None:
 
 @torch.no_grad()
 def predict(model: torch.nn.Module, settings: dict) -> None:
-    """Masks at the pictures' own sizes: reflect-padded, logits resized bilinearly, then argmax."""
+    """Masks at the images' own sizes: reflect-padded, logits resized bilinearly, then argmax."""
     model.eval()
     output = Path(settings["output"])
     output.mkdir(parents=True, exist_ok=True)

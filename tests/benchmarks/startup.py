@@ -34,7 +34,7 @@ def startup(repeats: int) -> list[str]:
                 seconds.append(time.perf_counter() - began)
                 assert done.returncode == status, done.stderr
             lines.append(f"| {name} | {_spread(seconds)} s |")
-        run(place, "epochs=1", "model.depth=1", "model.width=1")  # draws the pictures of the default job
+        run(place, "epochs=1", "model.depth=1", "model.width=1")  # draws the images of the default job
         lists = place / "data" / "shapes" / "ImageSets" / "Segmentation"
         eight = (lists / "train.txt").read_text().splitlines()[:8]
         (lists / "eight.txt").write_text("".join(f"{id}\n" for id in eight))

@@ -66,7 +66,7 @@ def startup(folder: Path) -> list[str]:
         "trial 1, from the command, in a new folder": waited[0],
         **{f"trial {number}, from the end of the last": seconds for number, seconds in enumerate(waited[1:], 2)},
     }
-    title = "seconds to the end of the first training step (default network, 4 pictures of 64 px)"
+    title = "seconds to the end of the first training step (default network, 4 images of 64 px)"
     return [title, *(f"  {name:45}{seconds:7.1f}" for name, seconds in rows.items())]
 
 
@@ -105,7 +105,7 @@ def _sizes(folder: Path, arguments: list[str]) -> list[float]:
 def speed(folder: Path) -> Iterator[str]:
     """Wall time of eight trials on `shapes`, from the command to its end."""
     data = f"data_dir={folder / 'data'}"
-    run(folder / "first", *SMALL, data)  # draws the pictures and checks them
+    run(folder / "first", *SMALL, data)  # draws the images and checks them
     yield "seconds for 8 trials on shapes (" + " ".join(SMALL) + ")"
     basic = 0.0
     for name, options in SPEED.items():

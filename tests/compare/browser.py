@@ -44,13 +44,13 @@ class Page:
         )  # fmt: skip
         self.settle()
 
-    def canvas(self, picture: str, column: int | str) -> np.ndarray:
+    def canvas(self, image: str, column: int | str) -> np.ndarray:
         """What is drawn in a cell, (height, width, 4) uint8."""
         height, width, values = self.driver.execute_script(
-            "const c = document.querySelector(`canvas[data-picture='${arguments[0]}'][data-column='${arguments[1]}']`);"
+            "const c = document.querySelector(`canvas[data-image='${arguments[0]}'][data-column='${arguments[1]}']`);"
             "c.scrollIntoView({block: 'nearest'});"
             "return [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]",
-            picture, str(column),
+            image, str(column),
         )  # fmt: skip
         return np.array(values, np.uint8).reshape(height, width, 4)
 

@@ -93,12 +93,12 @@ def make_run(
 
     files = {"config/config.yaml": OmegaConf.to_yaml(OmegaConf.structured(config)).encode()}
     for epoch in EPOCHS:
-        for picture in VAL_IDS:
-            mask = predicted(root, picture, wrong_rows + 2 * (EPOCHS[-1] - epoch))
-            files[f"predictions/val/{epoch}/{picture}.png"] = png(mask)
+        for image in VAL_IDS:
+            mask = predicted(root, image, wrong_rows + 2 * (EPOCHS[-1] - epoch))
+            files[f"predictions/val/{epoch}/{image}.png"] = png(mask)
     if test:
-        for number, picture in enumerate(TEST_IDS):
-            files[f"predictions/test/{picture}.png"] = png(predicted(root, picture, wrong_rows * (number + 1) // 2))
+        for number, image in enumerate(TEST_IDS):
+            files[f"predictions/test/{image}.png"] = png(predicted(root, image, wrong_rows * (number + 1) // 2))
         rows = [f'"{label.replace(chr(34), 2 * chr(34))}",{score}' for label in CLASSES[:2]] + [f"{CLASSES[2]},"]
         files["evaluation/per_class.csv"] = "\n".join(["class,iou", *rows]).encode()
     for path, content in files.items():

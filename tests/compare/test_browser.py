@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.compare.analysis import Answer
+from pipeline.compare.analysis import Analysis
 from pipeline.compare.page.page import page as page_of
 from pipeline.compare.runs import ComparedRun
 from pipeline.data.palette import VOID, voc_palette
@@ -59,9 +59,9 @@ def colours(mask: np.ndarray, shown: tuple[int, ...] = (1, 2)) -> np.ndarray:
     return np.where(visible[..., None], np.dstack([voc_palette()[mask], np.full(mask.shape, 255)]), 0).astype(np.uint8)
 
 
-def wrong_rows(sweep: Sweep, picture: str, column: int) -> int:
+def wrong_rows(sweep: Sweep, image: str, column: int) -> int:
     rows = (2, 4, 10, 8)[column]  # in the order of the ranking
-    return rows * (int(picture.removeprefix("test_")) + 1) // 2
+    return rows * (int(image.removeprefix("test_")) + 1) // 2
 
 
 # ---- by itself
@@ -90,13 +90,13 @@ def test_a_script_that_gets_into_the_page_does_not_run(page: Page) -> None:
 
 def test_without_predictions_there_is_the_table_and_no_grid(driver: Any, tmp_path: Path) -> None:
     runs = [ComparedRun("1", "one", "RUNNING", {}, {}), ComparedRun("2", "two", "FAILED", {}, {}, failure="of memory")]
-    answer = Answer(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
+    answer = Analysis(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
     (tmp_path / "page.html").write_text(page_of(answer), encoding="utf-8")
     driver.get_log("browser")
     driver.get((tmp_path / "page.html").as_uri())
     assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert not driver.find_element(By.ID, "workbench").is_displayed()
-    assert driver.find_element(By.ID, "no-pictures").is_displayed()
+    assert driver.find_element(By.ID, "no-images").is_displayed()
     assert driver.find_element(By.ID, "note-list").text == HOSTILE
     assert len(driver.find_elements(By.CSS_SELECTOR, "#run-table tbody tr")) == 2
 
@@ -114,11 +114,11 @@ def test_names_are_shown_as_they_are(page: Page) -> None:
 
 def test_every_pixel_of_a_prediction_has_the_colour_of_its_class(page: Page, sweep: Sweep) -> None:
     page.masks_only()
-    for picture in ("test_0", "test_3"):
+    for image in ("test_0", "test_3"):
         for column in range(4):
-            mask = predicted(sweep.root, picture, wrong_rows(sweep, picture, column))
-            np.testing.assert_array_equal(page.canvas(picture, column), colours(mask))
-    assert page.find("[data-picture=test_0] .cell:last-child .missing").text == "no test prediction"  # it was pruned
+            mask = predicted(sweep.root, image, wrong_rows(sweep, image, column))
+            np.testing.assert_array_equal(page.canvas(image, column), colours(mask))
+    assert page.find("[data-image=test_0] .cell:last-child .missing").text == "no test prediction"  # it was pruned
 
 
 def test_a_class_is_taken_out_of_all_cells(page: Page, sweep: Sweep) -> None:
@@ -165,7 +165,7 @@ def test_zoom_is_the_same_in_all_cells_and_by_whole_pixels(page: Page) -> None:
     for _ in range(3):
         page.find("#zoom-in").click()
     transforms = page.driver.execute_script(
-        "return [...document.querySelectorAll('canvas[data-picture]')].map((canvas) => {"
+        "return [...document.querySelectorAll('canvas[data-image]')].map((canvas) => {"
         "const style = getComputedStyle(canvas), box = canvas.parentElement.getBoundingClientRect();"
         "const matrix = new DOMMatrix(style.transform);"
         "return [matrix.a, -matrix.e / box.width / matrix.a, -matrix.f / box.height / matrix.a, style.imageRendering]})"
@@ -176,7 +176,7 @@ def test_zoom_is_the_same_in_all_cells_and_by_whole_pixels(page: Page) -> None:
         assert (x, y) == (pytest.approx(0.5 - 0.5 / 3.375, abs=1e-3), pytest.approx(0.5 - 0.5 / 3.375, abs=1e-3))
     page.find("#sheet").send_keys(Keys.ARROW_RIGHT)
     assert page.driver.execute_script("return Number(sheet.style.getPropertyValue('--x'))") > 0.36
-    view = page.find("[data-picture=test_0] .cell .view")
+    view = page.find("[data-image=test_0] .cell .view")
     ActionChains(page.driver).move_to_element(view).click_and_hold().move_by_offset(400, 0).release().perform()
     assert page.driver.execute_script("return Number(sheet.style.getPropertyValue('--x'))") == 0
     page.click("#zoom-reset")
@@ -188,7 +188,7 @@ def test_a_zoomed_cell_shows_pixels_and_no_mixture_of_them(page: Page) -> None:
     for _ in range(4):
         page.find("#zoom-in").click()
     page.settle()
-    cell = Image.open(io.BytesIO(page.find("[data-picture=test_0] .cell .view").screenshot_as_png)).convert("RGB")
+    cell = Image.open(io.BytesIO(page.find("[data-image=test_0] .cell .view").screenshot_as_png)).convert("RGB")
     inner = np.asarray(cell)[8:-8, 8:-8].reshape(-1, 3)
     found = {tuple(colour) for colour in inner.tolist()}
     assert found <= {tuple(voc_palette()[1].tolist()), tuple(voc_palette()[2].tolist()), (236, 236, 234)}
@@ -199,7 +199,7 @@ def test_wiping_shows_one_run_left_of_the_divider_and_the_other_right_of_it(page
     page.masks_only()
     page.click("#view [data-value=wipe]")
     page.set("#run-b", 3)
-    view = page.find("[data-picture=test_2] .view:has(.divider)")
+    view = page.find("[data-image=test_2] .view:has(.divider)")
     page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", view)
     page.settle()
     line = view.find_element(By.CSS_SELECTOR, ".divider")
@@ -242,18 +242,18 @@ def test_rows_are_sorted_by_the_gap_of_the_class_that_is_chosen(page: Page) -> N
 
     def gaps(place: int) -> dict[str, float]:
         found = {}
-        for picture in data["test"]:
-            ious = [ious[place] for ious in picture["ious"]["0"] if ious[place] is not None]
-            found[picture["id"]] = max(ious) - min(ious)
+        for image in data["test"]:
+            ious = [ious[place] for ious in image["ious"]["0"] if ious[place] is not None]
+            found[image["id"]] = max(ious) - min(ious)
         return found
 
     for value, place in ((-1, 0), (2, 3)):
         page.set("#filter", value)
-        shown = [row.get_attribute("data-picture") for row in page.all("#rows .row")]
+        shown = [row.get_attribute("data-image") for row in page.all("#rows .row")]
         of = gaps(place)
         assert shown == sorted(of, key=lambda id: (-of[id], id))
     page.set("#sort", "name")
-    assert [row.get_attribute("data-picture") for row in page.all("#rows .row")] == [f"test_{n}" for n in range(4)]
+    assert [row.get_attribute("data-image") for row in page.all("#rows .row")] == [f"test_{n}" for n in range(4)]
 
 
 # ---- the table and the theme

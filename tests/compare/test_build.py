@@ -43,7 +43,7 @@ def test_it_says_means_importances_the_best_run_and_how_to_run_it_again(sweep: S
     assert re.search(r"^4\s+2  0\.6000 ± 0\.1414  0\.5000 ± 0\.1414$", sweep.stdout, re.MULTILINE)
     told = re.search(r"^width 8, seed 1 +(-0\.\d{4}) +(-0\.\d{4}) +(-?\+?0\.\d{4})$", sweep.stdout, re.MULTILINE)
     assert told is not None and float(told[2]) <= float(told[1]) <= float(told[3])
-    assert "on 4 pictures, 95 % bootstrap interval" in sweep.stdout
+    assert "on 4 images, 95 % bootstrap interval" in sweep.stdout
     assert re.search(r"importance for the validation score \(fANOVA\): width \d+ %, seed \d+ %", sweep.stdout)
     assert f"best run {sweep.ids[0]} (width 8, seed 0): val mIoU 0.9000" in sweep.stdout
     assert f"\nrun it again: python run.py rerun={sweep.ids[0]}\n" in sweep.stdout
@@ -111,28 +111,28 @@ def test_csv_in_a_terminal_steers_nothing(
 # ---- what it writes
 
 
-def test_every_file_is_there_and_every_picture_is_one(sweep: Sweep) -> None:
+def test_every_file_is_there_and_every_image_is_one(sweep: Sweep) -> None:
     folder = sweep.place / "comparison"
-    pictures = {"curves.png", "parallel_coordinates.png", "per_class.png", "pictures.png"}
-    assert {path.name for path in folder.iterdir()} == {"comparison.html", "runs.csv", *pictures}
-    for name in pictures:
-        with Image.open(folder / name) as picture:
-            picture.load()
-            assert len(picture.convert("RGB").getcolors(2**24) or []) > 8  # it is not blank
+    images = {"curves.png", "parallel_coordinates.png", "per_class.png", "images.png"}
+    assert {path.name for path in folder.iterdir()} == {"comparison.html", "runs.csv", *images}
+    for name in images:
+        with Image.open(folder / name) as image:
+            image.load()
+            assert len(image.convert("RGB").getcolors(2**24) or []) > 8  # it is not blank
 
 
-def test_pictures_are_sorted_by_their_gap_and_have_every_run_that_predicted_them(sweep: Sweep) -> None:
+def test_images_are_sorted_by_their_gap_and_have_every_run_that_predicted_them(sweep: Sweep) -> None:
     data = page_data(sweep.page)
     assert [run["id"] for run in data["runs"]] == [sweep.ids[place] for place in (0, 1, 3, 2, 4, 5)]
     assert [run["column"] for run in data["runs"]] == [0, 1, 2, 3, None, 4]  # the failed one has no column
     gaps = []
-    for picture in data["test"]:
-        means = [ious[0] for ious in picture["ious"]["0"] if ious[0] is not None]
+    for image in data["test"]:
+        means = [ious[0] for ious in image["ious"]["0"] if ious[0] is not None]
         gaps.append(max(means) - min(means))
-        assert [mask is None for mask in picture["masks"]["0"]] == [False] * 4 + [True]  # the pruned one has none
+        assert [mask is None for mask in image["masks"]["0"]] == [False] * 4 + [True]  # the pruned one has none
     assert len(gaps) == 4 and gaps == sorted(gaps, reverse=True) and gaps[0] > gaps[-1]
-    assert data["epochs"] == [1, 2, 3] and {picture["id"] for picture in data["val"]} == {"val_0", "val_1"}
-    assert data["differences"]["pictures"] == 4 and data["differences"]["runs"] == [0, 1, 2, 3]
+    assert data["epochs"] == [1, 2, 3] and {image["id"] for image in data["val"]} == {"val_0", "val_1"}
+    assert data["differences"]["images"] == 4 and data["differences"]["runs"] == [0, 1, 2, 3]
     assert data["differences"]["difference"][0][0] == 0 and data["differences"]["difference"][3][0] < 0
 
 
@@ -150,10 +150,10 @@ def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
         moved.rename(sweep.root)
     assert "data_root=<folder> says where it is now" in capsys.readouterr().out
     without, found = page_data(tmp_path / "without/comparison.html"), page_data(tmp_path / "with/comparison.html")
-    assert all(picture["photograph"] is None and picture["truth"] is None for picture in without["test"])
+    assert all(image["photograph"] is None and image["truth"] is None for image in without["test"])
     assert without["test"][0]["disagreement"] > without["test"][-1]["disagreement"] and without["differences"] is None
-    assert any(picture["disagreement"] > 0 for picture in without["val"])
-    assert all(picture["photograph"] and picture["truth"] for picture in found["test"])
+    assert any(image["disagreement"] > 0 for image in without["val"])
+    assert all(image["photograph"] and image["truth"] for image in found["test"])
     assert not (tmp_path / "never").exists()
 
 
@@ -161,15 +161,15 @@ def test_masks_and_names_that_are_not_this_programs_are_left_out(sweep: Sweep, t
     ids = [make_run(sweep.place, "odd", sweep.root, score, seed=seed) for score, seed in ((0.5, 0), (0.4, 1))]
     folder = artifacts(sweep.place, ids[0]) / "predictions/test"
     good = (folder / "test_0.png").read_bytes()
-    (folder / "test_1.png").write_bytes(b"no picture")
+    (folder / "test_1.png").write_bytes(b"no image")
     Image.new("RGB", (32, 24)).save(folder / "test_2.png")
     (folder / "no\nname.png").write_bytes(good)
     (folder / "elsewhere.png").symlink_to(sweep.page)
     with inside(sweep.place):
         main(["odd", f"output={tmp_path}"])
     data = page_data(tmp_path / "comparison.html")
-    assert {picture["id"] for picture in data["test"]} == {"test_0", "test_3"}
-    assert "2 test pictures are left out: their masks cannot be read or do not fit." in data["notes"]
+    assert {image["id"] for image in data["test"]} == {"test_0", "test_3"}
+    assert "2 test images are left out: their masks cannot be read or do not fit." in data["notes"]
 
 
 # ---- what it leaves in MLflow

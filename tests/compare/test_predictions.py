@@ -30,8 +30,8 @@ def test_few_values_are_all_kept_and_many_are_spread_from_the_first_to_the_last(
     assert spread([], 4) == []
 
 
-def test_the_choice_of_pictures_depends_on_their_ids_alone() -> None:
-    ids = [f"picture {number}" for number in range(20)]
+def test_the_choice_of_images_depends_on_their_ids_alone() -> None:
+    ids = [f"image {number}" for number in range(20)]
     chosen = fixed_choice(ids, 5)
     assert len(set(chosen)) == 5 and chosen == fixed_choice(reversed(ids), 5) == fixed_choice(ids, 20)[:5]
     assert fixed_choice(["\ud800", "a"], 5)  # a name that is no text

@@ -1,4 +1,4 @@
-"""Scores of single pictures, gaps, and bootstrap intervals, against values worked out by hand."""
+"""Scores of single images, gaps, and bootstrap intervals, against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,20 @@ import pytest
 from pipeline.compare.statistics import (
     bootstrap_differences,
     disagreement,
+    image_confusion,
+    image_ious,
     iou_gaps,
-    picture_confusion,
-    picture_ious,
 )
 
 TRUTH = np.array([[0, 0, 1], [1, 2, 255]], np.uint8)
 GUESS = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 
 
-def test_a_pictures_confusion_matrix_leaves_void_out() -> None:
+def test_an_images_confusion_matrix_leaves_void_out() -> None:
     expected = [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
-    np.testing.assert_array_equal(picture_confusion(TRUTH, GUESS, 3), expected)
-    assert picture_confusion(TRUTH, GUESS, 3).dtype == np.int64
-    assert not picture_confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
+    np.testing.assert_array_equal(image_confusion(TRUTH, GUESS, 3), expected)
+    assert image_confusion(TRUTH, GUESS, 3).dtype == np.int64
+    assert not image_confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_a_pictures_confusion_matrix_leaves_void_out() -> None:
 )
 def test_a_mask_that_does_not_fit_is_refused(guess: np.ndarray, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        picture_confusion(TRUTH, guess, 3)
+        image_confusion(TRUTH, guess, 3)
 
 
-def test_ious_of_pictures_and_of_their_classes() -> None:
-    counts = np.stack([picture_confusion(TRUTH, GUESS, 4), np.zeros((4, 4), np.int64)])[np.newaxis]
-    means, classes = picture_ious(counts)
+def test_ious_of_images_and_of_their_classes() -> None:
+    counts = np.stack([image_confusion(TRUTH, GUESS, 4), np.zeros((4, 4), np.int64)])[np.newaxis]
+    means, classes = image_ious(counts)
     assert means.shape == (1, 2) and classes.shape == (1, 2, 4)
     # Class 0: 1 of 3, class 1: 2 of 3, class 2: 0 of 1, class 3 is nowhere.
     np.testing.assert_allclose(classes[0, 0], [1 / 3, 2 / 3, 0, np.nan])
@@ -53,7 +53,7 @@ def test_without_a_truth_runs_are_compared_with_each_other() -> None:
 
 
 def counts_of(*right: list[int]) -> np.ndarray:
-    """(runs, pictures, 2, 2): of 10 pixels of class 1 in each picture, so many are found; none of class 0."""
+    """(runs, images, 2, 2): of 10 pixels of class 1 in each image, so many are found; none of class 0."""
     found = np.zeros((len(right), len(right[0]), 2, 2), np.int64)
     found[..., 1, 1] = right
     found[..., 1, 0] = 10 - np.array(right)
@@ -65,12 +65,12 @@ def test_differences_are_those_of_the_summed_matrices() -> None:
     # Class 1: 16/20 and 10/20. Class 0 is only ever guessed: its IoU is 0 in both.
     np.testing.assert_allclose(difference, [[0, 0, 0], [-0.15, 0, -0.3]])
     np.testing.assert_allclose([low[0], high[0]], 0)
-    # Drawing two of two pictures gives the differences -0.4, -0.3 and -0.2 in a quarter, a half, a quarter of cases.
+    # Drawing two of two images gives the differences -0.4, -0.3 and -0.2 in a quarter, a half, a quarter of cases.
     np.testing.assert_allclose([low[1, 2], high[1, 2]], [-0.4, -0.2])
 
 
-def test_the_same_pictures_are_drawn_for_both_runs() -> None:
-    """Pictures differ much, runs by the same everywhere: unpaired, the interval would be wide."""
+def test_the_same_images_are_drawn_for_both_runs() -> None:
+    """Images differ much, runs by the same everywhere: unpaired, the interval would be wide."""
     difference, low, high = bootstrap_differences(counts_of([9, 5, 1, 9], [8, 4, 0, 8]), best=0)
     np.testing.assert_allclose([difference[1, 2], low[1, 2], high[1, 2]], -0.1)
 

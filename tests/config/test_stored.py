@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pipeline.config import hydra_files, overrides, stored
+from pipeline.config import hydra_files, stored
 from pipeline.config.hydra_files import CONF, compose_overrides, groups
 from pipeline.config.keys import flatten
 from pipeline.config.overrides import checked_config
@@ -228,7 +228,7 @@ def test_a_sweep_over_it_is_checked(config: Config) -> None:
 def test_hydra_composes_the_same_and_is_told_only_of_itself_by_conf(config: Config) -> None:
     """Where its folders are comes from this machine, never from the run."""
     composed = compose_overrides(["epochs=20"], config)
-    assert overrides.checked(composed) == dataclasses.replace(config, epochs=20)
+    assert validation.checked(composed) == dataclasses.replace(config, epochs=20)
 
 
 def test_conf_may_say_today_what_it_likes(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_a_random_encoder_is_not_frozen() -> None:
 def test_random_normalisation_is_not_frozen() -> None:
     frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
     (fault,) = check(config_with(**frozen))
-    assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no picture")
+    assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no image")
     for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}):
         assert check(config_with(**frozen | changed)) == []
 

@@ -39,7 +39,7 @@ def crop_of(labels: np.ndarray, crop: int, config: AugmentConfig, drawn: tf.Tens
 
 
 def windows_of(side: int, crop: int, config: AugmentConfig, drawn: np.ndarray) -> augment.Window:
-    """The windows that many draws (draws, 8) make in a square picture."""
+    """The windows that many draws (draws, 8) make in a square image."""
     sizes = tf.fill((len(drawn), 2), side)
     return augment.Window(*(part.numpy() for part in augment.crop_windows(sizes, crop, config, tf.constant(drawn))))
 
@@ -99,7 +99,7 @@ def test_the_same_inside_a_dataset_whatever_the_workers(parallel: int | None) ->
 
 @dataclass
 class Part:
-    """Along one side: pixels start to stop of the picture become pixels first to last of the crop."""
+    """Along one side: pixels start to stop of the image become pixels first to last of the crop."""
 
     start: int
     stop: int
@@ -150,7 +150,7 @@ def sample(
 def test_against_a_slow_sampler(
     height: int, width: int, crop: int, window: int, top: float, left: float, flip: bool
 ) -> None:
-    """Every pixel of the picture, and every label of the mask exactly."""
+    """Every pixel of the image, and every label of the mask exactly."""
     labels = np.random.default_rng(height * 31 + width).integers(0, 240, (height, width), np.uint8)
     config = AugmentConfig(scale=[crop / window] * 2, flip=flip, brightness=0, contrast=0, saturation=0, hue=0)
     image, mask = crop_of(labels, crop, config, numbers(top=top, left=left, flip=0.1))
@@ -164,7 +164,7 @@ def test_against_a_slow_sampler(
 @given(st.integers(1, 300), st.integers(1, 60), st.integers(8, 200), units, units, st.booleans())
 @example(40, 40, 40, 0.5, 0.5, False)
 def test_scale_1_copies_pixels(height: int, width: int, crop: int, top: float, left: float, flip: bool) -> None:
-    """A window of the picture, edges included, or the whole picture somewhere in the window; mirrored as a whole."""
+    """A window of the image, edges included, or the whole image somewhere in the window; mirrored as a whole."""
     labels = np.random.default_rng(height).choice(np.array([0, 254], np.uint8), (height, width))
     image, mask = crop_of(labels, crop, FLIPPED if flip else PLAIN, numbers(top=top, left=left, flip=0.1))
     if flip:

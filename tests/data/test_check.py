@@ -103,14 +103,14 @@ def test_progress_is_told(voc_folder: Folder, tmp_path: Path) -> None:
     splits, told = splits_of(voc_folder(train=2, val=1, test=1)), []
     check_dataset(splits, CLASSES, tmp_path / "checked", lambda *news: told.append(news))
     counts = range(1, 5)
-    assert told == [(what, done, 4) for what in ("hashing pictures", "checking pictures") for done in counts]
+    assert told == [(what, done, 4) for what in ("hashing images", "checking images") for done in counts]
 
 
 def test_interrupted_does_not_wait_for_the_rest(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
     splits = splits_of(voc_folder(train=200, val=1, test=1, size=(8, 8)))
 
     def interrupt(what: str, done: int, total: int | None) -> None:
-        if what == "checking pictures":
+        if what == "checking images":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -146,7 +146,7 @@ def test_changed_byte_is_checked_again(voc_folder: Folder, tmp_path: Path, decod
     first = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     decoded.clear()
     image = pair(root).image
-    image.write_bytes(image.read_bytes() + b"\0")  # after the picture's end: it decodes as before
+    image.write_bytes(image.read_bytes() + b"\0")  # after the image's end: it decodes as before
     second = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     assert len(decoded) == 8
     assert second.digest != first.digest
@@ -231,7 +231,7 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
     digests.add(digest(root))
     train.write_text("train_0\ntrain_1\ntrain_2\n")
     digests.add(digest(root))
-    val.write_text("train_3\n" + val.read_text())  # the same pictures in the same order, in other splits
+    val.write_text("train_3\n" + val.read_text())  # the same images in the same order, in other splits
     digests.add(digest(root))
     train.write_text(listed)
     val.write_text("val_0\nval_1\n")
@@ -247,7 +247,7 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
     assert len(digests) == 8
 
 
-def test_what_the_digest_is_over_is_told_picture_by_picture(voc_folder: Folder, tmp_path: Path) -> None:
+def test_what_the_digest_is_over_is_told_image_by_image(voc_folder: Folder, tmp_path: Path) -> None:
     """A rerun names what changed with it, also where the verdict was kept."""
     root = voc_folder()
     splits = splits_of(root)

@@ -1,4 +1,4 @@
-"""The check of one pair: picture and mask that can be decoded, of one size, with labels of the classes."""
+"""The check of one pair: image and mask that can be decoded, of one size, with labels of the classes."""
 
 import dataclasses
 import io
@@ -58,10 +58,10 @@ def test_masks_of_one_channel(voc_folder: Folder, mode: str) -> None:
     example = pair(voc_folder())
     indices = np.zeros((24, 32), np.uint8)
     indices[3:5] = 1
-    picture = Image.fromarray(indices * 255).convert("1") if mode == "1" else Image.fromarray(indices)
+    image = Image.fromarray(indices * 255).convert("1") if mode == "1" else Image.fromarray(indices)
     if mode == "P":
-        picture.putpalette(bytes(768))  # every colour the same: only the indices count
-    picture.save(example.mask)
+        image.putpalette(bytes(768))  # every colour the same: only the indices count
+    image.save(example.mask)
     with Image.open(example.mask) as stored:
         assert stored.mode == mode
     assert check_pair(example, 3) == ([], [24, 32, 24 * 32 - 64, 64, 0])
@@ -89,7 +89,7 @@ def test_grey_mask_of_few_bits(voc_folder: Folder, bits: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_pictures_of_other_modes(voc_folder: Folder, mode: str) -> None:
+def test_images_of_other_modes(voc_folder: Folder, mode: str) -> None:
     example = pair(voc_folder())
     Image.new(mode, (32, 24)).save(example.image)
     assert faults_of(example) == []
@@ -99,7 +99,7 @@ def test_mask_of_another_size(voc_folder: Folder) -> None:
     example = pair(voc_folder())
     Image.new("L", (24, 32)).save(example.mask)
     assert faults_of(example) == [
-        "SegmentationClass/train_0.png: is 24x32, but its picture JPEGImages/train_0.jpg is 32x24"
+        "SegmentationClass/train_0.png: is 24x32, but its image JPEGImages/train_0.jpg is 32x24"
     ]
 
 
@@ -127,7 +127,7 @@ def test_label_outside_the_classes(voc_folder: Folder) -> None:
     ],
     ids=["empty", "web page", "GIF", "billions of pixels", "above Pillow's cap", "just above the cap"],
 )
-def test_file_that_is_no_picture(voc_folder: Folder, kind: str, content: bytes, reason: str) -> None:
+def test_file_that_is_no_image(voc_folder: Folder, kind: str, content: bytes, reason: str) -> None:
     example = pair(voc_folder())
     getattr(example, kind).write_bytes(content)
     (fault,) = faults_of(example)
@@ -155,12 +155,12 @@ def test_mask_that_is_a_jpeg(voc_folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_truncated_picture(voc_folder: Folder, suffix: str) -> None:
+def test_truncated_image(voc_folder: Folder, suffix: str) -> None:
     """Cut anywhere, down to the last byte: where Pillow has all pixels, TensorFlow would still stop the training."""
     example = pair(voc_folder())
     buffer = io.BytesIO()
-    with Image.open(example.image) as picture:
-        picture.save(buffer, {".jpg": "JPEG", ".png": "PNG"}[suffix])
+    with Image.open(example.image) as image:
+        image.save(buffer, {".jpg": "JPEG", ".png": "PNG"}[suffix])
     whole, cut = buffer.getvalue(), dataclasses.replace(example, image=example.image.with_suffix(suffix))
     cut.image.write_bytes(whole)
     assert faults_of(cut) == []
@@ -229,11 +229,11 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder
             assert faults_of(example)[0].endswith("cannot be decoded: its data are damaged or end too early")
             if only_here == 3:
                 return
-    raise AssertionError(f"only {only_here} such pictures were found")
+    raise AssertionError(f"only {only_here} such images were found")
 
 
 def test_names_are_those_of_the_ids(voc_folder: Folder) -> None:
-    """Pictures in sub-folders are named in full, a link by its own name."""
+    """Images in sub-folders are named in full, a link by its own name."""
     root = voc_folder()
     example = pair(root)
     for path in (example.image, example.mask):

@@ -18,12 +18,12 @@ def draws(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, 8)).astype(np.float32)
 
 
-def pictures(count: int, side: int = 12, seed: int = 0) -> np.ndarray:
+def random_images(count: int, side: int = 12, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
 def coloured(images: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    """Each picture of (pictures, height, width, 3) uint8 with the change of its row of (pictures, 8) numbers."""
+    """Each image of (images, height, width, 3) uint8 with the change of its row of (images, 8) numbers."""
     changes = augment.colour_changes(config, tf.constant(drawn))
     changed = []
     for number, image in enumerate(images):
@@ -34,7 +34,7 @@ def coloured(images: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np
 
 
 def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    """One picture in float64, one step after the other: hue turned in YIQ, saturation, contrast, brightness."""
+    """One image in float64, one step after the other: hue turned in YIQ, saturation, contrast, brightness."""
     strengths = [config.brightness, config.contrast, config.saturation, config.hue]
     brightness, contrast, saturation, turn = (2 * drawn[4:].astype(float) - 1) * strengths
     x = image.astype(float)
@@ -63,7 +63,7 @@ def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig
     ids=["brightness", "contrast", "saturation", "hue", "all"],
 )
 def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
-    images, drawn = pictures(12), draws(12)
+    images, drawn = random_images(12), draws(12)
     changed = coloured(images, drawn, config)
     for image, row, found in zip(images, drawn, changed, strict=True):
         assert np.abs(found - expected_colours(image, row, config)).max() <= 0.51
@@ -71,20 +71,20 @@ def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
 
 
 def test_no_strength_is_the_identity() -> None:
-    images = pictures(3)
+    images = random_images(3)
     for drawn in (draws(3), np.zeros((3, 8), np.float32)):
         np.testing.assert_array_equal(coloured(images, drawn, jitter()), images)
 
 
 def test_the_middle_of_every_range_is_the_identity() -> None:
     """0.5 in [0, 1) is no change, also where the matrix is applied."""
-    images = pictures(3)
+    images = random_images(3)
     same = coloured(images, np.full((3, 8), 0.5, np.float32), jitter(0.3, 0.3, 0.3, 0.1))
     np.testing.assert_array_equal(same, images)
 
 
 def test_grey_has_neither_hue_nor_saturation_to_change() -> None:
-    grey = np.repeat(pictures(6)[..., :1], 3, axis=-1)
+    grey = np.repeat(random_images(6)[..., :1], 3, axis=-1)
     np.testing.assert_array_equal(coloured(grey, draws(6), jitter(0, 0, 0.9, 0.5)), grey)
     changed = coloured(grey, draws(6), jitter(0.3, 0.3, 0.9, 0.5))
     assert (changed == changed[..., :1]).all() and (changed != grey).any()
@@ -103,7 +103,7 @@ def test_a_third_of_a_circle_leads_from_red_towards_another_primary() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_colours_of_a_crop_do_not_depend_on_what_is_drawn_with_it(count: int) -> None:
-    images, drawn, config = pictures(12, 32), draws(12), jitter(0.3, 0.3, 0.3, 0.1)
+    images, drawn, config = random_images(12, 32), draws(12), jitter(0.3, 0.3, 0.3, 0.1)
     whole = coloured(images, drawn, config)
     for start in range(0, 12, count):
         part = np.s_[start : start + count]

@@ -16,7 +16,7 @@ long_sides = st.integers(8, 60)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
-    """Smooth random colours: noise would hide in JPEG's quantisation, a plain picture would be decoded alike by all."""
+    """Smooth random colours: noise would hide in JPEG's quantisation, a plain image would be decoded alike by all."""
     small = np.random.default_rng(seed).integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -30,7 +30,7 @@ def as_pillow(path: Path) -> np.ndarray:
         return np.array(image.convert("RGB"))
 
 
-# ---- pictures
+# ---- images
 
 
 @pytest.mark.parametrize("size", [(37, 53), (48, 64), (1, 1), (8, 1)])
@@ -46,7 +46,7 @@ def as_pillow(path: Path) -> np.ndarray:
     ],
 )
 def test_jpeg_has_pillows_pixels(tmp_path: Path, size: tuple[int, int], mode: str, options: dict[str, object]) -> None:
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     photograph(*size).convert(mode).save(path, **options)
     assert decoded(path).shape == (*size, 3)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
@@ -54,13 +54,13 @@ def test_jpeg_has_pillows_pixels(tmp_path: Path, size: tuple[int, int], mode: st
 
 def test_tensorflows_default_would_give_other_pixels(tmp_path: Path) -> None:
     """The comparison above can fail: without INTEGER_ACCURATE it does."""
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     photograph(48, 64).save(path)
     assert (tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy() != as_pillow(path)).mean() > 0.1
 
 
 def test_cmyk_has_the_colours_it_was_made_of(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     colours = np.zeros((16, 48, 3), np.uint8)
     colours[:, :16], colours[:, 16:32], colours[:, 32:] = (250, 20, 20), (20, 250, 20), (240, 240, 240)
     Image.fromarray(colours).convert("CMYK").save(path, quality=95, subsampling=0)
@@ -69,33 +69,33 @@ def test_cmyk_has_the_colours_it_was_made_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA"])
 def test_png_has_pillows_pixels(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     photograph(13, 17).convert(mode).save(path)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
 def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 4), np.uint8)
     Image.fromarray(pixels).save(path)
     np.testing.assert_array_equal(decoded(path), pixels[..., :3])
 
 
 def test_transparent_palette_entry_keeps_its_colour(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     photograph(9, 11).quantize(8).save(path, transparency=2)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
 def test_16_bit_grey_is_taken_down_to_8(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     grey = np.random.default_rng(0).integers(0, 2**16, (9, 11)).astype(np.uint16)
     Image.fromarray(grey).save(path)
     np.testing.assert_array_equal(decoded(path), np.repeat((grey >> 8)[..., np.newaxis], 3, axis=2))
 
 
 def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
-    """The mask has no EXIF: a turned picture would no longer lie on it."""
+    """The mask has no EXIF: a turned image would no longer lie on it."""
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
     plain, turned = tmp_path / "plain.jpg", tmp_path / "turned.jpg"
@@ -105,28 +105,28 @@ def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
 
 
 def test_the_content_counts_not_the_suffix(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     photograph(9, 11).save(path, format="PNG")
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
 def test_a_jpeg_that_ends_too_early_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
+    path = tmp_path / "image.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(ValueError, match="damaged or end too early"):
         decode.decode_file(path)
 
 
-@pytest.mark.parametrize("content", [b"no picture", b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "picture.jpg").write_bytes(content)
+@pytest.mark.parametrize("content", [b"no image", b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image.jpg").write_bytes(content)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decoded(tmp_path / "picture.jpg")
+        decoded(tmp_path / "image.jpg")
 
 
 def test_half_a_png_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     photograph(48, 64).save(path)
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(tf.errors.InvalidArgumentError):

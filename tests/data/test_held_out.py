@@ -61,7 +61,7 @@ def test_val_null_holds_out_a_part_of_train(voc_folder: Folder) -> None:
     assert len(val) == 2
 
 
-def test_extra_pictures_join_train_and_are_never_held_out(voc_folder: Folder) -> None:
+def test_extra_images_join_train_and_are_never_held_out(voc_folder: Folder) -> None:
     root = voc_folder(train=5, val=2, test=2)
     held = ids_of(root, dataset(val=None))["val"]
     # Lists of augmented data repeat what is in train already.
@@ -71,11 +71,11 @@ def test_extra_pictures_join_train_and_are_never_held_out(voc_folder: Folder) ->
     assert found["train"] == [f"train_{n}" for n in range(5) if f"train_{n}" not in held] + ["val_0", "val_1"]
 
 
-def test_an_extra_picture_of_the_test_split_is_refused(voc_folder: Folder) -> None:
+def test_an_extra_image_of_the_test_split_is_refused(voc_folder: Folder) -> None:
     root = voc_folder(train=5, val=2, test=2)
     (root / "ImageSets/Segmentation/more.txt").write_text("test_1\n")
     assert faults_of(root, dataset(extra="more")) == [
         "id 'test_1' is in the train split (train.txt or more.txt) and in the test split (test.txt): "
-        "each picture may be in one only"
+        "each image may be in one only"
     ]
     assert "dataset.splits.extra=less: there is no" in faults_of(root, dataset(extra="less"))[0]

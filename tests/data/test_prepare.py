@@ -55,7 +55,7 @@ def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
     with pytest.raises(UserError) as told:
         prepare_dataset(folder_config(root, "batch_size=5"))
     assert told.value.faults == (
-        "batch_size=5: the training split has only 4 pictures, and a step needs a full batch; at most 4 expected",
+        "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected",
     )
 
 
@@ -65,7 +65,7 @@ def test_a_training_without_one_update(voc_folder: Folder) -> None:
     with pytest.raises(UserError) as told:
         prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=5"))
     assert told.value.faults == (
-        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training pictures), so nothing would be "
+        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so nothing would be "
         "learnt; at most 4 expected",
     )
 
@@ -95,7 +95,7 @@ def test_a_folder_that_is_called_shapes_and_has_none(voc_folder: Folder) -> None
         prepare_dataset(folder_config(root, "dataset=shapes"))
 
 
-def test_faults_of_lists_and_pictures_together(voc_folder: Folder) -> None:
+def test_faults_of_lists_and_images_together(voc_folder: Folder) -> None:
     root = voc_folder(train=4)
     (root / "JPEGImages" / "train_0.jpg").unlink()
     (root / "JPEGImages" / "val_0.jpg").write_bytes(b"")
@@ -126,13 +126,13 @@ def test_shapes_are_drawn_on_first_use(tmp_path: Path, monkeypatch: pytest.Monke
     assert {split: len(examples) for split, examples in dataset.splits.items()} == shapes.SPLITS
     assert list(dict.fromkeys(what for what, _, _ in told)) == [
         "drawing shapes",
-        "hashing pictures",
-        "checking pictures",
+        "hashing images",
+        "checking images",
     ]
     assert told[10] == ("drawing shapes", 11, 11)
     told.clear()
     again = prepare_dataset(config, lambda *news: told.append(news))
-    assert {what for what, _, _ in told} == {"hashing pictures"}
+    assert {what for what, _, _ in told} == {"hashing images"}
     assert again.checked.digest == dataset.checked.digest
 
 
@@ -167,7 +167,7 @@ def test_root_wins_over_a_download(voc_folder: Folder, monkeypatch: pytest.Monke
 
 
 def test_median_frequency_weights_by_hand() -> None:
-    """Class 0 is in both pictures: 60 + 30 of 100 + 50 pixels. Class 1 in the first: 40 of 100. Class 2: 20 of 50.
+    """Class 0 is in both images: 60 + 30 of 100 + 50 pixels. Class 1 in the first: 40 of 100. Class 2: 20 of 50.
 
     Frequencies 0.6, 0.4, 0.4, median 0.4; class 3 never occurs and does not enter the median.
     """
@@ -182,8 +182,8 @@ def test_median_of_an_even_number_of_classes() -> None:
     np.testing.assert_allclose(median_frequency_weights(np.array([[90, 10]])), [0.5 / 0.9, 5], rtol=1e-6)
 
 
-def test_rare_class_is_weighed_by_the_pictures_that_hold_it() -> None:
-    """Half of the pixels wherever it is: the frequency of class 1 is 0.5 however many pictures lack it."""
+def test_rare_class_is_weighed_by_the_images_that_hold_it() -> None:
+    """Half of the pixels wherever it is: the frequency of class 1 is 0.5 however many images lack it."""
     pixels = np.array([[50, 50]] + [[100, 0]] * 9)
     np.testing.assert_allclose(median_frequency_weights(pixels), [0.725 / 0.95, 0.725 / 0.5], rtol=1e-6)
 
@@ -198,5 +198,5 @@ def test_class_weights_come_from_the_training_split(voc_folder: Folder) -> None:
     assert len(set(expected)) > 1
 
 
-def test_picture_without_a_valid_pixel() -> None:
+def test_image_without_a_valid_pixel() -> None:
     np.testing.assert_allclose(median_frequency_weights(np.array([[0, 0], [3, 1]])), [0.5 / 0.75, 2], rtol=1e-6)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import decode, stream
-from pipeline.data.training_images import DecodedPictures, training_pictures
+from pipeline.data.training_images import DecodedImages, training_images
 from pipeline.data.voc import Example
 
 EPOCHS, EXAMPLES = 3, 7
@@ -21,7 +21,7 @@ AUGMENT = AugmentConfig(scale=[0.7, 1.5], flip=True, brightness=0.2, contrast=0.
 
 @pytest.fixture
 def examples(voc_folder: Callable[..., Path]) -> list[Example]:
-    """Seven pictures of mixed sizes."""
+    """Seven images of mixed sizes."""
     root = voc_folder(train=EXAMPLES, val=0, test=0, size=[(24, 32), (40, 17), (9, 30)])
     images, masks = root / "JPEGImages", root / "SegmentationClass"
     ids = [f"train_{index}" for index in range(EXAMPLES)]
@@ -32,13 +32,13 @@ def remainder(examples: list[Example], cache_mb: int, batch_size: int, step: int
     """Images and masks of each batch from a step on, as a new process would read them: nothing is shared."""
     config = Config(image_size=16, long_side=None, batch_size=batch_size, epochs=EPOCHS, seed=5, augment=AUGMENT)
     sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
-    pictures = training_pictures(examples, sizes, None, cache_mb, examples[0].image.parent / "decoded.bin")
-    assert isinstance(pictures, DecodedPictures) == bool(cache_mb)
-    found = stream.training_stream(pictures, EXAMPLES, config, step)
+    source = training_images(examples, sizes, None, cache_mb, examples[0].image.parent / "decoded.bin")
+    assert isinstance(source, DecodedImages) == bool(cache_mb)
+    found = stream.training_stream(source, EXAMPLES, config, step)
     return [(images.tobytes(), masks.tobytes()) for images, masks in found.as_numpy_iterator()]
 
 
-@pytest.mark.parametrize("batch_size", [2, 7])  # epochs of three steps, that leave a picture over, and of one
+@pytest.mark.parametrize("batch_size", [2, 7])  # epochs of three steps, that leave an image over, and of one
 @pytest.mark.parametrize(("begun", "continued"), [(0, 0), (0, 1)], ids=["files", "memory, begun from files"])
 def test_from_every_step_on_the_remainder_is_the_same(
     examples: list[Example], begun: int, continued: int, batch_size: int

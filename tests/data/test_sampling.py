@@ -1,4 +1,4 @@
-"""The order of an epoch, and which pictures it has, as functions of (seed, epoch)."""
+"""The order of an epoch, and which images it has, as functions of (seed, epoch)."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_known_draws() -> None:
 
 
 def test_factors_are_those_of_the_rarest_object() -> None:
-    """Four pictures with object 1, one with object 2, one of the four with object 3 as well; background is in all."""
+    """Four images with object 1, one with object 2, one of the four with object 3 as well; background is in all."""
     pixels = np.array([[9, 1, 0, 0], [9, 5, 0, 0], [9, 1, 0, 2], [9, 1, 0, 0], [9, 0, 3, 0], [9, 0, 0, 0]])
     np.testing.assert_array_equal(repeat_factors(pixels), [1, 1, 2, 1, 2, 1])
     np.testing.assert_array_equal(repeat_factors(pixels[:, :1]), [1] * 6)

@@ -1,4 +1,4 @@
-"""Examples become batches: a step's batch is a function of (seed, step), and a whole picture comes exactly once."""
+"""Examples become batches: a step's batch is a function of (seed, step), and a whole image comes exactly once."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
-from pipeline.data.training_images import FilePictures, Pictures
+from pipeline.data.training_images import FileImages, TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
 
@@ -42,13 +42,13 @@ def config(**values: object) -> Config:
     return wanted
 
 
-def files(examples: list[Example], long_side: int | None = None) -> FilePictures:
+def files(examples: list[Example], long_side: int | None = None) -> FileImages:
     sizes = [decode.working_size(tf.constant(size), long_side).numpy() for size in sizes_of(examples)]
-    return FilePictures(examples, np.array(sizes), long_side)
+    return FileImages(examples, np.array(sizes), long_side)
 
 
-def batches(pictures: Pictures, count: int, config: Config, start: int = 0) -> Batches:
-    return list(stream.training_stream(pictures, count, config, start).as_numpy_iterator())
+def batches(images: TrainingImages, count: int, config: Config, start: int = 0) -> Batches:
+    return list(stream.training_stream(images, count, config, start).as_numpy_iterator())
 
 
 def assert_same(one: Batches, other: Batches) -> None:
@@ -60,7 +60,7 @@ def assert_same(one: Batches, other: Batches) -> None:
 
 @pytest.fixture
 def examples(voc_folder: Folder) -> list[Example]:
-    """Seven pictures of mixed sizes."""
+    """Seven images of mixed sizes."""
     return examples_of(voc_folder(train=7, val=0, test=0, size=SIZES))
 
 
@@ -99,23 +99,23 @@ def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Examp
 
 
 def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
-    pictures = files(examples)
-    assert_same(batches(pictures, 7, config(epochs=4))[:6], batches(pictures, 7, config()))
+    images = files(examples)
+    assert_same(batches(images, 7, config(epochs=4))[:6], batches(images, 7, config()))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_workers_change_nothing(examples: list[Example], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = files(examples)
-    expected = batches(pictures, 7, config())
+    images = files(examples)
+    expected = batches(images, 7, config())
     monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
-    found = stream.training_stream(pictures, 7, config()).with_options(options)
+    found = stream.training_stream(images, 7, config()).with_options(options)
     assert_same(list(found.as_numpy_iterator()), expected)
 
 
 class Slow:
-    """In the place of pictures: each all of its own index, and one of them late."""
+    """In the place of images: each all of its own index, and one of them late."""
 
     sizes = tf.constant([[16, 16]] * 8)
 
@@ -128,7 +128,7 @@ class Slow:
         return tf.fill((16, 16, 3), label), tf.fill((16, 16), label)
 
 
-def test_a_late_picture_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_image_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.data, "AUTOTUNE", 4)
     plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
     found = batches(Slow(), 8, config(augment=plain, batch_size=4, epochs=3))  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_a_late_picture_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def labelled(folder: Path, count: int) -> list[Example]:
-    """Pictures whose every pixel tells which example it is of."""
+    """Images whose every pixel tells which example it is of."""
     examples = []
     for index in range(count):
         label = Image.fromarray(np.full((16, 16), index, np.uint8))
@@ -157,7 +157,7 @@ def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
     found = batches(files(examples), 8, wanted)
     seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(6, 6)  # (epochs, examples taken)
     for images, masks in found:
-        np.testing.assert_array_equal(images[..., 0], 10 * masks)  # each mask with its own picture
+        np.testing.assert_array_equal(images[..., 0], 10 * masks)  # each mask with its own image
         assert (masks == masks[:, :1, :1]).all()
     assert all(len(set(epoch)) == 6 for epoch in seen)
     assert len({tuple(epoch) for epoch in seen}) == 6
@@ -168,31 +168,31 @@ def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
 
 
 def test_another_seed_gives_other_batches(examples: list[Example]) -> None:
-    pictures = files(examples)
-    one, other = batches(pictures, 7, config()), batches(pictures, 7, config(seed=6))
+    source = files(examples)
+    one, other = batches(source, 7, config()), batches(source, 7, config(seed=6))
     assert all((a != b).any() for (a, _), (b, _) in zip(one, other, strict=True))
-    images = [images.tobytes() for images, _ in one]
-    assert len(set(images)) == len(images)
+    contents = [images.tobytes() for images, _ in one]
+    assert len(set(contents)) == len(contents)
 
 
-def test_a_picture_that_comes_twice_in_an_epoch_is_cropped_differently(examples: list[Example]) -> None:
+def test_an_image_that_comes_twice_in_an_epoch_is_cropped_differently(examples: list[Example]) -> None:
     factors = np.array([1.0, 1, 1, 1, 1, 1, 1e6])
-    pictures, settings = files(examples), config(epochs=1)
-    found = list(stream.training_stream(pictures, 7, settings, 0, factors).as_numpy_iterator())
+    source, settings = files(examples), config(epochs=1)
+    found = list(stream.training_stream(source, 7, settings, 0, factors).as_numpy_iterator())
     crops = [image for images, _ in found for image in images]
     assert len(crops) == 6 and len({crop.tobytes() for crop in crops}) == 6
-    again = list(stream.training_stream(pictures, 7, settings, 1, factors).as_numpy_iterator())
+    again = list(stream.training_stream(source, 7, settings, 1, factors).as_numpy_iterator())
     assert_same(found[1:], again)
 
 
-def test_one_picture_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
+def test_one_image_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
     found = batches(files(examples[:1]), 1, config(batch_size=1, epochs=5))
     assert len({images.tobytes() for images, _ in found}) == 5
 
 
 def test_the_end_of_a_stream_does_not_wait_for_a_tuner(examples: list[Example]) -> None:
-    """A run has a pass over whole pictures after every epoch; see `parallel_map`."""
+    """A run has a pass over whole images after every epoch; see `parallel_map`."""
     sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
-    whole = stream.whole_pictures(examples, sizes, long_side=None, multiple=4, batch_size=2)
+    whole = stream.whole_images(examples, sizes, long_side=None, multiple=4, batch_size=2)
     for dataset in (stream.training_stream(files(examples), 7, config()), whole):
         assert dataset.options().autotune.enabled is False

@@ -1,4 +1,4 @@
-"""Training pictures from memory, from a file of decoded pictures or from their own files: the same bits."""
+"""Training images from memory, from a file of decoded images or from their own files: the same bits."""
 
 import re
 import resource
@@ -17,16 +17,16 @@ from PIL import Image
 from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import decode
 from pipeline.data.stream import training_stream
-from pipeline.data.training_images import DecodedPictures, FilePictures, Pictures, training_pictures
+from pipeline.data.training_images import DecodedImages, FileImages, TrainingImages, training_images
 from pipeline.data.voc import Example
 from pipeline.runtime.errors import UserError
 
-LARGE, SMALL = 700, 100  # long sides at which seven tiny pictures need more than one MiB, and less
+LARGE, SMALL = 700, 100  # long sides at which seven tiny images need more than one MiB, and less
 
 
 @pytest.fixture
 def examples(voc_folder: Callable[..., Path]) -> list[Example]:
-    """Seven pictures of mixed sizes."""
+    """Seven images of mixed sizes."""
     root = voc_folder(train=7, val=0, test=0, size=[(24, 32), (40, 17), (9, 30)])
     ids = (root / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
     return [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
@@ -38,11 +38,11 @@ def sizes_of(examples: list[Example]) -> np.ndarray:
 
 @pytest.fixture
 def decoded(tmp_path: Path) -> Path:
-    return tmp_path / "decoded" / "pictures.bin"
+    return tmp_path / "decoded" / "images.bin"
 
 
-def is_mapped(pictures: Pictures, decoded: Path) -> bool:
-    return isinstance(pictures, DecodedPictures) and decoded.exists()
+def is_mapped(images: TrainingImages, decoded: Path) -> bool:
+    return isinstance(images, DecodedImages) and decoded.exists()
 
 
 @pytest.mark.parametrize("long_side", [None, 20, 50, LARGE])
@@ -50,13 +50,13 @@ def test_memory_a_mapped_file_and_the_files_give_the_same_bits(
     examples: list[Example], long_side: int | None, decoded: Path
 ) -> None:
     sizes, told = sizes_of(examples), []
-    files = training_pictures(examples, sizes, long_side, 0, decoded)
-    memory = training_pictures(examples, sizes, long_side, 64, decoded, lambda *now: told.append(now))
-    assert isinstance(files, FilePictures) and isinstance(memory, DecodedPictures) and not decoded.exists()
+    files = training_images(examples, sizes, long_side, 0, decoded)
+    memory = training_images(examples, sizes, long_side, 64, decoded, lambda *now: told.append(now))
+    assert isinstance(files, FileImages) and isinstance(memory, DecodedImages) and not decoded.exists()
     assert [done for _, done, _ in told] == list(range(1, 8)) and {total for *_, total in told} == {7}
-    sources: list[Pictures] = [files, memory]
+    sources: list[TrainingImages] = [files, memory]
     if long_side == LARGE:
-        sources.append(training_pictures(examples, sizes, long_side, 1, decoded))
+        sources.append(training_images(examples, sizes, long_side, 1, decoded))
         assert is_mapped(sources[-1], decoded)
     config = Config(image_size=16, long_side=long_side, batch_size=3, epochs=2, seed=5)
     config.augment = AugmentConfig([0.7, 1.5], True, 0.2, 0.2, 0.2, 0.02)
@@ -68,7 +68,7 @@ def test_memory_a_mapped_file_and_the_files_give_the_same_bits(
 
 
 def test_a_part_is_cut_from_the_whole(examples: list[Example], decoded: Path) -> None:
-    for source in (training_pictures(examples, sizes_of(examples), 30, cache, decoded) for cache in (0, 1)):
+    for source in (training_images(examples, sizes_of(examples), 30, cache, decoded) for cache in (0, 1)):
         for index, example in enumerate(examples):
             image = decode.scale_image(decode.decode_image(str(example.image)), 30).numpy()
             mask = decode.scale_mask(decode.decode_mask(str(example.mask)), 30).numpy()
@@ -89,14 +89,14 @@ def test_memory_holds_four_bytes_a_pixel(pixels: int, fits: bool, tmp_path: Path
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "mask.png")
     example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
-    pictures = training_pictures([example], np.array([[height, width]]), None, 1, decoded)
-    assert isinstance(pictures, DecodedPictures) and decoded.exists() != fits
+    images = training_images([example], np.array([[height, width]]), None, 1, decoded)
+    assert isinstance(images, DecodedImages) and decoded.exists() != fits
 
 
 def test_memory_is_counted_at_working_scale(examples: list[Example], decoded: Path) -> None:
-    training_pictures(examples, sizes_of(examples), SMALL, 1, decoded)
+    training_images(examples, sizes_of(examples), SMALL, 1, decoded)
     assert not decoded.exists()
-    training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+    training_images(examples, sizes_of(examples), LARGE, 1, decoded)
     assert decoded.exists()
 
 
@@ -106,9 +106,9 @@ def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -
     decoded.with_name(f".{decoded.name}.unfinished").write_bytes(b"interrupted")
     decoded.write_bytes(b"cut off")
     told: list[int] = []
-    first = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
+    first = training_images(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
     assert told == list(range(1, 8)) and not decoded.with_name(f".{decoded.name}.unfinished").exists()
-    again = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
+    again = training_images(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
     assert len(told) == 7
     whole = tf.constant(3), tf.constant([0, 0]), first.sizes[3]
     np.testing.assert_array_equal(first.part(*whole)[0], again.part(*whole)[0])
@@ -116,7 +116,7 @@ def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of its own is read from /proc")
 def test_a_stream_does_not_copy_what_is_in_memory() -> None:
-    """tf.data writes constants into its graph: as one of them, all pictures would be there twice."""
+    """tf.data writes constants into its graph: as one of them, all images would be there twice."""
 
     def own_memory() -> int:
         status = Path("/proc/self/status").read_text()
@@ -124,19 +124,19 @@ def test_a_stream_does_not_copy_what_is_in_memory() -> None:
 
     sizes = np.array([[1000, 1000]] * 40)
     kept = np.ones(4 * 40 * 10**6, np.uint8)
-    pictures = DecodedPictures(sizes, kept)
+    images = DecodedImages(sizes, kept)
     config = Config(image_size=16, long_side=None, batch_size=2, epochs=1)
     config.augment = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
     before = own_memory()
-    batches = iter(training_stream(pictures, 40, config))
+    batches = iter(training_stream(images, 40, config))
     next(batches)
     assert own_memory() - before < kept.nbytes / 2
 
 
 def test_a_full_disk_leaves_the_files(examples: list[Example], decoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
-    pictures = training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
-    assert isinstance(pictures, FilePictures) and not decoded.exists()
+    images = training_images(examples, sizes_of(examples), LARGE, 1, decoded)
+    assert isinstance(images, FileImages) and not decoded.exists()
 
 
 def test_a_disk_that_fills_up_is_told(examples: list[Example], decoded: Path) -> None:
@@ -145,8 +145,8 @@ def test_a_disk_that_fills_up_is_told(examples: list[Example], decoded: Path) ->
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
     try:
-        with pytest.raises(UserError, match=r"pictures\.bin: cannot be written: File too large; set another data_dir"):
-            training_pictures(examples, sizes_of(examples), LARGE, 1, decoded)
+        with pytest.raises(UserError, match=r"images\.bin: cannot be written: File too large; set another data_dir"):
+            training_images(examples, sizes_of(examples), LARGE, 1, decoded)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -155,5 +155,5 @@ def test_a_disk_that_fills_up_is_told(examples: list[Example], decoded: Path) ->
 
 def test_a_folder_that_cannot_be_written_is_named(examples: list[Example], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match=r"taken/pictures\.bin: cannot be written .*set another data_dir"):
-        training_pictures(examples, sizes_of(examples), LARGE, 1, tmp_path / "taken" / "pictures.bin")
+    with pytest.raises(UserError, match=r"taken/images\.bin: cannot be written .*set another data_dir"):
+        training_images(examples, sizes_of(examples), LARGE, 1, tmp_path / "taken" / "images.bin")

@@ -175,7 +175,7 @@ def test_no_list_at_all(voc_folder: Folder) -> None:
         file.unlink()
     assert faults_of(root, dataset(val=None, test=None)) == [
         "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; no list at all; the ids of its "
-        "pictures expected, one a line"
+        "images expected, one a line"
     ]
 
 
@@ -203,8 +203,7 @@ def test_id_in_two_splits(voc_folder: Folder) -> None:
     root = voc_folder()
     write_list(root, "test", "test_0\ntrain_1\n")
     assert faults_of(root) == [
-        "id 'train_1' is in the train split (train.txt) and in the test split (test.txt): "
-        "each picture may be in one only"
+        "id 'train_1' is in the train split (train.txt) and in the test split (test.txt): each image may be in one only"
     ]
 
 
@@ -215,7 +214,7 @@ def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
     write_list(root, "test", f"test_0\n{held[0]}\n")
     assert faults_of(root, dataset(val=None)) == [
         f"id '{held[0]}' is in the val split (held out of train.txt) and in the test split (test.txt): "
-        "each picture may be in one only"
+        "each image may be in one only"
     ]
 
 
@@ -253,7 +252,7 @@ def test_mask_must_be_a_png(voc_folder: Folder) -> None:
     assert faults_of(root) == ["SegmentationClass/train_0.png: missing, but listed in the train split"]
 
 
-def test_ambiguous_picture(voc_folder: Folder) -> None:
+def test_ambiguous_image(voc_folder: Folder) -> None:
     root = voc_folder()
     (root / "JPEGImages" / "train_0.png").touch()
     assert faults_of(root) == ["JPEGImages/train_0: ambiguous, there are train_0.jpg and train_0.png"]

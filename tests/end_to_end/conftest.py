@@ -14,7 +14,7 @@ from tests.end_to_end.outcome import Undisturbed, outcome
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
-    """A folder with the dataset VOC in it: pictures of three sizes, five classes, of which the masks have four."""
+    """A folder with the dataset VOC in it: images of three sizes, five classes, of which the masks have four."""
     place = tmp_path_factory.mktemp("data")
     voc_writer(place, train=5, val=2, test=3, size=[(24, 32), (40, 30), (33, 27)], classes=4)
     return place

@@ -114,8 +114,8 @@ def damaged_then_in_the_test_evaluation(place: Place) -> None:
 def refused(place: Place) -> None:
     place.resume("other keys", "seed=1", "checkpoint.keep=3")
     shutil.copytree(place.cwd / "VOC", place.cwd / "changed/VOC")
-    picture = place.cwd / "changed/VOC/JPEGImages/train_1.jpg"
-    Image.open(picture).rotate(180).save(picture)
+    image = place.cwd / "changed/VOC/JPEGImages/train_1.jpg"
+    Image.open(image).rotate(180).save(image)
     place.resume("changed data", "dataset.root=changed/VOC")
     with contextlib.closing(Journal(place.folder)):  # as a process that is alive has it
         place.resume("alive")

@@ -44,7 +44,7 @@ RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.trackin
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
     Kill("start-up: the store is opened", Death("pipeline.experiment.run:open_if_it_answers", after=True)),
-    Kill("data preparation: a picture is looked at", Death("pipeline.data.prepare:check_dataset")),
+    Kill("data preparation: an image is looked at", Death("pipeline.data.prepare:check_dataset")),
     Kill("the journal's first line is half written", Death("pipeline.tracking.journal:os.fsync"), torn=True),
     Kill("the journal has its first line alone", Death(RECORD, 2)),
     Kill("before the MLflow run exists", Death(f"{DELIVERY}._apply"), Death(f"{DELIVERY}._apply")),

@@ -24,7 +24,7 @@ def ended(
     client.delete_experiment(client.create_experiment("gone"))
     broken = voc_writer(cwd, classes=4, name="broken")
     (broken / "JPEGImages/train_0.jpg").unlink()
-    (broken / "JPEGImages/train_1.jpg").write_bytes(b"no picture")
+    (broken / "JPEGImages/train_1.jpg").write_bytes(b"no image")
     (broken / "SegmentationClass/val_0.png").write_bytes((broken / "SegmentationClass/val_1.png").read_bytes()[:60])
     commands = {
         "broken data": [f"dataset.root={broken}", "dataset.classes=[background,a,b]"],
@@ -59,7 +59,7 @@ def ended(
         ("in memory", "sqlite:///<file> expected"),
         ("folder", "tracking.uri=file:./mlruns: http://, https://, sqlite:///"),
         ("deleted", "tracking.experiment=gone: was deleted; restore it"),
-        ("batch", "batch_size=99: the training split has only 5 pictures"),
+        ("batch", "batch_size=99: the training split has only 5 images"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, told: str) -> None:

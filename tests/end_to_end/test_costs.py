@@ -1,4 +1,4 @@
-"""What a picture, a shape, an epoch and a step cost, counted in a real run: decodings, graphs, MLflow calls, copies.
+"""What an image, a shape, an epoch and a step cost, counted in a real run: decodings, graphs, MLflow calls, copies.
 
 Times are for the benchmarks; these numbers are the same on every machine, and a change that makes them grow shows here.
 """
@@ -89,7 +89,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> dict[str, Any]:
-    """A run of four epochs of three steps, with two sizes of pictures in validation and in test."""
+    """A run of four epochs of three steps, with two sizes of images in validation and in test."""
     place = tmp_path_factory.mktemp("costs")
     voc_writer(place, train=6, val=4, test=4, size=[(16, 24), (24, 16)], classes=5)
     options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
@@ -99,8 +99,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_picture_is_decoded_once_to_be_checked_and_once_to_be_used(counted: dict[str, Any]) -> None:
-    """Training pictures once for all epochs, validation pictures once an epoch."""
+def test_an_image_is_decoded_once_to_be_checked_and_once_to_be_used(counted: dict[str, Any]) -> None:
+    """Training images once for all epochs, validation images once an epoch."""
     by_split: dict[str, Counter[int]] = {}
     for name, times in counted["decoded"].items():
         by_split.setdefault(name.partition("_")[0], Counter())[times] += 1
@@ -110,7 +110,7 @@ def test_a_picture_is_decoded_once_to_be_checked_and_once_to_be_used(counted: di
 
 
 def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) -> None:
-    """The loss is traced once for crops of 16 pixels, and once for the pictures of each split."""
+    """The loss is traced once for crops of 16 pixels, and once for the images of each split."""
     assert counted["scoring graphs"] == [1, 1]
     assert counted["shapes of the loss"] == [[16, 16], [None, None], [None, None]]
 

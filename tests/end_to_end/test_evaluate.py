@@ -14,7 +14,7 @@ from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
-    """Another dataset, with a test split only worth mentioning and one picture in `extra`."""
+    """Another dataset, with a test split only worth mentioning and one image in `extra`."""
     root = voc_writer(tmp_path_factory.mktemp("other"), train=1, val=1, test=2, size=(28, 36), classes=4, seed=7)
     (root / "ImageSets/Segmentation/extra.txt").write_text("test_1\n")
     return root
@@ -78,7 +78,7 @@ def test_the_validation_split_scores_as_in_the_best_epoch(finished: Finished, en
     assert ended["val"].status == 0
     best = finished.run.data.metrics["best/val_mean_iou"]
     assert np.mean(list(scores(finished.cwd / "val").values())) == pytest.approx(best, abs=1e-12)
-    assert re.match(rf"run {finished.id} on 2 val pictures of VOC\n", ended["val"].stdout)
+    assert re.match(rf"run {finished.id} on 2 val images of VOC\n", ended["val"].stdout)
 
 
 def test_another_dataset_is_scored_by_its_own_masks(finished: Finished, other: Path, ended: dict[str, Ended]) -> None:
@@ -95,7 +95,7 @@ def test_another_dataset_is_scored_by_its_own_masks(finished: Finished, other: P
 
 def test_a_single_key_of_the_data_can_be_changed(finished: Finished, other: Path, ended: dict[str, Ended]) -> None:
     assert ended["list"].status == 0, ended["list"].stderr
-    assert ended["list"].stdout.startswith(f"run {finished.id} on 1 test pictures of {other}\n")
+    assert ended["list"].stdout.startswith(f"run {finished.id} on 1 test images of {other}\n")
     assert [path.name for path in (finished.cwd / "list/predictions/test").iterdir()] == ["test_1.png"]
 
 

@@ -110,11 +110,11 @@ FAILING = [
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=needs("hydra_joblib_launcher"))])
 def test_trials_that_raise_diverge_or_run_out_of_memory_do_not_stop_the_others(workplace: Path, launcher: str) -> None:
-    """Under a limit of memory (`ulimit -v`), a broken picture, and a learning rate that gives NaN."""
+    """Under a limit of memory (`ulimit -v`), a broken image, and a learning rate that gives NaN."""
     broken = workplace / "BROKEN"
     shutil.copytree(workplace / "VOC", broken)
-    picture = next((broken / "JPEGImages").iterdir())
-    picture.write_bytes(picture.read_bytes()[:200])
+    image = next((broken / "JPEGImages").iterdir())
+    image.write_bytes(image.read_bytes()[:200])
     command = [sys.executable, RUN, "-m", *FAILING, f"hydra/launcher={launcher}"]
     done = subprocess.run(
         ["bash", "-c", 'ulimit -v 16000000 && exec "$@"', "bash", *command], cwd=workplace, env=environment(),

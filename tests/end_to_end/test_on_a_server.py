@@ -75,9 +75,9 @@ def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str,
     assert [text for text in told if "lovelace" in text] == []
     assert run.data.params["tracking.uri"] == f"http://***@{server}"
 
-    picture = workplace / "VOC/JPEGImages/val_0.jpg"
+    image = workplace / "VOC/JPEGImages/val_0.jpg"
     (predicted,) = several(
-        [["pipeline.predict", f"run={run.info.run_id}", f"input={picture}", "output=masks", f"tracking.uri={secret}"]],
+        [["pipeline.predict", f"run={run.info.run_id}", f"input={image}", "output=masks", f"tracking.uri={secret}"]],
         workplace,
     )
     assert (predicted.status, predicted.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""`python -m pipeline.predict`: masks for any picture, by the recorded weights and nothing else."""
+"""`python -m pipeline.predict`: masks for any image, by the recorded weights and nothing else."""
 
 import shutil
 from pathlib import Path
@@ -13,9 +13,9 @@ ROTATED = 6  # EXIF: turn by 90 degrees to look at it
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every kind of picture that predict takes, and one that it cannot."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every kind of image that predict takes, and one that it cannot."""
+    folder = tmp_path_factory.mktemp("images")
     colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8))
     colour.save(folder / "plain.png")
     colour.convert("L").save(folder / "grey.png")
@@ -25,22 +25,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exif[0x0112] = ROTATED
     colour.save(folder / "turned.jpg", exif=exif)
     (folder / "broken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
 @pytest.fixture(scope="module")
-def ended(finished: Finished, pictures: Path) -> dict[str, Ended]:
+def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     """Every command of this file, one after the other in one process."""
     key, voc = finished.run.data.tags["run_key"], finished.cwd / "VOC/JPEGImages"
     for name in ("own", "one"):
         (finished.cwd / name).mkdir()
     shutil.copy(voc / "test_0.jpg", finished.cwd / "own/a.jpg")
-    shutil.copy(pictures / "plain.png", finished.cwd / "one/b.png")
+    shutil.copy(images / "plain.png", finished.cwd / "one/b.png")
     run = f"run={finished.id}"
     commands = {
         "split": [f"run={key}", f"input={voc}", "output=masks"],
-        "kinds": [run, f"input={pictures}", "output=kinds"],
+        "kinds": [run, f"input={images}", "output=kinds"],
         "single": [run, "input=own/a.jpg", "output=single/new"],
         "over": [run, "input=one", "output=one"],
         "unknown run": ["run=0123", "input=own", "output=nowhere"],
@@ -56,7 +56,7 @@ def ended(finished: Finished, pictures: Path) -> dict[str, Ended]:
     return dict(zip(commands, done, strict=True))
 
 
-def test_masks_of_the_test_pictures_are_those_that_the_run_scored(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_masks_of_the_test_images_are_those_that_the_run_scored(finished: Finished, ended: dict[str, Ended]) -> None:
     assert (ended["split"].status, ended["split"].stderr) == (0, "")
     counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for number in range(3):
@@ -72,14 +72,14 @@ def test_masks_of_the_test_pictures_are_those_that_the_run_scored(finished: Fini
     assert mean_iou == pytest.approx(finished.run.data.metrics["test/mean_iou"], abs=1e-6)
 
 
-def test_a_folder_gives_a_mask_and_an_overlay_for_each_picture(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_a_folder_gives_a_mask_and_an_overlay_for_each_image(finished: Finished, ended: dict[str, Ended]) -> None:
     names = {path.name for path in (finished.cwd / "masks").iterdir()}
     ids = [f"{split}_{i}" for split, count in (("train", 5), ("val", 2), ("test", 3)) for i in range(count)]
     assert names == {f"{id}{end}.png" for id in ids for end in ("", "_overlay")}
-    assert lines(ended["split"].stdout)[-1] == f"10 of 10 pictures predicted with run {finished.id}"
+    assert lines(ended["split"].stdout)[-1] == f"10 of 10 images predicted with run {finished.id}"
 
 
-def test_grey_alpha_cmyk_and_turned_pictures_keep_the_frame_of_their_file(
+def test_grey_alpha_cmyk_and_turned_images_keep_the_frame_of_their_file(
     finished: Finished, ended: dict[str, Ended]
 ) -> None:
     masks = {
@@ -93,22 +93,22 @@ def test_grey_alpha_cmyk_and_turned_pictures_keep_the_frame_of_their_file(
     assert len(turned) == 1 and "turned.jpg" in turned[0] and "own pixel frame" in turned[0]
 
 
-def test_a_broken_picture_is_told_and_the_others_are_done(pictures: Path, ended: dict[str, Ended]) -> None:
+def test_a_broken_image_is_told_and_the_others_are_done(images: Path, ended: dict[str, Ended]) -> None:
     told = ended["kinds"]
     assert told.status == 1
     (fault,) = lines(told.stderr)
-    assert fault.startswith(f"error: {pictures / 'broken.jpg'}: cannot be decoded: ")
-    assert "5 of 6 pictures predicted" in told.stdout and "notes.txt" not in told.stdout
+    assert fault.startswith(f"error: {images / 'broken.jpg'}: cannot be decoded: ")
+    assert "5 of 6 images predicted" in told.stdout and "notes.txt" not in told.stdout
 
 
-def test_a_single_picture_and_a_folder_that_is_not_there_yet(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_a_single_image_and_a_folder_that_is_not_there_yet(finished: Finished, ended: dict[str, Ended]) -> None:
     assert ended["single"].status == 0
     assert {path.name for path in (finished.cwd / "single/new").iterdir()} == {"a.png", "a_overlay.png"}
 
 
-def test_no_result_is_written_over_a_picture(finished: Finished, pictures: Path, ended: dict[str, Ended]) -> None:
-    assert ended["over"].status == 2 and "would write over the picture b.png" in ended["over"].stderr
-    assert (finished.cwd / "one/b.png").read_bytes() == (pictures / "plain.png").read_bytes()
+def test_no_result_is_written_over_an_image(finished: Finished, images: Path, ended: dict[str, Ended]) -> None:
+    assert ended["over"].status == 2 and "would write over the image b.png" in ended["over"].stderr
+    assert (finished.cwd / "one/b.png").read_bytes() == (images / "plain.png").read_bytes()
 
 
 @pytest.mark.parametrize(

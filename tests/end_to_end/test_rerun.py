@@ -70,7 +70,7 @@ def change_what_it_was_made_with(finished: Finished, place: Path) -> None:
 
 
 def changed_data(source: Path, target: Path) -> None:
-    """The dataset with one pixel of a training picture and one of a validation mask changed."""
+    """The dataset with one pixel of a training image and one of a validation mask changed."""
     shutil.copytree(source, target)
     for path, label in ((target / "JPEGImages/train_0.jpg", 255), (target / "SegmentationClass/val_1.png", 1)):
         with Image.open(path) as image:
@@ -195,7 +195,7 @@ def test_each_difference_is_named_before_training_and_a_strict_rerun_that_differ
     named = [line.removeprefix("differs   ") for line in before if line.startswith("differs   ")]
     assert named[:3] == [
         "epochs: 2 -> 1",
-        "data, train split: another picture train_0",
+        "data, train split: another image train_0",
         "data, val split: another mask val_1",
     ]
     sources, packages, hardware = named[3:6]

@@ -106,8 +106,8 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
         split: [f"{split}_{index}" for index in range(count)]
         for split, count in (("train", 5), ("val", 2), ("test", 3))
     }
-    picture = finished.cwd / "VOC/JPEGImages/val_1.jpg"
-    assert data["val"][1][1] == hashlib.sha256(picture.read_bytes()).hexdigest()
+    image = finished.cwd / "VOC/JPEGImages/val_1.jpg"
+    assert data["val"][1][1] == hashlib.sha256(image.read_bytes()).hexdigest()
     sources = json.loads((root / "environment/sources.json").read_text())
     assert sources["train/fit.py"] == hashlib.sha256((ROOT / "pipeline/train/fit.py").read_bytes()).hexdigest()
 
@@ -175,7 +175,7 @@ def test_everything_lies_under_mlruns_and_data(finished: Finished) -> None:
 def test_without_a_terminal_the_output_is_plain_lines_with_the_run_and_its_address(finished: Finished) -> None:
     told = finished.stdout.splitlines()
     assert "\x1b" not in finished.stdout and "\r" not in finished.stdout
-    assert re.match(r"data +folder: 5 train, 2 val, 3 test pictures, 5 classes, in VOC$", told[0])
+    assert re.match(r"data +folder: 5 train, 2 val, 3 test images, 5 classes, in VOC$", told[0])
     assert any("batch_size=2" in line and "leaves out 1 " in line for line in told)
     assert any(line.startswith("warning   no training mask contains: Büsche;") for line in told)
     epochs = [line for line in told if line.startswith("epoch ")]
@@ -202,8 +202,8 @@ LOAD = """
 import json, sys, mlflow, numpy as np
 from PIL import Image
 model = mlflow.pyfunc.load_model(sys.argv[1])
-picture = np.array(Image.open(sys.argv[2]).convert("RGB"))
-prediction = model.predict(picture[np.newaxis])
+image = np.array(Image.open(sys.argv[2]).convert("RGB"))
+prediction = model.predict(image[np.newaxis])
 import pipeline
 np.save("prediction.npy", prediction)
 print(json.dumps([pipeline.__file__, str(model.metadata.signature), list(model.input_example.shape)]))
@@ -215,8 +215,8 @@ def test_the_model_loads_outside_of_the_project_and_predicts_the_same(finished: 
         [finished.run.info.experiment_id], filter_string=f"source_run_id='{finished.id}'"
     )
     assert model.name == "model"
-    picture = finished.cwd / "VOC/JPEGImages/test_1.jpg"
-    done = python("-c", LOAD, model.artifact_location, str(picture), cwd=tmp_path, PYTHONPATH="")
+    image = finished.cwd / "VOC/JPEGImages/test_1.jpg"
+    done = python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
     code, signature, example = json.loads(lines(done.stdout)[-1])
     assert Path(code).is_relative_to(model.artifact_location.removeprefix("file://"))
@@ -260,7 +260,7 @@ def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(w
     alone, mirrored = (run.data.metrics for run in runs)
     assert mirrored["train/loss"] == pytest.approx(alone["train/loss"], rel=0.2)
     assert mirrored["train/loss"] != alone["train/loss"]  # so both took part
-    assert "leaves out" not in done.stdout  # as a balanced epoch of 5 pictures in batches of 4 need not
+    assert "leaves out" not in done.stdout  # as a balanced epoch of 5 images in batches of 4 need not
     assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)
     for run in runs:  # the average is what is scored and kept as best
         assert run.data.tags["weights_sha256"] != run.data.tags["last_weights_sha256"]

@@ -120,7 +120,7 @@ def test_the_answer_is_kept_with_the_sweep(grid: tuple[Path, Ended]) -> None:
     parent, trials = children_of(grid[0], "grid")
     client, _ = stored_runs(grid[0])
     kept = {Path(file.path).name for file in client.list_artifacts(parent.info.run_id, "comparison")}
-    assert {"comparison.html", "runs.csv", "curves.png", "pictures.png"} <= kept
+    assert {"comparison.html", "runs.csv", "curves.png", "images.png"} <= kept
     (best,) = (trial for trial in trials if "best" in trial.data.tags)
     description = parent.data.tags["mlflow.note.content"]
     assert f"runs/{best.info.run_id}" in description
@@ -158,13 +158,13 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
     assert refused.status == 2
     assert lines(refused.stderr) == [
         "error: sweep.name=grid: sources: experiment.py changed",
-        "error: sweep.name=grid: data, train split: another picture train_0",
+        "error: sweep.name=grid: data, train split: another image train_0",
         "error: sweep.name=grid: its trials were made with that and are not mixed with others; give another sweep.name",
     ]
 
 
 def test_a_hopeless_sweep_is_given_up_and_gone_on_with_when_started_again(workplace: Path) -> None:
-    """Two pictures fill no batch of eight: two trials of four are refused before the third is begun."""
+    """Two images fill no batch of eight: two trials of four are refused before the third is begun."""
     hopeless = [*tiny(batch_size="8,9,10,2"), "sweep.name=hopeless"]
     done = sweep(workplace, *hopeless, "sweep.max_failures=2")
     assert done.status == 1

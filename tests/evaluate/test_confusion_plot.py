@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix: colours by share, grey for classes without truth, any number of classes."""
+"""The image of a confusion matrix: colours by share, grey for classes without truth, any number of classes."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.evaluate import confusion_plot
-from pipeline.evaluate.confusion_plot import BLUES, NO_PIXELS, confusion_picture
+from pipeline.evaluate.confusion_plot import BLUES, NO_PIXELS, confusion_image
 
 
 def names(count: int) -> list[str]:
     return [f"class {index}" for index in range(count)]
 
 
-def grey_pixels(picture: Image.Image) -> int:
-    return int((np.asarray(picture) == NO_PIXELS).all(axis=2).sum())
+def grey_pixels(image: Image.Image) -> int:
+    return int((np.asarray(image) == NO_PIXELS).all(axis=2).sum())
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every horizontal text of the pictures made in the test."""
+    """Every horizontal text of the images made in the test."""
     texts: list[str] = []
     write = confusion_plot._write
 
@@ -34,15 +34,15 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 2**32 - 1))
-def test_any_matrix_gives_a_picture_and_equal_ones_equal_pictures(count: int, seed: int) -> None:
+def test_any_matrix_gives_an_image_and_equal_ones_equal_images(count: int, seed: int) -> None:
     matrix = np.random.default_rng(seed).integers(0, 2, (count, count), dtype=np.int64) * 10**12
-    picture = confusion_picture(matrix, names(count))
-    assert picture.mode == "RGB"
-    assert picture.tobytes() == confusion_picture(matrix, names(count)).tobytes()
+    image = confusion_image(matrix, names(count))
+    assert image.mode == "RGB"
+    assert image.tobytes() == confusion_image(matrix, names(count)).tobytes()
 
 
 def test_percentages_and_ious_by_hand(written: list[str]) -> None:
-    confusion_picture(np.array([[3, 1], [0, 4]]), ["background", "tumour"])
+    confusion_image(np.array([[3, 1], [0, 4]]), ["background", "tumour"])
     assert written.count("75.0") == 2  # 3 of 4 background pixels; IoU of background 3 / (4 + 3 - 3)
     assert written.count("25.0") == 1
     assert written.count("100.0") == 1
@@ -52,29 +52,29 @@ def test_percentages_and_ious_by_hand(written: list[str]) -> None:
 
 
 def test_class_without_truth_is_grey_with_a_dash_and_its_iou_tells_whether_it_was_predicted(written: list[str]) -> None:
-    picture = confusion_picture(np.array([[5, 1, 0], [0, 0, 0], [0, 0, 0]]), names(3))
-    assert grey_pixels(picture) > 6 * 110**2  # six cells
+    image = confusion_image(np.array([[5, 1, 0], [0, 0, 0], [0, 0, 0]]), names(3))
+    assert grey_pixels(image) > 6 * 110**2  # six cells
     assert written.count("-") == 2 * 3 + 1  # two rows, and the IoU of the class that was not predicted either
     assert written.count("0.0") == 1  # predicted but never true
 
 
 def test_no_grey_where_every_class_has_pixels() -> None:
-    picture = confusion_picture(np.eye(3, dtype=np.int64), names(3))
-    assert grey_pixels(picture) < 100  # the soft edges of letters have every grey
+    image = confusion_image(np.eye(3, dtype=np.int64), names(3))
+    assert grey_pixels(image) < 100  # the soft edges of letters have every grey
 
 
 def test_matrix_of_nothing_is_all_grey() -> None:
-    picture = confusion_picture(np.zeros((2, 2), np.int64), names(2))
-    assert grey_pixels(picture) > 4 * 110**2
+    image = confusion_image(np.zeros((2, 2), np.int64), names(2))
+    assert grey_pixels(image) > 4 * 110**2
 
 
 def test_full_and_empty_cells_have_the_ends_of_the_colour_scale() -> None:
     count = 40  # cells without text
-    picture = np.asarray(confusion_picture(np.eye(count, dtype=np.int64), names(count)))
+    image = np.asarray(confusion_image(np.eye(count, dtype=np.int64), names(count)))
     cell = confusion_plot.SMALLEST_CELL
-    dark = np.argwhere((picture == BLUES[-1]).all(axis=2))
+    dark = np.argwhere((image == BLUES[-1]).all(axis=2))
     top, left = dark.min(axis=0)
-    cells = picture[top : top + count * cell, left : left + count * cell][cell // 2 :: cell, cell // 2 :: cell]
+    cells = image[top : top + count * cell, left : left + count * cell][cell // 2 :: cell, cell // 2 :: cell]
     assert (cells == np.where(np.eye(count, dtype=bool)[..., None], BLUES[-1], BLUES[0])).all()
 
 
@@ -85,17 +85,17 @@ def test_colour_scale_darkens_at_every_step() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 21, 40])
 def test_any_number_of_classes_fits(count: int, written: list[str]) -> None:
-    picture = confusion_picture(np.full((count, count), 7, np.int64), names(count))
+    image = confusion_image(np.full((count, count), 7, np.int64), names(count))
     assert set(names(count)) <= set(written)
-    assert max(picture.size) < 1500
-    frame = np.asarray(picture).copy()
+    assert max(image.size) < 1500
+    frame = np.asarray(image).copy()
     frame[8:-8, 8:-8] = 255
-    assert (frame == 255).all()  # nothing runs out of the picture
+    assert (frame == 255).all()  # nothing runs out of the image
 
 
 def test_long_and_foreign_names_are_cut_to_their_space(written: list[str]) -> None:
-    picture = confusion_picture(np.eye(2, dtype=np.int64), ["long name " * 30, "Gebäude 建物"])
-    assert picture.width < 900
+    image = confusion_image(np.eye(2, dtype=np.int64), ["long name " * 30, "Gebäude 建物"])
+    assert image.width < 900
     assert any(text.endswith("...") for text in written)
     assert "Gebaude ??" in written
 
@@ -111,4 +111,4 @@ def test_long_and_foreign_names_are_cut_to_their_space(written: list[str]) -> No
 )
 def test_what_is_no_confusion_matrix_is_refused(matrix: np.ndarray, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        confusion_picture(matrix, names(2))
+        confusion_image(matrix, names(2))

@@ -33,7 +33,7 @@ def model() -> keras.Model:
 
 @pytest.fixture
 def examples(voc_folder: Callable[..., Path]) -> list[Example]:
-    """Eleven pictures of mixed sizes, one with a mask of nothing but void."""
+    """Eleven images of mixed sizes, one with a mask of nothing but void."""
     root = voc_folder(train=0, val=11, test=0, size=SIZES)
     ids = [f"val_{index}" for index in range(11)]
     examples = [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
@@ -72,25 +72,25 @@ def counted(mask: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 def test_scores_are_those_of_a_plain_loop(
     model: keras.Model, examples: list[Example], long_side: int | None, batch_sizes: tuple[int, ...]
 ) -> None:
-    """Each picture decoded, predicted and counted alone; whatever the batch size, to the last bit."""
-    one_picture = tf.function(
+    """Each image decoded, predicted and counted alone; whatever the batch size, to the last bit."""
+    one_image = tf.function(
         lambda padded, working, own: predict_logits(model, padded, working, own, Views(4)),
         input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), *2 * [tf.TensorSpec(2, tf.int32)]],
     )
-    matrix, losses, pixels, picture_iou, predictions = np.zeros((CLASSES, CLASSES), np.int64), [], [], {}, {}
+    matrix, losses, pixels, image_iou, predictions = np.zeros((CLASSES, CLASSES), np.int64), [], [], {}, {}
     for example in examples:
         with Image.open(example.mask) as opened:
             mask = np.array(opened)
         scaled = decode.scale_image(decode.decode_image(str(example.image)), long_side)
         padded = decode.pad_reflect(scaled, 4)
-        logits = one_picture(padded, tf.shape(scaled)[:2], tf.constant(mask.shape))
+        logits = one_image(padded, tf.shape(scaled)[:2], tf.constant(mask.shape))
         predictions[example.id] = class_indices(logits).numpy()
         counts = counted(mask, predictions[example.id])
         matrix += counts
         losses.append(float(SegmentationLoss(LOSS, WEIGHTS)(mask[np.newaxis], logits[tf.newaxis])))
         pixels.append((mask != VOID).sum())
         if counts.any():
-            picture_iou[example.id] = mean_iou(counts)
+            image_iou[example.id] = mean_iou(counts)
     assert len(np.unique(matrix)) > 4  # an untrained network still predicts several classes
 
     losses_found = set()
@@ -106,7 +106,7 @@ def test_scores_are_those_of_a_plain_loop(
         assert scores.confusion_matrix.dtype == np.int64
         np.testing.assert_array_equal(scores.confusion_matrix, matrix)
         assert scores.loss == pytest.approx(np.average(losses, weights=pixels), rel=1e-5)
-        assert scores.picture_iou == picture_iou
+        assert scores.image_iou == image_iou
         assert handed.keys() == predictions.keys()
         for id, prediction in handed.items():
             assert prediction.dtype == np.uint8
@@ -140,9 +140,9 @@ def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Exam
     """Which has to know how many classes there are when the graph is made."""
     wanted = config(None, 4)
     wanted.evaluate.window, wanted.evaluate.flip = 8, flip
-    loss, picture = SegmentationLoss(LOSS, WEIGHTS), examples[0]
-    found = Evaluator(model, loss, [picture], sizes_of([picture]), wanted)()
-    decoded, mask = decode.decode_image(str(picture.image)), decode.read_mask(picture.mask)
+    loss, image = SegmentationLoss(LOSS, WEIGHTS), examples[0]
+    found = Evaluator(model, loss, [image], sizes_of([image]), wanted)()
+    decoded, mask = decode.decode_image(str(image.image)), decode.read_mask(image.mask)
     size = tf.constant(mask.shape)
     logits = predict_logits(model, decode.pad_reflect(decoded, 4), size, size, Views.of(wanted))
     assert found.loss == pytest.approx(float(loss(mask[np.newaxis], logits[tf.newaxis])), rel=1e-5)

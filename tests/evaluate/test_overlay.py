@@ -1,4 +1,4 @@
-"""Overlays and comparison sheets, checked pixel by pixel on pictures made here."""
+"""Overlays and comparison sheets, checked pixel by pixel on images made here."""
 
 from pathlib import Path
 
@@ -180,10 +180,10 @@ def test_palette_png_keeps_every_index(
     mask = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     path = tmp_path_factory.getbasetemp() / "mask.png"
     write_png(path, to_palette_png(mask))
-    with Image.open(path) as picture:
-        assert picture.mode == "P"
-        assert (np.asarray(picture) == mask).all()
-        assert (np.asarray(picture.convert("RGB")) == voc_palette()[mask]).all()
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert (np.asarray(image) == mask).all()
+        assert (np.asarray(image.convert("RGB")) == voc_palette()[mask]).all()
 
 
 def test_lettering_is_ascii_and_fits() -> None:

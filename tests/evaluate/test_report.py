@@ -1,4 +1,4 @@
-"""Files of an evaluation: which pictures are chosen, predictions, overlays and tables."""
+"""Files of an evaluation: which images are chosen, predictions, overlays and tables."""
 
 import csv
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def test_the_fixed_choice_depends_on_the_ids_alone() -> None:
     assert len(chosen) == 5 and chosen == fixed_choice(listed[::-1], 5) == fixed_choice(listed, 20)[:5]
     assert chosen != listed[:5]
     assert fixed_choice(listed[:3], 5) == fixed_choice(listed[:3], 3) and fixed_choice(listed, 0) == []
-    # A picture more changes the choice by that picture at most.
+    # An image more changes the choice by that image at most.
     more = fixed_choice([*listed, *examples("another")], 5)
     assert len({example.id for example in more} - {example.id for example in chosen}) <= 1
 
@@ -59,7 +59,7 @@ def test_overlays_show_the_fixed_choice_the_best_and_the_worst(tmp_path: Path, v
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
     # One that is void alone is not the worst: nothing in it could be wrong.
-    del scores.picture_iou["test_2"]
+    del scores.image_iou["test_2"]
     write_overlays(tmp_path / "void", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
     assert {path.stem for path in (tmp_path / "void/worst").iterdir()} == {"test_0", "test_4"}
     assert found["test"] == {example.id for example in fixed_choice(listed, 2)}
@@ -84,5 +84,5 @@ def test_the_tables_hold_the_counts_and_a_missing_score_is_an_empty_cell(tmp_pat
     assert header == ["truth \\ prediction", *CLASSES]
     assert [line[0] for line in lines] == CLASSES
     assert np.array([[int(cell) for cell in line[1:]] for line in lines]).tolist() == MATRIX.tolist()
-    with Image.open(tmp_path / "evaluation/confusion_matrix.png") as picture:
-        assert min(picture.size) > 50
+    with Image.open(tmp_path / "evaluation/confusion_matrix.png") as image:
+        assert min(image.size) > 50

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.experiment import rerun, resume
-from pipeline.experiment.lineage import Origin, take_origin
+from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.runtime.errors import UserError
 
 
@@ -30,35 +30,35 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
 
 def test_a_command_without_these_keys_is_left_as_it_is(asked: list[Any]) -> None:
     given = ["-m", "seed=1,2", "model=unet", "tracking.uri=x", "--cfg", "job", "rerun", "resumes=3"]
-    assert take_origin(given) == (Origin(), given)
-    assert asked == [] and Origin().base is None
+    assert parse_lineage(given) == (Lineage(), given)
+    assert asked == [] and Lineage().base is None
 
 
 def test_a_run_to_repeat_is_looked_for_and_taken_away(asked: list[Any]) -> None:
-    origin, rest = take_origin(["epochs=3", "rerun=abc", "seed=1", "rerun_strict=True"])
+    origin, rest = parse_lineage(["epochs=3", "rerun=abc", "seed=1", "rerun_strict=True"])
     assert asked == [("rerun", "abc", None)]
-    assert origin == Origin(rerun="rerun abc", strict=True, typed=("rerun=abc", "rerun_strict=True"))  # type: ignore[arg-type]
+    assert origin == Lineage(rerun="rerun abc", strict=True, typed=("rerun=abc", "rerun_strict=True"))  # type: ignore[arg-type]
     assert rest == ["epochs=3", "seed=1"]
-    assert take_origin(["rerun=abc", "rerun_strict=false"])[0].strict is False
+    assert parse_lineage(["rerun=abc", "rerun_strict=false"])[0].strict is False
 
 
 def test_a_run_to_continue_is_looked_for_and_taken_away(asked: list[Any]) -> None:
-    origin, rest = take_origin(["resume=abc", "epochs=3"])
+    origin, rest = parse_lineage(["resume=abc", "epochs=3"])
     assert asked == [("resume", "abc", None)]
-    assert origin == Origin(resume="resume abc", typed=("resume=abc",)) and rest == ["epochs=3"]  # type: ignore[arg-type]
+    assert origin == Lineage(resume="resume abc", typed=("resume=abc",)) and rest == ["epochs=3"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("more", [[], ["-m"], ["--multirun"]])
 def test_resume_auto_looks_for_nothing_yet(asked: list[Any], more: list[str]) -> None:
-    assert take_origin([*more, "resume=auto", "seed=1"]) == (
-        Origin(auto=True, typed=("resume=auto",)),
+    assert parse_lineage([*more, "resume=auto", "seed=1"]) == (
+        Lineage(auto=True, typed=("resume=auto",)),
         [*more, "seed=1"],
     )
     assert asked == []
 
 
 def test_a_run_is_repeated_in_a_sweep(asked: list[Any]) -> None:
-    origin, rest = take_origin(["-m", "rerun=abc", "seed=1,2,3"])
+    origin, rest = parse_lineage(["-m", "rerun=abc", "seed=1,2,3"])
     assert origin.rerun == "rerun abc" and rest == ["-m", "seed=1,2,3"]
 
 
@@ -77,7 +77,7 @@ def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
     asked: list[Any], given: list[str], address: str | None
 ) -> None:
     for key in ("rerun", "resume"):
-        assert take_origin([f"{key}=abc", *given])[1] == given  # where the new run goes, too
+        assert parse_lineage([f"{key}=abc", *given])[1] == given  # where the new run goes, too
     assert asked == [("rerun", "abc", address), ("resume", "abc", address)]
 
 
@@ -108,7 +108,7 @@ def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
 )
 def test_every_mistake_is_told_and_nothing_is_looked_for(asked: list[Any], given: list[str], faults: list[str]) -> None:
     with pytest.raises(UserError) as told:
-        take_origin(["epochs=3", *given])
+        parse_lineage(["epochs=3", *given])
     assert list(told.value.faults) == faults
     assert asked == []
 
@@ -121,7 +121,7 @@ def test_the_stored_configuration_is_what_overrides_start_from(monkeypatch: pyte
 
     for key, module, name in (("rerun", rerun, "find_original"), ("resume", resume, "find_resumable")):
         monkeypatch.setattr(module, name, lambda *_: Run())
-        origin, rest = take_origin([f"{key}=abc", "seed=7"])
+        origin, rest = parse_lineage([f"{key}=abc", "seed=7"])
         assert origin.base is stored
         composed = checked_config(rest, origin.base)
         assert (composed.epochs, composed.model.depth, composed.seed) == (3, 2, 7)

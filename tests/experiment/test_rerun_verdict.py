@@ -10,10 +10,10 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.experiment.rerun import History, Original, Verdict, changed_keys, compare
 from pipeline.tracking.differences import differences
-from pipeline.tracking.provenance import MadeWith
+from pipeline.tracking.provenance import Provenance
 
 ROWS = [["a", "p1", "m1"], ["b", "p2", "m2"], ["c", "p3", "m3"]]
-MADE_WITH = MadeWith(
+MADE_WITH = Provenance(
     packages={"python": "3.11.7", "numpy": "2.4.0", "keras": "3.15.1"},
     git={"revision": "0123456789abcdef", "branch": "main", "dirty": False},
     hardware={"cpu": "fast", "gpus": "none"},
@@ -71,11 +71,11 @@ def test_determinism_that_was_switched_is_told_and_so_is_that_there_was_none(con
 # ---- surroundings
 
 
-def changed(**values: Any) -> MadeWith:
+def changed(**values: Any) -> Provenance:
     return dataclasses.replace(MADE_WITH, **values)
 
 
-def with_train(*rows: list[str]) -> MadeWith:
+def with_train(*rows: list[str]) -> Provenance:
     return changed(data={**MADE_WITH.data, "train": list(rows)})
 
 
@@ -83,14 +83,14 @@ def with_train(*rows: list[str]) -> MadeWith:
     ("now", "told"),
     [
         (MADE_WITH, []),
-        (with_train(["a", "p1", "m1"], ["b", "X", "m2"], ["c", "p3", "m3"]), ["data, train split: another picture b"]),
+        (with_train(["a", "p1", "m1"], ["b", "X", "m2"], ["c", "p3", "m3"]), ["data, train split: another image b"]),
         (with_train(["a", "p1", "m1"], ["b", "p2", "X"], ["c", "p3", "m3"]), ["data, train split: another mask b"]),
         (with_train(*ROWS[:2]), ["data, train split: gone c"]),
         (with_train(*ROWS, ["e", "p5", "m5"]), ["data, train split: new e"]),
         (with_train(*reversed(ROWS)), ["data, train split: another order"]),
         (
             with_train(["e", "p5", "m5"], ["b", "X", "Y"], ["a", "p1", "m1"]),
-            ["data, train split: another picture b; another mask b; gone c; new e"],
+            ["data, train split: another image b; another mask b; gone c; new e"],
         ),
         (changed(data={**MADE_WITH.data, "test": ROWS[:1]}), ["data, test split: new a"]),
         (
@@ -104,7 +104,7 @@ def with_train(*rows: list[str]) -> MadeWith:
         (changed(hardware={"cpu": "slow", "gpus": "none"}), ["hardware: cpu fast -> slow"]),
     ],
 )
-def test_what_differs_is_named(now: MadeWith, told: list[str]) -> None:
+def test_what_differs_is_named(now: Provenance, told: list[str]) -> None:
     assert differences(MADE_WITH, now) == told
 
 
@@ -119,7 +119,7 @@ def test_the_revision_is_told_as_an_explanation_of_what_differs_and_not_alone() 
 
 
 def test_an_older_run_that_says_nothing_of_its_surroundings_differs_in_nothing_known() -> None:
-    assert differences(MadeWith({}, {}, {}, {}, {}), MADE_WITH) == []
+    assert differences(Provenance({}, {}, {}, {}, {}), MADE_WITH) == []
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
@@ -134,7 +134,7 @@ HOSTILE = "\x1b]0;title\x07\x9b2J\nbit-identical\u202e"
 
 
 def test_nothing_that_a_server_says_reaches_the_terminal_as_it_is() -> None:
-    hostile = MadeWith(
+    hostile = Provenance(
         packages={HOSTILE: HOSTILE},
         git={"revision": HOSTILE, "dirty": True},
         hardware={HOSTILE: HOSTILE},

@@ -26,7 +26,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import STALE_AFTER
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal, history_of, in_use, read_journal, status_of
-from pipeline.tracking.provenance import MadeWith
+from pipeline.tracking.provenance import Provenance
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tracked_run import TrackedRun
@@ -186,7 +186,7 @@ def test_of_two_that_resume_a_run_at_once_the_second_leaves_the_first_alone(
     id, key = uploaded()
     folder, fetch, held = Path("mlruns/runs") / key, restore_remote.fetch_made_with, []
 
-    def slowly(stored: StoredRun) -> MadeWith:
+    def slowly(stored: StoredRun) -> Provenance:
         monkeypatch.setattr(restore_remote, "fetch_made_with", fetch)
         held.append(Journal(find_resumable(id, store.uri).folder))
         held[0].metrics({"val/mean_iou": 0.75}, step=3)

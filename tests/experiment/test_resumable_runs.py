@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config, TrackingConfig
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.resume import (
     SCORE,
     Finished,
@@ -108,7 +108,7 @@ def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypa
     monkeypatch.setattr(experiment, "find_initial", gone)
     config = dataclasses.replace(CONFIG, init_from="abc")
     folder = begun(config=config, initial_weights_sha256="f00")
-    origin = Origin(resume=find_resumable(folder.name, None))
+    origin = Lineage(resume=find_resumable(folder.name, None))
     with pytest.raises(UserError, match="init_from=abc"):
         experiment._initial(config, origin)
     write_checkpoint(folder / "checkpoints")

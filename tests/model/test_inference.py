@@ -1,4 +1,4 @@
-"""One way from a picture to logits: at its own size, and whatever its neighbours."""
+"""One way from an image to logits: at its own size, and whatever its neighbours."""
 
 from collections.abc import Iterator
 
@@ -23,12 +23,12 @@ def model() -> keras.Model:
     return build_unet(ModelConfig("unet", 2, 4, "batch", 0.3, "bilinear"), 5, seed=0)
 
 
-def picture(height: int, width: int, seed: int = 0) -> tf.Tensor:
+def random_image(height: int, width: int, seed: int = 0) -> tf.Tensor:
     return tf.constant(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def test_logits_of_a_padded_picture_are_cut_to_its_size(model: keras.Model) -> None:
-    image = picture(9, 14)
+def test_logits_of_a_padded_image_are_cut_to_its_size(model: keras.Model) -> None:
+    image = random_image(9, 14)
     padded = decode.pad_reflect(image, MULTIPLE)
     size = tf.constant([9, 14])
     logits = predict_logits(model, padded, size, size, PLAIN)
@@ -39,7 +39,7 @@ def test_logits_of_a_padded_picture_are_cut_to_its_size(model: keras.Model) -> N
 @pytest.mark.parametrize("own", [(18, 28), (5, 7), (30, 14)])
 def test_logits_go_back_bilinearly_to_the_own_size(model: keras.Model, own: tuple[int, int]) -> None:
     """By the formula of bilinear interpolation between pixel centres, in float64."""
-    padded = decode.pad_reflect(picture(9, 14), MULTIPLE)
+    padded = decode.pad_reflect(random_image(9, 14), MULTIPLE)
     working = model(padded[tf.newaxis], training=False)[0, :9, :14].numpy().astype(float)
     logits = predict_logits(model, padded, tf.constant([9, 14]), tf.constant(own), PLAIN)
     assert logits.shape == (*own, 5)
@@ -56,8 +56,8 @@ def test_logits_go_back_bilinearly_to_the_own_size(model: keras.Model, own: tupl
 def test_no_dropout_and_no_batch_statistics(model: keras.Model) -> None:
     size = tf.constant([8, 8])
     before = [weight.numpy() for weight in model.weights]
-    first = predict_logits(model, picture(8, 8), size, size, PLAIN)
-    np.testing.assert_array_equal(first, predict_logits(model, picture(8, 8), size, size, PLAIN))
+    first = predict_logits(model, random_image(8, 8), size, size, PLAIN)
+    np.testing.assert_array_equal(first, predict_logits(model, random_image(8, 8), size, size, PLAIN))
     for values, weight in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(values, weight)
 
@@ -76,7 +76,7 @@ def test_class_indices_are_of_the_greatest_logit() -> None:
 def test_predictor_goes_the_same_way_as_the_parts(model: keras.Model, long_side: int | None) -> None:
     predict = predictor(model, checked_config(["model.depth=2", f"long_side={long_side or 'null'}"]))
     for height, width in ((9, 14), (16, 16), (1, 23), (30, 5)):
-        image = picture(height, width)
+        image = random_image(height, width)
         scaled = decode.scale_image(image, long_side)
         padded = decode.pad_reflect(scaled, MULTIPLE)
         logits = predict_logits(model, padded, tf.shape(scaled)[:2], tf.constant([height, width]), PLAIN)
@@ -100,5 +100,5 @@ def bfloat16() -> Iterator[None]:
 
 def test_half_precision_gives_float32_logits(bfloat16: None) -> None:
     half = build_unet(ModelConfig("unet", 1, 2, "group", 0.0, "bilinear"), 3, seed=0)
-    logits = predict_logits(half, picture(8, 8), tf.constant([8, 8]), tf.constant([11, 12]), Views(2))
+    logits = predict_logits(half, random_image(8, 8), tf.constant([8, 8]), tf.constant([11, 12]), Views(2))
     assert logits.dtype == tf.float32 and logits.shape == (11, 12, 3)

@@ -105,7 +105,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
 
 
-def test_pixels_are_averaged_over_the_batch_not_over_its_pictures() -> None:
+def test_pixels_are_averaged_over_the_batch_not_over_its_images() -> None:
     mask, logits = batch()
     mask[0, 1:] = VOID
     one, other = (expected_cross_entropy(mask[[i]], logits[[i]], WEIGHTS, 0) for i in (0, 1))
@@ -255,7 +255,7 @@ print(json.dumps(found))
 
 
 def uneven_batch() -> tuple[np.ndarray, np.ndarray]:
-    """Of whose two pictures one is nearly void and lacks a class."""
+    """Of whose two images one is nearly void and lacks a class."""
     mask, logits = batch(seed=3)
     mask[0, 1:], mask[0, 0] = VOID, 1
     return mask, logits

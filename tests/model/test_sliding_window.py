@@ -1,4 +1,4 @@
-"""Windows over a picture, against a loop in numpy."""
+"""Windows over an image, against a loop in numpy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.sliding_window import _positions, by_windows
-from tests.model.test_tta import leaning, picture, pointwise
+from tests.model.test_tta import leaning, pointwise, random_image
 
 
 @given(st.integers(1, 300), st.integers(2, 64))
@@ -21,7 +21,7 @@ def test_windows_reach_from_edge_to_edge_and_overlap_by_half(length: int, side: 
 
 @pytest.mark.parametrize("window", [8, 16, 64])
 def test_windows_give_the_mean_of_what_each_gives(window: int) -> None:
-    padded = picture(20, 36)
+    padded = random_image(20, 36)
     height, width = min(window, 20), min(window, 36)
     total, count = np.zeros((1, 20, 36, 2)), np.zeros((1, 20, 36, 1))
     for top in _positions(tf.constant(20), tf.constant(height)).numpy():
@@ -38,9 +38,9 @@ def test_the_network_is_in_the_graph_once() -> None:
     """However many windows there are: a graph takes time to make and to compile."""
     asked = []
 
-    def network(pictures: tf.Tensor) -> tf.Tensor:
-        asked.append(pictures)
-        return pointwise(pictures)
+    def network(images: tf.Tensor) -> tf.Tensor:
+        asked.append(images)
+        return pointwise(images)
 
-    tf.function(by_windows)(network, picture(64, 64), 8)
+    tf.function(by_windows)(network, random_image(64, 64), 8)
     assert len(asked) == 1

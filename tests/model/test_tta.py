@@ -1,4 +1,4 @@
-"""Mirrored, scaled and windowed views of a picture, against loops in numpy."""
+"""Mirrored, scaled and windowed views of an image, against loops in numpy."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,19 +6,19 @@ import tensorflow as tf
 from pipeline.model.tta import Views
 
 
-def picture(height: int, width: int, seed: int = 0) -> tf.Tensor:
+def random_image(height: int, width: int, seed: int = 0) -> tf.Tensor:
     return tf.constant(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def pointwise(pictures: tf.Tensor) -> tf.Tensor:
+def pointwise(images: tf.Tensor) -> tf.Tensor:
     """Logits that depend on a pixel alone, (1, height, width, 2)."""
-    return tf.cast(pictures[..., :2], tf.float32) / 50
+    return tf.cast(images[..., :2], tf.float32) / 50
 
 
-def leaning(pictures: tf.Tensor) -> tf.Tensor:
+def leaning(images: tf.Tensor) -> tf.Tensor:
     """Logits that depend on the place in what is looked at, and on all of it."""
-    column = tf.cast(tf.range(tf.shape(pictures)[2]), tf.float32)[tf.newaxis, tf.newaxis, :, tf.newaxis]
-    return pointwise(pictures) + tf.concat([0.3 * column, -0.1 * column], -1) + tf.reduce_mean(pointwise(pictures))
+    column = tf.cast(tf.range(tf.shape(images)[2]), tf.float32)[tf.newaxis, tf.newaxis, :, tf.newaxis]
+    return pointwise(images) + tf.concat([0.3 * column, -0.1 * column], -1) + tf.reduce_mean(pointwise(images))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def test_a_mirrored_view_is_mirrored_back_and_probabilities_are_averaged() -> None:
-    image, own = picture(8, 12), tf.constant([8, 12])
+    image, own = random_image(8, 12), tf.constant([8, 12])
     joined = Views(4, flip=True).joined(leaning, image, own).numpy()
     straight = softmax(leaning(image[tf.newaxis]).numpy()[0])
     mirrored = softmax(leaning(image[tf.newaxis, :, ::-1]).numpy()[0])[:, ::-1]
@@ -37,20 +37,20 @@ def test_a_mirrored_view_is_mirrored_back_and_probabilities_are_averaged() -> No
 
 
 def test_a_mirrored_view_is_padded_on_the_same_side() -> None:
-    """A picture whose sides are no multiples: what is cut away is the padding, not the picture."""
-    image, own = picture(7, 9), tf.constant([7, 9])
+    """An image whose sides are no multiples: what is cut away is the padding, not the image."""
+    image, own = random_image(7, 9), tf.constant([7, 9])
     joined = Views(4, flip=True).joined(pointwise, image, own).numpy()
     np.testing.assert_allclose(np.exp(joined), softmax(pointwise(image[tf.newaxis]).numpy()[0]), rtol=1e-4)
 
 
-def test_scales_are_sizes_and_come_back_to_the_pictures_own() -> None:
+def test_scales_are_sizes_and_come_back_to_the_images_own() -> None:
     seen = []
 
-    def network(pictures: tf.Tensor) -> tf.Tensor:
-        seen.append(tuple(pictures.shape[1:3]))
-        return pointwise(pictures)
+    def network(images: tf.Tensor) -> tf.Tensor:
+        seen.append(tuple(images.shape[1:3]))
+        return pointwise(images)
 
-    joined = Views(4, scales=(0.5, 1.0, 1.5), flip=True).joined(network, picture(16, 24), tf.constant([40, 60]))
+    joined = Views(4, scales=(0.5, 1.0, 1.5), flip=True).joined(network, random_image(16, 24), tf.constant([40, 60]))
     assert seen == [(8, 12)] * 2 + [(16, 24)] * 2 + [(24, 36)] * 2
     assert joined.shape == (40, 60, 2)
     np.testing.assert_allclose(tf.reduce_sum(tf.exp(joined), -1), 1, rtol=1e-5)

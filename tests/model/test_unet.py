@@ -79,12 +79,12 @@ def test_logits_for_every_size_that_depth_can_halve(variant: Variant) -> None:
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
     graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
     for batch, height, width in ((1, side, side), (2, 2 * side, 3 * side), (3, 3 * side, side)):
-        picture = images(batch, height, width)
-        logits = model(picture, training=False)
+        image = images(batch, height, width)
+        logits = model(image, training=False)
         assert logits.shape == (batch, height, width, 3) and logits.dtype == tf.float32
         assert np.isfinite(logits).all()
         assert np.ptp(logits) > 0 or variant.config.width == 1  # the only ReLU may be dead
-        np.testing.assert_allclose(graph(picture), logits, atol=1e-4)
+        np.testing.assert_allclose(graph(image), logits, atol=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 7])
@@ -207,9 +207,9 @@ def test_input_is_scaled_to_minus_one_to_one() -> None:
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_dropout_only_in_training(norm: str) -> None:
     model = build_unet(model_config(2, 4, norm, dropout=0.5), 3, seed=0)
-    picture = images(2, 16, 16)
-    np.testing.assert_array_equal(model(picture, training=False), model(picture, training=False))
-    assert (model(picture, training=True).numpy() != model(picture, training=True).numpy()).any()
+    image = images(2, 16, 16)
+    np.testing.assert_array_equal(model(image, training=False), model(image, training=False))
+    assert (model(image, training=True).numpy() != model(image, training=True).numpy()).any()
     assert [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
         "encoder_1_dropout",
         "bottom_dropout",
@@ -219,15 +219,15 @@ def test_dropout_only_in_training(norm: str) -> None:
 
 
 def test_the_same_seed_drops_the_same() -> None:
-    picture = images(2, 16, 16)
+    image = images(2, 16, 16)
     one, same, other = (build_unet(model_config(dropout=0.5), 3, seed=seed) for seed in (4, 4, 5))
     for model in (same, other):
         for mine, theirs in zip(model.trainable_variables, one.trainable_variables, strict=True):
             mine.assign(theirs)
     for _ in range(2):
-        first = one(picture, training=True)
-        np.testing.assert_array_equal(first, same(picture, training=True))
-        assert (first.numpy() != other(picture, training=True).numpy()).any()
+        first = one(image, training=True)
+        np.testing.assert_array_equal(first, same(image, training=True))
+        assert (first.numpy() != other(image, training=True).numpy()).any()
 
 
 def test_batch_statistics_move_in_training_only() -> None:
@@ -252,24 +252,24 @@ def test_upsampling_is_the_usual_one(upsampling: str) -> None:
 def test_logits_of_every_level_are_added_up() -> None:
     """Each level's, enlarged bilinearly two-fold and two-fold again; deep features reach them past the decoder."""
     config = model_config(2, 4, logits="every_level")
-    model, picture = build_unet(config, 3, seed=0), images(1, 16, 16)
+    model, image = build_unet(config, 3, seed=0), images(1, 16, 16)
     names = ["logits_2", "logits_1", "logits"]
-    of_level = keras.Model(model.input, [model.get_layer(name).output for name in names])(picture)
+    of_level = keras.Model(model.input, [model.get_layer(name).output for name in names])(image)
     total = of_level[0]
     for finer in of_level[1:]:
         total = tf.image.resize(total, finer.shape[1:3]) + finer
-    np.testing.assert_allclose(model(picture), total, atol=1e-5)
-    assert np.abs(model(picture)).max() < 0.5  # near zero at the start, whatever the features
-    before = model(picture).numpy()
+    np.testing.assert_allclose(model(image), total, atol=1e-5)
+    assert np.abs(model(image)).max() < 0.5  # near zero at the start, whatever the features
+    before = model(image).numpy()
     for name in names[1:]:
         for variable in model.get_layer(name).trainable_variables:
             variable.assign(tf.zeros_like(variable))
-    deepest = model(picture).numpy()
+    deepest = model(image).numpy()
     assert np.ptp(deepest) > 0 and (deepest != before).any()
 
 
 def test_skip_connections_carry_detail_past_the_bottom() -> None:
-    """With the way up silenced, the picture still changes the logits pixel by pixel."""
+    """With the way up silenced, the image still changes the logits pixel by pixel."""
     model = build_unet(model_config(2, 4, "none"), 3, seed=0)
     for variable in model.get_layer("decoder_0_up_conv").trainable_variables:
         variable.assign(tf.zeros_like(variable))

@@ -10,7 +10,7 @@ from pipeline.config.schema import Config
 from pipeline.runtime.process import Process
 from pipeline.sweep.identity import label, trial_of
 from pipeline.sweep.search import Search
-from pipeline.sweep.trial_job import Order, Outcome
+from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import OWNER
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
@@ -22,25 +22,27 @@ class FakeSweep:
 
     name, key, run, total = "fake", "0" * 32, object(), 0
 
-    def __init__(self, config: Config, becomes: Callable[[list[str]], Outcome | BaseException], jobs: int = 1) -> None:
+    def __init__(
+        self, config: Config, becomes: Callable[[list[str]], TrialResult | BaseException], jobs: int = 1
+    ) -> None:
         self.config, self.jobs, self._becomes = config, jobs, becomes
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, TrialResult] = {}
         self.trained: list[str] = []
         self.batches: list[int] = []
-        self.results: dict[str, Outcome] = {}
+        self.results: dict[str, TrialResult] = {}
 
-    def plan(self, number: int, overrides: list[str], values: dict[str, str], study: Any = None) -> Order | None:
+    def plan(self, number: int, overrides: list[str], values: dict[str, str], study: Any = None) -> TrialSpec | None:
         trial = trial_of(overrides)
         if trial in self.results:
             self.outcomes[number] = self.results[trial]
             return None
-        return Order(number, label(values), {"trial": trial}, study=study)
+        return TrialSpec(number, label(values), {"trial": trial}, study=study)
 
     def note_known(self, number: int, overrides: list[str], values: dict[str, str]) -> None:
         if (known := self.results.get(trial_of(overrides))) is not None:
             self.outcomes[number] = known
 
-    def launch(self, work: list[tuple[list[str], Order]]) -> None:
+    def launch(self, work: list[tuple[list[str], TrialSpec]]) -> None:
         self.batches.append(len(work))
         for overrides, order in work:
             outcome = self._becomes(overrides)
@@ -54,9 +56,9 @@ def value(overrides: list[str], key: str) -> float:
     return float(dict(override.split("=") for override in overrides)[key])
 
 
-def finished(overrides: list[str]) -> Outcome:
+def finished(overrides: list[str]) -> TrialResult:
     metrics = {"best/val_mean_iou": 1 / (1 + value(overrides, "optimizer.learning_rate")), "model/parameters": 7.0}
-    return Outcome("", "finished", metrics)
+    return TrialResult("", "finished", metrics)
 
 
 def drawn(search: Search) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
@@ -41,7 +41,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], joined: bool) -> Sweep:
     """A sweep whose one trial is what `seen` says, one look after the other; the last one stays."""
     monkeypatch.setattr(sweep, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
-    command: Any = SimpleNamespace(origin=Origin())
+    command: Any = SimpleNamespace(origin=Lineage())
     return Sweep("s", command, config, "0" * 32, None, None, 1, joined=joined)
 
 
@@ -134,7 +134,7 @@ def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
     ran = refused(monkeypatch, NoCheckpoint("resume=k: its checkpoints were not uploaded: resume it on \x1b[2J"))
     answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
     assert answer == {"status": "failed", "reason": "data_dir=gone: no such folder", "run": "a run of its own"}
-    assert ran == [(dataclasses.replace(config, threads=2), Origin())]
+    assert ran == [(dataclasses.replace(config, threads=2), Lineage())]
     assert capsys.readouterr().out == (
         "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial begins anew\n"
     )

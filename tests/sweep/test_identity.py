@@ -64,5 +64,5 @@ def test_a_label_shows_values_without_quotes_and_noise() -> None:
 
 def test_code_and_defaults_are_watched_but_not_what_only_tracks() -> None:
     watched = sources_and_defaults()
-    assert {"experiment.py", "conf/config.yaml", "conf/model/unet.yaml"} <= watched.keys()
+    assert {"model/unet.py", "conf/config.yaml", "conf/model/unet.yaml"} <= watched.keys()
     assert not [name for name in watched if name.startswith(("tracking/", "sweep/", "conf/tracking/", "conf/sweep/"))]

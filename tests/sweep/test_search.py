@@ -14,7 +14,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.runtime.errors import UserError
 from pipeline.sweep.search import Search
 from pipeline.sweep.study import check_sampler, make_pruner, open_storage, open_study
-from pipeline.sweep.trial_job import Outcome
+from pipeline.sweep.trial_job import TrialResult
 from tests.sweep.searches import die, drawn, finished, states, work
 
 
@@ -66,24 +66,24 @@ def test_another_seed_draws_something_else(search: Callable[..., Search]) -> Non
 def test_failed_and_pruned_trials_are_told_as_such(search: Callable[..., Search]) -> None:
     kinds = iter(["finished", "failed", "pruned", "finished"])
 
-    def becomes(overrides: list[str]) -> Outcome:
+    def becomes(overrides: list[str]) -> TrialResult:
         kind = next(kinds)
-        return finished(overrides) if kind == "finished" else Outcome("", kind)
+        return finished(overrides) if kind == "finished" else TrialResult("", kind)
 
     done = work(search(3, becomes))
     assert states(done) == ["COMPLETE", "FAIL", "PRUNED", "COMPLETE"]
 
 
 def test_a_search_whose_trials_all_fail_ends(search: Callable[..., Search]) -> None:
-    def fails(overrides: list[str]) -> Outcome:
-        return Outcome("", "failed", reason="always")
+    def fails(overrides: list[str]) -> TrialResult:
+        return TrialResult("", "failed", reason="always")
 
     assert states(work(search(3, fails))) == ["FAIL"] * 3
     assert states(work(search(30, fails, max_failures=2))) == ["FAIL"] * 5
 
 
 def test_a_failed_trial_is_retried_only_when_asked(search: Callable[..., Search]) -> None:
-    first = work(search(2, lambda overrides: Outcome("", "failed", reason="once")))
+    first = work(search(2, lambda overrides: TrialResult("", "failed", reason="once")))
     first.sweep.results.clear()
     before = drawn(first)
     kept = work(search(1, after=first))

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import TrackingConfig
-from pipeline.experiment.lineage import Origin
+from pipeline.experiment.lineage import Lineage
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import Process
 from pipeline.sweep import start
@@ -43,7 +43,7 @@ def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ope
     @contextlib.contextmanager
     def opened(folder: str, name: str, process: Process | None = None, join: bool = False) -> Any:
         config = checked_config([f"sweep.name={name}", f"tracking.uri={store.uri}"])
-        command: Any = SimpleNamespace(origin=Origin(), arguments=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
+        command: Any = SimpleNamespace(origin=Lineage(), arguments=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
         (tmp_path / folder).mkdir(exist_ok=True)
         with contextlib.chdir(tmp_path / folder), monkeypatch.context() as context:
             if process is not None:

@@ -4,14 +4,14 @@ import pytest
 
 from pipeline.sweep.objectives import direction, score, unbeaten
 from pipeline.sweep.summary import reasons, table
-from pipeline.sweep.trial_job import Outcome
+from pipeline.sweep.trial_job import TrialResult
 
 OUTCOMES = [
-    Outcome(
+    TrialResult(
         "depth=2", "finished", {"best/val_mean_iou": 0.51234567, "model/parameters": 1732.0}, run="a" * 32, seconds=61
     ),
-    Outcome("depth=3", "failed", reason="the loss became nan\x1b[2J", run="b" * 32, seconds=5),
-    Outcome("depth=4", "failed", reason="as before", run="c" * 32, earlier=True),
+    TrialResult("depth=3", "failed", reason="the loss became nan\x1b[2J", run="b" * 32, seconds=5),
+    TrialResult("depth=4", "failed", reason="as before", run="c" * 32, earlier=True),
 ]
 
 
@@ -25,7 +25,7 @@ def test_every_trial_has_a_line_with_its_scores() -> None:
 
 
 def test_what_a_server_called_a_run_cannot_steer_the_terminal() -> None:
-    (_, line) = table([Outcome("depth=2", "finished", run="id\x1b[2J")], ["val/loss"])
+    (_, line) = table([TrialResult("depth=2", "finished", run="id\x1b[2J")], ["val/loss"])
     assert r"id\x1b[2J" in line and line.isprintable()
 
 

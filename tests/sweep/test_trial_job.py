@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from pipeline.runtime.process import Process
 from pipeline.sweep import trial_job as module
 from pipeline.sweep.given_up import Failures
-from pipeline.sweep.trial_job import Order, TrialJob
+from pipeline.sweep.trial_job import TrialJob, TrialSpec
 
 
 @pytest.mark.parametrize(("step", "pid", "settles"), [(0, 0, False), (1, 0, False), (3, 0, False), (0, 1, True)])
@@ -22,7 +22,7 @@ def test_only_another_process_than_the_sweeps_settles_in_whatever_the_clock_says
     failures = Failures(tmp_path, most=None)
     failures.stop()
     this = Process.this()
-    job = TrialJob({0: Order(0, "depth=3", {})}, "key", (), 1, failures, home=replace(this, pid=this.pid + pid))
+    job = TrialJob({0: TrialSpec(0, "depth=3", {})}, "key", (), 1, failures, home=replace(this, pid=this.pid + pid))
     start, settled = psutil.boot_time() + step, []
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)
     monkeypatch.setattr(module.HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=0)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking import provenance
-from pipeline.tracking.provenance import FILES, MadeWith, git_state, packages, read_environment, write_environment
+from pipeline.tracking.provenance import FILES, Provenance, git_state, packages, read_environment, write_environment
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -50,14 +50,14 @@ def test_the_difference_makes_the_working_tree_again(checkout: Path, tmp_path: P
     git(checkout, "config", "color.ui", "always")
     (checkout / "run.py").write_bytes(b"one\r\nb\xfcsche\r\n")
     (checkout / "pipeline/new f\u00fcr.py").write_text("new = 1\n")
-    (checkout / "pipeline/picture.png").write_bytes(bytes(range(256)))
+    (checkout / "pipeline/image.png").write_bytes(bytes(range(256)))
     (checkout / "notes.txt").write_text("no part of the code\n")
     state, changes = git_state()
     assert state["dirty"] is True
     git(tmp_path, "clone", "-q", str(checkout), "again")
     (tmp_path / "diff").write_bytes(changes)
     git(tmp_path / "again", "apply", str(tmp_path / "diff"))
-    for name in ("run.py", "pipeline/new f\u00fcr.py", "pipeline/picture.png"):
+    for name in ("run.py", "pipeline/new f\u00fcr.py", "pipeline/image.png"):
         assert (tmp_path / "again" / name).read_bytes() == (checkout / name).read_bytes(), name
     assert not (tmp_path / "again/notes.txt").exists()
 
@@ -102,7 +102,7 @@ def test_what_is_returned_is_what_is_read_again(checkout: Path, tmp_path: Path) 
 
 
 def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
-    assert read_environment(tmp_path) == MadeWith({}, {}, {}, {}, {})
+    assert read_environment(tmp_path) == Provenance({}, {}, {}, {}, {})
     (tmp_path / "packages.txt").write_text("numpy==2.4.6\nno version here\n")
     assert read_environment(tmp_path).packages == {"numpy": "2.4.6"}
 
@@ -116,8 +116,8 @@ def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
         ("hardware.json", '{"cpu": 3}', "a table of text to str expected"),
         ("sources.json", '{"train.py": null}', "a table of text to str expected"),
         ("data.json", '{"train": "abc"}', "a table of text to list expected"),
-        ("data.json", '{"train": ["abc"]}', "rows of id, picture and mask expected"),
-        ("data.json", '{"train": [["a", "b"]]}', "rows of id, picture and mask expected"),
+        ("data.json", '{"train": ["abc"]}', "rows of id, image and mask expected"),
+        ("data.json", '{"train": [["a", "b"]]}', "rows of id, image and mask expected"),
     ],
 )
 def test_a_file_that_no_run_wrote_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:

@@ -44,7 +44,7 @@ def test_it_holds_code_and_plain_arrays_and_no_pickle(saved: Path) -> None:
     assert "half" not in files
 
 
-def test_pictures_of_any_size_go_in_and_class_indices_come_out(saved: Path) -> None:
+def test_images_of_any_size_go_in_and_class_indices_come_out(saved: Path) -> None:
     signature = mlflow.models.get_model_info(str(saved)).signature
     (pixels,), (indices,) = signature.inputs.inputs, signature.outputs.inputs
     assert (pixels.type, pixels.shape) == (np.dtype(np.uint8), (-1, -1, -1, 3))

@@ -67,8 +67,8 @@
   function differences() {
     const found = DATA.differences;
     const which = Number(at("difference-class").value);
-    if (!found) return none(at("differences"), "No test pictures that several runs predicted and whose truth is known.");
-    at("differences-caption").textContent = `Difference to the best run on ${found.pictures} test pictures, with 95 % intervals`;
+    if (!found) return none(at("differences"), "No test images that several runs predicted and whose truth is known.");
+    at("differences-caption").textContent = `Difference to the best run on ${found.images} test images, with 95 % intervals`;
     const rows = found.runs.map((place, row) => ({ run: RUNS[place], middle: found.difference[row][which], low: found.low[row][which], high: found.high[row][which] }))
       .filter((row) => !row.run.best && row.middle !== null).reverse();
     const clear = (row) => row.low > 0 || row.high < 0;

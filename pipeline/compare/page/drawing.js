@@ -11,7 +11,7 @@ const drawing = (() => {
       const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
       found = new Response(stream).arrayBuffer().then((buffer) => {
-        if (buffer.byteLength !== pixels) throw new Error("a mask has another size than its picture");
+        if (buffer.byteLength !== pixels) throw new Error("a mask has another size than its image");
         return new Uint8Array(buffer);
       });
     }
@@ -21,14 +21,14 @@ const drawing = (() => {
     return found;
   }
   const photographs = new Map();
-  function photographOf(picture) {
-    if (picture.photograph === null) return Promise.resolve(null);
-    if (!photographs.has(picture)) {
-      const image = new Image();
-      image.src = picture.photograph;
-      photographs.set(picture, image.decode().then(() => image, () => null));
+  function photographOf(image) {
+    if (image.photograph === null) return Promise.resolve(null);
+    if (!photographs.has(image)) {
+      const element = new Image();
+      element.src = image.photograph;
+      photographs.set(image, element.decode().then(() => element, () => null));
     }
-    return photographs.get(picture);
+    return photographs.get(image);
   }
 
   const packedColour = ([red, green, blue]) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0; // little-endian RGBA
@@ -61,7 +61,7 @@ const drawing = (() => {
   }
   const scratch = document.createElement("canvas");
   function stamp(context, opacity, width, height, fill) {
-    const image = new ImageData(width, height);
+    const element = new ImageData(width, height);
     fill(new Uint32Array(image.data.buffer));
     scratch.width = width;
     scratch.height = height;
@@ -75,8 +75,8 @@ const drawing = (() => {
     if (opacity < 1) stamp(context, Math.min(1, 1.5 * opacity), width, height, (out) => outlinePixels(mask, shown, width, out));
   }
   /** `opacities` of the four layers, 0 to 1; `shown`: the set of class indices that are not taken out. */
-  function compose(canvas, picture, { photograph, truth, mask }, opacities, shown) {
-    const { width, height } = picture;
+  function compose(canvas, image, { photograph, truth, mask }, opacities, shown) {
+    const { width, height } = image;
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");

@@ -1,4 +1,4 @@
-// Zoom, the same part of every picture, and the divider between two runs, the same in every row.
+// Zoom, the same part of every image, and the divider between two runs, the same in every row.
 function linkGestures(sheet, state) {
   function setZoom(zoom, x, y) {
     state.zoom = Math.max(1, Math.min(32, zoom));

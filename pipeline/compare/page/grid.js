@@ -1,10 +1,10 @@
-// The same pictures under every run: one canvas for each picture and run, composed of photograph, truth, prediction and
+// The same images under every run: one canvas for each image and run, composed of photograph, truth, prediction and
 // errors. Masks stay class indices until they are drawn, so a class can be taken out of all of them at once.
 const grid = (() => {
   const COLUMNS = RUNS.filter((run) => run.column !== null).sort((a, b) => a.column - b.column);
   const sheet = at("sheet");
-  const pictures = { test: DATA.test, val: DATA.val };
-  const anywhere = (what) => [...DATA.test, ...DATA.val].some((picture) => picture[what] !== null);
+  const images = { test: DATA.test, val: DATA.val };
+  const anywhere = (what) => [...DATA.test, ...DATA.val].some((image) => image[what] !== null);
   const LAYERS = [
     { name: "photograph", on: anywhere("photograph"), opacity: 1, there: anywhere("photograph") },
     { name: "truth", on: false, opacity: 0.6, there: anywhere("truth") },
@@ -22,19 +22,19 @@ const grid = (() => {
 
   const epochKey = () => (state.split === "test" ? "0" : String(DATA.epochs[state.epoch]));
   const visible = () => COLUMNS.filter((run) => !hidden.has(run.column));
-  const iou = (picture, column) => picture.ious[epochKey()]?.[column]?.[state.filter + 1] ?? null;
+  const iou = (image, column) => image.ious[epochKey()]?.[column]?.[state.filter + 1] ?? null;
 
   // ---- drawing: all cells in or near the visible part, again when something changes
 
-  let cells = []; // {canvas, picture, column: number or null for the reference, note}
+  let cells = []; // {canvas, image, column: number or null for the reference, note}
   const near = new Set(); // their canvases
   const working = { version: 0, painting: 0, frame: 0 };
   const tell = () => { sheet.dataset.busy = working.painting || working.frame ? "1" : "0"; };
-  async function draw({ picture, column, canvas, note }, version) {
-    const pixels = picture.width * picture.height;
-    const packed = column === null ? null : picture.masks[epochKey()]?.[column];
+  async function draw({ image, column, canvas, note }, version) {
+    const pixels = image.width * image.height;
+    const packed = column === null ? null : image.masks[epochKey()]?.[column];
     try {
-      const [photograph, truth, mask] = await Promise.all([drawing.photographOf(picture), drawing.indices(picture.truth, pixels), drawing.indices(packed, pixels)]);
+      const [photograph, truth, mask] = await Promise.all([drawing.photographOf(image), drawing.indices(image.truth, pixels), drawing.indices(packed, pixels)]);
       if (version !== working.version) return;
       const strength = (name) => (layer[name].on ? layer[name].opacity : 0);
       const opacities = column === null
@@ -42,7 +42,7 @@ const grid = (() => {
         : Object.fromEntries(LAYERS.map(({ name }) => [name, strength(name)]));
       note.hidden = column === null || mask !== null;
       note.textContent = state.split === "test" ? "no test prediction" : `no prediction at epoch ${epochKey()}`;
-      drawing.compose(canvas, picture, note.hidden ? { photograph, truth, mask } : {}, opacities, shownClasses);
+      drawing.compose(canvas, image, note.hidden ? { photograph, truth, mask } : {}, opacities, shownClasses);
     } catch (error) {
       note.hidden = false;
       note.textContent = String(error.message);
@@ -79,38 +79,38 @@ const grid = (() => {
 
   // ---- rows
 
-  function viewOf(picture, columns) {
+  function viewOf(image, columns) {
     const view = element("div", { class: `view${state.zoom > 1 ? " zoomed" : ""}` });
-    view.style.aspectRatio = `${picture.width} / ${picture.height}`;
-    view.style.maxWidth = `calc(var(--most-height) * ${picture.width / picture.height})`; // a tall picture fits, too
+    view.style.aspectRatio = `${image.width} / ${image.height}`;
+    view.style.maxWidth = `calc(var(--most-height) * ${image.width / image.height})`; // a tall image fits, too
     columns.forEach((column, place) => {
       const note = element("div", { class: "missing", hidden: true });
-      const canvas = element("canvas", { width: 1, height: 1, "data-picture": picture.id, "data-column": column === null ? "reference" : String(column) });
+      const canvas = element("canvas", { width: 1, height: 1, "data-image": image.id, "data-column": column === null ? "reference" : String(column) });
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `${picture.id}, ${column === null ? "photograph and truth" : COLUMNS[column].heading}`);
+      canvas.setAttribute("aria-label", `${image.id}, ${column === null ? "photograph and truth" : COLUMNS[column].heading}`);
       view.append(element("div", { class: `layer-box${columns.length > 1 ? ` ${state.view}-${"ab"[place]}` : ""}` }, canvas, note));
-      cells.push({ canvas, picture, column, note });
+      cells.push({ canvas, image, column, note });
       observer.observe(canvas);
     });
     return view;
   }
-  function captionOf(picture, column, top) {
-    const value = iou(picture, column);
+  function captionOf(image, column, top) {
+    const value = iou(image, column);
     return element("div", { class: "caption", "data-iou": column }, element("span", { class: value !== null && value === top ? "top-score" : "" }, value === null ? "" : `IoU ${value.toFixed(3)}`));
   }
-  function gapOf(picture) {
-    if (picture.truth === null) return picture.disagreement ?? 0;
-    const values = visible().map((run) => iou(picture, run.column)).filter((value) => value !== null);
+  function gapOf(image) {
+    if (image.truth === null) return image.disagreement ?? 0;
+    const values = visible().map((run) => iou(image, run.column)).filter((value) => value !== null);
     return values.length > 1 ? Math.max(...values) - Math.min(...values) : 0;
   }
   const ORDERS = {
-    gap: { name: "largest IoU gap", by: (picture) => -gapOf(picture) },
-    worst: { name: "best run's lowest IoU", by: (picture) => iou(picture, best?.column) ?? 2 },
-    name: { name: "picture id", by: () => 0 },
+    gap: { name: "largest IoU gap", by: (image) => -gapOf(image) },
+    worst: { name: "best run's lowest IoU", by: (image) => iou(image, best?.column) ?? 2 },
+    name: { name: "image id", by: () => 0 },
   };
   function ordered() {
-    const wanted = pictures[state.split].filter((picture) => state.filter < 0 || visible().some((run) => iou(picture, run.column) !== null));
-    const key = new Map(wanted.map((picture) => [picture, ORDERS[state.sort].by(picture)]));
+    const wanted = images[state.split].filter((image) => state.filter < 0 || visible().some((run) => iou(image, run.column) !== null));
+    const key = new Map(wanted.map((image) => [image, ORDERS[state.sort].by(image)]));
     return wanted.sort((a, b) => key.get(a) - key.get(b) || a.id.localeCompare(b.id));
   }
   function parameterLines(run) {
@@ -129,7 +129,7 @@ const grid = (() => {
   }
   function fillHead() {
     const pair = state.view !== "grid";
-    const first = element("div", { class: "first" }, anywhere("truth") ? "photograph and truth" : anywhere("photograph") ? "photograph" : "picture");
+    const first = element("div", { class: "first" }, anywhere("truth") ? "photograph and truth" : anywhere("photograph") ? "photograph" : "image");
     at("head").replaceChildren(first, ...(pair ? [element("div", { class: "muted" }, state.view === "wipe" ? "A left of the divider, B right of it" : "A and B by turns")] : visible().map(columnHead)));
   }
   function fillRows() {
@@ -138,35 +138,35 @@ const grid = (() => {
     cells = [];
     const pair = state.view !== "grid";
     const found = ordered();
-    at("rows").replaceChildren(...found.map((picture) => {
-      const gap = gapOf(picture);
-      const about = picture.truth === null ? `${(100 * gap).toFixed(0)} % disagree` : `gap ${gap.toFixed(3)}`;
-      const first = element("div", { class: "first" }, picture.truth === null && picture.photograph === null ? null : viewOf(picture, [null]),
-        element("div", { class: "name", title: picture.id }, picture.id), element("div", { class: "caption" }, about));
-      const row = element("div", { class: "row", "data-picture": picture.id }, first);
+    at("rows").replaceChildren(...found.map((image) => {
+      const gap = gapOf(image);
+      const about = image.truth === null ? `${(100 * gap).toFixed(0)} % disagree` : `gap ${gap.toFixed(3)}`;
+      const first = element("div", { class: "first" }, image.truth === null && image.photograph === null ? null : viewOf(image, [null]),
+        element("div", { class: "name", title: image.id }, image.id), element("div", { class: "caption" }, about));
+      const row = element("div", { class: "row", "data-image": image.id }, first);
       if (!pair) {
-        const top = Math.max(...visible().map((run) => iou(picture, run.column) ?? -1));
-        row.append(...visible().map((run) => element("div", { class: "cell" }, viewOf(picture, [run.column]), captionOf(picture, run.column, top))));
+        const top = Math.max(...visible().map((run) => iou(image, run.column) ?? -1));
+        row.append(...visible().map((run) => element("div", { class: "cell" }, viewOf(image, [run.column]), captionOf(image, run.column, top))));
         return row;
       }
       const [a, b] = [COLUMNS[state.a], COLUMNS[state.b]];
-      const view = viewOf(picture, [a.column, b.column]);
+      const view = viewOf(image, [a.column, b.column]);
       view.append(element("span", { class: "tag left" }, `A  ${a.heading}`), element("span", { class: "tag right" }, `B  ${b.heading}`));
       if (state.view === "wipe") view.append(gestures.divider());
-      const captions = element("div", { class: "caption" }, captionOf(picture, a.column).firstChild, captionOf(picture, b.column).firstChild);
+      const captions = element("div", { class: "caption" }, captionOf(image, a.column).firstChild, captionOf(image, b.column).firstChild);
       row.append(element("div", { class: "cell" }, view, captions));
       return row;
     }));
     at("no-rows").hidden = found.length > 0;
-    at("status").textContent = `${found.length} ${state.split === "test" ? "test" : "validation"} pictures, ${visible().length} of ${COLUMNS.length} runs`
-      + (pictures[state.split].some((picture) => picture.truth !== null) ? "; IoUs are those of single pictures" : "");
+    at("status").textContent = `${found.length} ${state.split === "test" ? "test" : "validation"} images, ${visible().length} of ${COLUMNS.length} runs`
+      + (images[state.split].some((image) => image.truth !== null) ? "; IoUs are those of single images" : "");
     redraw();
   }
   function captions() {
     for (const row of at("rows").children) {
-      const picture = pictures[state.split].find((found) => found.id === row.dataset.picture);
-      const top = Math.max(...visible().map((run) => iou(picture, run.column) ?? -1));
-      row.querySelectorAll("[data-iou]").forEach((old) => old.replaceWith(captionOf(picture, Number(old.dataset.iou), top)));
+      const image = images[state.split].find((found) => found.id === row.dataset.image);
+      const top = Math.max(...visible().map((run) => iou(image, run.column) ?? -1));
+      row.querySelectorAll("[data-iou]").forEach((old) => old.replaceWith(captionOf(image, Number(old.dataset.iou), top)));
     }
   }
   function layout() {
@@ -196,7 +196,7 @@ const grid = (() => {
   }
   const gestures = linkGestures(sheet, state);
   const there = COLUMNS.length > 0 && DATA.test.length + DATA.val.length > 0;
-  at("no-pictures").hidden = there;
+  at("no-images").hidden = there;
   at("workbench").hidden = !there;
   if (there) {
     rebuild();

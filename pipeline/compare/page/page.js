@@ -77,7 +77,7 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     ...DATA.varying.map((key, place) => ({ name: key.short, title: key.key, value: (run) => run.params[place], parameter: true })),
     { name: "val mIoU", value: (run) => run.val, show: (run) => score(run.val), bar: true },
     { name: "test mIoU", value: (run) => run.test, show: (run) => score(run.test), bar: true },
-    ...(differences.size ? [{ name: "to the best, 95 %", title: `difference of the test mean IoU on ${DATA.differences.pictures} pictures, with its bootstrap interval`,
+    ...(differences.size ? [{ name: "to the best, 95 %", title: `difference of the test mean IoU on ${DATA.differences.images} images, with its bootstrap interval`,
       value: (run) => differences.get(run)?.[0] ?? null, show: (run) => (run.best || !differences.has(run) ? "–" : interval(differences.get(run))) }] : []),
     { name: "best epoch", value: (run) => run.bestEpoch, show: (run) => score(run.bestEpoch, 0) },
     { name: "minutes", value: (run) => run.minutes, show: (run) => minutes(run.minutes) },
@@ -102,7 +102,7 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     body.replaceChildren(...order.map((run) => {
       const row = element("tr", { class: run.best ? "best" : run.status === "finished" ? "" : "unfinished", title: run.failure || run.id });
       const box = element("input", { type: "checkbox", checked: run.column !== null && !grid.hidden.has(run.column), disabled: run.column === null,
-        "aria-label": `Show ${run.heading} among the pictures`, title: run.column === null ? "not among the pictures" : "shown among the pictures" });
+        "aria-label": `Show ${run.heading} among the images`, title: run.column === null ? "not among the images" : "shown among the images" });
       box.addEventListener("change", () => grid.show(run.column, box.checked));
       const mark = element("td", { class: "text" }, box, " ", dot(run.colour), ` ${run.rank}`, run.best ? element("span", { class: "badge" }, "best") : null);
       row.append(mark, ...columns.map((column) => {

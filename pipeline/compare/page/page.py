@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs no network: plotly.js, pictures and data are inside.
+"""The comparison as one HTML page that needs no network: plotly.js, images and data are inside.
 
 Run texts come from a server. They travel as JSON in which no `<`, `>` or `&` is left, the page puts them in place as
 text, never as HTML, and its policy lets no script run but the two that are written here.
@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from pipeline.compare.analysis import Answer
+from pipeline.compare.analysis import Analysis
 from pipeline.compare.colours import run_colour
-from pipeline.compare.examples import Picture
+from pipeline.compare.examples import ComparedImage
 from pipeline.compare.parallel_coordinates import parallel_axes
 from pipeline.compare.runs import BEST_EPOCH, CURVE, PARAMETERS, TEST
 from pipeline.config.keys import short_names
@@ -33,7 +33,7 @@ from pipeline.runtime.text import short_value
 SCRIPTS = ("page.js", "charts.js", "drawing.js", "gestures.js", "grid.js", "controls.js")  # in the order they run
 
 
-def page(answer: Answer) -> str:
+def page(answer: Analysis) -> str:
     """The whole page as text."""
     parts = resources.files("pipeline.compare.page")
     style, script, plotly = (parts / "page.css").read_text("utf-8"), _scripts(parts), get_plotlyjs()
@@ -61,10 +61,10 @@ def as_json(data: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def page_data(answer: Answer) -> dict[str, Any]:
+def page_data(answer: Analysis) -> dict[str, Any]:
     """What the page's script gets; what has no value is null."""
     short = short_names(answer.varying)
-    pictures, differences = answer.pictures, answer.differences
+    images, differences = answer.images, answer.differences
     column = {place: number for number, place in enumerate(answer.columns)}
     runs = [
         {
@@ -116,15 +116,15 @@ def page_data(answer: Answer) -> dict[str, Any]:
         "differences": None
         if differences is None
         else {
-            "pictures": differences.pictures,
+            "images": differences.images,
             "runs": list(differences.runs),
             "difference": numbers(differences.difference),
             "low": numbers(differences.low),
             "high": numbers(differences.high),
         },
-        "epochs": pictures.epochs,
-        "test": [_picture(picture) for picture in pictures.test],
-        "val": [_picture(picture) for picture in pictures.val],
+        "epochs": images.epochs,
+        "test": [_compared_image(image) for image in images.test],
+        "val": [_compared_image(image) for image in images.val],
     }
 
 
@@ -141,7 +141,7 @@ def numbers(values: np.ndarray) -> Any:
 def packed(mask: np.ndarray | None) -> str | None:
     """A mask's indices, row by row, deflated, as base64.
 
-    A picture would lose them where a browser changes what is read back from a canvas, as some do against tracking.
+    An image would lose them where a browser changes what is read back from a canvas, as some do against tracking.
     """
     return None if mask is None else base64.b64encode(zlib.compress(mask.tobytes(), 9)).decode()
 
@@ -156,20 +156,20 @@ def jpeg_uri(photograph: Image.Image | None) -> str | None:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
+def _compared_image(image: ComparedImage) -> dict[str, Any]:
     return {
-        "id": picture.id,
-        "height": picture.size[0],
-        "width": picture.size[1],
-        "photograph": jpeg_uri(picture.photograph),
-        "truth": packed(picture.truth),
-        "disagreement": number(picture.gap),
-        "masks": {str(epoch): [packed(mask) for mask in masks] for epoch, masks in picture.masks.items()},
-        "ious": {str(epoch): numbers(ious) for epoch, ious in picture.ious.items()},
+        "id": image.id,
+        "height": image.size[0],
+        "width": image.size[1],
+        "photograph": jpeg_uri(image.photograph),
+        "truth": packed(image.truth),
+        "disagreement": number(image.gap),
+        "masks": {str(epoch): [packed(mask) for mask in masks] for epoch, masks in image.masks.items()},
+        "ious": {str(epoch): numbers(ious) for epoch, ious in image.ious.items()},
     }
 
 
-def _class_names(answer: Answer) -> Sequence[str]:
+def _class_names(answer: Analysis) -> Sequence[str]:
     """The classes of the tables of scores: the configuration's, else those that the runs' files name."""
     if answer.classes:
         return list(answer.classes)

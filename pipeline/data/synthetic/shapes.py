@@ -1,9 +1,9 @@
-"""`dataset=shapes`: small pictures of textured shapes, generated on first use into a folder in PASCAL VOC layout.
+"""`dataset=shapes`: small images of textured shapes, generated on first use into a folder in PASCAL VOC layout.
 
 The class of an object is its outline. Its hue is a hint: most objects of a class have a hue near the class's own, so a
 small network learns something in minutes, but some have any hue, or the background's, and only their outline tells what
 they are. Texture, size and rotation are drawn from the same distributions for every class. An outline is given by its
-signed distance function (negative inside), which yields the anti-aliased picture, the shadow, the mask and its void
+signed distance function (negative inside), which yields the anti-aliased image, the shadow, the mask and its void
 border alike.
 """
 
@@ -36,7 +36,7 @@ CLASSES = ("background", "circle", "triangle", "square", "star", "heart", "ring"
 SPLITS = {"train": 480, "val": 80, "test": 100}
 VERSION = 1  # raise it with every change to what is drawn: the data are then made anew
 SEED = 20120719
-# (height, width). Few sizes, since evaluation batches pictures of equal size; not all of them multiples of 16.
+# (height, width). Few sizes, since evaluation batches images of equal size; not all of them multiples of 16.
 SIZES = ((112, 152), (128, 128), (128, 176), (144, 144), (152, 112), (168, 124))
 BORDER = 1.25  # pixels at each side of an outline that the mask leaves void, as VOC does
 MARKER = "shapes-version.txt"
@@ -89,7 +89,7 @@ OUTLINES: dict[str, tuple[float, Callable[[Field, Field], Field]]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """One object in a picture. Lengths are in pixels, angles in radians."""
+    """One object in an image. Lengths are in pixels, angles in radians."""
 
     label: int  # index into CLASSES
     x: float
@@ -134,7 +134,7 @@ def _mix(colours: Field, amount: Field) -> Field:
 
 
 def render_example(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Picture and mask number `index`, a pure function of it: uint8 (height, width, 3) RGB and uint8 (height, width).
+    """Image and mask number `index`, a pure function of it: uint8 (height, width, 3) RGB and uint8 (height, width).
 
     The mask holds indices into CLASSES, and VOID within BORDER pixels of every visible outline.
     """
@@ -191,7 +191,7 @@ def make_shapes(root: Path, progress: Progress = silent) -> None:
 
     Files are written to a hidden folder beside `root` that takes its name when complete, under a lock: killed at any
     instant, it leaves no half dataset, and of two processes the second waits for the first. `progress` is told the
-    pictures written. Raises UserError if `root` holds anything else, or cannot be written.
+    images written. Raises UserError if `root` holds anything else, or cannot be written.
     """
     root = root.resolve()
     if _version_at(root) == str(VERSION):

@@ -1,4 +1,4 @@
-"""Colours and patterns that dataset=shapes paints its pictures with: all pure functions of a random generator."""
+"""Colours and patterns that dataset=shapes paints its images with: all pure functions of a random generator."""
 
 import colorsys
 

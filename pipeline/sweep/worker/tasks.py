@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked
-from pipeline.data.cache import Kept
-from pipeline.experiment.lineage import Origin, take_origin
+from pipeline.data.cache import DataCache
+from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import find_resumable
 from pipeline.experiment.run import run_experiment
@@ -33,7 +33,7 @@ class Worker:
     """Answers requests; see `pipeline.sweep.trial_job` for what they hold."""
 
     def __init__(self) -> None:
-        self._kept = Kept()
+        self._kept = DataCache()
 
     def work(self, request: Message, tell: Tell) -> Message:
         """Do what is asked for. Nothing but an interrupt at the wrong time is raised."""
@@ -98,17 +98,17 @@ class Worker:
         return {"status": "failed", "reason": told, "run": run}
 
 
-def _origin(request: Message, config: Config) -> Origin:
+def _origin(request: Message, config: Config) -> Lineage:
     """The run that a trial continues, if it can be, or that the whole sweep repeats."""
     uri = config.tracking.uri
     if request["continues"]:
         try:
-            return Origin(resume=find_resumable(request["continues"], uri))
+            return Lineage(resume=find_resumable(request["continues"], uri))
         except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
             text_console().print(f"note      {plain(str(error))}; the trial begins anew", soft_wrap=True)
             request["continues"] = None  # what fails from here on is a run of its own
     address = [] if uri is None else [f"tracking.uri={uri}"]
-    return take_origin([*request["origin"], *address])[0]
+    return parse_lineage([*request["origin"], *address])[0]
 
 
 def _pruning(study: dict[str, Any] | None) -> Callable[[int, float], bool]:

@@ -5,11 +5,11 @@ import numpy as np
 from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
-classes, pictures = 21, wanted["pictures"]
+classes, images = 21, wanted["images"]
 rng = np.random.default_rng(0)
-masks = rng.integers(0, classes + 1, (pictures, 375, 500)).astype(np.uint8)
+masks = rng.integers(0, classes + 1, (images, 375, 500)).astype(np.uint8)
 masks[masks == classes] = 255
-predictions = rng.integers(0, classes, (pictures, 375, 500)).astype(np.uint8)
+predictions = rng.integers(0, classes, (images, 375, 500)).astype(np.uint8)
 
 if wanted["way"] == "ours":
     import tensorflow as tf
@@ -53,9 +53,9 @@ assert matrix().sum() == (masks != 255).sum()
 
 
 def work() -> float:
-    """In pictures of 500x375."""
+    """In images of 500x375."""
     matrix()
-    return pictures
+    return images
 
 
 serve(work)

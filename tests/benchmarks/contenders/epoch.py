@@ -15,7 +15,7 @@ from keras.utils import img_to_array, load_img
 from pipeline.config.overrides import checked_config
 from pipeline.data.decode import read_mask
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.data.training_images import training_pictures
+from pipeline.data.training_images import training_images
 from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.runtime.hardware import resolve_auto, set_up
@@ -40,11 +40,11 @@ def ours() -> tuple[keras.Model, object]:
     """The network and endless batches."""
     set_up(config)
     examples, sizes = examples_of(wanted)
-    pictures = training_pictures(examples, sizes, config.long_side, config.cache_mb, NOWHERE)
+    images = training_images(examples, sizes, config.long_side, config.cache_mb, NOWHERE)
     network = build_network(config)
     loss = SegmentationLoss(config.loss, np.ones(classes, np.float32))
     network.compile(keras.optimizers.Adam(1e-3), loss)
-    stream = training_stream(pictures, len(examples), replace(config, epochs=1000))
+    stream = training_stream(images, len(examples), replace(config, epochs=1000))
     return network, stream.take(1).cache().repeat() if wanted["one_batch"] else stream
 
 
@@ -97,7 +97,7 @@ network, stream = ours() if wanted["ours"] else example()
 
 
 def work() -> tuple[float, float]:
-    """In pictures."""
+    """In images."""
     clock = Clock()
     network.fit(stream, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=[clock])
     return steps * batch, clock.seconds

@@ -1,4 +1,4 @@
-"""Scoring a split at the pictures' own size: this project's way, or the obvious one, a picture at a time in numpy.
+"""Scoring a split at the images' own size: this project's way, or the obvious one, an image at a time in numpy.
 
 Both have the same weights; the confusion matrix is printed, so that the driver can compare them.
 """
@@ -38,7 +38,7 @@ def tell(matrix: np.ndarray) -> None:
 
 
 def ours() -> float:
-    """In pictures."""
+    """In images."""
     tell(evaluate().confusion_matrix)
     return len(examples)
 
@@ -59,7 +59,7 @@ def resized(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def obvious() -> float:
-    """In pictures."""
+    """In images."""
     matrix = np.zeros((classes, classes), np.int64)
     for example in examples:
         pixels, mask = np.array(Image.open(example.image).convert("RGB")), np.array(Image.open(example.mask))

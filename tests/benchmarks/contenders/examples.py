@@ -1,4 +1,4 @@
-"""The pictures that a contender of this project is told to work on."""
+"""The images that a contender of this project is told to work on."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.data.decode import read_mask
 from pipeline.data.voc import Example
 
-NOWHERE = Path("/dev/null/decoded.bin")  # for pictures that are to fit into memory: it cannot be written
+NOWHERE = Path("/dev/null/decoded.bin")  # for images that are to fit into memory: it cannot be written
 
 
 def examples_of(wanted: dict[str, Any]) -> tuple[list[Example], np.ndarray]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pipeline.config.overrides import checked_config
 from pipeline.data.stream import steps_per_epoch, training_stream
-from pipeline.data.training_images import Pictures, training_pictures
+from pipeline.data.training_images import TrainingImages, training_images
 from tests.benchmarks.contenders.examples import NOWHERE, examples_of
 from tests.benchmarks.contenders.repeats import serve, settings
 
@@ -23,14 +23,14 @@ examples, sizes = examples_of(wanted)
 steps = steps_per_epoch(len(examples), config.batch_size)
 
 
-def decode() -> Pictures:
-    return training_pictures(examples, sizes, None, wanted["cache_mb"], Path(wanted.get("decoded", NOWHERE)))
+def decode() -> TrainingImages:
+    return training_images(examples, sizes, None, wanted["cache_mb"], Path(wanted.get("decoded", NOWHERE)))
 
 
 if wanted["decode"]:
 
     def work() -> float:
-        """In pictures, decoded into memory."""
+        """In images, decoded into memory."""
         decode()
         return len(examples)
 else:

@@ -18,14 +18,14 @@ if "precision" in wanted:
             (one @ other).numpy()
         return TIMES * 2 * SIDE**3 / 1e9
 else:
-    pictures = tf.data.Dataset.from_tensor_slices(wanted["images"]).map(
+    images = tf.data.Dataset.from_tensor_slices(wanted["images"]).map(
         lambda path: tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE"),
         num_parallel_calls=wanted["threads"],
     )
 
     def work() -> float:
-        """In pictures."""
-        return sum(1 for _ in pictures)
+        """In images."""
+        return sum(1 for _ in images)
 
 
 serve(work)

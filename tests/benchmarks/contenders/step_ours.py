@@ -32,7 +32,7 @@ stream = tf.data.Dataset.from_tensors((images, masks)).repeat()
 
 
 def work() -> tuple[float, float]:
-    """In pictures."""
+    """In images."""
     clock = Clock()
     network.fit(stream, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=[clock])
     return batch * steps, clock.seconds

@@ -57,7 +57,7 @@ half = wanted["precision"] != "float32"
 
 
 def work() -> float:
-    """In pictures."""
+    """In images."""
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config.overrides import checked_config
 from pipeline.data.stream import training_stream
-from pipeline.data.training_images import training_pictures
+from pipeline.data.training_images import training_images
 from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.runtime.hardware import resolve_auto, set_up
@@ -23,12 +23,12 @@ config = resolve_auto(checked_config([*wanted["options"], f"threads={wanted['thr
 config = replace(config, epochs=100_000)  # the stream does not end before the measuring does
 set_up(config)
 examples, sizes = examples_of(wanted)
-pictures = training_pictures(examples, sizes, config.long_side, wanted["cache_mb"], NOWHERE)
+images = training_images(examples, sizes, config.long_side, wanted["cache_mb"], NOWHERE)
 network = build_network(config)
 schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, 1000, 100)
 weights = np.ones(len(config.dataset.classes), np.float32)
 network.compile(build_optimizer(config.optimizer, schedule), SegmentationLoss(config.loss, weights))
-batches = iter(training_stream(pictures, len(examples), config))
+batches = iter(training_stream(images, len(examples), config))
 
 
 def work() -> float:

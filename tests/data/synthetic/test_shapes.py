@@ -18,7 +18,7 @@ from pipeline.runtime.errors import UserError
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dozen pictures instead of all."""
+    """A dozen images instead of all."""
     monkeypatch.setattr(shapes, "SPLITS", {"train": 7, "val": 2, "test": 3})
 
 
@@ -74,7 +74,7 @@ def test_outline_is_a_signed_distance_with_the_stated_area(name: str) -> None:
 
 @pytest.mark.parametrize("name", shapes.CLASSES[1:])
 def test_mask_is_where_the_shape_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One shape of area 40 x 40 wholly inside the picture: its pixels and half of its border make up that area."""
+    """One shape of area 40 x 40 wholly inside the image: its pixels and half of its border make up that area."""
     shape = shapes.Shape(shapes.CLASSES.index(name), x=60.3, y=55.8, side=40, angle=0.7, stretch=1.0)
     monkeypatch.setattr(shapes, "_place", lambda *_: [shape])
     mask = shapes.render_example(0)[1]

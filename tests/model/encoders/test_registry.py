@@ -34,7 +34,7 @@ def test_every_name_has_an_encoder() -> None:
     assert tuple(ENCODERS) == NAMES
 
 
-def test_a_unet_on_it_gives_logits_at_the_pictures_size_from_any_depth(of_depth_5: tuple[str, keras.Model]) -> None:
+def test_a_unet_on_it_gives_logits_at_the_images_size_from_any_depth(of_depth_5: tuple[str, keras.Model]) -> None:
     encoder, deepest = of_depth_5
     for depth, model in ((5, deepest), (1, unet(encoder, 1))):
         multiple = 2**depth
@@ -68,8 +68,8 @@ def test_features_are_those_of_keras_applications(encoder: str) -> None:
     for layer in theirs.layers:
         if layer.weights:
             layer.set_weights(ours.get_layer(f"encoder_{layer.name}").get_weights())
-    picture = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    for found, expected in zip(ours(picture), theirs(PREPROCESS[encoder](picture.astype(np.float32))), strict=True):
+    image = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    for found, expected in zip(ours(image), theirs(PREPROCESS[encoder](image.astype(np.float32))), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(np.abs(expected).max()))
 
 

@@ -1,4 +1,4 @@
-"""Pictures for validation and test: each once, whole, scaled, padded and in batches of one size."""
+"""Images for validation and test: each once, whole, scaled, padded and in batches of one size."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ MIXED = [(24, 32), (9, 30), (32, 24), (17, 25), (20, 28), (1, 13)]  # 1st, 4th a
 
 @pytest.mark.parametrize("long_side", [None, 16, 40])
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_every_picture_comes_once_scaled_padded_and_with_its_mask(
+def test_every_image_comes_once_scaled_padded_and_with_its_mask(
     voc_folder: Folder, long_side: int | None, batch_size: int
 ) -> None:
     examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
     sizes = sizes_of(examples)
-    found = stream.whole_pictures(examples, sizes, long_side=long_side, multiple=8, batch_size=batch_size)
+    found = stream.whole_images(examples, sizes, long_side=long_side, multiple=8, batch_size=batch_size)
     seen: list[int] = []
     for indices, images, working, masks, own in found.as_numpy_iterator():
         assert 1 <= len(indices) <= batch_size
@@ -46,26 +46,26 @@ def test_every_picture_comes_once_scaled_padded_and_with_its_mask(
 def test_batches_are_full_but_for_the_last_of_each_size(voc_folder: Folder) -> None:
     """And the order of the examples within a padded size is kept."""
     examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
-    found = stream.whole_pictures(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=4)
+    found = stream.whole_images(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=4)
     indices = [batch[0].tolist() for batch in found.as_numpy_iterator()]
     # 24x32: examples 0, 3, 4, 5, 8, 9, 10; 16x32: 1, 6, 11; 32x24: 2, 7, 12
     assert indices == [[0, 3, 4, 5], [8, 9, 10], [1, 6, 11], [2, 7, 12]]
 
 
-def test_whole_pictures_have_a_known_rank(voc_folder: Folder) -> None:
+def test_whole_images_have_a_known_rank(voc_folder: Folder) -> None:
     examples = examples_of(voc_folder(train=0, val=2, test=0), "val")
-    found = stream.whole_pictures(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=2)
+    found = stream.whole_images(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=2)
     shapes = [spec.shape.as_list() for spec in found.element_spec]
     assert shapes == [[None], [None, None, None, 3], [None, 2], [None, None, None], [None, 2]]
 
 
-def test_a_picture_of_one_row(tmp_path: Path) -> None:
+def test_an_image_of_one_row(tmp_path: Path) -> None:
     Image.fromarray(np.arange(39, dtype=np.uint8).reshape(1, 13, 3)).save(tmp_path / "a.png")
     Image.fromarray(np.zeros((1, 13), np.uint8)).save(tmp_path / "mask.png")
     example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")
     sizes = np.array([[1, 13]])
     for long_side, working in ((None, [1, 13]), (40, [3, 40]), (8, [1, 8])):
-        found = stream.whole_pictures([example], sizes, long_side=long_side, multiple=4, batch_size=1)
+        found = stream.whole_images([example], sizes, long_side=long_side, multiple=4, batch_size=1)
         ((_, image, size, mask, own),) = found.as_numpy_iterator()
         assert size.tolist() == [working] and own.tolist() == [[1, 13]]
         assert image.shape[1:3] == tuple(decode.padded_length(side, 4) for side in working)
