@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pipeline.config import hydra_files, stored
+from pipeline.config import hydra_files, stored, validation
 from pipeline.config.hydra_files import CONF, compose_overrides, groups
 from pipeline.config.keys import flatten
 from pipeline.config.overrides import checked_config
