@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.runtime.errors import UserError
-from pipeline.tracking.sweep_runs import SWEEPS, sweep_lock
+from pipeline.sweep.state import SWEEPS, sweep_lock
 
 
 def answer(name: str, key: str, uri: str | None) -> str:

@@ -14,6 +14,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.sweep.command import Command
 from pipeline.sweep.identity import sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_at_once, runs_here, sharing
+from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
@@ -22,14 +23,7 @@ from pipeline.tracking.journal import Busy
 from pipeline.tracking.local_runs import mark_leftovers
 from pipeline.tracking.provenance import Provenance
 from pipeline.tracking.store import open_if_it_answers
-from pipeline.tracking.sweep_runs import (
-    find_sweep_run,
-    has_journal,
-    open_sweep_run,
-    read_sweep,
-    sweep_lock,
-    write_sweep,
-)
+from pipeline.tracking.sweep_runs import find_sweep_run, has_journal, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
 

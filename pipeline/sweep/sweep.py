@@ -24,13 +24,14 @@ from pipeline.sweep.given_up import Failures
 from pipeline.sweep.identity import label, trial_of
 from pipeline.sweep.launchers import all_at_once, sharing, shut_down, threads_given
 from pipeline.sweep.launching import LauncherFailed, launched
+from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import wait_for_jobs
 from pipeline.sweep.summary import reasons, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
 from pipeline.tracking.failed_runs import record_failure
 from pipeline.tracking.journal import Busy, in_use
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep_runs import SWEEP, SWEEPS, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
+from pipeline.tracking.sweep_runs import SWEEP, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
 from pipeline.tracking.tracked_run import RUNS, TrackedRun
 
 Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials

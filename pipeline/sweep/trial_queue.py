@@ -13,8 +13,8 @@ from pipeline.runtime.periodic import meanwhile
 from pipeline.runtime.process import HEARTBEAT, STALE_AFTER, Process
 from pipeline.runtime.seeds import derive_seed
 from pipeline.sweep.search_space import SearchSpace
+from pipeline.sweep.state import sweep_lock
 from pipeline.sweep.study import make_sampler
-from pipeline.tracking.sweep_runs import sweep_lock
 
 OWNER, BEAT, VOID, REPLACES = "process", "heartbeat", "void", "replaces"  # user attributes of trials
 

@@ -1,20 +1,15 @@
 """A sweep as its runs show it: its own run, which trains nothing and holds the trials, and what came of each."""
 
 import contextlib
-import fcntl
-import json
 import re
 import time
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.config.addresses import HOME, tracking_uri
+from pipeline.config.addresses import tracking_uri
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.runtime.text import mask_credentials
@@ -35,9 +30,7 @@ from pipeline.tracking.ownership import is_current, taken_over
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import RUNS, TrackedRun, write_begin
 
-SWEEPS = HOME / "sweeps"
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
-KEPT = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -94,34 +87,6 @@ def find_sweep_run(name: str, store: Store) -> SweepRun | None:
         elsewhere = not is_current(read_journal(RUNS / key), tags)
         return SweepRun(key, run.info.status == "RUNNING" and lives and elsewhere)
     return None
-
-
-@contextlib.contextmanager
-def sweep_lock(name: str) -> Iterator[None]:
-    """One process of a sweep at a time, among those that share the folder."""
-    place = SWEEPS / name
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def read_sweep(name: str) -> dict[str, Any]:
-    """What is kept of a sweep on this machine; of a new one, the key of its own run and nothing else."""
-    try:
-        kept = json.loads((SWEEPS / name / KEPT).read_text())
-    except (OSError, ValueError):
-        kept = None
-    return kept if isinstance(kept, dict) and "run_key" in kept else {"run_key": uuid.uuid4().hex}
-
-
-def write_sweep(name: str, kept: dict[str, Any]) -> None:
-    """Keep it, in full or not at all."""
-    place = SWEEPS / name / KEPT
-    place.parent.mkdir(parents=True, exist_ok=True)
-    private = place.with_name(f".{KEPT}")
-    private.write_text(json.dumps(kept))
-    private.replace(place)
 
 
 def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[Child]:
