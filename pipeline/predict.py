@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         write_png(output / f"{path.stem}_overlay.png", sheet)
         note = "  (its EXIF data ask for a turn; the mask is in the file's own pixel frame)" if turned else ""
         print(f"{path} -> {output / path.stem}.png{note}")
-    print(f"{len(paths) - failed} of {len(paths)} images predicted with run {stored.id}")
+    print(f"{len(paths) - failed} of {len(paths)} images predicted with run {stored.run_id}")
     return 1 if failed else 0
 
 

@@ -68,7 +68,7 @@ def table_of(group: Group, uri: str | None) -> Analysis:
     runs = ranked(found)
     keys = varying(runs)
     best = best_of(runs)
-    command = "" if best is None else f"python run.py rerun={best.id}"
+    command = "" if best is None else f"python run.py rerun={best.run_id}"
     if command and uri is not None:
         command += f" tracking.uri={shlex.quote(mask_credentials(uri))}"
     notes = list(group.left_out)
@@ -93,11 +93,11 @@ def with_images(answer: Analysis, group: Group, data_root: Path | None) -> Analy
     Args:
         data_root: the dataset's folder; None: where the best run says that it was.
     """
-    stored = {run.id: run for run in group.runs}
+    stored = {run.run_id: run for run in group.runs}
     first = answer.best or answer.runs[0]
     notes = list(answer.notes)
     try:
-        config = stored[first.id].config()
+        config = stored[first.run_id].config()
     except UserError as error:
         return replace(answer, notes=[*notes, f"No images: {error.faults[0]}"])
     columns: list[int] = []
@@ -107,13 +107,15 @@ def with_images(answer: Analysis, group: Group, data_root: Path | None) -> Analy
             break
         if run.status != "FINISHED":
             continue
-        if _classes(stored[run.id]) == config.dataset.classes:
+        if _classes(stored[run.run_id]) == config.dataset.classes:
             columns.append(place)
         else:
             notes.append(f"Run {run.name} is not among the images: its classes are others than the best run's.")
-    examples, told = find_data(stored[first.id], config, data_root)
+    examples, told = find_data(stored[first.run_id], config, data_root)
     notes += told
-    images = collect_images([stored[answer.runs[place].id] for place in columns], examples, len(config.dataset.classes))
+    images = collect_images(
+        [stored[answer.runs[place].run_id] for place in columns], examples, len(config.dataset.classes)
+    )
     return replace(
         answer,
         classes=list(config.dataset.classes),
@@ -164,8 +166,8 @@ def _differences(answer: Analysis, columns: Sequence[int], images: ComparedImage
     if images.scored is None or answer.best is None:
         return None
     runs = [columns[place] for place in images.scored_runs]
-    ids = [answer.runs[place].id for place in runs]
-    if answer.best.id not in ids or len(runs) < 2:
+    ids = [answer.runs[place].run_id for place in runs]
+    if answer.best.run_id not in ids or len(runs) < 2:
         return None
-    found = bootstrap_differences(images.scored, ids.index(answer.best.id))
+    found = bootstrap_differences(images.scored, ids.index(answer.best.run_id))
     return Differences(images.scored.shape[1], runs, *found)

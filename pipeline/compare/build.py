@@ -50,11 +50,11 @@ def compare(
     with opened(names, uri) as group:
         answer = with_images(table_of(group, uri), group, data_root)
         files = write(answer, output)
-        best = next((run for run in group.runs if answer.best is not None and run.id == answer.best.id), None)
+        best = next((run for run in group.runs if answer.best is not None and run.run_id == answer.best.run_id), None)
         if group.parent is not None:
             keep(group.parent, files)
             if best is not None:
-                tag_best(group, best.id)
+                tag_best(group, best.run_id)
                 describe_best(group.parent, best, answer.best_heading, answer.command)
         if register and best is None:
             raise UserError("register=true: no run has come to its end with a validation score")

@@ -33,7 +33,7 @@ def image_ids(stored: StoredRun, folder: str, depth: int = DEEPEST) -> list[str]
         elif not entry.is_dir and name.endswith(".png"):
             ids.append(name.removesuffix(".png"))
         if len(ids) > MOST_LISTED:
-            raise UserError(f"run={stored.id}: {folder} has more than {MOST_LISTED} images")
+            raise UserError(f"run={stored.run_id}: {folder} has more than {MOST_LISTED} images")
     return sorted(ids)
 
 

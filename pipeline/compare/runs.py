@@ -18,7 +18,7 @@ MOST = 1e300  # what is larger is taken for no number: differences of two could 
 class ComparedRun:
     """A run as the comparison sees it. Its texts come from a server, and are escaped wherever they are shown."""
 
-    id: str
+    run_id: str
     name: str
     status: str
     params: Mapping[str, str]
@@ -61,8 +61,8 @@ def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> Co
     if seconds is None and info.end_time and info.start_time:
         seconds = (info.end_time - info.start_time) / 1000
     return ComparedRun(
-        id=stored.id,
-        name=str(info.run_name or stored.id),
+        run_id=stored.run_id,
+        name=str(info.run_name or stored.run_id),
         status=str(info.status),
         params=dict(data.params),
         metrics=dict(data.metrics),

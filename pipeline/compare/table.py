@@ -53,7 +53,7 @@ def headings(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[str]:
     """`heading` of each run; runs with the same parameters are told apart by the start of their ids."""
     texts = [heading(run, keys) for run in runs]
     count = Counter(texts)
-    return [text if count[text] == 1 else f"{text} ({run.id[:6]})" for run, text in zip(runs, texts, strict=True)]
+    return [text if count[text] == 1 else f"{text} ({run.run_id[:6]})" for run, text in zip(runs, texts, strict=True)]
 
 
 def ranked(runs: Iterable[ComparedRun]) -> list[ComparedRun]:
@@ -63,7 +63,7 @@ def ranked(runs: Iterable[ComparedRun]) -> list[ComparedRun]:
     """
 
     def place(run: ComparedRun) -> tuple[bool, bool, float, int, str]:
-        return not run.finished, run.val is None, -(run.val or 0.0), run.started, run.id
+        return not run.finished, run.val is None, -(run.val or 0.0), run.started, run.run_id
 
     return sorted(runs, key=place)
 
@@ -92,7 +92,7 @@ def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replica
     found = [
         Replicates(
             {key: members[0].params.get(key, NONE) for key in others},
-            tuple(run.id for run in members),
+            tuple(run.run_id for run in members),
             mean_and_deviation([run.val for run in members]),
             mean_and_deviation([run.score(TEST) for run in members]),
         )
@@ -119,7 +119,7 @@ def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
         minutes = None if run.seconds is None else run.seconds / 60
         cells = ["" if value is None else f"{value!r}" for value in (*values, minutes)]
         params = [run.params.get(key, "") for key in keys]
-        table.writerow([run.id, run.name, run.status, str(run.pruned).lower(), *params, *cells])
+        table.writerow([run.run_id, run.name, run.status, str(run.pruned).lower(), *params, *cells])
     return file.getvalue()
 
 

@@ -31,7 +31,7 @@ def runs_table(answer: Analysis) -> str:
         parameters = run.score(PARAMETERS)
         cells = [
             "*" if run is answer.best else "",
-            run.id if len(answer.runs) < 100 else run.id[:8],
+            run.run_id if len(answer.runs) < 100 else run.run_id[:8],
             *(short_value(run.params.get(key, NONE)) for key in answer.varying),
             "pruned" if run.pruned else run.status.lower(),
             shown(run.val),
@@ -69,7 +69,7 @@ def findings(answer: Analysis) -> list[str]:
         parts.append(f"importance for the validation score (fANOVA): {plain(listed)}")
     if answer.best is not None:
         score = shown(answer.best.val)
-        parts.append(f"best run {answer.best.id} ({plain(answer.best_heading)}): val mIoU {score}")
+        parts.append(f"best run {answer.best.run_id} ({plain(answer.best_heading)}): val mIoU {score}")
         parts[-1] += f"\nrun it again: {answer.command}"
     parts += [f"note: {plain(note)}" for note in answer.notes]
     return parts

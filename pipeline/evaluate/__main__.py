@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
     else:
         scores = evaluate()
     console = text_console()
-    console.print(f"run {stored.id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
+    console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
     if config.loss.class_weights != trained.loss.class_weights:
         console.print("note: the loss is without the class weights of the run, which are its own data's")

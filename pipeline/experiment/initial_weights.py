@@ -22,9 +22,9 @@ def find_initial(config: Config, original: Original | None = None) -> InitialWei
         UserError: they cannot be had.
     """
     if original is not None and original.initial and _same_start(config, original.config):
-        note = f"its start is the one that run {original.id} kept"
+        note = f"its start is the one that run {original.run_id} kept"
         return InitialWeights(
-            original.initial, f"rerun={original.id}", encoder_only=config.init_from is None, note=note
+            original.initial, f"rerun={original.run_id}", encoder_only=config.init_from is None, note=note
         )
     if config.init_from is not None:
         return _of_run(config, config.init_from)
@@ -61,7 +61,7 @@ def keep_initial(run: TrackedRun, config: Config, initial: InitialWeights) -> No
     if config.init_from is not None or config.model.encoder_weights != "imagenet":
         unfinished = Unfinished(run.folder / "initial", {"weights.npz": initial.arrays})
         unfinished.commit({"weights_sha256": initial.sha256})
-        run.files(unfinished.folder, INITIAL)
+        run.move_artifacts(unfinished.folder, INITIAL)
 
 
 def _same_start(one: Config, other: Config) -> bool:

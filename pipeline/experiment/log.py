@@ -55,14 +55,14 @@ def log_inputs(
         return differences(read_environment(environment), now) if environment.is_dir() else []
     now = write_environment(environment, describe(), sources(), dataset.checked.contents)
     _log_config(run, hydra_yaml)
-    run.files(environment, "environment", keep=True)
+    run.log_artifacts(environment, "environment")
     # Names that MLflow's table of runs has columns for.
-    run.tag(mlflow__user=_user(), mlflow__source__name="run.py", mlflow__source__type="LOCAL")
+    run.set_tags({"mlflow.user": _user(), "mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"})
     if now.git["revision"] is not None:
-        run.tag(mlflow__source__git__commit=now.git["revision"])
+        run.set_tags({"mlflow.source.git.commit": now.git["revision"]})
     for split in dataset.splits:
-        run.dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
-    run.params(flatten(config))
+        run.log_dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
+    run.log_params(flatten(config))
     return differences(original, now) if original is not None else []
 
 
@@ -77,7 +77,7 @@ def _log_config(run: TrackedRun, hydra_yaml: str) -> None:
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    run.files(folder, "config")
+    run.move_artifacts(folder, "config")
 
 
 def _user() -> str:
@@ -99,8 +99,8 @@ def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Train
         }
         names = metric_names("test/iou", dataset.classes)
         metrics |= dict(zip(names, iou_per_class(test.confusion_matrix).tolist(), strict=True))
-    run.metrics(metrics, step=trained.best_epoch)
-    run.tag(weights_sha256=trained.best_weights_sha256, last_weights_sha256=trained.last_weights_sha256)
+    run.log_metrics(metrics, step=trained.best_epoch)
+    run.set_tags({"weights_sha256": trained.best_weights_sha256, "last_weights_sha256": trained.last_weights_sha256})
 
 
 def describe_run(
@@ -119,4 +119,4 @@ def describe_run(
     for split, found in scores.items():
         lines.append(f"| {split} | {found.mean_iou:.4f} | {found.pixel_accuracy:.4f} | {found.loss:.4f} |")
     lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run.key}`."]
-    run.tag(mlflow__note__content="\n".join(lines))
+    run.set_tags({"mlflow.note.content": "\n".join(lines)})

@@ -32,7 +32,7 @@ def opening(
         f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}",
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
-        f"run       {run.id} {where}",
+        f"run       {run.name} {where}",
     ]
     if initial is not None:
         lines.insert(2, f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
@@ -51,12 +51,12 @@ def closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
     """The lines after evaluation: the best epoch, and where the run is opened."""
     lines = [
         f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all",
-        f"run {run.id}",
+        f"run {run.name}",
     ]
     if run.store is not None:
         command = run.store.open_command()
         lines += [f"open it:  {command}"] if command else []
-        lines.append(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.id)}")
+        lines.append(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.name)}")
     return "\n".join(lines)
 
 

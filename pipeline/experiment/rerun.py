@@ -24,7 +24,7 @@ INITIAL = "checkpoints/initial"  # the artifact folder of what a run started fro
 class Original:
     """A finished run that is to be repeated, as MLflow has it."""
 
-    id: str
+    run_id: str
     config: Config
     history: History
     weights_sha256: str
@@ -68,7 +68,7 @@ def find_original(name: str, uri: str | None) -> Original:
             raise UserError(
                 f"rerun={name}: the weights it started from have SHA-256 {found}, but it recorded {initial}"
             )
-        return Original(stored.id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
+        return Original(stored.run_id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
 
 
 def fetch_made_with(stored: StoredRun) -> Provenance:

@@ -41,8 +41,8 @@ def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
     if not uploaded and stored.run.info.status != "FINISHED":
         place = where(Process.read(stored.tags)) or " where it ran"
         raise NoCheckpoint(
-            f"resume={stored.id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch)"
-            f" and are not here: resume it{place}, or copy {folder} from there to here"
+            f"resume={stored.run_id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every "
+            f"epoch) and are not here: resume it{place}, or copy {folder} from there to here"
         )
     config = stored.config()
     checkpoints = _fetch_checkpoints(stored, config, folder / "checkpoints") if uploaded else []
@@ -54,7 +54,7 @@ def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
     try:
         lock = locked(folder / LOCK)
     except Busy as error:
-        raise UserError(f"resume={stored.id}: is being resumed by another process") from error
+        raise UserError(f"resume={stored.run_id}: is being resumed by another process") from error
     with lock:
         if is_current(read_journal(folder), stored.tags):  # another process made it while this one fetched
             return
@@ -69,7 +69,7 @@ def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
         shutil.copytree(stored.path("environment"), folder / "environment")
         with contextlib.closing(Journal(folder / ".adopted")) as journal:
             _tell(journal, stored, uri, experiment, history)
-        write_position(folder, stored.id, len(journal.records))  # MLflow has all of this
+        write_position(folder, stored.run_id, len(journal.records))  # MLflow has all of this
         journal.path.rename(folder / FILE)
         shutil.rmtree(journal.folder)
 
@@ -112,8 +112,8 @@ def _fetch_checkpoints(stored: StoredRun, config: Config, checkpoints: Path) -> 
         # Files that MLflow has got one after the other: a run that was killed in between has those of two epochs.
         if weights_sha256(read_best(best)) != state.best.weights_sha256:
             raise NoCheckpoint(
-                f"resume={stored.id}: checkpoints/best does not have the weights of epoch {state.best.epoch}, which "
-                "were the best when checkpoints/last was written"
+                f"resume={stored.run_id}: checkpoints/best does not have the weights of epoch {state.best.epoch}, "
+                "which were the best when checkpoints/last was written"
             )
         parts.append((best, best_folder(checkpoints, state.best.epoch)))
     return parts

@@ -38,7 +38,7 @@ SCORE = "best/val_mean_iou"
 class Resumable:
     """A run that was begun before, with its folder under mlruns/."""
 
-    id: str  # MLflow's, or the run's key
+    name: str  # MLflow's, or the run's key
     config: Config
     folder: Path
     status: str
@@ -50,7 +50,7 @@ class Resumable:
 class Finished:
     """A run that needs no more training, and what it came to."""
 
-    id: str
+    name: str
     metrics: dict[str, float]  # the last value of each: a search may go by others than the score
 
     @property
@@ -119,8 +119,8 @@ def check_unchanged(run: Resumable, config: Config) -> None:
     before, after = flatten(run.config), flatten(config)
     longer = ("early_stopping",) if config.epochs != run.config.epochs else ()
     faults = [
-        f"{key}={after[key]}: it is {before[key]} in run {run.id}, and a resumed run is the same run; only epochs (as "
-        "a new run), tracking.* and where the data lie may change. A new run with other settings: rerun=<run id>"
+        f"{key}={after[key]}: it is {before[key]} in run {run.name}, and a resumed run is the same run; only epochs "
+        "(as a new run), tracking.* and where the data lie may change. A new run with other settings: rerun=<run id>"
         for key in after
         if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
     ]
@@ -130,7 +130,7 @@ def check_unchanged(run: Resumable, config: Config) -> None:
 
 def finished_already(run: Resumable) -> Finished | None:
     """The result of a run that has one."""
-    return _finished(run.id, run.folder)
+    return _finished(run.name, run.folder)
 
 
 def reopen(run: Resumable, config: Config, data_digest: str) -> TrackedRun:
@@ -143,7 +143,7 @@ def reopen(run: Resumable, config: Config, data_digest: str) -> TrackedRun:
     try:
         return TrackedRun(Journal(run.folder), config.tracking)
     except Busy as error:
-        raise UserError(f"resume={run.id}: another process continues it already") from error
+        raise UserError(f"resume={run.name}: another process continues it already") from error
 
 
 def check_initial(run: Resumable, initial_sha256: str | None) -> None:
@@ -154,7 +154,7 @@ def check_initial(run: Resumable, initial_sha256: str | None) -> None:
     """
     if run.initial_sha256 != initial_sha256:
         raise UserError(
-            f"resume={run.id}: has no checkpoint yet, and what it started from (init_from, model.encoder_weights) is "
+            f"resume={run.name}: has no checkpoint yet, and what it started from (init_from, model.encoder_weights) is "
             f"not what it was (SHA-256 {run.initial_sha256}, now {initial_sha256}): it cannot go on as the same run"
         )
 
@@ -168,15 +168,15 @@ def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Pat
     _check_data(run, data_digest)
     start, notes = newest_start(run.folder / "checkpoints")
     if start is None:
-        raise UserError(f"resume={run.id}: has no whole checkpoint in {run.folder / 'checkpoints'}", *notes)
+        raise UserError(f"resume={run.name}: has no whole checkpoint in {run.folder / 'checkpoints'}", *notes)
     if start.state.epoch >= config.epochs:
         raise UserError(
-            f"epochs={config.epochs}: run {run.id} has trained {start.state.epoch} epochs; more than that expected"
+            f"epochs={config.epochs}: run {run.name} has trained {start.state.epoch} epochs; more than that expected"
         )
     if start.state.is_over(config):
         raise UserError(
-            f"early_stopping={config.early_stopping}: run {run.id} ended by it after epoch {start.state.epoch}; more, "
-            f"or null, expected beside epochs={config.epochs}"
+            f"early_stopping={config.early_stopping}: run {run.name} ended by it after epoch {start.state.epoch}; "
+            f"more, or null, expected beside epochs={config.epochs}"
         )
     folders = [start.folder]
     if start.state.best is not None:
@@ -190,8 +190,8 @@ def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Pat
 def _check_data(run: Resumable, digest: str) -> None:
     if run.data_digest not in (None, digest):
         raise UserError(
-            f"resume={run.id}: its data are not what they were when it began (digest {run.data_digest}, now {digest}): "
-            f"it cannot go on as the same run; rerun={run.id} names the images that changed"
+            f"resume={run.name}: its data are not what they were when it began (digest {run.data_digest}, now "
+            f"{digest}): it cannot go on as the same run; rerun={run.name} names the images that changed"
         )
 
 

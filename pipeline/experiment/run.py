@@ -88,9 +88,9 @@ def run_experiment(
         network = build_network(config, initial)
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, origin, trial)
     if isinstance(run, Finished):
-        text = f"run {plain(run.id)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
+        text = f"run {plain(run.name)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train"
         console.print(text, soft_wrap=True)
-        return Result(run.id, run.score, run.metrics)
+        return Result(run.name, run.score, run.metrics)
     with run:
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
@@ -105,7 +105,7 @@ def run_experiment(
 
         if initial is not None:
             keep_initial(run, config, initial)
-        run.metrics({"model/parameters": network.count_params()}, step=0)
+        run.log_metrics({"model/parameters": network.count_params()}, step=0)
         try:
             trained = _train(run, network, loss, dataset, config, trial, kept)
         except Pruned:
@@ -117,19 +117,19 @@ def run_experiment(
 
         _keep(run, config, dataset, trained, scores)
         seconds = trained.earlier_seconds + time.perf_counter() - started
-        run.metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
+        run.log_metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
         describe_run(run, config, dataset, trained, scores, seconds)
         verdict = None
         if origin.rerun is not None:
             verdict = compare(origin.rerun, run.journal.history(), trained.best_weights_sha256, differences)
-            run.tag(rerun_verdict=verdict.text)
+            run.set_tags({"rerun_verdict": verdict.text})
     console.print(score_table(dataset.classes, scores))
     console.print(closing(run, trained, seconds), soft_wrap=True)
     if verdict is not None and origin.rerun is not None:
-        console.print(f"rerun of {origin.rerun.id}: {verdict.text}", soft_wrap=True)
+        console.print(f"rerun of {origin.rerun.run_id}: {verdict.text}", soft_wrap=True)
         if origin.strict and not verdict.identical:
-            raise RerunDiffers(f"rerun={origin.rerun.id}: {verdict.text.splitlines()[0]}")
-    return Result(run.id, trained.best_scores.mean_iou, last_values(run.journal.history()))
+            raise RerunDiffers(f"rerun={origin.rerun.run_id}: {verdict.text.splitlines()[0]}")
+    return Result(run.name, trained.best_scores.mean_iou, last_values(run.journal.history()))
 
 
 def _initial(config: Config, origin: Lineage) -> tuple[InitialWeights | None, str | None]:
@@ -146,10 +146,10 @@ def _initial(config: Config, origin: Lineage) -> tuple[InitialWeights | None, st
 
 def _pruned(run: TrackedRun) -> Result:
     """The end of a trial that its sweep gave up: it has no best weights, and the test split is not looked at."""
-    run.tag(pruned="true")
+    run.set_tags({"pruned": "true"})
     best = max(run.journal.history()["val/mean_iou"].values())
-    text_console().print(f"pruned: best val mIoU so far {best:.4f}\nrun {run.id}", soft_wrap=True)
-    return Result(run.id, best, last_values(run.journal.history()), pruned=True)
+    text_console().print(f"pruned: best val mIoU so far {best:.4f}\nrun {run.name}", soft_wrap=True)
+    return Result(run.name, best, last_values(run.journal.history()), pruned=True)
 
 
 class _Watcher:
@@ -168,18 +168,18 @@ class _Watcher:
         """See `pipeline.train.epochs.Watcher`."""
         started = time.perf_counter()
         if self._watched:
-            self._run.files(self._folder(epoch), f"predictions/val/{epoch}")
-        self._run.metrics(metrics, step=epoch)
+            self._run.move_artifacts(self._folder(epoch), f"predictions/val/{epoch}")
+        self._run.log_metrics(metrics, step=epoch)
         # A record of its own, since it tells how long the others took.
-        self._run.metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
+        self._run.log_metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
         # Nothing is saved by pruning a trial after its last epoch.
         self._prune = self._trial.prune(epoch, metrics["val/mean_iou"]) and epoch < self._epochs
 
     def saved(self, last: Path, best: Path) -> None:
         """See `pipeline.train.epochs.Watcher`."""
         if self._upload == "epoch":
-            self._run.files(best, "checkpoints/best", keep=True)
-            self._run.files(last, "checkpoints/last", keep=True)
+            self._run.log_artifacts(best, "checkpoints/best")
+            self._run.log_artifacts(last, "checkpoints/last")
         if self._prune:
             raise Pruned
 
@@ -240,7 +240,7 @@ def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset
     )
     write_scores(run.folder / "evaluation", dataset.classes, scores)
     for place in ("predictions/test", "overlays", "evaluation"):
-        run.files(run.folder / place, place)
+        run.move_artifacts(run.folder / place, place)
     return scores
 
 
@@ -252,7 +252,7 @@ def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, s
     stored_config = run.journal.records[0]["config"]
     weights = trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, photograph[np.newaxis])
-    run.model(run.folder / "model")
-    run.files(trained.best, "checkpoints/best", keep=True)
+    run.move_model(run.folder / "model")
+    run.log_artifacts(trained.best, "checkpoints/best")
     if config.checkpoint.upload != "best":
-        run.files(trained.last, "checkpoints/last", keep=True)
+        run.log_artifacts(trained.last, "checkpoints/last")

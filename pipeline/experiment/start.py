@@ -53,25 +53,25 @@ def begin_or_continue(
     elif origin.auto:
         same = find_same(identity, config.tracking.experiment, store)
         if isinstance(same, Finished):
-            send_rest(same.id, config.tracking)
+            send_rest(same.name, config.tracking)
             return same
         resumed = same
     if resumed is not None and config.epochs == resumed.config.epochs:
         finished = finished_already(resumed)
         if finished is None:
             return reopen(resumed, config, digest)
-        send_rest(finished.id, config.tracking)
+        send_rest(finished.name, config.tracking)
         return finished
     key = uuid.uuid4().hex
     tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
     if initial_sha256 is not None:
         tags["initial_weights_sha256"] = initial_sha256
     if origin.rerun is not None:
-        tags["rerun_of"] = origin.rerun.id
+        tags["rerun_of"] = origin.rerun.run_id
     if resumed is not None:  # a longer run than the one that was begun
         # Before its journal begins: what is refused leaves no run, and a run that has begun has what it goes on from.
         start = take_over(resumed, config, digest, RUNS / key / "checkpoints")
         # Not the same as a run of so many epochs from the beginning: its schedule was another one up to here.
-        tags |= {"resumed_from": resumed.id, "fingerprint": fingerprint(config, digest, start.sha256)}
+        tags |= {"resumed_from": resumed.name, "fingerprint": fingerprint(config, digest, start.sha256)}
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
     return TrackedRun.begin(config.tracking, run_name(config, trial.name), tags, text, overrides, key, trial.parent)

@@ -38,7 +38,7 @@ ALONE = Trial()
 class Result:
     """What a run came to."""
 
-    id: str  # MLflow's, or the run's key
+    name: str  # MLflow's, or the run's key
     score: float  # best validation mean IoU; of a pruned trial, of the epochs it had
     metrics: Mapping[str, float]  # the last value of each metric
     pruned: bool = False

@@ -108,10 +108,10 @@ class Sweep:
         told = False
         while (child := self._known.get(trial)) is not None and child.alive:
             if time.monotonic() > until:
-                raise UserError(f"sweep.name={self.name}: run {child.id} ({named}) is trained by another process")
+                raise UserError(f"sweep.name={self.name}: run {child.name} ({named}) is trained by another process")
             if not told:
                 told = True
-                print(f"{named}: waits for run {plain(child.id)}, in which another process trains it", flush=True)
+                print(f"{named}: waits for run {plain(child.name)}, in which another process trains it", flush=True)
             if in_use(RUNS / child.key):
                 wait_for_end(child.key, POLL)
             else:  # on another machine
@@ -181,10 +181,10 @@ class Sweep:
         if counts["finished"] and self.store is not None:
             print("", answer(self.name, self.key, self.config.tracking.uri), sep="\n")
         if self.run is not None:
-            print(f"sweep {self.name}, run {self.run.id}")
-            self.run.tag(trials=str(len(self.outcomes)), failed_trials=str(counts["failed"]))
+            print(f"sweep {self.name}, run {self.run.name}")
+            self.run.set_tags({"trials": str(len(self.outcomes)), "failed_trials": str(counts["failed"])})
             if self.run.store is not None:
-                print(f"open it:  {self.run.store.address(self.run.id)}")
+                print(f"open it:  {self.run.store.address(self.run.name)}")
         if not bad:
             return ""
         told = ", ".join(f"{count} {status}" for status, count in bad.items())
@@ -225,7 +225,7 @@ class Sweep:
                 if has_journal(child.key):
                     with contextlib.suppress(Busy):
                         mark_failed(child.key, self.config.tracking, why)
-                self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.id)
+                self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.name)
         return left
 
     def _new_failures(self) -> None:
@@ -237,4 +237,4 @@ def outcome_of(child: Child, label: str, earlier: bool) -> TrialResult:
     """What a finished or failed trial came to."""
     status = "failed" if child.status == "FAILED" else "pruned" if child.pruned else "finished"
     reason = child.reason.partition(": ")[2] or child.reason if status == "failed" else ""
-    return TrialResult(label, status, child.metrics, reason, child.id, earlier=earlier)
+    return TrialResult(label, status, child.metrics, reason, child.name, earlier=earlier)

@@ -48,7 +48,7 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
     except UserError as no_run:
         return _of_experiment(name, uri, no_run)
     with answering(named.client.tracking_uri):
-        children = list(_search(named.client, [named.run.info.experiment_id], f"tags.`{PARENT}` = '{named.id}'"))
+        children = list(_search(named.client, [named.run.info.experiment_id], f"tags.`{PARENT}` = '{named.run_id}'"))
     if not children:
         named.folder.cleanup()
         raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
@@ -56,7 +56,7 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
     if not runs:
         named.folder.cleanup()
         raise UserError(f"{name}: none of its child runs can be read", *left_out)
-    return Group(str(named.run.info.run_name or named.id), named, runs, left_out)
+    return Group(str(named.run.info.run_name or named.run_id), named, runs, left_out)
 
 
 def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
@@ -87,7 +87,7 @@ def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
         if group is not kept:
             for run in group:
                 run.folder.cleanup()
-            ids = " ".join(run.id for run in group[:3]) + (" …" if len(group) > 3 else "")
+            ids = " ".join(run.run_id for run in group[:3]) + (" …" if len(group) > 3 else "")
             left_out.append(
                 f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {ids}"
             )
@@ -123,7 +123,7 @@ def curves(stored: StoredRun, metrics: Sequence[str]) -> dict[str, dict[int, flo
     """Some metrics as {epoch: value}."""
     with answering(stored.client.tracking_uri):
         found = {
-            name: stored.client.get_metric_history(stored.id, name)
+            name: stored.client.get_metric_history(stored.run_id, name)
             for name in metrics
             if name in stored.run.data.metrics
         }
@@ -147,17 +147,17 @@ def tag_best(group: Group, best: str) -> None:
     """The tag `best` on one run, and on no other of the group."""
     for stored in group.runs:
         with answering(stored.client.tracking_uri):
-            if stored.id == best:
-                stored.client.set_tag(stored.id, BEST, "true")
+            if stored.run_id == best:
+                stored.client.set_tag(stored.run_id, BEST, "true")
             elif BEST in stored.tags:
-                stored.client.delete_tag(stored.id, BEST)
+                stored.client.delete_tag(stored.run_id, BEST)
 
 
 def keep(parent: StoredRun, files: Sequence[Path]) -> None:
     """Files as artifacts of the parent run, in the place of those that were kept before."""
     with answering(parent.client.tracking_uri):
         for file in files:
-            parent.client.log_artifact(parent.id, str(file), PLACE)
+            parent.client.log_artifact(parent.run_id, str(file), PLACE)
 
 
 def describe_best(parent: StoredRun, best: StoredRun, label: str, command: str) -> None:
@@ -165,15 +165,15 @@ def describe_best(parent: StoredRun, best: StoredRun, label: str, command: str) 
 
     What else the description says stays; a section that was written before is replaced.
     """
-    link = f"#/experiments/{best.run.info.experiment_id}/runs/{best.id}"
+    link = f"#/experiments/{best.run.info.experiment_id}/runs/{best.run_id}"
     section = (
         f"<!-- comparison -->\n**Best run:** [{harmless(label)}]({link})\n\n"
         f"Run it again:\n\n    {harmless(command)}\n\nAll runs side by side: artifact `{PLACE}/comparison.html`\n"
         "<!-- /comparison -->"
     )
     with answering(parent.client.tracking_uri):
-        note = parent.client.get_run(parent.id).data.tags.get(NOTE, "")
-        parent.client.set_tag(parent.id, NOTE, f"{SECTION.sub('', note).rstrip()}\n\n{section}".strip())
+        note = parent.client.get_run(parent.run_id).data.tags.get(NOTE, "")
+        parent.client.set_tag(parent.run_id, NOTE, f"{SECTION.sub('', note).rstrip()}\n\n{section}".strip())
 
 
 def harmless(text: str) -> str:
@@ -196,17 +196,17 @@ def register_model(best: StoredRun) -> str:
         name = re.sub(r"[/:\s]+", "-", experiment.name).strip("-") or "model"
         outputs = best.run.outputs.model_outputs if best.run.outputs else []
         if not outputs:
-            raise UserError(f"run={best.id}: has no model to register")
+            raise UserError(f"run={best.run_id}: has no model to register")
         try:
             client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         versions = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
-        version = next((found.version for found in versions if found.run_id == best.id), None)
+        version = next((found.version for found in versions if found.run_id == best.run_id), None)
         if version is None:
             id = outputs[-1].model_id
             source = client.get_logged_model(id).artifact_location
-            version = client.create_model_version(name, source, run_id=best.id, model_id=id).version
+            version = client.create_model_version(name, source, run_id=best.run_id, model_id=id).version
         client.set_registered_model_alias(name, BEST, str(version))
     return f"models:/{name}@{BEST}"

@@ -40,7 +40,7 @@ class StoredRun:
     told: str  # the key and the name by which it was asked for, as messages call it
 
     @property
-    def id(self) -> str:
+    def run_id(self) -> str:
         """MLflow's id."""
         return str(self.run.info.run_id)
 
@@ -65,7 +65,7 @@ class StoredRun:
         """Every metric as {step: value}."""
         names = sorted(self.run.data.metrics)
         with answering(self.client.tracking_uri):
-            found = {name: self.client.get_metric_history(self.id, name) for name in names}
+            found = {name: self.client.get_metric_history(self.run_id, name) for name in names}
         return {name: {metric.step: metric.value for metric in metrics} for name, metrics in found.items()}
 
     def listed(self, folder: str) -> dict[str, FileInfo]:
@@ -90,7 +90,7 @@ class StoredRun:
         alone = listed is None
         try:
             if listed is None:
-                found = self.client.list_artifacts(self.id, str(Path(artifact).parent))
+                found = self.client.list_artifacts(self.run_id, str(Path(artifact).parent))
                 listed = {entry.path: entry for entry in found}
             entry = listed.get(artifact)
             if entry is None:
@@ -101,7 +101,9 @@ class StoredRun:
                 raise UserError(f"{told} has {entry.file_size} bytes; at most {largest} expected")
             arrivals = tempfile.mkdtemp(dir=self.folder.name)
             # The client would ask the tracking server for the run again, and for its models, with every file.
-            download = partial(self.client.download_artifacts, self.id) if alone else self._artifacts.download_artifacts
+            download = (
+                partial(self.client.download_artifacts, self.run_id) if alone else self._artifacts.download_artifacts
+            )
             path = Path(download(artifact, arrivals))
         except (MlflowException, OSError, ImportError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
@@ -120,14 +122,16 @@ class StoredRun:
     def has(self, artifact: str) -> bool:
         """Whether the run has a file of this name."""
         with answering(self.client.tracking_uri):
-            return artifact in {entry.path for entry in self.client.list_artifacts(self.id, str(Path(artifact).parent))}
+            return artifact in {
+                entry.path for entry in self.client.list_artifacts(self.run_id, str(Path(artifact).parent))
+            }
 
     def _all_gone(self) -> str:
         """Why a run on this machine has no artifact at all, where that is so."""
         root = local_folder(self.run.info.artifact_uri)
         if root is None or root.is_dir():
             return ""
-        experiment = self.run.info.artifact_uri.removesuffix(f"/{self.id}/artifacts")
+        experiment = self.run.info.artifact_uri.removesuffix(f"/{self.run_id}/artifacts")
         return f": {moved_away(experiment, self.client.tracking_uri) or f'there is no folder {root}'}"
 
     def _behind_a_link(self, artifact: str) -> bool:

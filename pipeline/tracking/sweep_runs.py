@@ -38,7 +38,7 @@ class Child:
     """A trial that was begun, now or in an earlier start of its sweep."""
 
     key: str
-    id: str  # MLflow's, or the run's key
+    name: str  # MLflow's, or the run's key
     trial: str  # what it is a trial of; see `pipeline.sweep.identity.trial_of`
     status: str  # FINISHED, FAILED, KILLED or RUNNING
     alive: bool

@@ -61,7 +61,7 @@ class TrackedRun:
         return TrackedRun(journal, tracking)
 
     @property
-    def id(self) -> str:
+    def name(self) -> str:
         """MLflow's id, or the run's key as long as MLflow has not given one; every command takes both."""
         return self._delivery.run_id or self.key
 
@@ -92,7 +92,7 @@ class TrackedRun:
         self.journal.release()
         try:
             if kind is not None and not interrupted:
-                self.tag(failure=f"{kind.__name__}: {error}"[:5000])
+                self.set_tags({"failure": f"{kind.__name__}: {error}"[:5000]})
             self.journal.append("status", status="KILLED" if interrupted else "FAILED" if kind else "FINISHED")
         except RunFailed as fault:  # a full disk: the next start on this machine will mark the run
             full = fault
@@ -110,38 +110,36 @@ class TrackedRun:
                 raise full
             print(f"error: {full}", file=sys.stderr)
         if interrupted:
-            how = f"resume={self.id}" if self._trains else "the same command"
-            print(f"run {self.id} is KILLED; {how} continues it", file=sys.stderr)
+            how = f"resume={self.name}" if self._trains else "the same command"
+            print(f"run {self.name} is KILLED; {how} continues it", file=sys.stderr)
 
-    def params(self, values: dict[str, Any]) -> None:
+    def log_params(self, values: dict[str, Any]) -> None:
         """Log parameters; credentials are masked, and what is longer than MLflow keeps is cut with a mark."""
         texts = {key: mask_credentials(str(value)) for key, value in values.items()}
         cut = {key: text if len(text) <= 6000 else text[:5997] + "..." for key, text in texts.items()}
         self.journal.append("params", values=cut)
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
         """Log metrics of one step. A value that is NaN, or that this step has already, is left out."""
         self.journal.metrics(values, step)
 
-    def tag(self, **tags: str) -> None:
-        """Set tags; a dot in a name is written as two underscores."""
-        self.journal.append(
-            "tags", values={key.replace("__", "."): mask_credentials(value) for key, value in tags.items()}
-        )
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Set tags of the run; credentials in them are masked."""
+        self.journal.append("tags", values={key: mask_credentials(value) for key, value in tags.items()})
 
-    def files(self, folder: Path, place: str, keep: bool = False) -> None:
-        """Keep a folder's contents as artifacts under `place`; the folder is gone afterwards, unless `keep` is set.
+    def log_artifacts(self, folder: Path, artifact_path: str) -> None:
+        """Log a folder's files as artifacts under `artifact_path`. The folder stays; its files must never change."""
+        self.journal.post(folder, "files", keep=True, place=artifact_path)
 
-        Args:
-            keep: the files stay, and must never be changed.
-        """
-        self.journal.post(folder, "files", keep, place=place)
+    def move_artifacts(self, folder: Path, artifact_path: str) -> None:
+        """Move a folder into the run's artifacts under `artifact_path`; it is gone from its place afterwards."""
+        self.journal.post(folder, "files", keep=False, place=artifact_path)
 
-    def model(self, folder: Path) -> None:
-        """Keep a model that `mlflow.pyfunc.save_model` wrote; the folder is gone afterwards."""
+    def move_model(self, folder: Path) -> None:
+        """Move a model that `mlflow.pyfunc.save_model` wrote into the run; its folder is gone afterwards."""
         self.journal.post(folder, "model", keep=False)
 
-    def dataset(self, split: str, name: str, root: Path, digest: str) -> None:
+    def log_dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Name the data of a split."""
         self.journal.append("dataset", split=split, name=name, source=str(root.resolve()), digest=digest)
 

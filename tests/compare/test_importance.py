@@ -43,7 +43,7 @@ def test_nothing_is_said_of_too_few_runs_or_of_equal_scores() -> None:
     assert importances(grid()[:3], KEYS) == {}
     assert importances(grid("none"), KEYS) == {}
     assert importances(grid(), []) == {}
-    unfinished = [ComparedRun(run.id, "", "FAILED", run.params, run.metrics) for run in grid()]
+    unfinished = [ComparedRun(run.run_id, "", "FAILED", run.params, run.metrics) for run in grid()]
     assert importances(unfinished, KEYS) == {}
 
 

@@ -45,7 +45,7 @@ def test_an_experiment_has_its_own_runs_without_the_parents_of_sweeps(place: Pat
     client = client_of(place)
     experiment = client.get_experiment_by_name("a b: c/d").experiment_id
     parent = client.create_run(experiment).info.run_id
-    child = open_run("one", None).id
+    child = open_run("one", None).run_id
     client.set_tag(child, PARENT, parent)
     try:
         assert keys(find_group(["a b: c/d"], None)) == ["one", "two"]
@@ -70,11 +70,11 @@ def test_of_an_experiment_on_several_datasets_those_of_one_are_compared(place: P
 
 def test_runs_are_named_by_key_or_id_and_taken_once() -> None:
     assert keys(find_group(["one", "three", "one"], None)) == ["one", "three"]
-    assert keys(find_group([open_run("two", None).id, "three"], None)) == ["three", "two"]
+    assert keys(find_group([open_run("two", None).run_id, "three"], None)) == ["three", "two"]
 
 
 def test_runs_that_cannot_be_read_are_left_out_and_told(place: Path) -> None:
-    client, id = client_of(place), open_run("two", None).id
+    client, id = client_of(place), open_run("two", None).run_id
     client.set_tag(id, "schema", "99")
     try:
         group = find_group(["a b: c/d"], None)
@@ -89,18 +89,18 @@ def test_runs_that_cannot_be_read_are_left_out_and_told(place: Path) -> None:
 def test_only_one_run_of_a_group_is_the_best(place: Path) -> None:
     first, second = open_run("one", None), open_run("two", None)
     for best in (first, second, second):
-        tag_best(Group("", None, [open_run("one", None), open_run("two", None)], []), best.id)
-        tagged = [id for id in (first.id, second.id) if client_of(place).get_run(id).data.tags.get("best") == "true"]
-        assert tagged == [best.id]
+        tag_best(Group("", None, [open_run("one", None), open_run("two", None)], []), best.run_id)
+        tagged = [id for id in (first.run_id, second.run_id) if client_of(place).get_run(id).data.tags.get("best") == "true"]
+        assert tagged == [best.run_id]
 
 
 def test_a_description_keeps_what_it_said_and_has_the_section_once(place: Path) -> None:
     parent, best = open_run("three", None), open_run("one", None)
-    client_of(place).set_tag(parent.id, NOTE, "Before.")
+    client_of(place).set_tag(parent.run_id, NOTE, "Before.")
     describe_best(parent, best, "width 4", "python run.py rerun=1")
-    client_of(place).set_tag(parent.id, NOTE, client_of(place).get_run(parent.id).data.tags[NOTE] + "\n\nAfter.")
+    client_of(place).set_tag(parent.run_id, NOTE, client_of(place).get_run(parent.run_id).data.tags[NOTE] + "\n\nAfter.")
     describe_best(parent, best, HOSTILE, "python run.py rerun=2 tracking.uri='sqlite:////x y.db'")
-    note = client_of(place).get_run(parent.id).data.tags[NOTE]
+    note = client_of(place).get_run(parent.run_id).data.tags[NOTE]
     assert note.count("<!-- comparison -->") == 1 and note.startswith("Before.\n\nAfter.\n\n")
     assert "rerun=1" not in note and "python run.py rerun=2 tracking.uri='sqlite:////x y.db'" in note
     assert re.findall(r"<[^>]*>", note) == ["<!-- comparison -->", "<!-- /comparison -->"]
@@ -140,11 +140,11 @@ def test_the_best_model_is_registered_once_with_the_alias(place: Path) -> None:
     for key, version in (("one", "1"), ("two", "2"), ("one", "1")):
         stored = open_run(key, None)
         if not (stored.run.outputs and stored.run.outputs.model_outputs):
-            give_model(place, stored.id)
+            give_model(place, stored.run_id)
             stored = open_run(key, None)
         assert register_model(stored) == "models:/a-b-c-d@best"
         found = client.get_model_version_by_alias("a-b-c-d", "best")
-        assert (str(found.version), found.run_id) == (version, stored.id)
+        assert (str(found.version), found.run_id) == (version, stored.run_id)
 
 
 def give_model(place: Path, run_id: str) -> None:

@@ -75,9 +75,9 @@ def test_the_ranking_is_by_validation_and_only_of_finished_runs() -> None:
         run("failed", 0.99, status="FAILED"), run("later", 0.5, started=2), run("sooner", 0.5, started=1),
         run("nan", math.nan),
     ]  # fmt: skip
-    order = [found.id for found in ranked(runs)]
+    order = [found.run_id for found in ranked(runs)]
     assert order == ["high", "sooner", "later", "low", "nan", "none", "failed", "pruned"]
-    assert best_of(runs).id == "high"  # type: ignore[union-attr]
+    assert best_of(runs).run_id == "high"  # type: ignore[union-attr]
     assert best_of(runs[2:5]) is None and best_of([]) is None
 
 

@@ -67,7 +67,7 @@ KILLS = (
     Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
     Kill("between the best and the last checkpoint", Death("pipeline.train.epochs:Unfinished.commit", 2, True)),
     Kill("the last checkpoint is written, the epoch not journalled", Death(f"{WATCHER}.epoch", 2)),
-    Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.metrics", 4)),
+    Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.log_metrics", 4)),
     Kill("between journal and commit of the checkpoint; again there", Death(f"{WATCHER}.epoch", 2, True),
          Death(f"{WATCHER}.epoch", 1, True)),
     Kill("exactly the end of an epoch, all of it written", Death(f"{WATCHER}.saved", 2)),

@@ -23,7 +23,7 @@ from tests.end_to_end.server import Server
 DRIVER = """
 import contextlib, io, json, os, runpy, sys
 from pipeline.tracking import tracked_run
-told, pauses, log = os.fdopen(os.dup(1), "w"), [], tracked_run.TrackedRun.metrics
+told, pauses, log = os.fdopen(os.dup(1), "w"), [], tracked_run.TrackedRun.log_metrics
 def tell(*message):
     print(json.dumps(message), file=told, flush=True)
 def metrics(run, values, step):
@@ -32,7 +32,7 @@ def metrics(run, values, step):
         pauses.remove(step)
         tell("paused", step)
         sys.stdin.readline()
-tracked_run.TrackedRun.metrics = metrics
+tracked_run.TrackedRun.log_metrics = metrics
 while line := sys.stdin.readline():
     command, pauses[:], tracked_run.PATIENCE = json.loads(line)
     sys.argv, status = command, 0

@@ -250,7 +250,7 @@ count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()
 before = count()
 forget_trial()
-print(json.dumps([result.id, result.pruned, told, before, count()]))
+print(json.dumps([result.name, result.pruned, told, before, count()]))
 """
 
 

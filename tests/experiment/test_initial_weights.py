@@ -76,7 +76,7 @@ def test_only_interpolations_may_take_each_others_place(stored: dict[str, Any]) 
 
 def test_a_rerun_takes_what_its_original_kept_unless_it_asks_for_another(stored: dict[str, Any]) -> None:
     kept: Arrays = {"first/kernel": np.zeros(3, np.float32)}
-    original: Any = SimpleNamespace(id="def", config=replace(OURS, init_from="ghi"), initial=kept)
+    original: Any = SimpleNamespace(run_id="def", config=replace(OURS, init_from="ghi"), initial=kept)
     start = find_initial(original.config, original)
     assert start is not None and (start.origin, start.arrays, start.new_logits) == ("rerun=def", kept, True)
     asked = find_initial(OURS, original)

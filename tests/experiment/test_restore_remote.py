@@ -62,17 +62,17 @@ def uploaded(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> U
             context.chdir(there)
             folder = begun(None, score, process, **tags)
             run = TrackedRun(Journal(folder), TrackingConfig(store.uri, "segmentation", None))
-            run.metrics({"val/loss": 0.75, "val/mean_iou": 0.5}, step=1)
-            run.metrics({"val/loss": 0.5}, step=2)
-            run.params({"epochs": 4})
+            run.log_metrics({"val/loss": 0.75, "val/mean_iou": 0.5}, step=1)
+            run.log_metrics({"val/loss": 0.5}, step=2)
+            run.log_params({"epochs": 4})
             config = there / "config"
             config.mkdir()
             (config / "config.yaml").write_text(run.journal.records[0]["config"])
-            run.files(config, "config")
+            run.move_artifacts(config, "config")
             if checkpoints:
                 write_checkpoint(folder / "checkpoints")
-                run.files(folder / "checkpoints/step-00000020", "checkpoints/last", keep=True)
-                run.files(folder / "checkpoints/best-0001", "checkpoints/best", keep=True)
+                run.log_artifacts(folder / "checkpoints/step-00000020", "checkpoints/last")
+                run.log_artifacts(folder / "checkpoints/best-0001", "checkpoints/best")
             if status is not None:
                 run.journal.append("status", status=status)
             delivery = Delivery(run.journal, TrackingConfig(store.uri, "segmentation", None))
@@ -92,7 +92,7 @@ def artifacts(store: Store, id: str) -> Path:
 def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uploaded: Uploaded) -> None:
     id, key = uploaded()
     found = find_resumable(id, store.uri)
-    assert (found.id, found.folder, found.status, found.data_digest) == (id, Path("mlruns/runs") / key, "KILLED", "d")
+    assert (found.name, found.folder, found.status, found.data_digest) == (id, Path("mlruns/runs") / key, "KILLED", "d")
     records = read_journal(found.folder)
     assert status_of(records) == "KILLED"
     assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
@@ -152,7 +152,7 @@ def test_a_run_that_another_machine_still_works_on_is_left_alone(store: Store, u
     with pytest.raises(UserError, match="is still alive on another, process 1, heard of"):
         find_resumable(id, store.uri)
     mlflow.MlflowClient(store.uri).set_tag(id, "heartbeat", f"{time.time() - STALE_AFTER - 5:.0f}")
-    assert find_resumable(id, store.uri).id == id
+    assert find_resumable(id, store.uri).name == id
 
 
 def test_a_run_of_another_program_is_none(store: Store) -> None:
@@ -239,6 +239,6 @@ def test_an_interrupted_run_that_was_deleted_in_mlflow_is_no_longer_wanted(store
     id, _ = uploaded(fingerprint="deleted")
     find_resumable(id, store.uri)
     found = find_same("deleted", "segmentation", store)
-    assert isinstance(found, Resumable) and found.id == id
+    assert isinstance(found, Resumable) and found.name == id
     mlflow.MlflowClient(store.uri).delete_run(id)
     assert find_same("deleted", "segmentation", store) is None

@@ -56,8 +56,8 @@ def begun(
     )  # fmt: skip
     run.journal.append("process", process=process)
     if score is not None:
-        run.metrics({"train/loss": 2 * score}, step=1)
-        run.metrics({"train/loss": score, "best/val_mean_iou": score}, step=2)
+        run.log_metrics({"train/loss": 2 * score}, step=1)
+        run.log_metrics({"train/loss": score, "best/val_mean_iou": score}, step=2)
     if status is not None:
         run.journal.append("status", status=status)
     if id is not None:
@@ -88,7 +88,7 @@ def test_a_run_is_found_by_its_key_or_its_id_with_all_that_its_journal_says() ->
     begun(id="def")
     for name in (folder.name, "abc"):
         found = find_resumable(name, None)
-        assert (found.id, found.folder, found.status, found.data_digest) == ("abc", folder, "KILLED", "d")
+        assert (found.name, found.folder, found.status, found.data_digest) == ("abc", folder, "KILLED", "d")
         assert found.config == dataclasses.replace(CONFIG, tracking=TrackingConfig(None, "segmentation", None))
 
 
@@ -117,7 +117,7 @@ def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypa
 
 def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:
     folder = begun()
-    assert find_resumable(folder.name, None).id == folder.name
+    assert find_resumable(folder.name, None).name == folder.name
 
 
 def test_the_address_that_is_given_is_where_the_run_goes_on() -> None:

@@ -50,13 +50,13 @@ def left(tracking: TrackingConfig, **tags: str) -> tuple[str, Path]:
     """A run that is KILLED here after its second epoch, and whose checkpoints are in MLflow."""
     folder = begun(None, config=dataclasses.replace(CONFIG, tracking=tracking), **tags)
     run = TrackedRun(Journal(folder), tracking)
-    run.metrics({"val/mean_iou": 0.5}, step=2)
+    run.log_metrics({"val/mean_iou": 0.5}, step=2)
     Path("config").mkdir()
     Path("config/config.yaml").write_text(run.journal.records[0]["config"])
-    run.files(Path("config"), "config")
+    run.move_artifacts(Path("config"), "config")
     write_checkpoint(folder / "checkpoints")
-    run.files(folder / "checkpoints/step-00000020", "checkpoints/last", keep=True)
-    run.files(folder / "checkpoints/best-0001", "checkpoints/best", keep=True)
+    run.log_artifacts(folder / "checkpoints/step-00000020", "checkpoints/last")
+    run.log_artifacts(folder / "checkpoints/best-0001", "checkpoints/best")
     run.journal.append("status", status="KILLED")
     return send(run.journal, tracking), folder
 
@@ -73,13 +73,13 @@ def go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: TrackingCon
             context.chdir(tmp_path / "there")
             run = TrackedRun(Journal(find_resumable(id, tracking.uri).folder), tracking)
             run.journal.append("process", process=ELSEWHERE)
-            run.metrics({"val/mean_iou": 0.75}, step=3)
+            run.log_metrics({"val/mean_iou": 0.75}, step=3)
             if status == "FINISHED":
-                run.metrics({"best/val_mean_iou": 0.75}, step=3)
+                run.log_metrics({"best/val_mean_iou": 0.75}, step=3)
             if status is not None:
                 write_checkpoint(run.folder / "checkpoints", step=30, best=3)
-                run.files(run.folder / "checkpoints/step-00000030", "checkpoints/last", keep=True)
-                run.files(run.folder / "checkpoints/best-0003", "checkpoints/best", keep=True)
+                run.log_artifacts(run.folder / "checkpoints/step-00000030", "checkpoints/last")
+                run.log_artifacts(run.folder / "checkpoints/best-0003", "checkpoints/best")
                 run.journal.append("status", status=status)
             send(run.journal, tracking)
 
@@ -108,13 +108,13 @@ def test_it_goes_on_from_where_the_other_machine_left_it(store: Store, tracking:
     (folder / "checkpoints/step-00000040").mkdir()
     go_on(id, "KILLED")
     found = find_resumable(id, None)
-    assert (found.id, found.folder, found.status) == (id, folder, "KILLED") and found.config.tracking == tracking
+    assert (found.name, found.folder, found.status) == (id, folder, "KILLED") and found.config.tracking == tracking
     start, notes = newest_start(folder / "checkpoints")
     assert start is not None and start.state.step == 30 and notes == []
     run = TrackedRun(Journal(folder), tracking)
     run.journal.append("process", process={**ELSEWHERE, "host": "here again"})
-    run.metrics({"val/mean_iou": 0.75}, step=3)
-    run.metrics({"val/mean_iou": 1.0}, step=4)
+    run.log_metrics({"val/mean_iou": 0.75}, step=3)
+    run.log_metrics({"val/mean_iou": 1.0}, step=4)
     send(run.journal, tracking)
     history = mlflow.MlflowClient(store.uri).get_metric_history(id, "val/mean_iou")
     assert [(metric.step, metric.value) for metric in history] == [(2, 0.5), (3, 0.75), (4, 1.0)]
@@ -147,7 +147,7 @@ def test_a_trial_is_what_the_other_machine_made_of_it(
     assert (before.status, before.metrics) == ("KILLED", {"val/mean_iou": 0.5})
     go_on(id, status)
     (child,) = children(f"sweep {status}", tracking, store)
-    assert (child.key, child.id, child.status) == (folder.name, id, status or "RUNNING")
+    assert (child.key, child.name, child.status) == (folder.name, id, status or "RUNNING")
     assert child.metrics["val/mean_iou"] == 0.75 and child.alive == (status is None)
     assert [child.status for child in children(f"sweep {status}", tracking, None)] == ["KILLED"]
     with contextlib.closing(Journal(folder)):  # this machine works on it nevertheless, as while the server was away

@@ -96,7 +96,7 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
     monkeypatch.setattr(tasks, "find_resumable", lambda *_: stored)
     ran: list[Any] = []
     monkeypatch.setattr(tasks, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
-        pruned=False, metrics={}, id="id"
+        pruned=False, metrics={}, name="id"
     ))  # fmt: skip
     children: list[object] = []
 

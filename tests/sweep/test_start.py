@@ -65,8 +65,8 @@ def test_a_grid_that_another_machine_goes_on_with_is_not_run_where_it_began(stor
         with pytest.raises(UserError, match=refusal), opened("first", "grid"):
             pass
     with opened("first", "grid") as again:
-        assert again.key == begun.key and again.run is not None and again.run.id == gone_on.run.id
-    assert mlflow.MlflowClient(store.uri).get_run(again.run.id).info.status == "FINISHED"
+        assert again.key == begun.key and again.run is not None and again.run.name == gone_on.run.name
+    assert mlflow.MlflowClient(store.uri).get_run(again.run.name).info.status == "FINISHED"
 
 
 def test_a_search_joins_in_where_it_began(opened: Open) -> None:
@@ -83,7 +83,7 @@ def test_whether_a_process_that_a_journal_here_knows_is_alive_is_told_by_its_loc
     """As of a container that was killed, and started again at once under another name."""
     with opened("first", "killed", ANOTHER) as sweep:
         pass
-    mlflow.MlflowClient(store.uri).update_run(sweep.run.id, "RUNNING")
+    mlflow.MlflowClient(store.uri).update_run(sweep.run.name, "RUNNING")
     for folder, alive in (("first", False), ("second", True)):
         (tmp_path / folder).mkdir(exist_ok=True)
         with contextlib.chdir(tmp_path / folder):

@@ -32,7 +32,7 @@ tracking = TrackingConfig(uri=None, experiment="x")
 for _ in range(int(sys.argv[1])):
     run = TrackedRun.begin(tracking, "name", {}, "seed: 0", [])
     run.__enter__()
-    run.metrics({"a": 1.0}, step=1)
+    run.log_metrics({"a": 1.0}, step=1)
     while not (run._delivery.done and run._delivery.run_id):
         time.sleep(0.01)
     print(run.key, run.id, flush=True)

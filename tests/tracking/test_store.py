@@ -104,7 +104,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.tracked_run import TrackedRun
 with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", []) as run:
     for step in range(3):
-        run.metrics({"a": float(step)}, step)
+        run.log_metrics({"a": float(step)}, step)
 """
 
 
@@ -131,7 +131,7 @@ from pipeline.tracking.tracked_run import TrackedRun
 with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), sys.argv[1], {}, "", []) as run:
     step, until = 0, time.monotonic() + 60
     while time.monotonic() < until:
-        run.metrics({f"m/{number}": step + number / 8 for number in range(8)}, step)
+        run.log_metrics({f"m/{number}": step + number / 8 for number in range(8)}, step)
         step += 1
         time.sleep(0.05)
 print(step)

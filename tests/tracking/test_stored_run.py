@@ -66,7 +66,7 @@ def test_a_run_is_found_by_its_id_or_its_key_in_the_default_store(place: Path) -
     for name in (id, "abc"):
         stored = open_run(name, None)
         with stored.folder:
-            assert stored.id == id and stored.tags["run_key"] == "abc"
+            assert stored.run_id == id and stored.tags["run_key"] == "abc"
             weights, recorded = fetch_weights(stored)
             assert (weights.read_bytes(), recorded) == (b"weights", "f00")
             config = stored.config()
@@ -77,7 +77,7 @@ def test_a_run_is_found_by_its_id_or_its_key_in_the_default_store(place: Path) -
 def test_a_store_is_named_by_its_address(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     id = make_run(place)
     monkeypatch.chdir(tmp_path)
-    assert open_run(id, f"sqlite:///{place}/mlruns/mlflow.db").id == id
+    assert open_run(id, f"sqlite:///{place}/mlruns/mlflow.db").run_id == id
 
 
 @pytest.mark.parametrize("name", ["0123456789abcdef0123456789abcdef", "x'y", "x' or 'a' = 'a", "../..", " ", "%"])
@@ -93,7 +93,7 @@ def test_a_deleted_run_says_how_it_comes_back(place: Path) -> None:
     with pytest.raises(UserError, match=rf"^resume={id}: was deleted; `mlflow runs restore --run-id {id}` brings it"):
         open_run(id, None, "resume")
     client_of(place).restore_run(id)
-    assert open_run(id, None).id == id
+    assert open_run(id, None).run_id == id
 
 
 @pytest.mark.parametrize("schema", [str(SCHEMA_VERSION + 1), "99", "two", "-1", ""])

@@ -46,7 +46,7 @@ def begin(tracking: TrackingConfig) -> Callable[..., TrackedRun]:
 
 
 def stored(tracking: TrackingConfig, run: TrackedRun) -> Run:
-    return mlflow.MlflowClient(tracking.uri).get_run(run.id)
+    return mlflow.MlflowClient(tracking.uri).get_run(run.name)
 
 
 # ---- beginning and ending
@@ -58,7 +58,7 @@ def test_the_journal_has_the_configuration_before_anything_is_sent(begin: Callab
     assert first["kind"] == "begin" and first["config"] == CONFIG.replace("ada:secret", "***")
     assert first["tags"] == {"schema": str(SCHEMA_VERSION), "fingerprint": "f"}
     assert (first["overrides"], first["experiment"], first["name"]) == (["seed=0"], "x", "at http://***@host")
-    assert run.folder == Path("mlruns/runs") / run.key and run.id == run.key and run.store is None
+    assert run.folder == Path("mlruns/runs") / run.key and run.name == run.key and run.store is None
     assert "secret" not in run.journal.path.read_text()
     run.journal.close()
 
@@ -76,7 +76,7 @@ def test_a_run_that_ends_well_is_finished(begin: Callable[..., TrackedRun], trac
         assert Process.read(stored(tracking, run).data.tags) in (None, Process.this())  # as soon as it is sent
     found = stored(tracking, run)
     assert (found.info.status, found.info.run_name) == ("FINISHED", "name")
-    assert found.data.tags["run_key"] == run.key != run.id and found.data.tags["fingerprint"] == "f"
+    assert found.data.tags["run_key"] == run.key != run.name and found.data.tags["fingerprint"] == "f"
     assert Process.read(found.data.tags) == Process.this()
     assert not in_use(run.folder) and not (run.folder / "outbox").exists()
 
@@ -103,7 +103,7 @@ def test_a_run_that_an_exception_ends_says_so(
     assert found.info.status == status == status_of(read_journal(run.folder))
     expected = None if status == "KILLED" else f"{type(error).__name__}: {error}".replace("a:secret", "***")
     assert found.data.tags.get("failure") == expected
-    told = f"run {run.id} is KILLED; resume={run.id} continues it\n" if status == "KILLED" else ""
+    told = f"run {run.name} is KILLED; resume={run.name} continues it\n" if status == "KILLED" else ""
     assert capsys.readouterr().err == told
 
 
@@ -113,8 +113,8 @@ def test_a_run_whose_artifacts_are_refused_goes_on_and_is_told_so(
     mlflow.MlflowClient(tracking.uri).create_experiment("elsewhere", artifact_location="http://127.0.0.1:9/evil")
     monkeypatch.setattr(tracked_run, "PATIENCE", 0)
     with TrackedRun.begin(TrackingConfig(tracking.uri, "elsewhere"), "name", {}, CONFIG, []) as run:
-        run.metrics({"a": 1.0}, step=1)
-    assert status_of(read_journal(run.folder)) == "FINISHED" and run.id == run.key
+        run.log_metrics({"a": 1.0}, step=1)
+    assert status_of(read_journal(run.folder)) == "FINISHED" and run.name == run.key
     went_on, left = capsys.readouterr().err.splitlines()
     assert "which is no place for them; the run goes on" in went_on and "python -m pipeline.sync sends it" in left
 
@@ -144,16 +144,16 @@ def test_a_run_that_goes_on_is_running_again_in_the_same_mlflow_run(
     begin: Callable[..., TrackedRun], tracking: TrackingConfig
 ) -> None:
     with pytest.raises(RunFailed), begin() as run:
-        run.metrics({"a": 1.0}, step=1)
+        run.log_metrics({"a": 1.0}, step=1)
         raise RunFailed("why")
     again = TrackedRun(Journal(run.folder), tracking)
-    assert again.id == run.id
+    assert again.name == run.name
     with again:
-        again.metrics({"a": 5.0, "b": 2.0}, step=1)  # told before: it stays as it was
-        again.metrics({"a": 3.0}, step=2)
+        again.log_metrics({"a": 5.0, "b": 2.0}, step=1)  # told before: it stays as it was
+        again.log_metrics({"a": 3.0}, step=2)
     found = stored(tracking, again)
     assert found.info.status == "FINISHED" and "failure" not in found.data.tags
-    history = mlflow.MlflowClient(tracking.uri).get_metric_history(run.id, "a")
+    history = mlflow.MlflowClient(tracking.uri).get_metric_history(run.name, "a")
     assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 3.0)]
     kinds = [entry["kind"] for entry in read_journal(run.folder)]
     assert kinds.count("begin") == 1 and kinds.count("process") == 2
@@ -165,8 +165,8 @@ def test_a_server_that_is_not_there_changes_nothing_but_a_line(
     monkeypatch.setattr(tracked_run, "PATIENCE", 0.0)
     config = TrackingConfig(uri="http://ada:secret@127.0.0.1:9", experiment="x")
     with TrackedRun.begin(config, "name", {}, CONFIG, []) as run:
-        run.metrics({"a": 1.0}, step=1)
-        assert run.id == run.key and run.store is None
+        run.log_metrics({"a": 1.0}, step=1)
+        assert run.name == run.key and run.store is None
     assert status_of(read_journal(run.folder)) == "FINISHED"
     assert run.journal.history()["a"] == {1: 1.0}
     told = capsys.readouterr().err
@@ -204,7 +204,7 @@ def test_a_run_that_a_full_disk_ends_says_so_in_the_room_it_kept(
     with pytest.raises(RunFailed, match="No space left"), begin() as run:
         assert (run.folder / "reserve").stat().st_blocks * 512 >= 65536
         monkeypatch.setattr(Journal, "_write", full)
-        run.metrics({"a": 1.0}, step=1)
+        run.log_metrics({"a": 1.0}, step=1)
     assert status_of(read_journal(run.folder)) == "FAILED"
     assert capsys.readouterr().err == ""
 
@@ -217,7 +217,7 @@ def test_parameters_of_any_length_and_number_with_credentials_masked(
 ) -> None:
     values = {f"p{number}": number for number in range(250)} | {"long": "x" * 7000, "uri": "http://a:b@h", "none": None}
     with begin("at http://a:b@h") as run:
-        run.params(values)
+        run.log_params(values)
     assert stored(tracking, run).info.run_name == "at http://***@h"
     found = stored(tracking, run).data.params
     assert len(found) == 253 and found["p249"] == "249" and found["none"] == "None"
@@ -228,11 +228,11 @@ def test_metrics_have_their_step_and_a_score_that_does_not_exist_is_left_out(
     begin: Callable[..., TrackedRun], tracking: TrackingConfig
 ) -> None:
     with begin() as run:
-        run.metrics({"a": 1, "nan": math.nan, **{f"m{number}": number for number in range(1200)}}, step=3)
-        run.metrics({"a": 2.5}, step=4)
-        run.metrics({"nan": math.nan}, step=4)
+        run.log_metrics({"a": 1, "nan": math.nan, **{f"m{number}": number for number in range(1200)}}, step=3)
+        run.log_metrics({"a": 2.5}, step=4)
+        run.log_metrics({"nan": math.nan}, step=4)
     client = mlflow.MlflowClient(tracking.uri)
-    assert [(metric.step, metric.value) for metric in client.get_metric_history(run.id, "a")] == [(3, 1.0), (4, 2.5)]
+    assert [(metric.step, metric.value) for metric in client.get_metric_history(run.name, "a")] == [(3, 1.0), (4, 2.5)]
     found = stored(tracking, run).data.metrics
     assert "nan" not in found and found["m1199"] == 1199
 
@@ -242,10 +242,10 @@ def test_tags_files_and_data(begin: Callable[..., TrackedRun], tracking: Trackin
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep/file.txt").write_text(name)
     with begin() as run:
-        run.tag(mlflow__note__content="http://a:b@h", weights_sha256="w")
-        run.files(tmp_path / "gone", "place")
-        run.files(tmp_path / "kept", "place/two", keep=True)
-        run.dataset("train", "shapes-train", tmp_path / "kept", "0123456789abcdef" * 4)
+        run.set_tags({"mlflow.note.content": "http://a:b@h", "weights_sha256": "w"})
+        run.move_artifacts(tmp_path / "gone", "place")
+        run.log_artifacts(tmp_path / "kept", "place/two")
+        run.log_dataset("train", "shapes-train", tmp_path / "kept", "0123456789abcdef" * 4)
     found = stored(tracking, run)
     assert found.data.tags["mlflow.note.content"] == "http://***@h" and found.data.tags["weights_sha256"] == "w"
     artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
@@ -264,7 +264,7 @@ def test_naming_the_data_warns_of_nothing(
     begin: Callable[..., TrackedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with begin() as run:
-        run.dataset("train", "x", tmp_path, "d")
+        run.log_dataset("train", "x", tmp_path, "d")
     assert capsys.readouterr().err == ""  # also none of the thread that sends
 
 

@@ -61,7 +61,7 @@ const drawing = (() => {
   }
   const scratch = document.createElement("canvas");
   function stamp(context, opacity, width, height, fill) {
-    const element = new ImageData(width, height);
+    const image = new ImageData(width, height);
     fill(new Uint32Array(image.data.buffer));
     scratch.width = width;
     scratch.height = height;

@@ -68,7 +68,7 @@ def page_data(answer: Analysis) -> dict[str, Any]:
     column = {place: number for number, place in enumerate(answer.columns)}
     runs = [
         {
-            "id": run.id,
+            "id": run.run_id,
             "name": run.name,
             "heading": heading,
             "params": [

@@ -84,7 +84,7 @@ class Worker:
         return {
             "status": "pruned" if result.pruned else "finished",
             "metrics": dict(result.metrics),
-            "run": result.id,
+            "run": result.name,
         }
 
     def _failed(self, request: Message, error: BaseException, begun: list[str]) -> Message:
