@@ -13,7 +13,7 @@ from pipeline.compare.charts import write_charts
 from pipeline.compare.page.page import page
 from pipeline.compare.table import csv_table
 from pipeline.runtime.errors import UserError
-from pipeline.tracking.run_groups import Group, describe_best, find_group, keep, register_model, tag_best
+from pipeline.tracking.run_groups import Group, describe_best, find_group, log_comparison, register_model, tag_best
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def compare(
         files = write(answer, output)
         best = next((run for run in group.runs if answer.best is not None and run.run_id == answer.best.run_id), None)
         if group.parent is not None:
-            keep(group.parent, files)
+            log_comparison(group.parent, files)
             if best is not None:
                 tag_best(group, best.run_id)
                 describe_best(group.parent, best, answer.best_heading, answer.command)

@@ -15,8 +15,8 @@ from pipeline.evaluate.metrics import Scores, iou_per_class
 from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
 from pipeline.runtime.text import mask_credentials
-from pipeline.tracking.differences import differences
-from pipeline.tracking.provenance import Provenance, read_environment, write_environment
+from pipeline.tracking.provenance import Provenance, differences, read_provenance, write_provenance
+from pipeline.tracking.records import Params
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
 from pipeline.train.epochs import Trained
 
@@ -49,11 +49,11 @@ def log_inputs(
         How what this process makes the run with differs from what the original, or the resumed run, was made with.
     """
     environment = run.folder / "environment"
-    if any(run.journal.of("params")):
+    if run.journal.of(Params):
         with tempfile.TemporaryDirectory() as folder:
-            now = write_environment(Path(folder), describe(), sources(), dataset.checked.contents)
-        return differences(read_environment(environment), now) if environment.is_dir() else []
-    now = write_environment(environment, describe(), sources(), dataset.checked.contents)
+            now = write_provenance(Path(folder), describe(), sources(), dataset.checked.contents)
+        return differences(read_provenance(environment), now) if environment.is_dir() else []
+    now = write_provenance(environment, describe(), sources(), dataset.checked.contents)
     _log_config(run, hydra_yaml)
     run.log_artifacts(environment, "environment")
     # Names that MLflow's table of runs has columns for.
@@ -69,10 +69,10 @@ def log_inputs(
 def _log_config(run: TrackedRun, hydra_yaml: str) -> None:
     folder = run.folder / "config"
     folder.mkdir(parents=True, exist_ok=True)
-    begin = run.journal.records[0]
+    begin = run.journal.begin
     texts = {
-        "config.yaml": begin["config"],
-        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(begin["overrides"])),
+        "config.yaml": begin.config,
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(begin.overrides)),
         "hydra.yaml": mask_credentials(hydra_yaml),
     }
     for name, text in texts.items():

@@ -35,9 +35,9 @@ from pipeline.runtime.console import PreparationDisplay, text_console
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
 from pipeline.runtime.text import plain
-from pipeline.tracking.journal import last_values
-from pipeline.tracking.local_runs import mark_leftovers
+from pipeline.tracking.dead_runs import mark_dead_runs
 from pipeline.tracking.pyfunc import save_model
+from pipeline.tracking.records import last_values
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_start
@@ -77,7 +77,7 @@ def run_experiment(
     set_up(config)
     devices = strategy(config)
     store = open_if_it_answers(config.tracking)  # first, since data may take long: a wrong address fails at once
-    for id in mark_leftovers(config.tracking, store):
+    for id in mark_dead_runs(config.tracking, store):
         console.print(
             f"note      run {id} was left by a dead process: KILLED now; resume={id} continues it", soft_wrap=True
         )
@@ -95,7 +95,7 @@ def run_experiment(
         trial.began(run.key, run.journal.history().get("val/mean_iou", {}))
         loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
         console.print(opening(config, dataset, network, initial, run, store is not None), soft_wrap=True)
-        differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.made_with if origin.rerun else None)
+        differences = log_inputs(run, config, dataset, hydra_yaml, origin.rerun.provenance if origin.rerun else None)
         if origin.rerun is not None:
             differences = changed_keys(origin.rerun.config, config) + differences
             if origin.rerun.initial_sha256 != initial_sha256:
@@ -138,7 +138,7 @@ def _initial(config: Config, origin: Lineage) -> tuple[InitialWeights | None, st
     A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
     """
     elsewhere = config.init_from is not None or config.model.encoder_weights is not None
-    if elsewhere and origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
+    if elsewhere and origin.resume is not None and newest_start(origin.resume.checkpoints)[0] is not None:
         return None, origin.resume.initial_sha256
     initial = find_initial(config, origin.rerun)
     return initial, initial.sha256 if initial else None
@@ -249,7 +249,7 @@ def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, s
     log_scores(run, config, dataset, trained, scores)
     # A corner of it: MLflow writes the example out as text, twice.
     photograph = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]
-    stored_config = run.journal.records[0]["config"]
+    stored_config = run.journal.begin.config
     weights = trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, photograph[np.newaxis])
     run.move_model(run.folder / "model")

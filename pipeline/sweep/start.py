@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import Busy
 from pipeline.sweep.command import Command
 from pipeline.sweep.identity import sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_at_once, runs_here, sharing
@@ -18,12 +19,11 @@ from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
-from pipeline.tracking.differences import differences
-from pipeline.tracking.journal import Busy
-from pipeline.tracking.local_runs import mark_leftovers
-from pipeline.tracking.provenance import Provenance
+from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.provenance import Provenance, differences
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import open_if_it_answers
-from pipeline.tracking.sweep_runs import find_sweep_run, has_journal, open_sweep_run
+from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
 
@@ -45,7 +45,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     start_worker()  # it imports TensorFlow, while this process does not
     try:
         store = open_if_it_answers(config.tracking)
-        for id in mark_leftovers(config.tracking, store):
+        for id in mark_dead_runs(config.tracking, store):
             print(f"note      run {id} was left by a dead process: KILLED now")
         made_with = {"sources": sources_and_defaults(), "data": _look(config, datasets, sharing(launcher))}
         if not runs_here(launcher):
@@ -54,7 +54,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
         with sweep_lock(name):
             kept = read_sweep(name)
             elsewhere = None if store is None else find_sweep_run(name, store)
-            if elsewhere is not None and not has_journal(kept["run_key"]):  # begun in another folder or machine
+            if elsewhere is not None and not RunRef.of(kept["run_key"]).is_here:  # begun in another folder or machine
                 kept["run_key"] = elsewhere.key
             _check_unchanged(name, kept, made_with)
             made_with["data"] = {**kept.get("data", {}), **made_with["data"]}

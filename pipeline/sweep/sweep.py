@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.schema import Config
 from pipeline.config.validation import reason
 from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.files import Busy
 from pipeline.runtime.text import plain
 from pipeline.sweep.answer import answer
 from pipeline.sweep.command import Command
@@ -28,11 +29,10 @@ from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import wait_for_jobs
 from pipeline.sweep.summary import reasons, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
-from pipeline.tracking.failed_runs import record_failure
-from pipeline.tracking.journal import Busy, in_use
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep_runs import SWEEP, TRIAL, Child, children, has_journal, mark_failed, wait_for_end
-from pipeline.tracking.tracked_run import RUNS, TrackedRun
+from pipeline.tracking.sweep_runs import SWEEP, TRIAL, Child, children, mark_failed, record_failure, wait_for_end
+from pipeline.tracking.tracked_run import TrackedRun
 
 Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials
 ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
@@ -112,7 +112,7 @@ class Sweep:
             if not told:
                 told = True
                 print(f"{named}: waits for run {plain(child.name)}, in which another process trains it", flush=True)
-            if in_use(RUNS / child.key):
+            if RunRef.of(child.key).in_use:
                 wait_for_end(child.key, POLL)
             else:  # on another machine
                 time.sleep(POLL)
@@ -222,7 +222,7 @@ class Sweep:
                 self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
             else:
                 wait_for_end(child.key, ORPHANS)
-                if has_journal(child.key):
+                if RunRef.of(child.key).is_here:
                     with contextlib.suppress(Busy):
                         mark_failed(child.key, self.config.tracking, why)
                 self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.name)

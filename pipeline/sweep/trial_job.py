@@ -151,11 +151,11 @@ def _ask(request: Message) -> Message:
 def _died(request: Message, began: list[str], reason: str) -> str:
     """The run of a trial whose process died is FAILED."""
     from pipeline.config.schema import TrackingConfig
-    from pipeline.tracking.failed_runs import record_failure
-    from pipeline.tracking.sweep_runs import has_journal, mark_failed
+    from pipeline.tracking.run_ref import RunRef
+    from pipeline.tracking.sweep_runs import mark_failed, record_failure
 
     key = began[0] if began else request["continues"]
-    if key is None or not has_journal(key):  # a run of another machine, which stays as it is
+    if key is None or not RunRef.of(key).is_here:  # a run of another machine, which stays as it is
         return record_failure(request, reason)
     tracking = request["config"]["tracking"]
     return mark_failed(key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.tracking.local_runs import local_id
+from pipeline.tracking.run_ref import RunRef
 from tests.conftest import write_voc
 from tests.end_to_end.commands import tiny
 from tests.end_to_end.killing import Death, Forks, forks, in_parallel, kill_after
@@ -55,7 +55,7 @@ KILLS = (
     Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.train.checkpoint:os.fsync", 2)),
     Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
     Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:Epochs.on_epoch_end")),
-    Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
+    Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 11), torn=True),
     Kill("step 6, before its checkpoint", Death("pipeline.train.epochs:Epochs._save_within_epoch", 2)),
     Kill("checkpoint of step 6: no folder", Death(r"os.mkdir \.step-00000006$")),
     Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
@@ -76,7 +76,8 @@ KILLS = (
          Death("pipeline.experiment.run:write_scores")),
     Kill("test evaluation: a part of it is posted", Death(RECORD, only="'overlays'")),
     Kill("the model is saved, not posted", Death("pipeline.experiment.run:save_model", after=True)),
-    Kill("MLflow sending: the model is made, without its files", Death("pipeline.tracking.delivery:Model.load")),
+    Kill("MLflow sending: the model is created, without its files",
+         Death("pipeline.tracking.run_writer:ModelDescription.load")),
     Kill("the hashes of the weights are journalled", Death("pipeline.experiment.run:log_scores", after=True)),
     Kill("MLflow sending: FINISHED in the journal alone", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
 )  # fmt: skip
@@ -120,7 +121,7 @@ def workplace(home: Path) -> Path:
 def continuation(cwd: Path) -> list[str]:
     """What a user types after a crash: `resume=`, or the same command if no run had begun."""
     folders = run_folders(cwd)
-    return [f"resume={local_id(folders[0]) or folders[0].name}"] if folders else OPTIONS
+    return [f"resume={RunRef(folders[0]).name}"] if folders else OPTIONS
 
 
 def main(wanted: str = "") -> int:

@@ -17,10 +17,10 @@ from pipeline.sweep import sweep, trial_job
 from pipeline.sweep.identity import trial_of
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
-from pipeline.tracking import failed_runs
+from pipeline.tracking import sweep_runs
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.run_ref import RUNS, RunRef
 from pipeline.tracking.sweep_runs import Child
-from pipeline.tracking.tracked_run import RUNS
 
 OVERRIDES = ["seed=1"]
 CHILD = Child("k" * 32, "id", trial_of(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
@@ -92,7 +92,7 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """In a child that is set up with as many, whatever the launcher of this start would give it."""
-    stored = Resumable("id", dataclasses.replace(config, threads=1), tmp_path, "KILLED", None)
+    stored = Resumable(RunRef(tmp_path), dataclasses.replace(config, threads=1))
     monkeypatch.setattr(tasks, "find_resumable", lambda *_: stored)
     ran: list[Any] = []
     monkeypatch.setattr(tasks, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
@@ -153,6 +153,6 @@ def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
         raise trial_job.WorkerDied("its process was killed")
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
-    monkeypatch.setattr(failed_runs, "record_failure", lambda *_: "a run of its own")
+    monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
     assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
     assert not RUNS.exists()

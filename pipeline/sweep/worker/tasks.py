@@ -22,9 +22,8 @@ from pipeline.runtime.signals import Interrupted
 from pipeline.runtime.text import plain
 from pipeline.sweep.worker.__main__ import Message, Tell
 from pipeline.sweep.worker.memory import forget_trial
-from pipeline.tracking.failed_runs import record_failure
-from pipeline.tracking.local_runs import local_id
-from pipeline.tracking.tracked_run import RUNS
+from pipeline.tracking.run_ref import RunRef
+from pipeline.tracking.sweep_runs import record_failure
 
 NO_MORE_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # after them, a fresh process is safer
 
@@ -91,7 +90,7 @@ class Worker:
         """What an exception comes to; a trial that had no run yet gets one, so that it can be seen."""
         reason = f"{type(error).__name__}: {error}"
         key = begun[0] if begun else request["continues"]
-        run = (local_id(RUNS / key) or key) if key else record_failure(request, reason)
+        run = RunRef.of(key).name if key else record_failure(request, reason)
         told = "; ".join(str(error).strip().splitlines()) or type(error).__name__
         if not isinstance(error, UserError | RunFailed | RerunDiffers):
             told = f"{type(error).__name__}: {told}"
