@@ -1,12 +1,21 @@
 """The launchers: what each needs installed, how many jobs it runs at the same time, and what they share."""
 
+import contextlib
+import copy
 import importlib.util
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import threads_each
+from pipeline.sweep.command import Command
+from pipeline.sweep.stopping import Failures, stopping
+from pipeline.sweep.trial_job import TrialJob
 
 # The package of a launcher, and the extra that installs it, by the file in conf/hydra/launcher/.
 LAUNCHERS = {
@@ -94,11 +103,7 @@ def start(launcher: DictConfig) -> None:
     """Start Ray, which sets signals that are this program's; the launcher then finds it started."""
     if kind(launcher) != "RayLauncher":
         return
-    import logging
-
     import ray
-
-    from pipeline.runtime import signals
 
     if not ray.is_initialized():
         settings: dict[str, Any] = OmegaConf.to_container(launcher.ray.init, resolve=True)  # type: ignore[assignment]
@@ -130,3 +135,36 @@ def _at_least_one(key: str, given: object, jobs: int, expected: str) -> int:
     if jobs < 1:
         raise UserError(f"{key}={given}: {expected} expected")
     return jobs
+
+
+CHATTY = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins")  # they tell all overrides of each trial
+
+
+class LauncherFailed(Exception):
+    """A launcher ended with a fault of its own, and told nothing of its jobs."""
+
+
+def launched(command: Command, job: TrialJob, overrides: Sequence[list[str]], failures: Failures) -> list[Any]:
+    """What a job returned, or the exception it raised, for each list of overrides; the launcher is the command's.
+
+    Raises:
+        LauncherFailed: what its jobs came to is in their journals.
+        Interrupted: by a signal.
+    """
+    config = copy.deepcopy(command.config)
+    launcher = config.hydra.launcher
+    if all_at_once(launcher):
+        with open_dict(launcher):
+            del launcher.array_parallelism  # ours: this launcher has no such limit
+    start(launcher)
+    made = Plugins.instance().instantiate_launcher(hydra_context=command.hydra, task_function=job, config=config)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with contextlib.nullcontext() if runs_here(launcher) else stopping(failures):
+            returned = made.launch(list(overrides), initial_job_idx=0)
+    except Exception as error:
+        signals.raise_pending()
+        told = str(error).strip().partition("\n")[0]
+        raise LauncherFailed(f"the launcher failed: {type(error).__name__}: {told}") from error
+    return [job_return._return_value for job_return in returned]  # its property prints and raises

@@ -8,8 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config.addresses import storage_address
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import RunFailed, UserError
-from pipeline.sweep.command import Command, distinct_datasets
-from pipeline.sweep.identity import label, sweep_name
+from pipeline.sweep.command import Command, distinct_datasets, label, sweep_name
 from pipeline.sweep.objectives import ALIASES, score
 from pipeline.sweep.search_space import SearchSpace, search_space
 from pipeline.sweep.start import open_sweep

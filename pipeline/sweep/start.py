@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
-from pipeline.sweep.command import Command
-from pipeline.sweep.identity import sources_and_defaults, sweep_name
+from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_at_once, runs_here, sharing
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep

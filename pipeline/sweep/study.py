@@ -4,7 +4,9 @@ import fcntl
 import importlib.util
 import json
 import logging
+import sys
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,44 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
     if name == "median":
         return MedianPruner()
     return HyperbandPruner(min_resource=1, max_resource=epochs) if name == "hyperband" else NopPruner()
+
+
+PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers a question only once
+
+
+class StudyTrial:
+    """One trial of a study, seen from the process that trains it.
+
+    The storage is opened for the first epoch that is told: one that does not answer when the trial begins may then.
+    """
+
+    def __init__(self, address: str, name: str, trial_id: int, pruner: str, epochs: int) -> None:
+        self._address, self._name, self._id = address, name, trial_id
+        self._pruner = make_pruner(pruner, epochs)
+
+    @cached_property
+    def _storage(self) -> BaseStorage:
+        return open_storage(self._address)
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        return optuna.load_study(study_name=self._name, storage=self._storage, pruner=self._pruner)
+
+    def prune(self, epoch: int, score: float) -> bool:
+        """Report an epoch's validation mean IoU; whether the trial is to end. Asked again it says the same.
+
+        A storage that does not answer prunes nothing.
+        """
+        try:
+            decided = self._storage.get_trial(self._id).user_attrs.get(PRUNED_AT)
+            if decided is not None:
+                return epoch >= int(decided)
+            self._storage.set_trial_intermediate_value(self._id, epoch, score)
+            if not self._study.pruner.prune(self._study, self._storage.get_trial(self._id)):
+                return False
+            self._storage.set_trial_user_attr(self._id, PRUNED_AT, epoch)
+            return True
+        except Exception as error:
+            told = mask_credentials(str(error).strip().partition("\n")[0] or type(error).__name__)
+            print(f"warning: epoch {epoch} is not told to the study: {told}", file=sys.stderr)
+            return False

@@ -1,10 +1,13 @@
-"""The end of a sweep on the screen: a line for each trial, and one for each that failed."""
+"""The end of a sweep: a line for each trial, one for each that failed, and the comparison of the trials."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.runtime.console import duration
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
 from pipeline.sweep.objectives import score, unbeaten
+from pipeline.sweep.state import SWEEPS, sweep_lock
 from pipeline.sweep.trial_job import TrialResult
 
 
@@ -34,3 +37,25 @@ def reasons(outcomes: Sequence[TrialResult]) -> list[str]:
         for number, outcome in enumerate(outcomes, 1)
         if outcome.reason
     ]
+
+
+def answer(name: str, key: str, uri: str | None) -> str:
+    """Compare a sweep's trials, keep the page and the images with its own run, and tell what was found.
+
+    Args:
+        name: of the sweep.
+        key: run_key of its own run.
+        uri: MLflow's address, as it was configured.
+    """
+    # Not before the trials are over: it takes seconds.
+    from pipeline.compare.build import compare
+    from pipeline.compare.text import findings
+
+    output = SWEEPS / name / "comparison"
+    try:
+        with sweep_lock(name):  # several processes of one search may end at once
+            compared = compare([key], uri, output)
+    except UserError as error:
+        return f"note: the trials are not compared: {'; '.join(map(str, error.faults))}"
+    page = Path(output / "comparison.html").resolve()
+    return "\n\n".join([*findings(compared.answer), f"compared: {page}"])

@@ -18,15 +18,11 @@ from pipeline.config.schema import Config
 from pipeline.config.validation import reason
 from pipeline.runtime.errors import RunFailed, UserError
 from pipeline.runtime.text import plain
-from pipeline.sweep.answer import answer
-from pipeline.sweep.command import Command
-from pipeline.sweep.given_up import Failures
-from pipeline.sweep.identity import label, trial_of
-from pipeline.sweep.launchers import all_at_once, sharing, shut_down, threads_given
-from pipeline.sweep.launching import LauncherFailed, launched
+from pipeline.sweep.command import Command, label, trial_of
+from pipeline.sweep.launchers import LauncherFailed, all_at_once, launched, sharing, shut_down, threads_given
 from pipeline.sweep.state import SWEEPS
-from pipeline.sweep.stopping import wait_for_jobs
-from pipeline.sweep.summary import reasons, table
+from pipeline.sweep.stopping import Failures, wait_for_jobs
+from pipeline.sweep.summary import answer, reasons, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
 from pipeline.tracking.failed_runs import record_failure
 from pipeline.tracking.journal import Busy, in_use

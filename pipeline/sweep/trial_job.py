@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.runtime import signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
-from pipeline.sweep.given_up import Failures
-from pipeline.sweep.stopping import stopped_with
-from pipeline.sweep.worker.client import Message, WorkerDied, close_worker, warm_worker
+from pipeline.sweep.stopping import Failures, stopped_with
+from pipeline.sweep.worker.client import WorkerDied, close_worker, warm_worker
+from pipeline.sweep.worker.protocol import Message
 
 STATUSES = ("finished", "pruned", "failed", "interrupted", "skipped")
 

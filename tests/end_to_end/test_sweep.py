@@ -236,7 +236,6 @@ import json, sys
 from pipeline.runtime.hardware import import_tensorflow
 import_tensorflow()
 from pipeline.config.overrides import checked_config
-from pipeline.data.cache import Kept
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
 told = []
@@ -244,7 +243,7 @@ trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda 
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
 import gc
-from pipeline.sweep.worker.memory import forget_trial
+from pipeline.sweep.worker.tasks import forget_trial
 from tensorflow.python.framework.func_graph import FuncGraph
 count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from pipeline.config.schema import Config
 from pipeline.runtime.process import Process
-from pipeline.sweep.identity import label, trial_of
+from pipeline.sweep.command import label, trial_of
 from pipeline.sweep.search import Search
 from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import OWNER

@@ -14,7 +14,7 @@ from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
 from pipeline.sweep import sweep, trial_job
-from pipeline.sweep.identity import trial_of
+from pipeline.sweep.command import trial_of
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
 from pipeline.tracking import failed_runs

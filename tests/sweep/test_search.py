@@ -118,7 +118,7 @@ def test_under_one_name_another_search_is_refused(search: Callable[..., Search])
 
 
 def test_epochs_reach_the_pruner(search: Callable[..., Search]) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     started = search(3, pruner="median")
     # Five good trials, then one that is worse in its first epoch.
@@ -134,7 +134,7 @@ def test_epochs_reach_the_pruner(search: Callable[..., Search]) -> None:
 
 
 def test_a_storage_that_fails_prunes_nothing(search: Callable[..., Search], capsys: pytest.CaptureFixture[str]) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     trial = search(1).queue.ask()
     seen = StudyTrial(storage_address(None), "fake", trial._trial_id + 100, "median", 4)
@@ -145,7 +145,7 @@ def test_a_storage_that_fails_prunes_nothing(search: Callable[..., Search], caps
 def test_a_storage_that_is_away_as_the_trial_begins_is_told_of_the_epochs_after_it_is_back(
     search: Callable[..., Search], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     queue = search(1).queue
     trial, database = queue.ask(), Path(storage_address(None).removeprefix("sqlite:///"))

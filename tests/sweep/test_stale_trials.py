@@ -78,7 +78,7 @@ def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Ca
 def test_a_trial_that_is_gone_on_with_keeps_what_it_reported_and_what_the_pruner_said(
     search: Callable[..., Search],
 ) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     def study_trial(trial: FrozenTrial) -> StudyTrial:
         return StudyTrial(storage_address(None), "fake", trial._trial_id, "hyperband", 4)

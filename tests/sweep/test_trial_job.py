@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from pipeline.runtime.process import Process
 from pipeline.sweep import trial_job as module
-from pipeline.sweep.given_up import Failures
+from pipeline.sweep.stopping import Failures
 from pipeline.sweep.trial_job import TrialJob, TrialSpec
 
 

@@ -20,10 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.runtime import signals
+from pipeline.sweep.worker.protocol import Message, Work
 
-Message = dict[str, Any]
-Tell = Callable[[Message], None]
-Work = Callable[[Message, Tell], Message]
 MERCY = 120.0  # seconds that a trial without a parent has to finish its step and to write its checkpoint
 
 

@@ -8,15 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pipeline.runtime import signals
 from pipeline.runtime.files import ROOT
+from pipeline.sweep.worker.protocol import Message
 
 WORKER = (sys.executable, "-P", "-m", "pipeline.sweep.worker")  # -P: no module is taken from the current folder
 LAST_WORDS = 5.0  # seconds that an idle child has to end
-
-Message = dict[str, Any]
 
 
 class WorkerDied(Exception):

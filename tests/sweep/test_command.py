@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.keys import short_names
 from pipeline.config.overrides import checked_config
-from pipeline.sweep.identity import label, sources_and_defaults, sweep_name, trial_of
+from pipeline.sweep.command import label, sources_and_defaults, sweep_name, trial_of
 
 DEFAULT = checked_config([])
 
