@@ -42,9 +42,9 @@ def run_grid(command: Command, config: Config) -> list[TrialResult]:
         sweep.total = len(wanted)
         work = []
         for number, combination in enumerate(wanted):
-            order = sweep.plan(number, combination.overrides, combination.values)
-            if order is not None:
-                work.append((combination.overrides, order))
+            spec = sweep.plan(number, combination.overrides, combination.values)
+            if spec is not None:
+                work.append((combination.overrides, spec))
         sweep.launch(work)
         missing = sweep.end()
     if missing:

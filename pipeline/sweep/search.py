@@ -16,6 +16,7 @@ from pipeline.sweep.study import check_sampler, open_storage, open_study
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import TrialQueue
+from pipeline.sweep.worker.protocol import StudyTrialArguments
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -70,7 +71,7 @@ class Search:
             asked = [self.queue.ask() for _ in range(min(missing, self.sweep.jobs))]
             with self.queue.beating(asked):
                 planned = [(self._overrides(trial), self._plan(trial)) for trial in asked]
-                self.sweep.launch([(overrides, order) for overrides, order in planned if order is not None])
+                self.sweep.launch([(overrides, spec) for overrides, spec in planned if spec is not None])
             for trial in asked:
                 self._tell(trial)
 
@@ -82,7 +83,7 @@ class Search:
 
     def _plan(self, trial: FrozenTrial) -> TrialSpec | None:
         sweep, config = self.sweep, self.sweep.config
-        study = None
+        study: StudyTrialArguments | None = None
         if config.sweep.pruner != "none":
             study = {
                 "address": self._address,

@@ -17,6 +17,7 @@ from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
+from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
 from pipeline.tracking.differences import differences
 from pipeline.tracking.journal import Busy
 from pipeline.tracking.local_runs import mark_leftovers
@@ -94,15 +95,15 @@ def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str,
         seen.add((named, config["dataset"]["root"]))
         named += f" {several + 1}" if several else ""
         try:
-            answer = warm_worker(settings_of(config)).ask({"kind": "data", "config": config})
+            answer = warm_worker(settings_of(config)).ask(CheckData(config))
         except WorkerDied as error:
             raise UserError(f"the sweep cannot start: {error}") from error
-        if answer["status"] == "interrupted":
+        if isinstance(answer, Stopped):
             raise signals.Interrupted(signal.SIGTERM)
-        if answer["status"] == "looked":
-            looked[named] = answer["contents"]
+        if isinstance(answer, DataChecked):
+            looked[named] = answer.contents
         else:
-            faults += answer["faults"]
+            faults += answer.faults
     if not looked:
         raise UserError(*faults)
     return looked

@@ -8,7 +8,6 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -24,6 +23,7 @@ from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import Failures, wait_for_jobs
 from pipeline.sweep.summary import answer, reasons, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
+from pipeline.sweep.worker.protocol import StudyTrialArguments
 from pipeline.tracking.failed_runs import record_failure
 from pipeline.tracking.journal import Busy, in_use
 from pipeline.tracking.store import Store
@@ -67,7 +67,7 @@ class Sweep:
                 self._known[child.trial] = child
 
     def plan(
-        self, number: int, overrides: Sequence[str], values: dict[str, str], study: dict[str, Any] | None = None
+        self, number: int, overrides: Sequence[str], values: dict[str, str], study: StudyTrialArguments | None = None
     ) -> TrialSpec | None:
         """What is still to do for a trial; None where its outcome is known already, and is then noted.
 
@@ -83,11 +83,11 @@ class Sweep:
             return None
         self._wait_for(trial, named)
         child = self._known.get(trial)
-        order = TrialSpec(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
+        spec = TrialSpec(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
         if child is None or (child.status == "FAILED" and self.config.sweep.retry_failed):
-            return order
+            return spec
         if child.status in ("KILLED", "RUNNING"):
-            return replace(order, continues=child.key)
+            return replace(spec, resumes=child.key)
         self.outcomes[number] = outcome_of(child, named, earlier=True)
         return None
 
@@ -123,45 +123,45 @@ class Sweep:
     def launch(self, work: Work) -> None:
         """Have the launcher run trials, and note their outcomes."""
         composable: Work = []
-        for overrides, order in work:
+        for overrides, spec in work:
             try:
                 self.command.compose(overrides)
-                composable.append((overrides, order))
+                composable.append((overrides, spec))
             except (HydraException, OmegaConfBaseException) as error:
-                self._refused(overrides, order, reason(error))
+                self._refused(overrides, spec, reason(error))
         launcher = self.command.config.hydra.launcher
         size = self.jobs if all_at_once(launcher) else max(1, len(composable))
         while composable:
             left = self._launch(composable[:size])
             if len(left) == len(composable[:size]):  # the launcher began none of them, and would not the next time
-                for _, order in left:
+                for _, spec in left:
                     why = "the launcher failed before it was begun"
-                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
+                    self.outcomes[spec.number] = TrialResult(spec.label, "failed", reason=why)
                 left = []
             composable = left + composable[size:]
 
     def _launch(self, work: Work) -> Work:
         """Have the launcher run trials; returns those that it had not begun when it failed."""
         launcher = self.command.config.hydra.launcher
-        orders = dict(enumerate(order for _, order in work))
+        specs = dict(enumerate(spec for _, spec in work))
         job = TrialJob(
-            orders, self.key, self.command.origin.typed, sharing(launcher), self.failures, self.total,
+            specs, self.key, self.command.origin.typed, sharing(launcher), self.failures, self.total,
             threads_given(launcher),
         )  # fmt: skip
         try:
             returned = launched(self.command, job, [overrides for overrides, _ in work], self.failures)
         except LauncherFailed as error:
             return self._lost(work, str(error))
-        for order, told in zip(orders.values(), returned, strict=True):
-            if isinstance(told, dict):
-                self.outcomes[order.number] = TrialResult(**told)
+        for spec, told in zip(specs.values(), returned, strict=True):
+            if isinstance(told, TrialResult):
+                self.outcomes[spec.number] = told
             else:
                 why = f"the launcher failed: {type(told).__name__}: {told}"
-                if self._lost([([], order)], why):
-                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
-            outcome = self.outcomes[order.number]
+                if self._lost([([], spec)], why):
+                    self.outcomes[spec.number] = TrialResult(spec.label, "failed", reason=why)
+            outcome = self.outcomes[spec.number]
             if outcome.status not in ("interrupted", "skipped"):
-                self._ended[order.tags[TRIAL]] = outcome
+                self._ended[spec.tags[TRIAL]] = outcome
         return []
 
     def end(self) -> str:
@@ -189,16 +189,16 @@ class Sweep:
             raise RunFailed(missing)
         return missing
 
-    def _refused(self, overrides: list[str], order: TrialSpec, why: str) -> None:
+    def _refused(self, overrides: list[str], spec: TrialSpec, why: str) -> None:
         config = OmegaConf.to_container(OmegaConf.structured(self.config))
         request = {
             "config": config,
             "overrides": overrides,
-            "name": order.label,
-            "tags": order.tags,
+            "name": spec.label,
+            "tags": spec.tags,
             "parent": self.key,
         }
-        self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=record_failure(request, why))
+        self.outcomes[spec.number] = TrialResult(spec.label, "failed", reason=why, run=record_failure(request, why))
 
     def _lost(self, work: Work, why: str) -> Work:
         """Fail the trials whose process is gone with the launcher; returns those that were not begun."""
@@ -210,18 +210,18 @@ class Sweep:
         self._new_failures()
         self.look_again()
         left: Work = []
-        for overrides, order in work:
-            child = self._known.get(order.tags[TRIAL])
+        for overrides, spec in work:
+            child = self._known.get(spec.tags[TRIAL])
             if child is None:
-                left.append((overrides, order))
+                left.append((overrides, spec))
             elif child.status == "FINISHED":
-                self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
+                self.outcomes[spec.number] = outcome_of(child, spec.label, earlier=False)
             else:
                 wait_for_end(child.key, ORPHANS)
                 if has_journal(child.key):
                     with contextlib.suppress(Busy):
                         mark_failed(child.key, self.config.tracking, why)
-                self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.name)
+                self.outcomes[spec.number] = TrialResult(spec.label, "failed", reason=why, run=child.name)
         return left
 
     def _new_failures(self) -> None:

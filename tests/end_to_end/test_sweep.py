@@ -243,12 +243,12 @@ trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda 
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
 import gc
-from pipeline.sweep.worker.tasks import forget_trial
+from pipeline.sweep.worker.tasks import release_memory
 from tensorflow.python.framework.func_graph import FuncGraph
 count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()
 before = count()
-forget_trial()
+release_memory()
 print(json.dumps([result.name, result.pruned, told, before, count()]))
 """
 

@@ -12,6 +12,7 @@ from pipeline.sweep.command import label, trial_of
 from pipeline.sweep.search import Search
 from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import OWNER
+from pipeline.sweep.worker.protocol import StudyTrialArguments
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
 DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # no machine gives out this one
@@ -31,7 +32,9 @@ class FakeSweep:
         self.batches: list[int] = []
         self.results: dict[str, TrialResult] = {}
 
-    def plan(self, number: int, overrides: list[str], values: dict[str, str], study: Any = None) -> TrialSpec | None:
+    def plan(
+        self, number: int, overrides: list[str], values: dict[str, str], study: StudyTrialArguments | None = None
+    ) -> TrialSpec | None:
         trial = trial_of(overrides)
         if trial in self.results:
             self.outcomes[number] = self.results[trial]
@@ -44,12 +47,12 @@ class FakeSweep:
 
     def launch(self, work: list[tuple[list[str], TrialSpec]]) -> None:
         self.batches.append(len(work))
-        for overrides, order in work:
+        for overrides, spec in work:
             outcome = self._becomes(overrides)
             if isinstance(outcome, BaseException):
                 raise outcome
             self.trained.append(trial_of(overrides))
-            self.outcomes[order.number] = self.results[trial_of(overrides)] = outcome
+            self.outcomes[spec.number] = self.results[trial_of(overrides)] = outcome
 
 
 def value(overrides: list[str], key: str) -> float:

@@ -17,6 +17,7 @@ from pipeline.sweep import sweep, trial_job
 from pipeline.sweep.command import trial_of
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
+from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
 from pipeline.tracking import failed_runs
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.sweep_runs import Child
@@ -53,12 +54,12 @@ def test_a_search_waits_for_what_another_process_of_it_trains(
     over = dataclasses.replace(CHILD, status=status, alive=False)
     monkeypatch.setattr(sweep, "ORPHANS", 0.0)
     found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, over], joined=True)
-    order = found.plan(3, OVERRIDES, {"seed": "1"})
+    spec = found.plan(3, OVERRIDES, {"seed": "1"})
     assert capsys.readouterr().out == "seed=1: waits for run id, in which another process trains it\n"
     if status == "FINISHED":
-        assert order is None and found.outcomes[3].metrics == CHILD.metrics
+        assert spec is None and found.outcomes[3].metrics == CHILD.metrics
     else:
-        assert order is not None and order.continues == CHILD.key
+        assert spec is not None and spec.resumes == CHILD.key
 
 
 def test_between_two_looks_at_what_another_machine_trains_it_waits(
@@ -81,11 +82,10 @@ def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
         found.plan(0, OVERRIDES, {"seed": "1"})
 
 
-def request(config: Config, threads: int) -> dict[str, Any]:
-    """What a launcher's job asks of its child for a trial that is to be continued."""
+def request(config: Config, threads: int) -> RunTrial:
+    """What a launcher's job asks of its child for a trial that is to be resumed."""
     plain = {**dataclasses.asdict(config), "threads": threads}
-    trial = {"overrides": [], "hydra": "", "name": "", "tags": {}, "parent": "", "origin": [], "study": None}
-    return {"kind": "trial", "config": plain, "continues": "k" * 32, **trial}
+    return RunTrial(plain, [], "", [], name="", tags={}, parent="", resumes="k" * 32)
 
 
 def test_a_trial_goes_on_with_the_threads_that_it_began_with(
@@ -102,11 +102,11 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
 
     def warm(settings: object) -> Any:
         children.append(settings)
-        return SimpleNamespace(ask=lambda message, told: tasks.Worker().work(message, told))
+        return SimpleNamespace(ask=lambda message, _: tasks.Worker().work(message, lambda _: None))
 
     monkeypatch.setattr(trial_job, "warm_worker", warm)
-    answer = trial_job._ask(request(config, threads=2))
-    assert answer["status"] == "finished", answer
+    ended = trial_job._run(request(config, threads=2))
+    assert ended.status == "finished", ended
     assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
 
 
@@ -133,17 +133,17 @@ def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
     """And what then befalls it is told of a run of its own, not of the one that was interrupted."""
     ran = refused(monkeypatch, NoCheckpoint("resume=k: its checkpoints were not uploaded: resume it on \x1b[2J"))
     answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
-    assert answer == {"status": "failed", "reason": "data_dir=gone: no such folder", "run": "a run of its own"}
+    assert answer == TrialEnded("failed", reason="data_dir=gone: no such folder", run="a run of its own")
     assert ran == [(dataclasses.replace(config, threads=2), Lineage())]
     assert capsys.readouterr().out == (
-        "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial begins anew\n"
+        "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial starts over\n"
     )
 
 
 def test_a_trial_that_is_alive_or_damaged_does_not(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = refused(monkeypatch, UserError("resume=k: is still alive"))
     answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
-    assert (answer["status"], answer["reason"], ran) == ("failed", "resume=k: is still alive", [])
+    assert (answer.status, answer.reason, ran) == ("failed", "resume=k: is still alive", [])
 
 
 def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
@@ -154,5 +154,5 @@ def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
     monkeypatch.setattr(failed_runs, "record_failure", lambda *_: "a run of its own")
-    assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
+    assert trial_job._run(request(config, threads=2)).run == "a run of its own"
     assert not RUNS.exists()

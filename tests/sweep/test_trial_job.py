@@ -22,10 +22,12 @@ def test_only_another_process_than_the_sweeps_settles_in_whatever_the_clock_says
     failures = Failures(tmp_path, most=None)
     failures.stop()
     this = Process.this()
-    job = TrialJob({0: TrialSpec(0, "depth=3", {})}, "key", (), 1, failures, home=replace(this, pid=this.pid + pid))
+    job = TrialJob(
+        {0: TrialSpec(0, "depth=3", {})}, "key", (), 1, failures, sweep_process=replace(this, pid=this.pid + pid)
+    )
     start, settled = psutil.boot_time() + step, []
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)
     monkeypatch.setattr(module.HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=0)))
     monkeypatch.setattr(TrialJob, "_settle", lambda self: settled.append(self))
-    assert job(DictConfig({}))["status"] == "skipped"
+    assert job(DictConfig({})).status == "skipped"
     assert bool(settled) is settles

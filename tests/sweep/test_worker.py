@@ -13,36 +13,39 @@ import pytest
 
 from pipeline.sweep.worker import client
 from pipeline.sweep.worker.client import ROOT, WarmWorker, WorkerDied
+from pipeline.sweep.worker.protocol import CheckData
 
 # A child whose "trials" do what their request says.
 PRETEND = """
 import os, signal, sys, time
 from pipeline.runtime import signals
 from pipeline.sweep.worker.__main__ import serve
+from pipeline.sweep.worker.protocol import DataChecked, Stopped, TrialStarted
 
 state = {"trials": 0}
 
-def work(request, tell):
+def work(request, send):
     state["trials"] += 1
-    if "wait" in request:
+    order = request.config
+    if "wait" in order:
         try:
             with signals.deferred():
-                tell({"kind": "began", "key": "k"})
+                send(TrialStarted("k"))
                 while True:
                     time.sleep(0.05)
                     signals.raise_pending()
         except signals.Interrupted:
-            open(request["wait"], "w").write("checkpoint")
-            return {"status": "interrupted"}
-    tell({"kind": "began", "key": "k"})
+            open(order["wait"], "w").write("checkpoint")
+            return Stopped()
+    send(TrialStarted("k"))
     print("said by the trial", flush=True)
-    if "die" in request:
-        os.kill(os.getpid(), request["die"])
-    if "exit" in request:
-        os._exit(request["exit"])
-    return {"status": "finished", "trials": state["trials"], "pid": os.getpid(), "stdin": sys.stdin.read()}
+    if "die" in order:
+        os.kill(os.getpid(), order["die"])
+    if "exit" in order:
+        os._exit(order["exit"])
+    return DataChecked({"trials": state["trials"], "pid": os.getpid(), "stdin": sys.stdin.read()})
 
-sys.exit(serve(lambda: work, int(sys.argv[1])))
+sys.exit(serve(lambda: work, int(sys.argv[1]), int(sys.argv[2])))
 """
 COMMAND = (sys.executable, "-c", PRETEND)
 
@@ -51,11 +54,11 @@ def test_one_process_answers_several_requests_and_their_words_are_the_users(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     worker = WarmWorker(COMMAND)
-    told: list[object] = []
-    first, second = worker.ask({}, told.append), worker.ask({}, told.append)
+    started: list[str] = []
+    first, second = (worker.ask(CheckData({}), started.append).contents for _ in range(2))
     assert (first["trials"], second["trials"]) == (1, 2)
     assert first["pid"] == second["pid"] == worker.process.pid
-    assert told == [{"kind": "began", "key": "k"}] * 2
+    assert started == ["k", "k"]
     assert first["stdin"] == ""  # requests are not read by whoever reads stdin
     worker.close()
     assert capfd.readouterr().out == "said by the trial\n" * 2
@@ -70,20 +73,20 @@ def test_one_process_answers_several_requests_and_their_words_are_the_users(
     ],
 )
 def test_a_death_is_told_with_its_reason(request_: dict[str, int], reason: str) -> None:
-    worker, told = WarmWorker(COMMAND), []
+    worker, started = WarmWorker(COMMAND), list[str]()
     with pytest.raises(WorkerDied, match=r".*") as died:
-        worker.ask(request_, told.append)
+        worker.ask(CheckData(request_), started.append)
     assert reason in str(died.value)
-    assert told == [{"kind": "began", "key": "k"}]
-    assert not worker.lives
+    assert started == ["k"]
+    assert not worker.is_alive
     with pytest.raises(WorkerDied):  # also where the pipe to it is broken already
-        worker.ask({})
+        worker.ask(CheckData({}))
     worker.close()
 
 
 def test_an_idle_child_ends_when_it_is_closed() -> None:
     worker = WarmWorker(COMMAND)
-    worker.ask({})
+    worker.ask(CheckData({}))
     worker.close()
     assert worker.process.returncode == 0
 
@@ -115,10 +118,11 @@ PARENT = textwrap.dedent(
     import sys
     from pipeline.runtime import signals
     from pipeline.sweep.worker.client import WarmWorker
+    from pipeline.sweep.worker.protocol import CheckData
     signals.install()
     worker = WarmWorker((sys.executable, "-c", sys.argv[1]))
     try:
-        worker.ask({"wait": sys.argv[2]}, lambda message: print(worker.process.pid, flush=True))
+        worker.ask(CheckData({"wait": sys.argv[2]}), lambda run_key: print(worker.process.pid, flush=True))
     except signals.Interrupted as error:
         print(worker.process.returncode, flush=True)
         sys.exit(error.exit_status)
@@ -157,7 +161,7 @@ def test_a_trial_whose_words_nobody_reads_any_more_goes_on() -> None:
         os.dup2(kept, 1)
         os.close(kept)
     os.close(reading)
-    assert worker.ask({})["status"] == worker.ask({})["status"] == "finished"
+    assert [worker.ask(CheckData({})).contents["trials"] for _ in range(2)] == [1, 2]
     worker.close()
     assert worker.process.returncode == 0
 
