@@ -1,6 +1,5 @@
 """Optuna's side of a search: the storage, the study in it, samplers and pruners by their names."""
 
-import fcntl
 import importlib.util
 import json
 import logging
@@ -20,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.config.addresses import JOURNAL
 from pipeline.config.schema import SweepConfig
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import locked
 from pipeline.runtime.text import mask_credentials
 from pipeline.sweep.objectives import direction
 
@@ -42,11 +42,9 @@ def open_storage(address: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(str(file)))
         if not address.startswith("sqlite:"):
             return RDBStorage(address)
-        # Several processes may come at once to a database that does not exist: they take turns to make its tables.
+        # Several processes may open a database that does not exist: one at a time creates its tables.
         database = Path(address.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with (database.parent / f".{database.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(database.parent / f".{database.name}.lock"):
             return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
     except (SQLAlchemyError, OSError, ImportError) as error:
         told = mask_credentials(str(error).strip().splitlines()[0])
