@@ -1,4 +1,4 @@
-"""Optuna's side of a search: the storage, the study in it, samplers and pruners by their names."""
+"""Optuna's part of a search: its storage, the study, samplers and pruners by name, and the epochs of a trial."""
 
 import importlib.util
 import json
@@ -23,11 +23,12 @@ from pipeline.runtime.files import locked
 from pipeline.runtime.text import mask_credentials
 from pipeline.sweep.objectives import direction
 
-NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need beside Optuna
+NEEDS = {"cmaes": "cmaes", "gp": "torch"}  # packages that samplers need besides Optuna
+PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers for an epoch only once
 
 
 def open_storage(address: str) -> BaseStorage:
-    """The storage at an absolute address, made where it is not there yet.
+    """The storage at an absolute address, created where it does not exist.
 
     Raises:
         UserError: it does not answer.
@@ -47,15 +48,15 @@ def open_storage(address: str) -> BaseStorage:
         with locked(database.parent / f".{database.name}.lock"):
             return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
     except (SQLAlchemyError, OSError, ImportError) as error:
-        told = mask_credentials(str(error).strip().splitlines()[0])
-        raise UserError(f"sweep.storage={mask_credentials(address)}: {told}") from error
+        reason = mask_credentials(str(error).strip().splitlines()[0])
+        raise UserError(f"sweep.storage={mask_credentials(address)}: {reason}") from error
 
 
 def open_study(storage: BaseStorage, name: str, sweep: SweepConfig, space: dict[str, str], epochs: int) -> optuna.Study:
-    """The study of a sweep, begun or taken up again.
+    """The study of a sweep, created where it does not exist.
 
     Raises:
-        UserError: under this name something else was searched before.
+        UserError: a study of this name has another search space or other objectives.
     """
     study = optuna.create_study(
         storage=storage,
@@ -72,13 +73,13 @@ def open_study(storage: BaseStorage, name: str, sweep: SweepConfig, space: dict[
             study.set_user_attr(what, now)
         elif before != now:
             raise UserError(
-                f"sweep.name={name}: its {what} was {before} and would be {now} now; give another sweep.name"
+                f"sweep.name={name}: its earlier trials have the {what} {before}, not {now}; give another sweep.name"
             )
     return study
 
 
 def check_sampler(sweep: SweepConfig, address: str) -> None:
-    """Refuse a sampler that cannot work here.
+    """Refuse a sampler that cannot be used.
 
     Raises:
         UserError: its package is not installed, or it would read pickles from a server.
@@ -88,13 +89,13 @@ def check_sampler(sweep: SweepConfig, address: str) -> None:
         raise UserError(f"sweep.sampler={sweep.sampler}: needs the package {package}: pip install {package}")
     if sweep.sampler == "cmaes" and not address.startswith("sqlite:"):
         raise UserError(
-            "sweep.sampler=cmaes: keeps its state as a pickle, which whoever writes to a shared storage could replace; "
-            "a sqlite:/// storage expected"
+            "sweep.sampler=cmaes: stores its state as a pickle, which anyone with access to a shared storage could "
+            "replace; a sqlite:/// storage expected"
         )
 
 
 def make_sampler(name: str, seed: int, parallel: bool) -> BaseSampler:
-    """A sampler, new for each trial, so that what it draws depends on the seed and on the study alone."""
+    """A sampler; a new one for each trial makes its draws depend on the seed and the study alone."""
     samplers: dict[str, Any] = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=parallel),
         "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
@@ -107,23 +108,20 @@ def make_sampler(name: str, seed: int, parallel: bool) -> BaseSampler:
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:
-    """A pruner; it keeps nothing, but reads the study."""
+    """A pruner; it has no state of its own, and reads the study."""
     if name == "median":
         return MedianPruner()
     return HyperbandPruner(min_resource=1, max_resource=epochs) if name == "hyperband" else NopPruner()
 
 
-PRUNED_AT = "pruned_at"  # user attribute of trials: hyperband answers a question only once
-
-
 class StudyTrial:
-    """One trial of a study, seen from the process that trains it.
+    """One trial of a study, for the process that trains it: reports its epochs and asks the pruner.
 
-    The storage is opened for the first epoch that is told: one that does not answer when the trial begins may then.
+    The storage is opened for the first report: it need not answer yet when the trial begins.
     """
 
     def __init__(self, address: str, name: str, trial_id: int, pruner: str, epochs: int) -> None:
-        self._address, self._name, self._id = address, name, trial_id
+        self._address, self._name, self._trial_id = address, name, trial_id
         self._pruner = make_pruner(pruner, epochs)
 
     @cached_property
@@ -135,20 +133,20 @@ class StudyTrial:
         return optuna.load_study(study_name=self._name, storage=self._storage, pruner=self._pruner)
 
     def prune(self, epoch: int, score: float) -> bool:
-        """Report an epoch's validation mean IoU; whether the trial is to end. Asked again it says the same.
+        """Report an epoch's validation mean IoU; returns whether the trial is to end there.
 
-        A storage that does not answer prunes nothing.
+        Reported again, an epoch gets the same answer. A storage that does not answer prunes nothing.
         """
         try:
-            decided = self._storage.get_trial(self._id).user_attrs.get(PRUNED_AT)
+            decided = self._storage.get_trial(self._trial_id).user_attrs.get(PRUNED_AT)
             if decided is not None:
                 return epoch >= int(decided)
-            self._storage.set_trial_intermediate_value(self._id, epoch, score)
-            if not self._study.pruner.prune(self._study, self._storage.get_trial(self._id)):
+            self._storage.set_trial_intermediate_value(self._trial_id, epoch, score)
+            if not self._study.pruner.prune(self._study, self._storage.get_trial(self._trial_id)):
                 return False
-            self._storage.set_trial_user_attr(self._id, PRUNED_AT, epoch)
+            self._storage.set_trial_user_attr(self._trial_id, PRUNED_AT, epoch)
             return True
         except Exception as error:
-            told = mask_credentials(str(error).strip().partition("\n")[0] or type(error).__name__)
-            print(f"warning: epoch {epoch} is not told to the study: {told}", file=sys.stderr)
+            reason = mask_credentials(str(error).strip().partition("\n")[0] or type(error).__name__)
+            print(f"warning: epoch {epoch} is not reported to the study: {reason}", file=sys.stderr)
             return False

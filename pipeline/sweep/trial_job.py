@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.runtime import signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
-from pipeline.sweep.stopping import Failures, stopped_with
+from pipeline.sweep.stopping import StopState, ends_with_sweep
 from pipeline.sweep.worker.client import Settings, WorkerDied, close_worker, warm_worker
 from pipeline.sweep.worker.protocol import NeedsSettings, RunTrial, Stopped, StudyTrialArguments, TrialEnded
 
@@ -57,7 +57,7 @@ class TrialJob:
     parent: str  # run_key of the sweep's own run
     lineage: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
     jobs: int  # that share the processors which one of them may use
-    failures: Failures
+    stop_state: StopState
     total: int = 0  # trials of the sweep
     threads: int | None = None  # of each job, where the launcher decides it
     sweep_process: Process = field(default_factory=Process.this)
@@ -70,19 +70,23 @@ class TrialJob:
         in_launcher_process = not self.sweep_process.asks
         if in_launcher_process:
             self._settle()
-        if self.failures.hopeless:
+        if self.stop_state.forbids_trials:
             return TrialResult(spec.label, "skipped", reason="the sweep was stopped before this trial")
         of = f"/{self.total}" if self.total else ""
         print(f"\ntrial {spec.number + 1}{of}: {spec.label}", flush=True)
         started = time.perf_counter()
         try:
             request = self._request(composed, spec, hydra_config)
-            with stopped_with(self.sweep_process, self.failures) if in_launcher_process else contextlib.nullcontext():
+            with (
+                ends_with_sweep(self.sweep_process, self.stop_state)
+                if in_launcher_process
+                else contextlib.nullcontext()
+            ):
                 ended = _run(request)
         except Exception as error:  # a bug of this program must not end the other trials
             ended = TrialEnded("failed", reason=f"{type(error).__name__}: {error}")
         if ended.status == "failed":
-            self.failures.count()
+            self.stop_state.add_failure()
         seconds = time.perf_counter() - started
         return TrialResult(spec.label, ended.status, ended.metrics, ended.reason, ended.run, seconds)
 

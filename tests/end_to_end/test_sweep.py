@@ -159,7 +159,7 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
     assert lines(refused.stderr) == [
         "error: sweep.name=grid: sources: experiment.py changed",
         "error: sweep.name=grid: data, train split: another image train_0",
-        "error: sweep.name=grid: its trials were made with that and are not mixed with others; give another sweep.name",
+        "error: sweep.name=grid: its earlier trials were made with other code or data; give another sweep.name",
     ]
 
 

@@ -45,7 +45,7 @@ def search(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         study = open_study(open_storage(address), "fake", config.sweep, space.described(), config.epochs)
         fake = FakeSweep(config, becomes, jobs)
         if after is not None:
-            fake.results = after.sweep.results  # type: ignore[attr-defined]
+            fake.trained_results = after.sweep.trained_results  # type: ignore[attr-defined]
         queue = TrialQueue("fake", study, space, config.sweep.sampler, 5, jobs)
         return Search(fake, queue, address, n_trials)  # type: ignore[arg-type]
 

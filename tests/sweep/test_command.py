@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.keys import short_names
 from pipeline.config.overrides import checked_config
-from pipeline.sweep.command import label, sources_and_defaults, sweep_name, trial_of
+from pipeline.sweep.command import label, sources_and_defaults, sweep_name, trial_name
 
 DEFAULT = checked_config([])
 
@@ -29,7 +29,7 @@ def test_what_changes_no_trial_is_not_in_the_name(more: str) -> None:
 
 def test_what_is_searched_for_is_in_the_name_but_not_in_a_trial() -> None:
     assert sweep_name(DEFAULT, ["seed=0,1", "sweep=optuna"]) != sweep_name(DEFAULT, ["seed=0,1"])
-    assert trial_of(["seed=1", "sweep=optuna", "sweep.name=a", "tracking.uri=x"]) == trial_of(["seed=1"])
+    assert trial_name(["seed=1", "sweep=optuna", "sweep.name=a", "tracking.uri=x"]) == trial_name(["seed=1"])
 
 
 def test_a_configured_name_wins() -> None:
@@ -38,15 +38,15 @@ def test_a_configured_name_wins() -> None:
 
 
 def test_a_trial_is_known_by_its_overrides_in_any_order() -> None:
-    assert trial_of(["seed=1", "epochs=2"]) == trial_of(["epochs=2", "seed=1"]) == "epochs=2 seed=1"
-    assert trial_of(["epochs=3", "seed=1"]) != trial_of(["epochs=2", "seed=1"])
-    assert trial_of([]) == "defaults"
+    assert trial_name(["seed=1", "epochs=2"]) == trial_name(["epochs=2", "seed=1"]) == "epochs=2 seed=1"
+    assert trial_name(["epochs=3", "seed=1"]) != trial_name(["epochs=2", "seed=1"])
+    assert trial_name([]) == "defaults"
 
 
 def test_a_long_trial_fits_into_a_tag_and_is_still_told_apart() -> None:
     long = [f"dataset.classes=[{','.join(f'class{number}' for number in range(1000))}]"]
-    assert len(trial_of([*long, "seed=1"])) < 5000
-    assert trial_of([*long, "seed=1"]) != trial_of([*long, "seed=2"])
+    assert len(trial_name([*long, "seed=1"])) < 5000
+    assert trial_name([*long, "seed=1"]) != trial_name([*long, "seed=2"])
 
 
 def test_names_of_parameters_are_as_short_as_they_can_be() -> None:

@@ -13,8 +13,8 @@ from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
-from pipeline.sweep import sweep, trial_job
-from pipeline.sweep.command import trial_of
+from pipeline.sweep import known_trials, trial_job
+from pipeline.sweep.command import trial_name
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
 from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
@@ -24,7 +24,7 @@ from pipeline.tracking.sweep_runs import Child
 from pipeline.tracking.tracked_run import RUNS
 
 OVERRIDES = ["seed=1"]
-CHILD = Child("k" * 32, "id", trial_of(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
+CHILD = Child("k" * 32, "id", trial_name(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
 
 
 @pytest.fixture
@@ -35,15 +35,15 @@ def config() -> Config:
 @pytest.fixture(autouse=True)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "POLL", 0.0)
-    monkeypatch.setattr(sweep, "ORPHANS", 0.2)
+    monkeypatch.setattr(known_trials, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(known_trials, "ORPHAN_TIMEOUT", 0.2)
 
 
-def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], joined: bool) -> Sweep:
+def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], shared: bool) -> Sweep:
     """A sweep whose one trial is what `seen` says, one look after the other; the last one stays."""
-    monkeypatch.setattr(sweep, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
-    command: Any = SimpleNamespace(origin=Lineage())
-    return Sweep("s", command, config, "0" * 32, None, None, 1, joined=joined)
+    monkeypatch.setattr(known_trials, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
+    command: Any = SimpleNamespace(lineage=Lineage())
+    return Sweep("s", command, config, "0" * 32, None, None, 1, shared=shared)
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "KILLED"])
@@ -52,12 +52,12 @@ def test_a_search_waits_for_what_another_process_of_it_trains(
 ) -> None:
     """However long it takes, and on whatever machine: its folder is not on this one."""
     over = dataclasses.replace(CHILD, status=status, alive=False)
-    monkeypatch.setattr(sweep, "ORPHANS", 0.0)
-    found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, over], joined=True)
+    monkeypatch.setattr(known_trials, "ORPHAN_TIMEOUT", 0.0)
+    found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, over], shared=True)
     spec = found.plan(3, OVERRIDES, {"seed": "1"})
-    assert capsys.readouterr().out == "seed=1: waits for run id, in which another process trains it\n"
+    assert capsys.readouterr().out == "seed=1: waiting for run id, which another process trains\n"
     if status == "FINISHED":
-        assert spec is None and found.outcomes[3].metrics == CHILD.metrics
+        assert spec is None and found.results[3].metrics == CHILD.metrics
     else:
         assert spec is not None and spec.resumes == CHILD.key
 
@@ -68,8 +68,8 @@ def test_between_two_looks_at_what_another_machine_trains_it_waits(
     """Also where an older journal of it is here."""
     Journal(RUNS / CHILD.key).close()
     pauses: list[float] = []
-    monkeypatch.setattr(sweep.time, "sleep", pauses.append)
-    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], joined=True)
+    monkeypatch.setattr(known_trials.time, "sleep", pauses.append)
+    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], shared=True)
     found.plan(3, OVERRIDES, {"seed": "1"})
     assert len(pauses) == 2
 
@@ -77,7 +77,7 @@ def test_between_two_looks_at_what_another_machine_trains_it_waits(
 def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = opened(config, monkeypatch, [CHILD], joined=False)
+    found = opened(config, monkeypatch, [CHILD], shared=False)
     with pytest.raises(UserError, match=r"sweep\.name=s: run id \(seed=1\) is trained by another process"):
         found.plan(0, OVERRIDES, {"seed": "1"})
 
@@ -127,7 +127,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:
     return ran
 
 
-def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
+def test_a_trial_name_which_no_checkpoint_can_be_had_begins_anew(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And what then befalls it is told of a run of its own, not of the one that was interrupted."""

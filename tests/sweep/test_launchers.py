@@ -31,27 +31,31 @@ def launcher(name: str, *changes: str) -> DictConfig:
         ("submitit_slurm", [], 8, 1),
     ],
 )
-def test_jobs_at_once_and_those_that_share_processors(name: str, changes: list[str], jobs: int, shared: int) -> None:
+def test_parallel_jobs_and_those_that_share_processors(name: str, changes: list[str], jobs: int, shared: int) -> None:
     config = launcher(name, *changes)
-    assert (launchers.jobs_at_once(config), launchers.sharing(config)) == (jobs, shared)
-    assert launchers.all_at_once(config) == (name == "submitit_local")
-    assert not launchers.runs_here(config)
+    assert (launchers.parallel_jobs(config), launchers.jobs_per_machine(config)) == (jobs, shared)
+    assert launchers.starts_all_at_once(config) == (name == "submitit_local")
+    assert not launchers.runs_in_process(config)
 
 
 def test_as_joblib_counts_minus_one_is_every_processor() -> None:
-    assert launchers.jobs_at_once(launcher("joblib", "n_jobs=-1")) == threads_each(1)
+    assert launchers.parallel_jobs(launcher("joblib", "n_jobs=-1")) == threads_each(1)
 
 
 def test_a_task_of_a_cluster_has_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "_cluster_processors", lambda launcher: 12.0)
     config = launcher("ray", "ray.init.address=auto", "ray.init.num_cpus=null", "ray.remote.num_cpus=4")
-    assert (launchers.jobs_at_once(config), launchers.sharing(config), launchers.threads_given(config)) == (3, 1, 4)
+    assert (launchers.parallel_jobs(config), launchers.jobs_per_machine(config), launchers.threads_per_job(config)) == (
+        3,
+        1,
+        4,
+    )
 
 
 @pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm"])
 def test_no_job_at_a_time_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"hydra\.launcher\.array_parallelism=0: at least 1 expected"):
-        launchers.jobs_at_once(launcher(name, "array_parallelism=0"))
+        launchers.parallel_jobs(launcher(name, "array_parallelism=0"))
 
 
 @pytest.mark.parametrize("promised", ["1", ""])

@@ -22,10 +22,10 @@ def test_n_trials_counts_what_is_there_already(search: Callable[..., Search]) ->
     first = work(search(4))
     assert states(first) == ["COMPLETE"] * 4
     again = work(search(4, after=first))
-    assert again.sweep.trained == [] and len(again.sweep.outcomes) == 4
+    assert again.sweep.trained == [] and len(again.sweep.results) == 4
     more = work(search(6, after=first))
     assert len(more.sweep.trained) == 2 and states(more) == ["COMPLETE"] * 6
-    assert len(more.sweep.outcomes) == 6  # earlier ones are in the table
+    assert len(more.sweep.results) == 6  # earlier ones are in the table
 
 
 def test_a_search_that_was_started_again_draws_what_an_undisturbed_one_draws(
@@ -84,7 +84,7 @@ def test_a_search_whose_trials_all_fail_ends(search: Callable[..., Search]) -> N
 
 def test_a_failed_trial_is_retried_only_when_asked(search: Callable[..., Search]) -> None:
     first = work(search(2, lambda overrides: TrialResult("", "failed", reason="once")))
-    first.sweep.results.clear()
+    first.sweep.trained_results.clear()
     before = drawn(first)
     kept = work(search(1, after=first))
     assert states(kept) == ["FAIL", "FAIL", "COMPLETE"]
@@ -96,7 +96,7 @@ def test_a_failed_trial_is_retried_only_when_asked(search: Callable[..., Search]
 def test_a_metric_that_was_not_logged_or_is_not_finite_fails_the_trial(search: Callable[..., Search]) -> None:
     done = work(search(1, objectives=["best/val_mean_uoi"], max_failures=1))
     assert states(done) == ["FAIL"]
-    assert done.sweep.outcomes[0].reason == "the run logged no finite best/val_mean_uoi"
+    assert done.sweep.results[0].reason == "the run logged no finite best/val_mean_uoi"
 
 
 def test_several_objectives_have_their_directions(search: Callable[..., Search]) -> None:
@@ -113,7 +113,7 @@ def test_a_batch_is_as_large_as_the_launcher_and_no_larger_than_what_is_missing(
 
 def test_under_one_name_another_search_is_refused(search: Callable[..., Search]) -> None:
     work(search(1))
-    with pytest.raises(UserError, match=r"^sweep\.name=fake: its objectives was"):
+    with pytest.raises(UserError, match=r"^sweep\.name=fake: its earlier trials have the objectives"):
         search(1, objectives=["val/loss"])
 
 
@@ -139,7 +139,7 @@ def test_a_storage_that_fails_prunes_nothing(search: Callable[..., Search], caps
     trial = search(1).queue.ask()
     seen = StudyTrial(storage_address(None), "fake", trial._trial_id + 100, "median", 4)
     assert not seen.prune(1, 0.1)
-    assert capsys.readouterr().err.startswith("warning: epoch 1 is not told to the study:")
+    assert capsys.readouterr().err.startswith("warning: epoch 1 is not reported to the study:")
 
 
 def test_a_storage_that_is_away_as_the_trial_begins_is_told_of_the_epochs_after_it_is_back(
@@ -154,7 +154,9 @@ def test_a_storage_that_is_away_as_the_trial_begins_is_told_of_the_epochs_after_
     seen = StudyTrial(storage_address(None), "fake", trial._trial_id, "median", 4)
     assert not seen.prune(1, 0.1)
     told = capsys.readouterr().err
-    assert told.startswith("warning: epoch 1 is not told to the study: sweep.storage=sqlite:///") and len(told) < 500
+    assert (
+        told.startswith("warning: epoch 1 is not reported to the study: sweep.storage=sqlite:///") and len(told) < 500
+    )
     database.rmdir()
     kept.rename(database)
     assert not seen.prune(2, 0.2)

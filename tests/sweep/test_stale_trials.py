@@ -28,9 +28,9 @@ def racing(place: str, start: Any, won: Any) -> None:
     study = optuna.load_study(study_name="fake", storage=storage)
     space = search_space(OverridesParser.create().parse_overrides(list(SPACE)))
     queue = TrialQueue("fake", study, space, "tpe", 5, 1)
-    stale = [trial for trial in queue.trials() if queue.stale(trial, alone=False)]
+    stale = [trial for trial in queue.trials() if queue.is_stale(trial, only_process=False)]
     start.wait()
-    won.put([trial.number for trial in stale if queue.take_over(trial)])
+    won.put([trial.number for trial in stale if queue.requeue(trial)])
 
 
 def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
@@ -57,12 +57,12 @@ def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
 def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search]) -> None:
     queue = search(1).queue
     trial = queue.ask()
-    assert not queue.stale(trial, alone=True)
+    assert not queue.is_stale(trial, only_process=True)
     elsewhere = {**vars(Process.this()), "host": "elsewhere"}
     queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, elsewhere)
     (trial,) = queue.trials()
-    assert not queue.stale(trial, alone=False)  # heard of just now
-    assert queue.stale(trial, alone=True)
+    assert not queue.is_stale(trial, only_process=False)  # heard of just now
+    assert queue.is_stale(trial, only_process=True)
 
 
 def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Callable[..., Search]) -> None:
@@ -92,7 +92,7 @@ def test_a_trial_that_is_gone_on_with_keeps_what_it_reported_and_what_the_pruner
         if not any(said):
             queue.tell(trial, TrialState.COMPLETE, [score])
     queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
-    assert queue.take_over(queue.trials()[-1])
+    assert queue.requeue(queue.trials()[-1])
     again = queue.ask()
     assert (again.number, 1 in again.intermediate_values) == (trial.number, True)
     study = study_trial(again)

@@ -38,12 +38,12 @@ Open = Callable[..., contextlib.AbstractContextManager[Sweep]]
 def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """opened(folder, name) opens a sweep in a folder, without a child process that would look at its data."""
     monkeypatch.setattr(start, "start_worker", lambda: None)
-    monkeypatch.setattr(start, "_look", lambda *_: {})
+    monkeypatch.setattr(start, "_check_data", lambda *_: {})
 
     @contextlib.contextmanager
     def opened(folder: str, name: str, process: Process | None = None, join: bool = False) -> Any:
         config = checked_config([f"sweep.name={name}", f"tracking.uri={store.uri}"])
-        command: Any = SimpleNamespace(origin=Lineage(), arguments=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
+        command: Any = SimpleNamespace(lineage=Lineage(), typed=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
         (tmp_path / folder).mkdir(exist_ok=True)
         with contextlib.chdir(tmp_path / folder), monkeypatch.context() as context:
             if process is not None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline.sweep.objectives import direction, score, unbeaten
-from pipeline.sweep.summary import reasons, table
+from pipeline.sweep.objectives import direction, pareto_front, score
+from pipeline.sweep.summary import failures, table
 from pipeline.sweep.trial_job import TrialResult
 
-OUTCOMES = [
+RESULTS = [
     TrialResult(
         "depth=2", "finished", {"best/val_mean_iou": 0.51234567, "model/parameters": 1732.0}, run="a" * 32, seconds=61
     ),
@@ -16,7 +16,7 @@ OUTCOMES = [
 
 
 def test_every_trial_has_a_line_with_its_scores() -> None:
-    heading, first, second, third = table(OUTCOMES, ["best/val_mean_iou", "parameters"])
+    heading, first, second, third = table(RESULTS, ["best/val_mean_iou", "parameters"])
     assert first.startswith("*  ") and second.startswith("   ")
     assert heading.split() == ["trial", "status", "best/val_mean_iou", "parameters", "time", "run", "parameters"]
     assert first.split() == ["*", "1", "finished", "0.512346", "1732", "1:01", "a" * 32, "depth=2"]
@@ -30,7 +30,7 @@ def test_what_a_server_called_a_run_cannot_steer_the_terminal() -> None:
 
 
 def test_a_failed_trial_says_why_in_one_plain_line() -> None:
-    told = reasons(OUTCOMES)
+    told = failures(RESULTS)
     assert told[0] == "trial 2 failed: depth=3: the loss became nan\\x1b[2J"
     assert told[1] == "trial 3 failed: depth=4: as before (earlier; sweep.retry_failed=true trains it again)"
 
@@ -63,6 +63,6 @@ def test_of_several_objectives_those_are_best_that_no_other_beats() -> None:
         None,
         {"best/val_mean_iou": 0.6, "model/parameters": 200.0},  # the same as the second
     ]
-    assert unbeaten(trials, ["best/val_mean_iou", "parameters"]) == [True, True, False, False, False, True]
-    assert unbeaten(trials, ["best/val_mean_iou"]) == [False, False, False, True, False, False]
-    assert unbeaten([], ["best/val_mean_iou"]) == []
+    assert pareto_front(trials, ["best/val_mean_iou", "parameters"]) == [True, True, False, False, False, True]
+    assert pareto_front(trials, ["best/val_mean_iou"]) == [False, False, False, True, False, False]
+    assert pareto_front([], ["best/val_mean_iou"]) == []

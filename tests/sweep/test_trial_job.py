@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from pipeline.runtime.process import Process
 from pipeline.sweep import trial_job as module
-from pipeline.sweep.stopping import Failures
+from pipeline.sweep.stopping import StopState
 from pipeline.sweep.trial_job import TrialJob, TrialSpec
 
 
@@ -19,11 +19,11 @@ def test_only_another_process_than_the_sweeps_settles_in_whatever_the_clock_says
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int, pid: int, settles: bool
 ) -> None:
     """In the sweep's own it would ignore Ctrl-C."""
-    failures = Failures(tmp_path, most=None)
-    failures.stop()
+    state = StopState(tmp_path, max_failures=None)
+    state.request_stop()
     this = Process.this()
     job = TrialJob(
-        {0: TrialSpec(0, "depth=3", {})}, "key", (), 1, failures, sweep_process=replace(this, pid=this.pid + pid)
+        {0: TrialSpec(0, "depth=3", {})}, "key", (), 1, state, sweep_process=replace(this, pid=this.pid + pid)
     )
     start, settled = psutil.boot_time() + step, []
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)

@@ -1,4 +1,4 @@
-"""The parent's end of `pipeline.sweep.worker`: a child process that starts on first use and is replaced when it dies."""
+"""The parent's end of `pipeline.sweep.worker`: a child process, started on first use, replaced when it dies."""
 
 import atexit
 import os
