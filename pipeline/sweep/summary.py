@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.runtime.console import duration
+from pipeline.runtime.console import duration, plain_table
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
 from pipeline.sweep.objectives import pareto_front, score
@@ -10,21 +10,20 @@ from pipeline.sweep.state import SWEEPS, sweep_lock
 from pipeline.sweep.trial_job import TrialResult
 
 
-def table(results: Sequence[TrialResult], objectives: Sequence[str]) -> list[str]:
+def table(results: Sequence[TrialResult], objectives: Sequence[str]) -> str:
     """A line for each trial: number, status, scores, time, run and parameters, below a heading.
 
     A star marks the best trial or, of several objectives, every trial on the Pareto front.
     """
-    rows = [[" ", "trial", "status", *objectives, "time", "run", "parameters"]]
+    rows = []
     best = pareto_front([result.metrics if result.status == "finished" else None for result in results], objectives)
     for number, result in enumerate(results, 1):
         scores = [score(result.metrics, objective) for objective in objectives]
         shown = ["-" if value is None else f"{value:.6g}" for value in scores]
         time = "earlier" if result.earlier else duration(result.seconds)
         star = "*" if best[number - 1] else ""
-        rows.append([star, str(number), result.status, *shown, time, plain(result.run) or "-", plain(result.label)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        rows.append([star, str(number), result.status, *shown, time, result.run or "-", result.label])
+    return plain_table([" ", "trial", "status", *objectives, "time", "run", "parameters"], rows)
 
 
 def failures(results: Sequence[TrialResult]) -> list[str]:

@@ -103,7 +103,7 @@ class Sweep:
             RunFailed: no trial has a result.
         """
         results = [self.results[number] for number in sorted(self.results)]
-        print("", *table(results, self.config.sweep.objectives), *failures(results), sep="\n")
+        print("", table(results, self.config.sweep.objectives), *failures(results), sep="\n")
         counts = Counter(result.status for result in results)
         if counts["finished"] and self.store is not None:
             print("", comparison(self.name, self.key, self.config.tracking.uri), sep="\n")

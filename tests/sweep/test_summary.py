@@ -16,7 +16,7 @@ RESULTS = [
 
 
 def test_every_trial_has_a_line_with_its_scores() -> None:
-    heading, first, second, third = table(RESULTS, ["best/val_mean_iou", "parameters"])
+    heading, first, second, third = table(RESULTS, ["best/val_mean_iou", "parameters"]).splitlines()
     assert first.startswith("*  ") and second.startswith("   ")
     assert heading.split() == ["trial", "status", "best/val_mean_iou", "parameters", "time", "run", "parameters"]
     assert first.split() == ["*", "1", "finished", "0.512346", "1732", "1:01", "a" * 32, "depth=2"]
@@ -25,7 +25,7 @@ def test_every_trial_has_a_line_with_its_scores() -> None:
 
 
 def test_what_a_server_called_a_run_cannot_steer_the_terminal() -> None:
-    (_, line) = table([TrialResult("depth=2", "finished", run="id\x1b[2J")], ["val/loss"])
+    (_, line) = table([TrialResult("depth=2", "finished", run="id\x1b[2J")], ["val/loss"]).splitlines()
     assert r"id\x1b[2J" in line and line.isprintable()
 
 
