@@ -1,4 +1,4 @@
-"""Searches whose trials cost nothing: a launcher that answers at once, and no MLflow."""
+"""Searches with a launcher that answers at once and without MLflow."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,11 @@ from pipeline.sweep.trial_queue import OWNER
 from pipeline.sweep.worker.protocol import StudyTrialArguments
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
-DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # no machine gives out this one
+DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # above the largest process id
 
 
 class FakeSweep:
-    """As `pipeline.sweep.sweep.Sweep`, but its trials are a function of their overrides."""
+    """Stands for `pipeline.sweep.sweep.Sweep`: the result of a trial is a function of its overrides."""
 
     name, key, run, total = "fake", "0" * 32, object(), 0
 
@@ -79,7 +79,7 @@ def work(search: Search) -> Search:
 
 
 def die(search: Search) -> None:
-    """What SIGKILL leaves: RUNNING trials that belong to a process that is gone."""
+    """Leave what SIGKILL leaves: RUNNING trials of a dead process."""
     with pytest.raises(KeyboardInterrupt):
         work(search)
     for trial in search.queue.trials():
