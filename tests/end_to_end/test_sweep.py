@@ -90,7 +90,7 @@ def test_other_data_under_the_same_name_is_refused(grid: tuple[Path, Ended], tmp
     content = json.loads(record.read_text())
     (name,) = [name for name in content["data"] if '"train": "train"' in name]
     content["data"][name]["train"][0][1] = "0" * 64
-    content["sources"]["experiment.py"] = "0" * 64
+    content["sources"]["model/unet.py"] = "0" * 64
     before = record.read_text()
     record.write_text(json.dumps(content))
     try:
@@ -99,7 +99,7 @@ def test_other_data_under_the_same_name_is_refused(grid: tuple[Path, Ended], tmp
         record.write_text(before)
     assert refused.status == 2
     assert lines(refused.stderr) == [
-        "error: sweep.name=grid: sources: experiment.py changed",
+        "error: sweep.name=grid: sources: model/unet.py changed",
         "error: sweep.name=grid: data, train split: another image train_0",
         "error: sweep.name=grid: its earlier trials were made with other code or data; give another sweep.name",
     ]
