@@ -18,7 +18,7 @@ from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.differences import differences
 from pipeline.tracking.provenance import Provenance, read_environment, write_environment
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
-from pipeline.train.epochs import Trained
+from pipeline.train.setup import TrainingResult
 
 
 def run_name(config: Config, varying: str | None = None) -> str:
@@ -87,7 +87,9 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:
+def log_scores(
+    run: TrackedRun, config: Config, dataset: Dataset, trained: TrainingResult, scores: dict[str, Scores]
+) -> None:
     """Log `best/*` and `test/*`, at the best epoch as step, and the hashes of the weights."""
     metrics = {"best/val_mean_iou": trained.best_scores.mean_iou, "best/epoch": float(trained.best_epoch)}
     if "test" in scores:
@@ -104,7 +106,12 @@ def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Train
 
 
 def describe_run(
-    run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores], seconds: float
+    run: TrackedRun,
+    config: Config,
+    dataset: Dataset,
+    trained: TrainingResult,
+    scores: dict[str, Scores],
+    seconds: float,
 ) -> None:
     """Set the run's description: a short summary in Markdown."""
     model, optimizer = config.model, config.optimizer

@@ -8,7 +8,7 @@ from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import TrainingState
-from pipeline.train.epochs import Trained
+from pipeline.train.setup import TrainingResult
 
 
 def opening(
@@ -47,7 +47,7 @@ def opening(
     return "\n".join(lines)
 
 
-def closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
+def closing(run: TrackedRun, trained: TrainingResult, seconds: float) -> str:
     """The lines after evaluation: the best epoch, and where the run is opened."""
     lines = [
         f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all",

@@ -13,8 +13,6 @@ from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
 from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset, class_weights
-from pipeline.data.sampling import repeat_factors
-from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.training_images import FileImages
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, OnPrediction
@@ -27,10 +25,9 @@ from pipeline.experiment.messages import closing, goes_on_with, opening
 from pipeline.experiment.rerun import changed_keys, compare
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
-from pipeline.experiment.trial import ALONE, Pruned, Result, Trial
+from pipeline.experiment.trial import ALONE, Result, Trial
 from pipeline.model.build import InitialWeights, build_network
 from pipeline.model.losses import SegmentationLoss
-from pipeline.model.weights import set_weights
 from pipeline.runtime.console import PreparationDisplay, text_console
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
@@ -41,8 +38,8 @@ from pipeline.tracking.pyfunc import save_model
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_start
-from pipeline.train.epochs import Trained
-from pipeline.train.fit import train
+from pipeline.train.fit import fit
+from pipeline.train.setup import TrainingResult, training_setup
 
 NEW = Lineage()
 
@@ -106,11 +103,9 @@ def run_experiment(
         if initial is not None:
             keep_initial(run, config, initial)
         run.log_metrics({"model/parameters": network.count_params()}, step=0)
-        try:
-            trained = _train(run, network, loss, dataset, config, trial, kept)
-        except Pruned:
+        trained = _train(run, network, dataset, config, trial, kept)
+        if trained is None or trained.stopped:
             return _pruned(run)
-        set_weights(network, trained.best_weights, str(trained.best))
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
             scores["test"] = _test(run, network, loss, dataset, config)
@@ -152,81 +147,61 @@ def _pruned(run: TrackedRun) -> Result:
     return Result(run.name, best, last_values(run.journal.history()), pruned=True)
 
 
-class _Watcher:
-    """Logs what training tells."""
+class _EpochLogger:
+    """Logs what training reports."""
 
     def __init__(self, run: TrackedRun, config: Config, validation: list[Example], trial: Trial) -> None:
         self._run, self._upload = run, config.checkpoint.upload
-        self._trial, self._epochs, self._prune = trial, config.epochs, False
+        self._trial, self._epochs = trial, config.epochs
         self._watched = fixed_choice(validation, config.evaluate.val_predictions)
 
-    def predictions(self, epoch: int) -> OnPrediction:
-        """See `pipeline.train.epochs.Watcher`."""
+    def on_validation_begin(self, epoch: int) -> OnPrediction:
+        """See `pipeline.train.setup.TrainingObserver`."""
         return prediction_writer(self._folder(epoch), self._watched)
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """See `pipeline.train.epochs.Watcher`."""
+    def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
+        """See `pipeline.train.setup.TrainingObserver`."""
         started = time.perf_counter()
         if self._watched:
             self._run.move_artifacts(self._folder(epoch), f"predictions/val/{epoch}")
         self._run.log_metrics(metrics, step=epoch)
         # A record of its own, since it tells how long the others took.
         self._run.log_metrics({"time/tracking_seconds": time.perf_counter() - started}, step=epoch)
-        # Nothing is saved by pruning a trial after its last epoch.
-        self._prune = self._trial.prune(epoch, metrics["val/mean_iou"]) and epoch < self._epochs
 
-    def saved(self, last: Path, best: Path) -> None:
-        """See `pipeline.train.epochs.Watcher`."""
+    def on_checkpoint_saved(self, epoch: int, metrics: dict[str, float], last: Path, best: Path) -> bool:
+        """See `pipeline.train.setup.TrainingObserver`."""
         if self._upload == "epoch":
             self._run.log_artifacts(best, "checkpoints/best")
             self._run.log_artifacts(last, "checkpoints/last")
-        if self._prune:
-            raise Pruned
+        pruned = self._trial.prune(epoch, metrics["val/mean_iou"])
+        return pruned and epoch < self._epochs  # nothing is saved by pruning a trial after its last epoch
 
     def _folder(self, epoch: int) -> Path:
         return self._run.folder / "predictions" / "val" / str(epoch)
 
 
 def _train(
-    run: TrackedRun,
-    network: keras.Model,
-    loss: SegmentationLoss,
-    dataset: Dataset,
-    config: Config,
-    trial: Trial,
-    kept: DataCache,
-) -> Trained:
-    """Train from the newest checkpoint in the run's folder, or from the beginning."""
-    start, notes = newest_start(run.folder / "checkpoints")
+    run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, trial: Trial, kept: DataCache
+) -> TrainingResult | None:
+    """Train from the newest checkpoint in the run's folder, or from the beginning; None where it was pruned before."""
+    checkpoints = run.folder / "checkpoints"
+    start, notes = newest_start(checkpoints)
     if start is not None:
         score = run.journal.history().get("val/mean_iou", {}).get(start.state.epoch)
         if score is not None and start.state.epoch < config.epochs and trial.prune(start.state.epoch, score):
-            raise Pruned  # as was decided, and this process's forerunner died before it was written down
+            return None  # the previous process died before it recorded that
         notes.append(goes_on_with(start.state, config))
     elif notes:
         notes.append("no checkpoint is whole: training begins again")
     for note in notes:
         text_console().print(f"note      {note}", soft_wrap=True)
-    examples = dataset.splits["train"]
-    factors = None
-    if config.sampling == "balanced":
-        factors = repeat_factors(dataset.checked.facts["train"].class_pixels)
     with PreparationDisplay() as progress:
         images = kept.images(config, dataset, progress)
     if config.cache_mb and isinstance(images, FileImages):
         text = f"note      training images are decoded each time: too little room for them in {config.data_dir}"
         text_console().print(text, soft_wrap=True)
-    return train(
-        network,
-        loss,
-        lambda step: training_stream(images, len(examples), config, step, factors),
-        steps_per_epoch(len(examples), config.batch_size),
-        Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
-        config,
-        run.folder / "checkpoints",
-        _Watcher(run, config, dataset.splits["val"], trial),
-        start,
-    )
+    observer = _EpochLogger(run, config, dataset.splits["val"], trial)
+    return fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
 
 
 def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset: Dataset, config: Config) -> Scores:
@@ -244,7 +219,9 @@ def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset
     return scores
 
 
-def _keep(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:
+def _keep(
+    run: TrackedRun, config: Config, dataset: Dataset, trained: TrainingResult, scores: dict[str, Scores]
+) -> None:
     """Log the scores, the model and the checkpoints."""
     log_scores(run, config, dataset, trained, scores)
     # A corner of it: MLflow writes the example out as text, twice.

@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 BeginWithHistory = Callable[[str, Mapping[int, float]], None]
 
 
-class Pruned(Exception):
-    """The sweep sees no use in more epochs of this trial."""
-
-
 def _began(run_key: str, validation: Mapping[int, float]) -> None:
     pass
 

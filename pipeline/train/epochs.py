@@ -4,15 +4,11 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from pipeline.config.schema import Config
-from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime import signals
@@ -30,57 +26,22 @@ from pipeline.train.checkpoint import (
 )
 from pipeline.train.optimizers import WarmupSchedule
 from pipeline.train.progress import TrainingDisplay
+from pipeline.train.setup import TrainingResult, TrainingSetup
 from pipeline.train.state import restore, restore_running, training_arrays
-
-
-class Watcher(Protocol):
-    """What training tells of: the experiment, which logs it."""
-
-    def predictions(self, epoch: int) -> OnPrediction:
-        """What is called with each validation image's prediction after an epoch, from 1."""
-
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """An epoch is over; its metrics by their names in MLflow. The checkpoint is complete only after this."""
-
-    def saved(self, last: Path, best: Path) -> None:
-        """An epoch's checkpoint is complete."""
-
-
-@dataclass
-class Trained:
-    """What training leaves: the epoch with the highest validation mIoU, and the last one."""
-
-    best_epoch: int
-    best_scores: Scores
-    best_weights: Arrays  # as evaluated: with the moving average applied where there is one
-    best_weights_sha256: str
-    last_weights_sha256: str
-    last: Path  # the checkpoints
-    best: Path
-    earlier_seconds: float  # that other processes, which were interrupted, trained
 
 
 class Epochs(keras.callbacks.Callback):
     """Watches every step, and closes every epoch: validate, keep the best, tell, write a checkpoint."""
 
-    def __init__(
-        self,
-        schedule: WarmupSchedule,
-        steps_per_epoch: int,
-        validate: Evaluator,
-        config: Config,
-        checkpoints: Path,
-        watcher: Watcher,
-        display: TrainingDisplay,
-    ) -> None:
+    def __init__(self, setup: TrainingSetup, schedule: WarmupSchedule, display: TrainingDisplay) -> None:
         super().__init__()
-        self.schedule, self.steps_per_epoch, self.validate, self.config = schedule, steps_per_epoch, validate, config
-        self.checkpoints, self.watcher, self.display = checkpoints, watcher, display
-        self.state = TrainingState(0, 0, steps_per_epoch, 0.0, False, None)
+        self.setup, self.schedule, self.display = setup, schedule, display
+        self.state = TrainingState(0, 0, setup.steps_per_epoch, 0.0, False, None)
+        self.stopped = False  # by the observer
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
         self._restored: tuple[Arrays, str] | None = None
-        self._speed = Speed(config.batch_size)
+        self._speed = Speed(setup.config.batch_size)
         self._earlier_seconds = 0.0
         self._since = time.perf_counter()
 
@@ -90,44 +51,50 @@ class Epochs(keras.callbacks.Callback):
         Raises:
             UserError: it is another network's, or was written with other data.
         """
-        if start.state.steps_per_epoch != self.steps_per_epoch:
+        if start.state.steps_per_epoch != self.setup.steps_per_epoch:
             raise UserError(
                 f"{start.folder}: was written in epochs of {start.state.steps_per_epoch} steps, but this run has "
-                f"{self.steps_per_epoch}"
+                f"{self.setup.steps_per_epoch}"
             )
         restore(self.model, start.files, str(start.folder))
         self.state = start.state
         self._earlier_seconds = start.state.seconds
         self.last_weights = start.files["weights.npz"]
         if (best := start.state.best) is not None:
-            weights = read_best(best_folder(self.checkpoints, best.epoch))
-            if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != self.validate.classes:
-                raise UserError(f"{best_folder(self.checkpoints, best.epoch)}: has the weights of another network")
+            weights = read_best(best_folder(self.setup.checkpoints, best.epoch))
+            if (
+                _shapes(weights) != _shapes(self.last_weights)
+                or len(best.confusion_matrix) != self.setup.validate.classes
+            ):
+                raise UserError(
+                    f"{best_folder(self.setup.checkpoints, best.epoch)}: has the weights of another network"
+                )
             self._best = Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights
         self._restored = start.files["running.npz"], str(start.folder)
-        if self.state.step == (self.state.epoch + 1) * self.steps_per_epoch:
+        if self.state.step == (self.state.epoch + 1) * self.setup.steps_per_epoch:
             self._close_epoch(0.0)  # its steps were all taken, and it was interrupted before it was validated
 
     @property
     def over(self) -> bool:
-        """Whether the last epoch is closed, or early stopping has ended training."""
-        return self.state.is_over(self.config)
+        """Whether the last epoch is closed, or training was stopped before it."""
+        return self.stopped or self.state.is_over(self.setup.config)
 
-    def trained(self) -> Trained:
+    def trained(self) -> TrainingResult:
         """The result."""
         assert self._best is not None and self.state.best is not None  # at least one epoch was run
-        return Trained(
+        return TrainingResult(
             self.state.best.epoch,
             *self._best,
             self.state.best.weights_sha256,
             weights_sha256(self.last_weights),
-            step_folder(self.checkpoints, self.state.step),
-            best_folder(self.checkpoints, self.state.best.epoch),
+            step_folder(self.setup.checkpoints, self.state.step),
+            best_folder(self.setup.checkpoints, self.state.best.epoch),
             self._earlier_seconds,
+            self.stopped,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._restored is not None and self.state.step % self.steps_per_epoch:
+        if self._restored is not None and self.state.step % self.setup.steps_per_epoch:
             restore_running(self.model, *self._restored)
         self._restored = None
         self._started = time.perf_counter()
@@ -135,18 +102,18 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self.state = replace(self.state, step=self.state.step + 1)
-        done = self.state.step - self.state.epoch * self.steps_per_epoch
-        loss = logs["loss"]  # mean over the epoch so far: once it is not finite, it stays so
+        done = self.state.step - self.state.epoch * self.setup.steps_per_epoch
+        config, loss = self.setup.config, logs["loss"]  # mean over the epoch so far: once it is not finite, it stays so
         if not math.isfinite(loss):
             raise RunFailed(
-                f"the loss became {loss} in epoch {self.state.epoch + 1}, step {done} of {self.steps_per_epoch} "
-                f"(optimizer.learning_rate={self.config.optimizer.learning_rate}, precision={self.config.precision}): "
+                f"the loss became {loss} in epoch {self.state.epoch + 1}, step {done} of {self.setup.steps_per_epoch} "
+                f"(optimizer.learning_rate={config.optimizer.learning_rate}, precision={config.precision}): "
                 "a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or precision=float32 may help"
             )
         self._speed.step()
         self.display.step(self.state.epoch + 1, done, loss, self._speed.images_per_second)
-        every = self.config.checkpoint.every_steps
-        if signals.pending() or (every and self.state.step % every == 0 and done < self.steps_per_epoch):
+        every = config.checkpoint.every_steps
+        if signals.pending() or (every and self.state.step % every == 0 and done < self.setup.steps_per_epoch):
             self._save_within_epoch()
         signals.raise_pending()
 
@@ -163,8 +130,8 @@ class Epochs(keras.callbacks.Callback):
         self.last_weights = files["weights.npz"]
         try:
             with averaged_weights(self.model):
-                scores = self.validate(self.watcher.predictions(epoch), self._validating)
-                evaluated = named_weights(self.model) if self.config.optimizer.ema else self.last_weights
+                scores = self.setup.validate(self.setup.observer.on_validation_begin(epoch), self._validating)
+                evaluated = named_weights(self.model) if self.setup.config.optimizer.ema else self.last_weights
         except signals.Interrupted:
             self._save_within_epoch()
             raise
@@ -175,9 +142,9 @@ class Epochs(keras.callbacks.Callback):
                 epoch, scores.mean_iou, scores.loss, scores.confusion_matrix.tolist(), weights_sha256(evaluated)
             )
             self._best, self.state = (scores, evaluated), replace(self.state, best=best)
-            weights = Unfinished(best_folder(self.checkpoints, epoch), {"weights.npz": evaluated})
+            weights = Unfinished(best_folder(self.setup.checkpoints, epoch), {"weights.npz": evaluated})
             weights.commit({"epoch": epoch, "val_mean_iou": scores.mean_iou, "weights_sha256": best.weights_sha256})
-        checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), files)
+        checkpoint = Unfinished(step_folder(self.setup.checkpoints, self.state.step), files)
         metrics = {
             "train/loss": train_loss,
             "train/images_per_second": speed,
@@ -190,17 +157,18 @@ class Epochs(keras.callbacks.Callback):
             "time/checkpoint_seconds": time.perf_counter() - validated_at,
         }
         # Told before the checkpoint is complete: killed in between, the epoch is repeated and nothing told twice.
-        self.watcher.epoch(epoch, metrics)
+        self.setup.observer.on_epoch_end(epoch, metrics)
         self._warn_of_collapse(epoch, scores)
         self.state = replace(self.state, epoch=epoch, seconds=self._seconds())
         checkpoint.commit(as_json(self.state))
-        prune(checkpoint.folder, self.config.checkpoint.keep)
+        prune(checkpoint.folder, self.setup.config.checkpoint.keep)
         # Shown when it is safe: what a person saw of a run that is killed is not lost.
         assert self.state.best is not None  # the first epoch is always the best so far
         self.display.epoch(epoch, metrics, is_best, self.state.best.mean_iou)
-        self.watcher.saved(checkpoint.folder, best_folder(self.checkpoints, self.state.best.epoch))
-        if self.over and epoch < self.config.epochs:
-            self.display.say(f"early stopping: no better val mIoU for {self.config.early_stopping} epochs")
+        best_weights = best_folder(self.setup.checkpoints, self.state.best.epoch)
+        self.stopped = self.setup.observer.on_checkpoint_saved(epoch, metrics, checkpoint.folder, best_weights)
+        if self.state.is_over(self.setup.config) and not self.stopped and epoch < self.setup.config.epochs:
+            self.display.say(f"early stopping: no better val mIoU for {self.setup.config.early_stopping} epochs")
         signals.raise_pending()
 
     def _validating(self, done: int, total: int) -> None:
@@ -210,9 +178,9 @@ class Epochs(keras.callbacks.Callback):
     def _save_within_epoch(self) -> None:
         """A checkpoint of an epoch that is not closed."""
         self.state = replace(self.state, seconds=self._seconds())
-        checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), training_arrays(self.model))
+        checkpoint = Unfinished(step_folder(self.setup.checkpoints, self.state.step), training_arrays(self.model))
         checkpoint.commit(as_json(self.state))
-        prune(checkpoint.folder, self.config.checkpoint.keep)
+        prune(checkpoint.folder, self.setup.config.checkpoint.keep)
 
     def _steps_taken(self) -> int:
         """Those that the schedule counts: in float16 a step with infinite gradients is passed over."""
@@ -227,7 +195,7 @@ class Epochs(keras.callbacks.Callback):
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
         """Usual in the first two epochs; later it is told when it begins and when training ends with it."""
         told = self.state.told_collapse
-        if scores.collapsed and (epoch == self.config.epochs or (epoch > 2 and not told)):
+        if scores.collapsed and (epoch == self.setup.config.epochs or (epoch > 2 and not told)):
             self.display.say(
                 f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the "
                 "network has collapsed. loss=cross_entropy_dice, loss.class_weights=median_frequency, "

@@ -39,7 +39,7 @@ class Kill:
     torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
 
 
-STEP, WATCHER = "pipeline.train.epochs:Epochs.on_train_batch_end", "pipeline.experiment.run:_Watcher"
+STEP, OBSERVER = "pipeline.train.epochs:Epochs.on_train_batch_end", "pipeline.experiment.run:_EpochLogger"
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
@@ -66,11 +66,11 @@ KILLS = (
     Kill("validation of epoch 2; again there", Death("open val/2/val_1"), Death("open val/2/val_1")),
     Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
     Kill("between the best and the last checkpoint", Death("pipeline.train.epochs:Unfinished.commit", 2, True)),
-    Kill("the last checkpoint is written, the epoch not journalled", Death(f"{WATCHER}.epoch", 2)),
+    Kill("the last checkpoint is written, the epoch not journalled", Death(f"{OBSERVER}.on_epoch_end", 2)),
     Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.log_metrics", 4)),
-    Kill("between journal and commit of the checkpoint; again there", Death(f"{WATCHER}.epoch", 2, True),
-         Death(f"{WATCHER}.epoch", 1, True)),
-    Kill("exactly the end of an epoch, all of it written", Death(f"{WATCHER}.saved", 2)),
+    Kill("between journal and commit of the checkpoint; again there", Death(f"{OBSERVER}.on_epoch_end", 2, True),
+         Death(f"{OBSERVER}.on_epoch_end", 1, True)),
+    Kill("exactly the end of an epoch, all of it written", Death(f"{OBSERVER}.on_checkpoint_saved", 2)),
     Kill("the last step; again in the validation after it", Death(STEP, 12), Death("open val/3/val_2")),
     Kill("test evaluation; again when its tables are written", Death("open predictions/test/test_1"),
          Death("pipeline.experiment.run:write_scores")),
