@@ -62,7 +62,7 @@ def closing(run: TrackedRun, trained: TrainingResult, seconds: float) -> str:
 
 def goes_on_with(state: TrainingState, config: Config) -> str:
     """What is next for a run that a checkpoint is there of."""
-    done, epoch = state.step - state.epoch * state.steps_per_epoch, state.epoch + 1
+    done, epoch = state.steps_into_epoch, state.epoch + 1
     if state.is_over(config):
         return "every epoch is trained: goes on with what follows"
     if done == state.steps_per_epoch:

@@ -49,6 +49,11 @@ class TrainingState:
     told_collapse: bool
     best: Best | None
 
+    @property
+    def steps_into_epoch(self) -> int:
+        """Steps taken since the last closed epoch, at most `steps_per_epoch`."""
+        return self.step - self.epoch * self.steps_per_epoch
+
     def is_over(self, config: Config) -> bool:
         """Whether no epoch is left to train: the last one is closed, or early stopping has ended training."""
         waited = self.epoch - self.best.epoch if self.best is not None else 0

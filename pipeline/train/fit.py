@@ -3,7 +3,7 @@
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
 from pipeline.train.checkpoint import Start
-from pipeline.train.epochs import Epochs
+from pipeline.train.epochs import EpochCallback
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from pipeline.train.progress import TrainingDisplay
 from pipeline.train.setup import TrainingResult, TrainingSetup
@@ -31,24 +31,27 @@ def fit(setup: TrainingSetup, start: Start | None = None) -> TrainingResult:
         network.optimizer.build(network.trainable_variables)
     done = start.state.epoch if start else 0
     with TrainingDisplay(config.epochs, done, setup.steps_per_epoch) as display, signals.deferred():
-        epochs = Epochs(setup, schedule, display)
+        epochs = EpochCallback(setup, schedule, display)
         epochs.set_model(network)
         if start is not None:
-            epochs.go_on(start)
+            epochs.restore(start)
         while not epochs.over:
-            under_way = epochs.state.step % setup.steps_per_epoch
+            taken = epochs.state.steps_into_epoch
+            if taken == setup.steps_per_epoch:  # interrupted between an epoch's last step and the end of its validation
+                epochs.close_epoch(train_seconds=0.0)
+                continue
             network.fit(
                 setup.batches_from(epochs.state.step),
                 initial_epoch=epochs.state.epoch,
-                # An epoch that was interrupted is finished by a `fit` of its own, which has fewer steps.
-                epochs=epochs.state.epoch + 1 if under_way else config.epochs,
-                steps_per_epoch=setup.steps_per_epoch - under_way,
+                # The rest of an epoch that was interrupted is a `fit` of its own, which has fewer steps.
+                epochs=epochs.state.epoch + 1 if taken else config.epochs,
+                steps_per_epoch=setup.steps_per_epoch - taken,
                 shuffle=False,
                 verbose=0,
                 callbacks=[epochs],
             )
-            if under_way:  # `fit` leaves the moving average in the place of the weights
+            if taken:  # Keras's `fit` ends with the moving average as the weights
                 set_weights(network, epochs.last_weights, "the last step")
-    result = epochs.trained()
+    result = epochs.result()
     set_weights(network, result.best_weights, str(result.best))
     return result

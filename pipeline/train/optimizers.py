@@ -1,6 +1,8 @@
 """Optimizers and learning-rate schedules by name."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -105,3 +107,31 @@ def _average_of_updates(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
             keras.ops.cond(updated, lambda: update(trainable_variables), lambda: None)
 
     return AverageOfUpdates
+
+
+def steps_counted(optimizer: keras.Optimizer) -> int:
+    """The steps that an optimizer's schedule has seen: in float16 a step with infinite gradients is skipped."""
+    return int(_unscaled(optimizer)._iterations.numpy())
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """In this block, where the optimizer keeps a moving average of the weights, the model has it as its weights."""
+    optimizer = _unscaled(model.optimizer)
+    # Before the first update, which `accumulate` may put off, Keras's averages are zeros.
+    averaged = optimizer.use_ema and optimizer.iterations.numpy() > 0
+    averages = optimizer._model_variables_moving_average if averaged else []  # what Keras's SwapEMAWeights uses
+    pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
+    weights = [variable.numpy() for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for (variable, _), values in zip(pairs, weights, strict=True):
+            variable.assign(values)
+
+
+def _unscaled(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """The optimizer itself: in float16 Keras wraps it in one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

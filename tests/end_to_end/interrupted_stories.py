@@ -16,7 +16,7 @@ from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation
 from tests.end_to_end.killing import Death, Forks
 from tests.end_to_end.outcome import Outcome, outcome, run_folders
 
-STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
 VALIDATION = Death("open predictions/val/2/val_1")
 
 

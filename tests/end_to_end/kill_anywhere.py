@@ -39,7 +39,7 @@ class Kill:
     torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
 
 
-STEP, OBSERVER = "pipeline.train.epochs:Epochs.on_train_batch_end", "pipeline.experiment.run:_EpochLogger"
+STEP, OBSERVER = "pipeline.train.epochs:EpochCallback.on_train_batch_end", "pipeline.experiment.run:_EpochLogger"
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
@@ -54,9 +54,9 @@ KILLS = (
     Kill("epoch 0: in its first step", Death(STEP)),
     Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.train.checkpoint:os.fsync", 2)),
     Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
-    Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:Epochs.on_epoch_end")),
+    Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:EpochCallback.on_epoch_end")),
     Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
-    Kill("step 6, before its checkpoint", Death("pipeline.train.epochs:Epochs._save_within_epoch", 2)),
+    Kill("step 6, before its checkpoint", Death("pipeline.train.epochs:EpochCallback._save_within_epoch", 2)),
     Kill("checkpoint of step 6: no folder", Death(r"os.mkdir \.step-00000006$")),
     Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
     Kill("checkpoint of step 6: no state", Death(r"open \.step-00000006/state.json")),

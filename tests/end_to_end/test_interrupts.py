@@ -13,7 +13,7 @@ from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workpla
 from tests.end_to_end.killing import Death, Forks, in_parallel
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
-STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ CASES = {
     "Ctrl-C twice": Case(
         (
             Death(STEP, 5, number=signal.SIGINT),
-            Death("pipeline.train.epochs:Epochs._save_within_epoch", 2, number=signal.SIGINT),
+            Death("pipeline.train.epochs:EpochCallback._save_within_epoch", 2, number=signal.SIGINT),
         ),
         ["step-00000004", "step-00000003"],
     ),

@@ -13,8 +13,7 @@ from pipeline.model.unet import build_unet
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.train.checkpoint import Unfinished, read_checkpoint
-from pipeline.train.epochs import averaged_weights
-from pipeline.train.optimizers import WarmupSchedule, build_optimizer
+from pipeline.train.optimizers import WarmupSchedule, averaged_weights, build_optimizer
 from pipeline.train.state import restore, restore_running, training_arrays
 
 STEPS = 6
