@@ -9,7 +9,7 @@ from pipeline.model.weights import read_arrays, weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.stored_run import fetch_weights, open_run
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import Unfinished
+from pipeline.train.checkpoint_writer import CheckpointWriter
 
 
 def find_initial(config: Config, original: Original | None = None) -> InitialWeights | None:
@@ -59,7 +59,7 @@ def keep_initial(run: TrackedRun, config: Config, initial: InitialWeights) -> No
         RunFailed: it cannot be written.
     """
     if config.init_from is not None or config.model.encoder_weights != "imagenet":
-        unfinished = Unfinished(run.folder / "initial", {"weights.npz": initial.arrays})
+        unfinished = CheckpointWriter(run.folder / "initial", {"weights.npz": initial.arrays})
         unfinished.commit({"weights_sha256": initial.sha256})
         run.move_artifacts(unfinished.folder, INITIAL)
 

@@ -7,7 +7,7 @@ from pipeline.data.prepare import Dataset
 from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import TrainingState
+from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.setup import TrainingResult
 
 

@@ -37,7 +37,7 @@ from pipeline.tracking.local_runs import mark_leftovers
 from pipeline.tracking.pyfunc import save_model
 from pipeline.tracking.store import open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start
+from pipeline.train.checkpoint import newest_resume_point
 from pipeline.train.fit import fit
 from pipeline.train.setup import TrainingResult, training_setup
 
@@ -133,7 +133,11 @@ def _initial(config: Config, origin: Lineage) -> tuple[InitialWeights | None, st
     A run that goes on from a checkpoint has all its weights there; the others need not be had any more.
     """
     elsewhere = config.init_from is not None or config.model.encoder_weights is not None
-    if elsewhere and origin.resume is not None and newest_start(origin.resume.folder / "checkpoints")[0] is not None:
+    if (
+        elsewhere
+        and origin.resume is not None
+        and newest_resume_point(origin.resume.folder / "checkpoints")[0] is not None
+    ):
         return None, origin.resume.initial_sha256
     initial = find_initial(config, origin.rerun)
     return initial, initial.sha256 if initial else None
@@ -185,7 +189,7 @@ def _train(
 ) -> TrainingResult | None:
     """Train from the newest checkpoint in the run's folder, or from the beginning; None where it was pruned before."""
     checkpoints = run.folder / "checkpoints"
-    start, notes = newest_start(checkpoints)
+    start, notes = newest_resume_point(checkpoints)
     if start is not None:
         score = run.journal.history().get("val/mean_iou", {}).get(start.state.epoch)
         if score is not None and start.state.epoch < config.epochs and trial.prune(start.state.epoch, score):

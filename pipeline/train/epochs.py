@@ -11,17 +11,9 @@ from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime import signals
 from pipeline.runtime.errors import RunFailed, UserError
-from pipeline.train.checkpoint import (
-    Best,
-    Start,
-    TrainingState,
-    Unfinished,
-    as_json,
-    best_folder,
-    prune,
-    read_best,
-    step_folder,
-)
+from pipeline.train.checkpoint import ResumePoint, best_folder, read_best, step_folder
+from pipeline.train.checkpoint_state import Best, TrainingState
+from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from pipeline.train.collapse import collapse_warning
 from pipeline.train.optimizers import WarmupSchedule, averaged_weights, steps_counted
 from pipeline.train.progress import TrainingDisplay
@@ -43,12 +35,12 @@ class EpochCallback(keras.callbacks.Callback):
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
         self._stopped = False  # by the observer
-        self._start: Start | None = None
+        self._start: ResumePoint | None = None
         self._throughput = Throughput(setup.config.batch_size)
         self._earlier_seconds = 0.0  # of training in earlier processes
         self._process_started = self._epoch_started = time.perf_counter()
 
-    def restore(self, start: Start) -> None:
+    def restore(self, start: ResumePoint) -> None:
         """Restore the state of a checkpoint: of the model, its optimizer and this object.
 
         Raises:
@@ -139,7 +131,7 @@ class EpochCallback(keras.callbacks.Callback):
         scores, evaluated = self._validate(epoch)
         validated = time.perf_counter()
         is_best = self._save_if_best(epoch, scores, evaluated)
-        checkpoint = Unfinished(step_folder(self.setup.checkpoints, self.state.step), arrays)
+        checkpoint = CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), arrays)
         metrics = {
             "train/loss": train_loss,
             "train/images_per_second": self._throughput.images_per_second,
@@ -187,27 +179,29 @@ class EpochCallback(keras.callbacks.Callback):
         self._best = scores, weights
         best = Best(epoch, scores.mean_iou, scores.loss, scores.confusion_matrix.tolist(), sha256)
         self.state = replace(self.state, best=best)
-        checkpoint = Unfinished(best_folder(self.setup.checkpoints, epoch), {"weights.npz": weights})
+        checkpoint = CheckpointWriter(best_folder(self.setup.checkpoints, epoch), {"weights.npz": weights})
         checkpoint.commit({"epoch": epoch, "val_mean_iou": scores.mean_iou, "weights_sha256": sha256})
         return True
 
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
-        warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.told_collapse)
+        warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
         if warning is not None:
             self.display.say(warning)
-        reported = warning is not None or self.state.told_collapse
-        self.state = replace(self.state, told_collapse=reported and scores.collapsed)
+        reported = warning is not None or self.state.collapse_reported
+        self.state = replace(self.state, collapse_reported=reported and scores.collapsed)
 
     def _save_within_epoch(self) -> None:
         """Write a checkpoint of an epoch that is not closed."""
-        self._commit(Unfinished(step_folder(self.setup.checkpoints, self.state.step), training_arrays(self.model)))
+        self._commit(
+            CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), training_arrays(self.model))
+        )
 
-    def _commit(self, checkpoint: Unfinished) -> None:
+    def _commit(self, checkpoint: CheckpointWriter) -> None:
         """Commit a checkpoint with the state of this instant, and remove the ones that it makes superfluous."""
         seconds = self._earlier_seconds + time.perf_counter() - self._process_started
         self.state = replace(self.state, seconds=seconds)
-        checkpoint.commit(as_json(self.state))
-        prune(checkpoint.folder, self.setup.config.checkpoint.keep)
+        checkpoint.commit(self.state.to_json())
+        prune_checkpoints(checkpoint.folder, self.setup.config.checkpoint.keep)
 
     def _check_finite(self, loss: float) -> None:
         """Args: loss: mean over the epoch so far. Once it is not finite, it stays so."""

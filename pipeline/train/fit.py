@@ -2,14 +2,14 @@
 
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
-from pipeline.train.checkpoint import Start
+from pipeline.train.checkpoint import ResumePoint
 from pipeline.train.epochs import EpochCallback
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from pipeline.train.progress import TrainingDisplay
 from pipeline.train.setup import TrainingResult, TrainingSetup
 
 
-def fit(setup: TrainingSetup, start: Start | None = None) -> TrainingResult:
+def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResult:
     """Train a network from scratch or from a checkpoint. It ends with the weights of its best epoch.
 
     Raises:

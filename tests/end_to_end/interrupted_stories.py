@@ -73,11 +73,11 @@ def full_disk_then_between_best_and_last(place: Place) -> None:
     try:
         if mounted:
             # Full before the fourth array file is written: the weights of the best epoch.
-            place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint:np.savez", 4, number=0),))
+            place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint_writer:np.savez", 4, number=0),))
             place.statuses = [status_of(read_journal(place.folder)), stored_runs(place.cwd)[1][0].info.status]
             (runs / "filler").unlink()
         first = 1 if mounted else 2  # commit in this process that is the best's: the one of step 3 comes before
-        place.killed("best", Death("pipeline.train.epochs:Unfinished.commit", first, after=True))
+        place.killed("best", Death("pipeline.train.checkpoint_writer:CheckpointWriter.commit", first, after=True))
         place.resume("end")
         place.outcome = outcome(place.cwd)
     finally:

@@ -41,6 +41,7 @@ class Kill:
 
 STEP, OBSERVER = "pipeline.train.epochs:EpochCallback.on_train_batch_end", "pipeline.experiment.run:_EpochLogger"
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
+WRITER = "pipeline.train.checkpoint_writer"
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
     Kill("start-up: the store is opened", Death("pipeline.experiment.run:open_if_it_answers", after=True)),
@@ -52,7 +53,7 @@ KILLS = (
     Kill("the inputs are logged", Death("pipeline.experiment.log:_log_config", after=True)),
     Kill("MLflow sending: the 5th record is sent, and this is not written down", Death(f"{DELIVERY}._apply", 5, True)),
     Kill("epoch 0: in its first step", Death(STEP)),
-    Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.train.checkpoint:os.fsync", 2)),
+    Kill("epoch 0: between two arrays of its first checkpoint", Death(f"{WRITER}:_write_arrays", 2)),
     Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
     Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:EpochCallback.on_epoch_end")),
     Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
@@ -61,11 +62,11 @@ KILLS = (
     Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
     Kill("checkpoint of step 6: no state", Death(r"open \.step-00000006/state.json")),
     Kill("checkpoint of step 6: no name", Death(r"os.rename \.step-00000006$")),
-    Kill("checkpoint of step 6: complete", Death("pipeline.train.epochs:Unfinished.commit", 4, True)),
+    Kill("checkpoint of step 6: complete", Death(f"{WRITER}:CheckpointWriter.commit", 4, True)),
     Kill("checkpoint of step 6: older ones half removed", Death(r"os.remove (optimizer|running)\.npz$")),
     Kill("validation of epoch 2; again there", Death("open val/2/val_1"), Death("open val/2/val_1")),
     Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
-    Kill("between the best and the last checkpoint", Death("pipeline.train.epochs:Unfinished.commit", 2, True)),
+    Kill("between the best and the last checkpoint", Death(f"{WRITER}:CheckpointWriter.commit", 2, True)),
     Kill("the last checkpoint is written, the epoch not journalled", Death(f"{OBSERVER}.on_epoch_end", 2)),
     Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.log_metrics", 4)),
     Kill("between journal and commit of the checkpoint; again there", Death(f"{OBSERVER}.on_epoch_end", 2, True),

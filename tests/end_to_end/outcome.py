@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from pipeline.experiment.rerun import WALL_CLOCK
 from pipeline.tracking.journal import history_of, read_journal
 from pipeline.tracking.store import connect
-from pipeline.train.checkpoint import FILES, newest_start
+from pipeline.train.checkpoint import FILES, newest_resume_point
 from tests.end_to_end.commands import stored_runs
 
 # Tags that tell of a process, a place or a duration, not of what was computed.
@@ -55,7 +55,7 @@ def outcome(cwd: Path, key: str | None = None) -> Outcome:
         runs = [run for run in runs if run.data.tags["run_key"] == key]
     run = runs[-1]
     folder = cwd / "mlruns/runs" / run.data.tags["run_key"]
-    start, _ = newest_start(folder / "checkpoints")
+    start, _ = newest_resume_point(folder / "checkpoints")
     assert start is not None
     found = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
     told = {name: sorted((metric.step, metric.value) for metric in metrics) for name, metrics in found.items()}

@@ -32,7 +32,8 @@ from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.tracking.delivery import write_position
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import Unfinished, best_folder, newest_start, step_folder
+from pipeline.train.checkpoint import best_folder, newest_resume_point, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter
 from tests.train.checkpoint_folders import files_at
 
 CONFIG = checked_config(["precision=float32", "threads=2", "epochs=4", "dataset.classes=[a,b]"])
@@ -69,7 +70,7 @@ def begun(
 def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
     """A checkpoint of epochs of ten steps, and the best epoch's weights."""
     weights = files_at(best)["weights.npz"]
-    Unfinished(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
+    CheckpointWriter(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
     state = {
         "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": 1.5, "told_collapse": False,
         "best": {
@@ -77,7 +78,7 @@ def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
             "weights_sha256": weights_sha256(weights),
         },
     }  # fmt: skip
-    Unfinished(step_folder(checkpoints, step), files_at(step)).commit(state)
+    CheckpointWriter(step_folder(checkpoints, step), files_at(step)).commit(state)
 
 
 # ---- a run on this machine
@@ -230,7 +231,7 @@ def test_a_longer_run_takes_over_the_newest_whole_checkpoint_and_its_best_weight
     run, longer = find_resumable(folder.name, None), dataclasses.replace(CONFIG, epochs=8)
     taken = take_over(run, longer, "d", Path("new"))
     assert sorted(path.name for path in Path("new").iterdir()) == ["best-0002", "step-00000020"]
-    start, notes = newest_start(Path("new"))
+    start, notes = newest_resume_point(Path("new"))
     assert start is not None and start.state.step == 20 and notes == []
     assert start.sha256 == taken.sha256
 

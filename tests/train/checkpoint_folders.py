@@ -4,17 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.train.checkpoint import (
-    FILES,
-    Best,
-    Start,
-    TrainingState,
-    Unfinished,
-    as_json,
-    best_folder,
-    newest_start,
-    step_folder,
-)
+from pipeline.train.checkpoint import FILES, ResumePoint, best_folder, newest_resume_point, step_folder
+from pipeline.train.checkpoint_state import Best, TrainingState
+from pipeline.train.checkpoint_writer import CheckpointWriter
 
 STEPS = 10  # of an epoch
 
@@ -31,24 +23,24 @@ def files_at(step: int, mark: float = 0.0) -> dict[str, dict[str, np.ndarray]]:
 
 def write(checkpoints: Path, step: int, best: int | None = None, mark: float = 0.0) -> Path:
     """A checkpoint as training writes it: the arrays, then the state."""
-    unfinished = Unfinished(step_folder(checkpoints, step), files_at(step, mark))
-    unfinished.commit(as_json(state_at(step, best)))
-    return unfinished.folder
+    writer = CheckpointWriter(step_folder(checkpoints, step), files_at(step, mark))
+    writer.commit(state_at(step, best).to_json())
+    return writer.folder
 
 
 def write_best(checkpoints: Path, epoch: int) -> Path:
-    unfinished = Unfinished(best_folder(checkpoints, epoch), {"weights.npz": {"w": np.full(3, epoch, np.float32)}})
-    unfinished.commit({"epoch": epoch})
-    return unfinished.folder
+    writer = CheckpointWriter(best_folder(checkpoints, epoch), {"weights.npz": {"w": np.full(3, epoch, np.float32)}})
+    writer.commit({"epoch": epoch})
+    return writer.folder
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def started(checkpoints: Path) -> Start:
+def started(checkpoints: Path) -> ResumePoint:
     """The newest whole checkpoint, whose arrays are those of its step."""
-    start, _ = newest_start(checkpoints)
+    start, _ = newest_resume_point(checkpoints)
     assert start is not None
     for name, values in files_at(start.state.step).items():
         assert list(start.files[name]) == list(values)

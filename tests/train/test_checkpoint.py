@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 from pipeline.train.checkpoint import (
     FILES,
     STATE,
-    Best,
-    TrainingState,
-    Unfinished,
-    as_json,
     newest_first,
-    newest_start,
-    prune,
+    newest_resume_point,
     read_best,
     read_checkpoint,
     read_state,
     step_folder,
 )
+from pipeline.train.checkpoint_state import Best, TrainingState
+from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from tests.train.checkpoint_folders import files_at, names, started, state_at, write, write_best
 
 
@@ -55,19 +52,19 @@ def test_every_state_comes_back_to_the_last_bit(
     step = epoch * steps + int(share * steps)
     state = TrainingState(step, epoch, steps, real, told, Best(epoch, real, real, [counts[:2], counts[2:]], text))
     folder = tmp_path_factory.mktemp("c") / "step"
-    Unfinished(folder, {}).commit(as_json(state))
+    CheckpointWriter(folder, {}).commit(state.to_json())
     assert read_state(folder) == state
 
 
 def test_it_does_not_exist_before_it_is_committed(tmp_path: Path) -> None:
-    unfinished = Unfinished(step_folder(tmp_path, 1), files_at(1))
-    assert not unfinished.folder.exists() and newest_start(tmp_path) == (None, [])
-    unfinished.commit(as_json(state_at(1)))
+    writer = CheckpointWriter(step_folder(tmp_path, 1), files_at(1))
+    assert not writer.folder.exists() and newest_resume_point(tmp_path) == (None, [])
+    writer.commit(state_at(1).to_json())
     assert started(tmp_path).state.step == 1
 
 
 def test_without_checkpoints_there_is_no_start(tmp_path: Path) -> None:
-    assert newest_start(tmp_path) == newest_start(tmp_path / "none") == (None, [])
+    assert newest_resume_point(tmp_path) == newest_resume_point(tmp_path / "none") == (None, [])
 
 
 @given(st.sets(st.integers(0, 99_999_999), min_size=1, max_size=5), st.sets(st.integers(0, 99_999_999), max_size=2))
@@ -93,11 +90,11 @@ def test_the_newest_ones_stay_with_the_best_weights_that_they_name(tmp_path: Pat
     for step, best in ((10, 1), (20, 2), (25, 2), (30, 3), (35, 3)):
         write(tmp_path, step, best)
     tmp_path.joinpath(".step-00000040").mkdir()
-    prune(step_folder(tmp_path, 35), 3)
+    prune_checkpoints(step_folder(tmp_path, 35), 3)
     assert names(tmp_path) == ["best-0002", "best-0003", "step-00000025", "step-00000030", "step-00000035"]
-    prune(step_folder(tmp_path, 35), 2)
+    prune_checkpoints(step_folder(tmp_path, 35), 2)
     assert names(tmp_path) == ["best-0003", "step-00000030", "step-00000035"]
-    prune(step_folder(tmp_path, 35), 5)
+    prune_checkpoints(step_folder(tmp_path, 35), 5)
     assert names(tmp_path) == ["best-0003", "step-00000030", "step-00000035"]
 
 
@@ -113,7 +110,7 @@ def test_a_damaged_one_of_a_later_step_does_not_displace_the_one_that_was_just_w
     content = bytearray((step_folder(tmp_path, 20) / name).read_bytes())
     content[len(content) // 2] ^= 1
     (step_folder(tmp_path, 20) / name).write_bytes(content)
-    prune(write(tmp_path, 15, best=1), keep)
+    prune_checkpoints(write(tmp_path, 15, best=1), keep)
     assert names(tmp_path) == ["best-0001", *["step-00000010"][: keep - 1], "step-00000015"]
     assert started(tmp_path).state.step == 15
 
@@ -134,7 +131,7 @@ def test_what_is_kept_can_be_gone_on_from(
     for step, best in written:
         write(folder, step, best)
     newest = max(written)
-    prune(step_folder(folder, newest[0]), keep)
+    prune_checkpoints(step_folder(folder, newest[0]), keep)
     kept = sorted(written)[-keep:]
     bests = {best for _, best in kept if best is not None}
     assert names(folder) == [*(f"best-{best:04d}" for best in sorted(bests)), *(f"step-{step:08d}" for step, _ in kept)]

@@ -10,16 +10,8 @@ import pytest
 
 from pipeline.runtime.errors import UserError
 from pipeline.train import checkpoint
-from pipeline.train.checkpoint import (
-    FILES,
-    STATE,
-    Unfinished,
-    as_json,
-    best_folder,
-    newest_start,
-    read_state,
-    step_folder,
-)
+from pipeline.train.checkpoint import FILES, STATE, best_folder, newest_resume_point, read_state, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter
 from tests.train.checkpoint_folders import files_at, started, state_at, write, write_best
 
 
@@ -53,14 +45,14 @@ MANIFESTS = {
     "a list": b"[]",
     "null": b"null",
     "a number of any length": b'{"step": ' + b"9" * 10_000 + b"}",
-    "no hashes": json.dumps(as_json(state_at(10))).encode(),
-    "hashes that are none": json.dumps({**as_json(state_at(10)), "sha256": ["weights.npz"]}).encode(),
+    "no hashes": json.dumps(state_at(10).to_json()).encode(),
+    "hashes that are none": json.dumps({**state_at(10).to_json(), "sha256": ["weights.npz"]}).encode(),
 }
 
 
 def passed_over(checkpoints: Path, path: Path, told: str) -> None:
     """The newest checkpoint is not used, the one before it is, and one line says why."""
-    start, notes = newest_start(checkpoints)
+    start, notes = newest_resume_point(checkpoints)
     assert start is not None and start.state.step == 5
     (note,) = notes
     assert note.startswith(f"{path}: ") and told in note and note.endswith("; the checkpoint before it is used")
@@ -129,8 +121,8 @@ def test_a_state_of_wrong_types_or_impossible_values_is_passed_over(tmp_path: Pa
     """As one from a server may be, whose hashes are right."""
     write(tmp_path, 5)
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit({**as_json(state_at(10)), **changes})
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    CheckpointWriter(folder, files_at(10)).commit({**state_at(10).to_json(), **changes})
+    passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
 @pytest.mark.parametrize(
@@ -141,20 +133,20 @@ def test_a_state_of_wrong_types_or_impossible_values_is_passed_over(tmp_path: Pa
 def test_a_confusion_matrix_that_is_none_is_passed_over(tmp_path: Path, matrix: Any) -> None:
     write(tmp_path, 5)
     write_best(tmp_path, 1)
-    state = as_json(state_at(10, best=1))
+    state = state_at(10, best=1).to_json()
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit({**state, "best": {**state["best"], "confusion_matrix": matrix}})
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    CheckpointWriter(folder, files_at(10)).commit({**state, "best": {**state["best"], "confusion_matrix": matrix}})
+    passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
-@pytest.mark.parametrize("key", as_json(state_at(10)))
+@pytest.mark.parametrize("key", state_at(10).to_json())
 def test_a_state_without_one_of_its_keys_is_passed_over(tmp_path: Path, key: str) -> None:
     write(tmp_path, 5)
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit(
-        {name: value for name, value in as_json(state_at(10)).items() if name != key}
+    CheckpointWriter(folder, files_at(10)).commit(
+        {name: value for name, value in state_at(10).to_json().items() if name != key}
     )
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -179,7 +171,7 @@ def test_every_damaged_one_has_its_line(tmp_path: Path) -> None:
     for step in (5, 10, 15):
         truncated(write(tmp_path, step) / "weights.npz")
     tmp_path.joinpath("step-note").write_text("no folder")
-    start, notes = newest_start(tmp_path)
+    start, notes = newest_resume_point(tmp_path)
     assert start is None
     assert [note.partition(":")[0] for note in notes] == [
         str(step_folder(tmp_path, step) / "weights.npz")

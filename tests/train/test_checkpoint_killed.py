@@ -1,7 +1,6 @@
 """Killed at any step that a checkpoint takes on the disk, or met by a full disk: there is always a whole one."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.runtime.errors import RunFailed
-from pipeline.train import checkpoint
-from pipeline.train.checkpoint import Unfinished, prune, read_best, step_folder
+from pipeline.train.checkpoint import read_best, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from tests.train.checkpoint_folders import STEPS, names, started, state_at, write, write_best
 
 
@@ -35,9 +34,9 @@ def killed_at(step: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> list[s
             if len(done) == step and not after:
                 if name == "savez":
                     arguments[0].write(b"PK\x03\x04 half a file")
-                elif name == "dump":
-                    arguments[1].write('{"step": 1')
-                    arguments[1].flush()
+                elif name == "write":
+                    with open(arguments[0], "w") as state:
+                        state.write('{"step": 1')
                 elif name == "rmtree":
                     next(
                         path for path in sorted(Path(arguments[0]).rglob("*"), reverse=True) if path.is_file()
@@ -53,8 +52,9 @@ def killed_at(step: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> list[s
 
     monkeypatch.setattr(Path, "mkdir", dying("mkdir", Path.mkdir))
     monkeypatch.setattr(Path, "rename", dying("rename", Path.rename))
-    monkeypatch.setattr(checkpoint.np, "savez", dying("savez", np.savez))
-    monkeypatch.setattr(checkpoint.json, "dump", dying("dump", json.dump))
+    monkeypatch.setattr(Path, "replace", dying("replace", Path.replace))
+    monkeypatch.setattr(Path, "write_text", dying("write", Path.write_text))
+    monkeypatch.setattr(np, "savez", dying("savez", np.savez))
     monkeypatch.setattr(os, "fsync", dying("fsync", os.fsync))
     monkeypatch.setattr(shutil, "rmtree", dying("rmtree", shutil.rmtree))
     return done
@@ -62,8 +62,8 @@ def killed_at(step: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> list[s
 
 # What a new checkpoint does to the disk, in order, when one of its epoch's best weights goes before it and the
 # checkpoints that it makes superfluous are removed after it; each may be the last thing that happens.
-BEST = ["mkdir", "savez", "fsync", "dump", "fsync", "fsync", "rename", "fsync"]
-NEW = ["mkdir", *["savez", "fsync"] * 3, "dump", "fsync", "fsync", "rename", "fsync"]
+BEST = ["mkdir", "savez", "fsync", "write", *["fsync"] * 3, "replace", "fsync"]
+NEW = ["mkdir", *["savez", "fsync"] * 3, "write", *["fsync"] * 5, "replace", "fsync"]
 PRUNE = ["rmtree"] * 2
 CLOSED = [*BEST, *NEW, *PRUNE]
 
@@ -71,7 +71,7 @@ CLOSED = [*BEST, *NEW, *PRUNE]
 def close_epoch(checkpoints: Path, epoch: int, keep: int = 1) -> None:
     """What training does at the end of an epoch that is the best so far."""
     write_best(checkpoints, epoch)
-    prune(write(checkpoints, epoch * STEPS, best=epoch, mark=0.5), keep)
+    prune_checkpoints(write(checkpoints, epoch * STEPS, best=epoch, mark=0.5), keep)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -86,7 +86,7 @@ def test_killed_at_any_step_the_old_or_the_new_one_is_whole(
         with pytest.raises(Killed):
             close_epoch(tmp_path, 2)
     assert done == CLOSED[: len(done)] and len(done) == step + after
-    named = len(BEST) + NEW.index("rename")  # what makes it the new one
+    named = len(BEST) + NEW.index("replace")  # what makes it the new one
     start = started(tmp_path)
     assert start.state.epoch == (2 if len(done) > named else 1)
     assert start.state.best is not None and start.state.best.epoch == start.state.epoch
@@ -96,7 +96,7 @@ def test_killed_at_any_step_the_old_or_the_new_one_is_whole(
 
 
 # An epoch that was interrupted after its last step is closed by the next process: under the same name.
-AGAIN = [*NEW[:-2], "rename", "rename", "fsync", "rmtree"]
+AGAIN = [*NEW[:-2], "rename", "replace", "fsync", "rmtree"]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -124,7 +124,7 @@ def test_killed_while_a_checkpoint_of_the_same_step_is_replaced_one_of_them_is_w
             replace_it()  # killed again and again
         assert started(tmp_path).state.step == 20
     replace_it()
-    prune(step_folder(tmp_path, 20), 1)
+    prune_checkpoints(step_folder(tmp_path, 20), 1)
     assert started(tmp_path).state.best is not None and names(tmp_path) == ["best-0001", "step-00000020"]
 
 
@@ -144,13 +144,13 @@ def test_best_weights_are_written_again_however_often_the_epoch_is_repeated(
 
 PLACES = {
     "mkdir": (Path, "mkdir", 0),
-    "first array": (checkpoint.np, "savez", 0),
-    "last array": (checkpoint.np, "savez", 2),
+    "first array": (np, "savez", 0),
+    "last array": (np, "savez", 2),
     "fsync of an array": (os, "fsync", 1),
-    "state": (checkpoint.json, "dump", 0),
-    "fsync of the state": (os, "fsync", 3),
-    "fsync of the folder": (os, "fsync", 4),
-    "name": (Path, "rename", 0),
+    "state": (Path, "write_text", 0),
+    "fsync of the files": (os, "fsync", 4),
+    "fsync of the folder": (os, "fsync", 7),
+    "name": (Path, "replace", 0),
 }
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_else(
             write(tmp_path, 20, best=1)
     assert str(told.value) == (
         f"{step_folder(tmp_path, 20)}: the checkpoint cannot be written: No space left on device; "
-        "the one before it is whole"
+        "the one before it is intact"
     )
     assert names(tmp_path) == ["best-0001", "step-00000010"]
     assert started(tmp_path).state == state_at(10, best=1)
@@ -189,13 +189,13 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_else(
     assert started(tmp_path).state.step == 20
 
 
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("move", ["rename", "replace"])
 def test_a_disk_that_is_full_when_the_only_checkpoint_is_replaced_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: str
 ) -> None:
     write(tmp_path, 20)
     with monkeypatch.context() as patch:
-        full(patch, Path, "rename", after)
+        full(patch, Path, move, 0)
         with pytest.raises(RunFailed, match="No space left on device"):
             write(tmp_path, 20, mark=0.5)
     assert started(tmp_path).state == state_at(20)
@@ -209,6 +209,6 @@ def test_the_real_error_of_a_device_without_room_is_told(tmp_path: Path, capsys:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", lambda path, mode="r", *_: open("/dev/full", mode))  # noqa: SIM115
         with pytest.raises(RunFailed, match="No space left on device"):
-            Unfinished(step_folder(tmp_path, 1), {"weights.npz": {"w": np.zeros(10**6, np.float32)}})
+            CheckpointWriter(step_folder(tmp_path, 1), {"weights.npz": {"w": np.zeros(10**6, np.float32)}})
     assert names(tmp_path) == []
     assert capsys.readouterr().err == ""

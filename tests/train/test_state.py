@@ -12,7 +12,8 @@ from pipeline.config.schema import ModelConfig, OptimizerConfig, ScheduleConfig
 from pipeline.model.unet import build_unet
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime.errors import UserError
-from pipeline.train.checkpoint import Unfinished, read_checkpoint
+from pipeline.train.checkpoint import read_checkpoint
+from pipeline.train.checkpoint_writer import CheckpointWriter
 from pipeline.train.optimizers import WarmupSchedule, averaged_weights, build_optimizer
 from pipeline.train.state import restore, restore_running, training_arrays
 
@@ -177,8 +178,8 @@ def test_a_checkpoint_on_the_disk_is_the_same_state(tmp_path: Path) -> None:
     model = compiled()
     train(model, range(2))
     state = {"step": 2, "epoch": 0, "steps_per_epoch": 3, "seconds": 1.0, "told_collapse": False, "best": None}
-    unfinished = Unfinished(tmp_path / "step", training_arrays(model))
-    unfinished.commit(state)
+    writer = CheckpointWriter(tmp_path / "step", training_arrays(model))
+    writer.commit(state)
     _, files = read_checkpoint(tmp_path / "step")
     resumed = compiled()
     restore(resumed, files, "here")
