@@ -39,12 +39,15 @@ class Kill:
     torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
 
 
-STEP, OBSERVER = "pipeline.train.epochs:EpochCallback.on_train_batch_end", "pipeline.experiment.run:_EpochLogger"
+STEP, OBSERVER = (
+    "pipeline.train.epochs:EpochCallback.on_train_batch_end",
+    "pipeline.experiment.epoch_logger:EpochLogger",
+)
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
 WRITER = "pipeline.train.checkpoint_writer"
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
-    Kill("start-up: the store is opened", Death("pipeline.experiment.run:open_if_it_answers", after=True)),
+    Kill("start-up: the store is opened", Death("pipeline.experiment.log:open_if_it_answers", after=True)),
     Kill("data preparation: an image is looked at", Death("pipeline.data.prepare:check_dataset")),
     Kill("the journal's first line is half written", Death("pipeline.tracking.journal:os.fsync"), torn=True),
     Kill("the journal has its first line alone", Death(RECORD, 2)),
@@ -74,11 +77,11 @@ KILLS = (
     Kill("exactly the end of an epoch, all of it written", Death(f"{OBSERVER}.on_checkpoint_saved", 2)),
     Kill("the last step; again in the validation after it", Death(STEP, 12), Death("open val/3/val_2")),
     Kill("test evaluation; again when its tables are written", Death("open predictions/test/test_1"),
-         Death("pipeline.experiment.run:write_scores")),
+         Death("pipeline.experiment.evaluation:write_scores")),
     Kill("test evaluation: a part of it is posted", Death(RECORD, only="'overlays'")),
-    Kill("the model is saved, not posted", Death("pipeline.experiment.run:save_model", after=True)),
+    Kill("the model is saved, not posted", Death("pipeline.experiment.log:save_model", after=True)),
     Kill("MLflow sending: the model is made, without its files", Death("pipeline.tracking.delivery:Model.load")),
-    Kill("the hashes of the weights are journalled", Death("pipeline.experiment.run:log_scores", after=True)),
+    Kill("the hashes of the weights are journalled", Death("pipeline.experiment.log:_log_scores", after=True)),
     Kill("MLflow sending: FINISHED in the journal alone", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
 )  # fmt: skip
 

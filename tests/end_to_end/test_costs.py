@@ -22,6 +22,7 @@ tf = import_tensorflow()
 import mlflow
 import numpy as np
 from pipeline.train import epochs
+from pipeline.evaluate import evaluator
 from pipeline.experiment import run as experiment
 from pipeline.config.overrides import checked_config
 from pipeline.data import decode
@@ -62,11 +63,11 @@ def watched(self, batch, logs):
     steps.append([self.state.epoch, copies[0]])
 epochs.EpochCallback.on_train_batch_end = watched
 
-made = experiment.Evaluator.__init__
+made = evaluator.Evaluator.__init__
 def kept(self, *arguments, **named):
     made(self, *arguments, **named)
     evaluators.append(self)
-experiment.Evaluator.__init__ = kept
+evaluator.Evaluator.__init__ = kept
 
 traces = []
 from pipeline.model import losses

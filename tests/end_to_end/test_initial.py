@@ -64,13 +64,13 @@ def test_a_run_starts_from_another(ended: tuple[Path, list[Ended]]) -> None:
     assert runs[3].data.tags["initial_weights_sha256"] == trained != runs[4].data.tags["initial_weights_sha256"]
     # The same command but for `init_from` gave other weights.
     assert runs[3].data.tags["weights_sha256"] != runs[1].data.tags["weights_sha256"]
-    assert "what gives the logits starts from random weights" not in same.stdout
+    assert "the logits start from random weights" not in same.stdout
     key = runs[0].data.tags["run_key"]
-    told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so what gives the logits"
-    assert f"note      {told} starts from random weights" in lines(others.stdout)
+    told = f"init_from={key}: has other classes (background, potted plant, a/b, a?b, Büsche), so the logits"
+    assert f"note      {told} start from random weights" in lines(others.stdout)
     assert wider.status == 2
     assert lines(wider.stderr) == [
-        f"error: model.width=8: init_from= starts from run {id}, which has another network; model.width=4 expected"
+        f"error: model.width=8: the run of init_from={id} has another network; model.width=4 expected"
     ]
 
 

@@ -52,10 +52,10 @@ def test_another_seed_gives_other_bits(places: dict[str, Place], undisturbed: Un
 
 def test_a_resumed_run_says_where_it_goes_on(places: dict[str, Place]) -> None:
     notes = {
-        ("before_the_mlflow_run_then_mid_epoch", "step 7"): "goes on with epoch 1, after its step 3 of 4",
-        ("before_the_mlflow_run_then_mid_epoch", "end"): "goes on with epoch 2, after its step 2 of 4",
-        ("full_disk_then_between_best_and_last", "end"): "goes on with epoch 1, after its step 3 of 4",
-        ("twice_in_validation_then_moved", "twice"): "goes on with epoch 2, after its step 2 of 4",
+        ("before_the_mlflow_run_then_mid_epoch", "step 7"): "continuing with epoch 1 after step 3 of 4",
+        ("before_the_mlflow_run_then_mid_epoch", "end"): "continuing with epoch 2 after step 2 of 4",
+        ("full_disk_then_between_best_and_last", "end"): "continuing with epoch 1 after step 3 of 4",
+        ("twice_in_validation_then_moved", "twice"): "continuing with epoch 2 after step 2 of 4",
     }
     for (story, told), note in notes.items():
         assert f"note      {note}" in places[story].said[told].stdout
@@ -65,10 +65,10 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(places: dict[str, Place])
     place = places["damaged_then_in_the_test_evaluation"]
     checkpoints = Path("mlruns/runs") / place.folder.name / "checkpoints"
     for told, named, goes_on in (
-        ("all damaged", "step-00000003/state.json: is damaged or missing", "training begins again"),
-        ("truncated", "step-00000006/optimizer.npz: is damaged", "goes on with epoch 2"),
-        ("bit-flipped", "step-00000009/weights.npz: is damaged", "goes on with epoch 3"),
-        ("end", "step-00000012/running.npz: is missing", "goes on with epoch 3, after its step 1 of 4"),
+        ("all damaged", "step-00000003/state.json: is damaged or missing", "training starts over"),
+        ("truncated", "step-00000006/optimizer.npz: is damaged", "continuing with epoch 2"),
+        ("bit-flipped", "step-00000009/weights.npz: is damaged", "continuing with epoch 3"),
+        ("end", "step-00000012/running.npz: is missing", "continuing with epoch 3 after step 1 of 4"),
     ):
         notes = [line for line in lines(place.said[told].stdout) if line.startswith("note")]
         assert any(f"{checkpoints}/{named}" in note for note in notes), notes

@@ -101,19 +101,19 @@ def test_a_run_keeps_its_name_and_the_hash_of_what_it_started_from() -> None:
 
 def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be gone: a run that was deleted, a server that does not answer, a file on another machine."""
-    from pipeline.experiment import run as experiment
+    from pipeline.experiment import initial_weights
 
     def gone(config: Config, original: None) -> None:
         raise UserError("init_from=abc: no run has this id")
 
-    monkeypatch.setattr(experiment, "find_initial", gone)
+    monkeypatch.setattr(initial_weights, "requested_weights", gone)
     config = dataclasses.replace(CONFIG, init_from="abc")
     folder = begun(config=config, initial_weights_sha256="f00")
     origin = Lineage(resume=find_resumable(folder.name, None))
     with pytest.raises(UserError, match="init_from=abc"):
-        experiment._initial(config, origin)
+        initial_weights.find_initial_weights(config, origin)
     write_checkpoint(folder / "checkpoints")
-    assert experiment._initial(config, origin) == (None, "f00")
+    assert initial_weights.find_initial_weights(config, origin) == (None, "f00")
 
 
 def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:
