@@ -101,7 +101,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._check_finite(loss)
         self._throughput.step()
         done = self.state.steps_into_epoch
-        self.display.step(self.state.epoch + 1, done, loss, self._throughput.images_per_second)
+        self.display.show_step(self.state.epoch + 1, done, loss, self._throughput.images_per_second)
         every = self.setup.config.checkpoint.every_steps
         due = every and self.state.step % every == 0 and done < self.setup.steps_per_epoch
         if due or signals.pending():
@@ -149,11 +149,11 @@ class EpochCallback(keras.callbacks.Callback):
         self._commit(checkpoint)
         # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
         assert self.state.best is not None  # the first epoch is always the best so far
-        self.display.epoch(epoch, metrics, is_best, self.state.best.mean_iou)
+        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou)
         best = best_folder(self.setup.checkpoints, self.state.best.epoch)
         self._stopped = self.setup.observer.on_checkpoint_saved(epoch, metrics, checkpoint.folder, best)
         if not self._stopped and self.over and epoch < self.setup.config.epochs:
-            self.display.say(f"early stopping: no better val mIoU for {self.setup.config.early_stopping} epochs")
+            self.display.print(f"early stopping: no better val mIoU for {self.setup.config.early_stopping} epochs")
         signals.raise_pending()
 
     def _validate(self, epoch: int) -> tuple[Scores, Arrays]:
@@ -169,7 +169,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _on_images_scored(self, done: int, total: int) -> None:
         signals.raise_pending()
-        self.display.validating(done, total)
+        self.display.show_validation(done, total)
 
     def _save_if_best(self, epoch: int, scores: Scores, weights: Arrays) -> bool:
         """Write the weights of the best epoch so far, if this is it; returns whether it is."""
@@ -186,7 +186,7 @@ class EpochCallback(keras.callbacks.Callback):
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
         warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
         if warning is not None:
-            self.display.say(warning)
+            self.display.print(warning)
         reported = warning is not None or self.state.collapse_reported
         self.state = replace(self.state, collapse_reported=reported and scores.collapsed)
 

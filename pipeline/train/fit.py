@@ -1,4 +1,4 @@
-"""Training with Keras's `fit`: one flat stream of steps, from the beginning or from any step on."""
+"""Training with Keras's `fit`, from scratch or from a checkpoint."""
 
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
@@ -10,12 +10,17 @@ from pipeline.train.setup import TrainingResult, TrainingSetup
 
 
 def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResult:
-    """Train a network from scratch or from a checkpoint. It ends with the weights of its best epoch.
+    """Train a network until its last epoch, early stopping, or its observer stops it.
+
+    Afterwards the network has the weights of its best epoch.
+
+    Args:
+        start: the checkpoint to resume from; None: train the network's present weights from step 0.
 
     Raises:
         RunFailed: the loss became NaN or infinite, or a checkpoint cannot be written.
-        UserError: `start` is another network's.
-        Interrupted: by a signal, after the step in flight; a checkpoint was written.
+        UserError: `start` belongs to another network.
+        Interrupted: by a signal; the step in flight was finished, and a checkpoint written.
     """
     network, config = setup.network, setup.config
     schedule = WarmupSchedule(
@@ -25,9 +30,9 @@ def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResul
         setup.steps_per_epoch,
         config.optimizer.accumulate,
     )
-    with network.distribute_strategy.scope():  # the optimizer lives on the network's devices
+    with network.distribute_strategy.scope():  # the optimizer's variables lie on the network's devices
         network.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=setup.loss)
-        # Left to the first step, its variables would be made while that is traced, and it would be traced twice.
+        # Otherwise the first step would create the optimizer's variables while it is traced, and be traced twice.
         network.optimizer.build(network.trainable_variables)
     done = start.state.epoch if start else 0
     with TrainingDisplay(config.epochs, done, setup.steps_per_epoch) as display, signals.deferred():
