@@ -49,7 +49,7 @@ def run_name(config: Config, varying: str | None = None) -> str:
     """The name of a run in MLflow's table: the configured one, or one made of dataset, network and seed.
 
     Args:
-        varying: of a trial, the parameters that tell it from the others of its sweep.
+        varying: of a trial, the parameters that distinguish it from the others of its sweep.
     """
     model = config.model
     if varying:

@@ -81,7 +81,7 @@ def print_resumption(state: TrainingState | None, damaged: list[str], config: Co
 
 
 def print_undecoded(config: Config) -> None:
-    """The decoded training images could not be kept."""
+    """There was no room for decoded training images."""
     print_note(f"no room for decoded training images in {config.data_dir}: each is decoded again in every epoch")
 
 

@@ -19,7 +19,7 @@ def _never(epoch: int, validation_iou: float) -> bool:
 class Trial:
     """A run's place in a sweep. By default it has none."""
 
-    name: str | None = None  # the parameters that tell it from the other trials
+    name: str | None = None  # the parameters that distinguish it from the other trials
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None  # run_key of the sweep's own run
     # Called when the run begins or resumes, with its key and its validation mean IoU by epoch so far.

@@ -68,7 +68,7 @@ def test_without_checkpoints_there_is_no_resume_point(tmp_path: Path) -> None:
 
 
 @given(st.sets(st.integers(0, 99_999_999), min_size=1, max_size=5), st.sets(st.integers(0, 99_999_999), max_size=2))
-def test_the_newest_comes_first_and_the_one_it_replaces_after_it(
+def test_the_newest_comes_before_the_one_it_replaces(
     tmp_path_factory: pytest.TempPathFactory, steps: set[int], outdated: set[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("c")
@@ -100,7 +100,7 @@ def test_pruning_keeps_the_newest_and_their_best_weights(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["weights.npz", STATE])
 @pytest.mark.parametrize("keep", [1, 2])
-def test_a_damaged_later_checkpoint_does_not_displace_the_new_one(tmp_path: Path, keep: int, name: str) -> None:
+def test_a_damaged_later_checkpoint_displaces_no_new_one(tmp_path: Path, keep: int, name: str) -> None:
     """Training had resumed from a checkpoint before the damaged one."""
     write_best(tmp_path, 1)
     for step in (10, 20):
