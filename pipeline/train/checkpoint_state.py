@@ -41,7 +41,7 @@ class TrainingState:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
         content = asdict(self)
-        # The file has its name from the first version on, which wrote `told_collapse`.
+        # The key in the file is older than the name of the attribute.
         return {"told_collapse" if key == "collapse_reported" else key: value for key, value in content.items()}
 
     @staticmethod

@@ -31,7 +31,9 @@ class EpochCallback(keras.callbacks.Callback):
     def __init__(self, setup: TrainingSetup, schedule: WarmupSchedule, display: TrainingDisplay) -> None:
         super().__init__()
         self.setup, self.schedule, self.display = setup, schedule, display
-        self.state = TrainingState(0, 0, setup.steps_per_epoch, 0.0, False, None)
+        self.state = TrainingState(
+            step=0, epoch=0, steps_per_epoch=setup.steps_per_epoch, seconds=0.0, collapse_reported=False, best=None
+        )
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
         self._stopped = False  # by the observer

@@ -26,9 +26,9 @@ def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResul
     schedule = WarmupSchedule(
         config.schedule,
         config.optimizer.learning_rate,
-        config.epochs * setup.steps_per_epoch,
-        setup.steps_per_epoch,
-        config.optimizer.accumulate,
+        steps=config.epochs * setup.steps_per_epoch,
+        steps_per_epoch=setup.steps_per_epoch,
+        accumulate=config.optimizer.accumulate,
     )
     with network.distribute_strategy.scope():  # the optimizer's variables lie on the network's devices
         network.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=setup.loss)
