@@ -1,6 +1,7 @@
-"""Commands that die at an exact point: each is a process of its own, forked from one that has imported TensorFlow.
+"""Commands that die at an exact point, each in a process forked from one that has imported TensorFlow.
 
-`python -m tests.end_to_end.killing` is that one: a line of JSON in, a command run to its end, a line of JSON out.
+`python -m tests.end_to_end.killing` is the process that they are forked from: for each line of JSON that it reads it
+runs a command to its end and writes a line of JSON.
 """
 
 import contextlib
@@ -29,13 +30,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Death:
-    """Where a process sends itself a signal; the same function may be named in several deaths of one command."""
+    """Where a process sends itself a signal. Several deaths of one command may name the same function."""
 
-    at: str  # "module:Class.function", or an audit event of Python as "os.rename checkpoints/step-", with a pattern
-    call: int = 1  # at which of its calls, from 1
-    after: bool = False  # once the function has returned; else before it does anything
-    number: int = signal.SIGKILL  # 0: no signal, but the disk that mlruns/runs is on becomes full
-    only: str = ""  # counted are calls whose arguments, as text, contain this
+    at: str  # "module:Class.function", or an audit event of Python and a pattern: "os.rename checkpoints/step-"
+    call: int = 1  # at which call, from 1
+    after: bool = False  # after the function has returned, not before it is called
+    number: int = signal.SIGKILL  # 0: no signal; instead, the disk of mlruns/runs becomes full
+    only: str = ""  # only calls are counted whose arguments, as text, contain this
 
 
 class Forks:
@@ -48,14 +49,14 @@ class Forks:
         )  # fmt: skip
 
     def run(self, cwd: Path, *arguments: str, deaths: tuple[Death, ...] = (), **more: str) -> Ended:
-        """`run.py` with these arguments, to its end or death; `more` is set in its environment.
+        """Run `run.py` with these arguments to its end or death; `more` is added to its environment.
 
         The status of a process that a signal ended is the signal's number, negative.
         """
         deadly = [asdict(death) for death in deaths]
-        asked = {"cwd": str(cwd), "argv": [RUN, *arguments], "deaths": deadly, "environment": more}
+        request = {"cwd": str(cwd), "argv": [RUN, *arguments], "deaths": deadly, "environment": more}
         assert self._server.stdin is not None and self._server.stdout is not None
-        print(json.dumps(asked), file=self._server.stdin, flush=True)
+        print(json.dumps(request), file=self._server.stdin, flush=True)
         return Ended(*json.loads(self._server.stdout.readline()))
 
     def close(self) -> None:
@@ -67,7 +68,7 @@ class Forks:
 
 @contextlib.contextmanager
 def forks() -> Iterator[Forks]:
-    """`Forks` that ends with the block."""
+    """`Forks` for a block."""
     server = Forks()
     try:
         yield server
@@ -76,7 +77,7 @@ def forks() -> Iterator[Forks]:
 
 
 def in_parallel(servers: Sequence[Forks], tasks: Iterable[Callable[[Forks], T]]) -> Iterator[T]:
-    """The result of each task, in their order; a task has a server to itself while it runs."""
+    """The results of the tasks, in their order; each task has a server to itself while it runs."""
     free: SimpleQueue[Forks] = SimpleQueue()
     for server in servers:
         free.put(server)
@@ -93,7 +94,7 @@ def in_parallel(servers: Sequence[Forks], tasks: Iterable[Callable[[Forks], T]])
 
 
 def serve() -> None:
-    """Import what every command needs, and never let a thread pool start: forks of that would wait for ever."""
+    """Import what every command needs, without starting a thread pool, whose forks would wait for ever."""
     from pipeline.runtime.hardware import import_tensorflow
 
     import_tensorflow()
@@ -102,29 +103,29 @@ def serve() -> None:
     import pipeline.experiment.run  # noqa: F401
 
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             child = os.fork()
             if child == 0:
                 os.dup2(stdout.fileno(), 1)
                 os.dup2(stderr.fileno(), 2)
-                os._exit(_command(asked))
+                os._exit(_command(request))
             _, how = os.waitpid(child, 0)
-            told = []
+            output = []
             for stream in (stdout, stderr):
                 stream.seek(0)
-                told.append(stream.read().decode())
-        print(json.dumps([os.waitstatus_to_exitcode(how), *told]), flush=True)
+                output.append(stream.read().decode())
+        print(json.dumps([os.waitstatus_to_exitcode(how), *output]), flush=True)
 
 
-def _command(asked: dict[str, Any]) -> int:
-    """The exit status of a command run in this process."""
-    os.chdir(asked["cwd"])
-    os.environ.update(asked["environment"])
-    sys.argv = asked["argv"]
+def _command(request: dict[str, Any]) -> int:
+    """Run a command in this process; returns its exit status."""
+    os.chdir(request["cwd"])
+    os.environ.update(request["environment"])
+    sys.argv = request["argv"]
     status = 1
     try:
-        for death in asked["deaths"]:
+        for death in request["deaths"]:
             arm(Death(**death))
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
@@ -140,33 +141,33 @@ def arm(death: Death) -> None:
     """Make this process send itself the signal at that point."""
     calls = 0
 
-    def comes(told: str) -> bool:
+    def is_due(arguments: str) -> bool:
         nonlocal calls
-        calls += death.only in told
-        return death.only in told and calls == death.call
+        calls += death.only in arguments
+        return death.only in arguments and calls == death.call
 
     module, colon, name = death.at.partition(":")
     if not colon:
         event, _, pattern = death.at.partition(" ")
 
-        def heard(found: str, arguments: tuple[Any, ...]) -> None:
-            if found == event and re.search(pattern, str(arguments[0])) and comes(str(arguments)):
+        def on_event(found: str, arguments: tuple[Any, ...]) -> None:
+            if found == event and re.search(pattern, str(arguments[0])) and is_due(str(arguments)):
                 _strike(death)
 
-        sys.addaudithook(heard)
+        sys.addaudithook(on_event)
         return
     owner: Any = importlib.import_module(module)
     *path, last = name.split(".")
     for part in path:
         inner = getattr(owner, part)
-        if isinstance(inner, ModuleType):  # as `os`, which others use too: only this module sees the change
+        if isinstance(inner, ModuleType):  # such as `os`, which others use too: only this module gets the changed copy
             inner = SimpleNamespace(**vars(inner))
             setattr(owner, part, inner)
         owner = inner
     function = getattr(owner, last)
 
     def deadly(*arguments: Any, **named: Any) -> Any:
-        now = comes(str((arguments, named)))
+        now = is_due(str((arguments, named)))
         if now and not death.after:
             _strike(death)
         result = function(*arguments, **named)
@@ -187,7 +188,7 @@ def _strike(death: Death) -> None:
 
 
 def kill_after(seconds: float, cwd: Path, *arguments: str, **more: str) -> int:
-    """`run.py` started like any program, and killed from outside after so many seconds unless it has ended."""
+    """Start `run.py` as a program of its own and kill it after so many seconds, unless it has ended; its status."""
     with subprocess.Popen(
         [sys.executable, RUN, *arguments], cwd=cwd, env=environment(**more),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
