@@ -11,9 +11,10 @@ from PIL import Image
 
 from pipeline.tracking.journal import Journal, read_journal, status_of
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import Ended, stored_runs
+from tests.end_to_end.commands import RUN, Ended, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation
-from tests.end_to_end.killing import Death, Forks
+from tests.end_to_end.killing import Death
 from tests.end_to_end.outcome import Outcome, outcome, run_folders
 
 STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
@@ -23,7 +24,7 @@ VALIDATION = Death("open predictions/val/2/val_1")
 class Place:
     """A folder in which one run is started, killed, looked at and resumed."""
 
-    def __init__(self, cwd: Path, server: Forks) -> None:
+    def __init__(self, cwd: Path, server: ForkServer) -> None:
         self.cwd, self.server = cwd, server
         self.said: dict[str, Ended] = {}
         self.statuses: list[str] = []
@@ -31,7 +32,7 @@ class Place:
 
     def command(self, told: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
         """`run.py` with these arguments; what it said is kept under a name."""
-        self.said[told] = self.server.run(self.cwd, *arguments, deaths=deaths, **OFTEN)
+        self.said[told] = self.server.run(self.cwd, RUN, *arguments, deaths=deaths, **OFTEN)
         return self.said[told]
 
     def resume(self, told: str, *arguments: str) -> Ended:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from tests.end_to_end.commands import RUN, Ended, environment, history, lines, python, stored_runs, tiny
+from tests.end_to_end.commands import RUN, Ended, environment, furnish, history, lines, python, stored_runs, tiny
 
 PARENT = "mlflow.parentRunId"
 
@@ -43,7 +43,7 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> str:
 
 def sweep(cwd: Path, *arguments: str) -> Ended:
     done = python(RUN, "-m", *arguments, cwd=cwd)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return Ended(done.status, done.stdout, done.stderr)
 
 
 def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
@@ -76,8 +76,7 @@ GRID = [
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Ended]:
-    cwd = tmp_path_factory.mktemp("grid")
-    (cwd / "VOC").symlink_to(data / "VOC")
+    cwd = furnish(tmp_path_factory.mktemp("grid"), data)
     with started(cwd, *GRID) as process:
         said = read_until(process, "trial 2/4: image_size=16 depth=4") + read_until(process, "run +[0-9a-f]{32}")
         worker_of(process).kill()
@@ -148,7 +147,7 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
     content = json.loads(kept.read_text())
     (name,) = [name for name in content["data"] if '"train": "train"' in name]
     content["data"][name]["train"][0][1] = "0" * 64
-    content["sources"]["experiment.py"] = "0" * 64
+    content["sources"]["train/fit.py"] = "0" * 64
     before = kept.read_text()
     kept.write_text(json.dumps(content))
     try:
@@ -157,7 +156,7 @@ def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tm
         kept.write_text(before)
     assert refused.status == 2
     assert lines(refused.stderr) == [
-        "error: sweep.name=grid: sources: experiment.py changed",
+        "error: sweep.name=grid: sources: train/fit.py changed",
         "error: sweep.name=grid: data, train split: another image train_0",
         "error: sweep.name=grid: its trials were made with that and are not mixed with others; give another sweep.name",
     ]
@@ -236,7 +235,6 @@ import json, sys
 from pipeline.runtime.hardware import import_tensorflow
 import_tensorflow()
 from pipeline.config.overrides import checked_config
-from pipeline.data.cache import Kept
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
 told = []
@@ -256,7 +254,7 @@ print(json.dumps([result.name, result.pruned, told, before, count()]))
 
 def test_a_pruned_trial_is_finished_without_test_scores_and_leaves_no_graph_in_memory(workplace: Path) -> None:
     done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
     _, (run,) = stored_runs(workplace)
     assert (run.info.run_id, run.data.tags["run_key"], pruned) == (id, key, True)
