@@ -85,6 +85,13 @@ def serve() -> None:
     import mlflow.pyfunc  # noqa: F401
 
     import pipeline.experiment.run  # noqa: F401
+    from pipeline.config.overrides import checked_config
+    from pipeline.tracking.store import connect
+
+    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser.
+    with tempfile.TemporaryDirectory() as folder:
+        connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    checked_config([])
 
     for line in sys.stdin:
         request = json.loads(line)
