@@ -11,9 +11,10 @@ from PIL import Image
 
 from pipeline.tracking.journal import Journal, read_journal, status_of
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import Ended, stored_runs
+from tests.end_to_end.commands import RUN, Ended, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation
-from tests.end_to_end.killing import Death, Forks
+from tests.end_to_end.killing import Death
 from tests.end_to_end.outcome import Outcome, outcome, run_folders
 
 STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
@@ -23,7 +24,7 @@ VALIDATION = Death("open predictions/val/2/val_1")
 class Place:
     """A working directory in which one run is started, killed and resumed."""
 
-    def __init__(self, cwd: Path, server: Forks) -> None:
+    def __init__(self, cwd: Path, server: ForkServer) -> None:
         self.cwd, self.server = cwd, server
         self.ended: dict[str, Ended] = {}
         self.statuses: list[str] = []
@@ -31,7 +32,7 @@ class Place:
 
     def command(self, label: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
         """Run `run.py` with these arguments; how it ended is kept under a label."""
-        self.ended[label] = self.server.run(self.cwd, *arguments, deaths=deaths, **OFTEN)
+        self.ended[label] = self.server.run(self.cwd, RUN, *arguments, deaths=deaths, **OFTEN)
         return self.ended[label]
 
     def resume(self, label: str, *arguments: str) -> Ended:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from pipeline.tracking.local_runs import local_id
 from tests.conftest import write_voc
-from tests.end_to_end.commands import tiny
-from tests.end_to_end.killing import Death, Forks, forks, in_parallel, kill_after
+from tests.end_to_end.commands import RUN, tiny
+from tests.end_to_end.forks import ForkServer, fork_server
+from tests.end_to_end.killing import Death, in_parallel, kill_after
 from tests.end_to_end.outcome import Outcome, differing, empty_store, outcome, run_folders
 
 # Three epochs of four steps; the first epoch is the best. Checkpoints after steps 3, 4, 6, 8, 9 and 12.
@@ -83,23 +84,23 @@ KILLS = (
 )  # fmt: skip
 
 
-def kill_and_resume(kill: Kill, server: Forks, home: Path, seconds: float) -> tuple[Path, list[str]]:
+def kill_and_resume(kill: Kill, server: ForkServer, home: Path, seconds: float) -> tuple[Path, list[str]]:
     """Start, kill and resume a run; returns its working directory, and what went wrong on the way."""
     cwd = workplace(home)
     if isinstance(kill.death, float):
         status = kill_after(kill.death * seconds, cwd, *OPTIONS, **OFTEN)
     else:
-        status = server.run(cwd, *OPTIONS, deaths=(kill.death,), **OFTEN).status
+        status = server.run(cwd, RUN, *OPTIONS, deaths=(kill.death,), **OFTEN).status
     if status != -9:
         return cwd, [f"was not killed: status {status}"]
     if kill.torn:
         journal = next((cwd / "mlruns/runs").glob("*/journal.jsonl"))
         journal.write_bytes(journal.read_bytes()[:-9])
     if kill.second is not None:
-        status = server.run(cwd, *continuation(cwd), deaths=(kill.second,), **OFTEN).status
+        status = server.run(cwd, RUN, *continuation(cwd), deaths=(kill.second,), **OFTEN).status
         if status != -9:
             return cwd, [f"was not killed a second time: status {status}"]
-    ended = server.run(cwd, *continuation(cwd), **OFTEN)
+    ended = server.run(cwd, RUN, *continuation(cwd), **OFTEN)
     return cwd, [] if ended.status == 0 else [f"status {ended.status}: {ended.stderr.strip()}"]
 
 
@@ -131,11 +132,12 @@ def main(wanted: str = "") -> int:
     shares = sorted(round(drawn.uniform(0.05, 0.95), 3) for _ in range(FROM_OUTSIDE))
     kills = [*KILLS, *(Kill(f"from outside, after {share:.1%} of a run (seed {seed})", share) for share in shares)]
     kills = [kill for kill in kills if wanted in kill.label]
-    with tempfile.TemporaryDirectory() as folder, forks() as one, forks() as two:
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = fork_server(0), fork_server(1)
         home = Path(folder)
         write_home(home)
 
-        def attempt(kill: Kill, server: Forks) -> tuple[Kill, list[str]]:
+        def attempt(kill: Kill, server: ForkServer) -> tuple[Kill, list[str]]:
             try:
                 cwd, faults = kill_and_resume(kill, server, home, seconds)
                 return kill, faults or differing(reference, outcome(cwd))
@@ -148,7 +150,7 @@ def main(wanted: str = "") -> int:
         reference = outcome(calm)
         print(summary(reference), flush=True)
         control = workplace(home)
-        one.run(control, *OPTIONS[:-1], "seed=1", **OFTEN)
+        one.run(control, RUN, *OPTIONS[:-1], "seed=1", **OFTEN)
         other = outcome(control)
         is_sharp = other.checkpoint != reference.checkpoint and other.results != reference.results
         print(

@@ -25,8 +25,7 @@ def needs(launcher: str) -> pytest.MarkDecorator:
 
 def sweep(cwd: Path, *arguments: str) -> Ended:
     """A sweep, run to its end."""
-    done = python(RUN, "-m", *arguments, cwd=cwd)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return python(RUN, "-m", *arguments, cwd=cwd)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
     options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
     (place / "tmp").mkdir()
     done = python("-c", COUNTING, *options, cwd=place, TMPDIR=str(place / "tmp"))
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 

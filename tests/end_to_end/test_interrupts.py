@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import Ended, lines, stored_runs
+from tests.end_to_end.commands import RUN, Ended, lines, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
-from tests.end_to_end.killing import Death, Forks, in_parallel
+from tests.end_to_end.killing import Death, in_parallel
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
 STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
@@ -63,22 +64,22 @@ class Interrupted:
     outcome: Outcome | None
 
 
-def interrupt(case: Case, home: Path, server: Forks) -> Interrupted:
+def interrupt(case: Case, home: Path, server: ForkServer) -> Interrupted:
     """Run with these signals. After a single signal the run is resumed, if it had begun."""
     cwd = workplace(home)
-    ended = server.run(cwd, *OPTIONS, deaths=case.signals, **OFTEN)
+    ended = server.run(cwd, RUN, *OPTIONS, deaths=case.signals, **OFTEN)
     runs = stored_runs(cwd)[1]
     if not runs:
         return Interrupted(cwd, ended, None, [], None, None)
     checkpoints = [path.name for path in newest_first(run_folders(cwd)[0] / "checkpoints")]
     if len(case.signals) > 1:
         return Interrupted(cwd, ended, runs[0].info.status, checkpoints, None, None)
-    resumed = server.run(cwd, *continuation(cwd), **OFTEN)
+    resumed = server.run(cwd, RUN, *continuation(cwd), **OFTEN)
     return Interrupted(cwd, ended, runs[0].info.status, checkpoints, resumed, outcome(cwd))
 
 
 @pytest.fixture(scope="module")
-def interrupted(undisturbed: Undisturbed, servers: tuple[Forks, Forks]) -> dict[str, Interrupted]:
+def interrupted(undisturbed: Undisturbed, servers: tuple[ForkServer, ForkServer]) -> dict[str, Interrupted]:
     tasks = [partial(interrupt, case, undisturbed.home) for case in ALL.values()]
     return dict(zip(ALL, in_parallel(servers, tasks), strict=True))
 

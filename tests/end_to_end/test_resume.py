@@ -12,17 +12,18 @@ import pytest
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.stored import parse_config
 from tests.end_to_end.commands import lines, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.interrupted_stories import KILLED, STORIES, Place, finished
 from tests.end_to_end.kill_anywhere import workplace
-from tests.end_to_end.killing import Forks, in_parallel
+from tests.end_to_end.killing import in_parallel
 from tests.end_to_end.outcome import Undisturbed, differing, outcome
 
 
 @pytest.fixture(scope="module")
-def places(undisturbed: Undisturbed, servers: tuple[Forks, Forks]) -> dict[str, Place]:
+def places(undisturbed: Undisturbed, servers: tuple[ForkServer, ForkServer]) -> dict[str, Place]:
     """Every story's place, by the name of its function."""
 
-    def play(story: Callable[[Place], None], server: Forks) -> Place:
+    def play(story: Callable[[Place], None], server: ForkServer) -> Place:
         place = Place(undisturbed.cwd if story is finished else workplace(undisturbed.home), server)
         story(place)
         if story is not finished:

@@ -20,6 +20,7 @@ from tests.end_to_end.commands import (
     ROOT,
     TINY,
     Finished,
+    fresh_python,
     lines,
     python,
     stored_runs,
@@ -216,8 +217,8 @@ def test_the_model_predicts_the_same_outside_of_the_project(finished: Finished, 
     )
     assert model.name == "model"
     image = finished.cwd / "VOC/JPEGImages/test_1.jpg"
-    done = python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
-    assert done.returncode == 0, done.stderr
+    done = fresh_python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
+    assert done.status == 0, done.stderr
     code, signature, example = json.loads(lines(done.stdout)[-1])
     assert Path(code).is_relative_to(model.artifact_location.removeprefix("file://"))
     assert "uint8" in signature and example[0] == 1 and example[3] == 3
@@ -253,7 +254,7 @@ def test_two_devices_train_about_as_one(workplace: Path) -> None:
         evaluate__val_predictions="0", augment__cutmix="0.5", sampling="balanced",
     )  # fmt: skip
     done = python("-c", STRATEGY, *options, cwd=workplace)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     _, runs = stored_runs(workplace)
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     # Dropout draws other numbers on each device, and norms see half a batch: the loss is only about the same.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.commands import Ended, history, lines, python, stored_runs, tiny
+from tests.end_to_end.commands import Ended, furnish, history, lines, python, stored_runs, tiny
 from tests.end_to_end.sweeps import children_of, read_until, started, sweep, table_of, worker_of
 
 # ---- a grid with a trial that is refused and one whose process is killed
@@ -18,8 +18,7 @@ GRID = [
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Ended]:
-    cwd = tmp_path_factory.mktemp("grid")
-    (cwd / "VOC").symlink_to(data / "VOC")
+    cwd = furnish(tmp_path_factory.mktemp("grid"), data)
     with started(cwd, *GRID) as process:
         output = read_until(process, "trial 2/4: image_size=16 depth=4") + read_until(process, "run +[0-9a-f]{32}")
         worker_of(process).kill()
