@@ -20,6 +20,7 @@ from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
 from pipeline.data.palette import VOID
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import write_atomic
 from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def check_dataset(
         if faults:
             raise UserError(*shortened(faults))
         rows = [row for _, row in found]
-        _write_whole(kept, json.dumps(rows))
+        _write_verdict(kept, rows)
         table = np.array(rows, np.int64)
     facts, start = {}, 0
     for split, listed in splits.items():
@@ -163,12 +164,8 @@ def _read_verdict(path: Path, examples: int, classes: int) -> np.ndarray | None:
     return table if table.shape == (examples, 2 + classes) and table.dtype == np.int64 else None
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write to a private name first: a verdict is there in full or not at all, also when two processes write it."""
-    private = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_verdict(path: Path, rows: list[list[int]]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        private.write_text(text)
-        private.replace(path)
+        write_atomic(path, json.dumps(rows))
     except OSError as error:
         raise UserError(f"{path.parent}: cannot be written: {error.strerror}; set another data_dir") from error

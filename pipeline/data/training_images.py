@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.data import decode
+from pipeline.data.lock import data_lock
 from pipeline.data.stream_map import parallel_map
 from pipeline.data.voc import Example
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import flush
-from pipeline.runtime.lock import locked
+from pipeline.runtime.files import publish
 from pipeline.runtime.progress import Progress, silent
 
 Part = tuple[tf.Tensor, tf.Tensor]  # of an image, (height, width, 3), and of its mask, (height, width), both uint8
@@ -105,7 +105,7 @@ def training_images(
             kept[3 * pixels + place :][: mask.size] = mask.ravel()
             place += mask.size
         return DecodedImages(scaled, kept)
-    with locked(decoded, progress):
+    with data_lock(decoded, progress):
         if not decoded.exists() or decoded.stat().st_size != needed:
             if 2 * needed > shutil.disk_usage(decoded.parent).free:
                 return files
@@ -131,8 +131,7 @@ def _write(decoded: Path, pairs: Iterator[tuple[np.ndarray, np.ndarray]], pixels
             for image, mask in pairs:
                 images.write(image.data)
                 masks.write(mask.data)
-        flush(unfinished)
-        unfinished.replace(decoded)
+        publish(unfinished, decoded)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)  # it may be large, and would be begun anew
         if not isinstance(error, OSError):

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import publish
 from pipeline.runtime.progress import Progress, silent
 
 CHUNK = 2**20  # bytes
@@ -67,9 +67,7 @@ def fetch_archive(archive: Archive, folder: Path, progress: Progress = silent, p
         except _Unavailable as fault:
             failures.append(f"{url}: {fault}")
             continue
-        with part.open("rb") as file:
-            os.fsync(file.fileno())  # or a power cut could leave the final name on an empty file
-        part.replace(final)
+        publish(part, final)
         return final
 
     kept = f"; {_size(part)} bytes are kept in {part.name} and will be continued" if _size(part) else ""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pipeline.data.download.extract import extract_segmentation
 from pipeline.data.download.fetch import PATIENT, Archive, Patience, fetch_archive
+from pipeline.data.lock import data_lock
 from pipeline.data.voc import LISTS
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.lock import locked
 from pipeline.runtime.progress import Progress, silent
 
 
@@ -61,7 +61,7 @@ def ensure_voc(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         downloads.mkdir(exist_ok=True)
-        with locked(downloads / f"voc{year}", progress):
+        with data_lock(downloads / f"voc{year}", progress):
             if _has_lists(folder):  # made by another process while this one waited
                 return folder
             if folder.exists() and any(folder.iterdir()):

@@ -1,7 +1,6 @@
 """dataset=shapes: what is drawn, what is written, and that a folder is whole or absent."""
 
 import errno
-import fcntl
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from PIL import Image
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.data.synthetic import shapes
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import try_lock
 
 
 @pytest.fixture
@@ -209,22 +209,39 @@ def test_place_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("pipeline.runtime.lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.raises(UserError, match=r"shapes: its file system has no locks \(No locks available\); set another"):
         shapes.make_shapes(tmp_path / "shapes")
 
 
 def test_second_waits_for_first(tmp_path: Path) -> None:
-    """While another holds the lock nothing is written; once it lets go, the dataset it made is taken as it is."""
-    root = tmp_path / "shapes"
-    with (tmp_path / ".shapes.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        second = threading.Thread(target=shapes.make_shapes, args=(root,))
-        second.start()
-        second.join(timeout=0.3)
-        assert second.is_alive() and not root.exists()
-        root.mkdir()
-        (root / shapes.MARKER).write_text(f"{shapes.VERSION}\n")
+    """While another holds the lock nothing is written; the dataset it made is then used as it is."""
+    root, news = tmp_path / "shapes", []
+    lock = try_lock(tmp_path / ".shapes.lock")
+    second = threading.Thread(target=shapes.make_shapes, args=(root, lambda *told: news.append(told)))
+    second.start()
+    second.join(timeout=0.3)
+    assert second.is_alive() and not root.exists()
+    assert news == [("waiting for another process that prepares the same data", 0, None)]
+    root.mkdir()
+    (root / shapes.MARKER).write_text(f"{shapes.VERSION}\n")
+    lock.release()
     second.join(timeout=10)
     assert not second.is_alive()
     assert [path.name for path in root.iterdir()] == [shapes.MARKER]
+
+
+@pytest.mark.usefixtures("few")
+def test_killed_while_replaced_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two renames neither version has the name; the next call writes it and clears both."""
+    root = tmp_path / "shapes"
+    shapes.make_shapes(root)
+    monkeypatch.setattr(shapes, "VERSION", shapes.VERSION + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shapes.make_shapes(root)
+    assert not root.exists() and (tmp_path / "shapes.outdated").is_dir()
+    shapes.make_shapes(root)
+    assert (root / shapes.MARKER).read_text() == f"{shapes.VERSION}\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"shapes", ".shapes.lock"}
