@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.data.decode import decode_file
-from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
+from pipeline.data.image_files import UNDECODABLE, open_whole, read_index_mask, undecodable
 from pipeline.data.palette import VOID
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.runtime.errors import UserError
@@ -93,10 +93,7 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
     except UNDECODABLE as error:
         faults.append(f"{image}: {undecodable(error)}")
     try:
-        with open_whole(example.mask, ("PNG",)) as opened:
-            if (kind := _kind_without_indices(example.mask, opened.mode)) is not None:
-                return [*faults, f"{mask}: is {kind}; a palette or one-channel 8-bit PNG of indices expected"], []
-            labels = np.asarray(opened, np.uint8)  # (height, width)
+        labels = read_index_mask(example.mask)  # (height, width)
     except UNDECODABLE as error:
         return [*faults, f"{mask}: {undecodable(error)}"], []
     height, width = labels.shape
@@ -110,18 +107,6 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
             f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
         )
     return faults, [height, width, *map(int, pixels[:classes])]
-
-
-def _kind_without_indices(path: Path, mode: str) -> str | None:
-    """What kind of PNG cannot hold indices; None for one that can.
-
-    Pillow stretches two and four bits of grey to 0..255, which would be other labels.
-    """
-    if mode not in ("P", "L", "1"):
-        return mode
-    with path.open("rb") as file:
-        bits, colour_type = file.read(26)[24:]  # of the header (ISO/IEC 15948, 11.2.2)
-    return f"grey of {bits} bits" if colour_type == 0 and bits not in (1, 8) else None
 
 
 def _hashes(example: Example) -> tuple[str | None, str | None]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+
+from pipeline.data.image_files import read_index_mask
 
 BYTES = [bytes([value]) for value in range(256)]
 PALETTE, GREY = (zlib.crc32(b"IHDR" + bytes(8) + bytes([8, colour_type, 0, 0, 0])) for colour_type in (3, 0))
@@ -62,10 +63,14 @@ def decode_mask(path: tf.Tensor) -> tf.Tensor:
                 lambda: tf.io.decode_png(_without_palette(content), channels=1)[..., 0],
             ),
         ],
-        # Fewer bits, or chunks of another order. In a graph numpy_function hands over the path itself, else an array.
-        lambda: tf.numpy_function(lambda path: read_mask(np.asarray(path).item()), [path], tf.uint8, stateful=False),
+        lambda: tf.numpy_function(_decode_by_pillow, [path], tf.uint8, stateful=False),  # fewer bits, other chunks
     )
     return tf.ensure_shape(mask, (None, None))
+
+
+def _decode_by_pillow(path: bytes | np.ndarray) -> np.ndarray:
+    """Args: path: numpy_function passes bytes in a graph, and an array of one string outside of one."""
+    return read_index_mask(Path(tf.compat.as_str(np.asarray(path).item())))
 
 
 def _without_palette(content: tf.Tensor) -> tf.Tensor:
@@ -86,12 +91,6 @@ def _without_palette(content: tf.Tensor) -> tf.Tensor:
             tf.strings.substr(content, at, tf.strings.length(content) - at),
         ]
     )  # fmt: skip
-
-
-def read_mask(path: bytes | str | Path) -> np.ndarray:
-    """`decode_mask` by Pillow, for any PNG that has class indices."""
-    with Image.open(path.decode() if isinstance(path, bytes) else path, formats=("PNG",)) as image:
-        return np.array(image, np.uint8)
 
 
 def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:

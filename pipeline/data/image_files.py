@@ -4,6 +4,7 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow's own cap, above MAX_PIXELS
@@ -46,10 +47,42 @@ def open_whole(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image.
     return image
 
 
+class NoIndices(ValueError):
+    """A whole PNG whose pixels are not class indices."""
+
+
+def read_index_mask(path: Path) -> np.ndarray:
+    """The class indices of a palette or one-channel PNG, (height, width) uint8; a palette's colours do not matter.
+
+    Raises:
+        NoIndices: it holds colours, or grey that Pillow would stretch to other values.
+        OSError, SyntaxError, ValueError: it is not a whole PNG.
+    """
+    with open_whole(path, ("PNG",)) as opened:
+        if (kind := _kind_without_indices(path, opened.mode)) is not None:
+            raise NoIndices(f"is {kind}; a palette or one-channel 8-bit PNG of indices expected")
+        return np.array(opened, np.uint8)
+
+
+def _kind_without_indices(path: Path, mode: str) -> str | None:
+    """The kind of a PNG that cannot hold indices; None for one that can.
+
+    Pillow stretches grey of two and four bits to 0..255, which would be other indices.
+
+    Args:
+        mode: what Pillow opened it as.
+    """
+    if mode not in ("P", "L", "1"):
+        return mode
+    with path.open("rb") as file:
+        bits, colour_type = file.read(26)[24:]  # of the header (ISO/IEC 15948, 11.2.2)
+    return f"grey of {bits} bits" if colour_type == 0 and bits not in (1, 8) else None
+
+
 def undecodable(error: Exception) -> str:
     """Why an image cannot be read, in words for its owner."""
     if isinstance(error, UnidentifiedImageError):
         return "is not a JPEG or PNG file, or its header is damaged"
     if isinstance(error, OSError) and error.errno is not None:
         return f"cannot be read: {os.strerror(error.errno)}"
-    return f"cannot be decoded: {error}"
+    return str(error) if isinstance(error, NoIndices) else f"cannot be decoded: {error}"

@@ -3,12 +3,12 @@
 <root>/JPEGImages/<id>.jpg (.jpeg, .png)   <root>/SegmentationClass/<id>.png   <root>/ImageSets/Segmentation/<list>.txt
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.schema import DatasetConfig
+from pipeline.data.fixed_choice import hold_out
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
@@ -93,16 +93,6 @@ def find_examples(
             if len(image) == len(mask) == 1:
                 splits[split].append(Example(id, image[0], mask[0]))
     return splits, faults
-
-
-def hold_out(ids: list[str], fraction: float) -> tuple[list[str], list[str]]:
-    """Split a list into (train, val): val gets the max(1, round(fraction n)) ids with the smallest SHA-256.
-
-    The choice depends on the ids alone, so it is the same in every run and barely changes when images are added.
-    """
-    count = max(1, round(fraction * len(ids))) if ids else 0
-    held = set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())[:count])
-    return [id for id in ids if id not in held], [id for id in ids if id in held]
 
 
 def shortened(faults: list[str], most: int = 20) -> list[str]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.data.check import check_pair
 from pipeline.data.decode import decode_image
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
+from tests.data.png_files import grey_png, png_header
 
 CLASSES = ["background", "cat", "dog"]
 Folder = Callable[..., Path]
@@ -28,21 +28,6 @@ def pair(root: Path, id: str = "train_0") -> Example:
 
 def faults_of(example: Example) -> list[str]:
     return check_pair(example, len(CLASSES))[0]
-
-
-def grey_png(width: int, height: int, bits: int, data: bytes) -> bytes:
-    """A grey PNG that claims this size; `data` are its compressed rows."""
-
-    def chunk(content: bytes) -> bytes:
-        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + data) + chunk(b"IEND")
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds no pixel."""
-    return grey_png(width, height, 8, b"")
 
 
 def test_pair_without_faults(voc_folder: Folder) -> None:

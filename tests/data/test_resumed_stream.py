@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import AugmentConfig, Config
-from pipeline.data import decode, stream
+from pipeline.data import stream
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.training_images import DecodedImages, training_images
 from pipeline.data.voc import Example
 
@@ -31,7 +32,7 @@ def examples(voc_folder: Callable[..., Path]) -> list[Example]:
 def remainder(examples: list[Example], cache_mb: int, batch_size: int, step: int) -> list[tuple[bytes, bytes]]:
     """Images and masks of each batch from a step on, as a new process would read them: nothing is shared."""
     config = Config(image_size=16, long_side=None, batch_size=batch_size, epochs=EPOCHS, seed=5, augment=AUGMENT)
-    sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
+    sizes = np.array([read_index_mask(example.mask).shape for example in examples])
     source = training_images(examples, sizes, None, cache_mb, examples[0].image.parent / "decoded.bin")
     assert isinstance(source, DecodedImages) == bool(cache_mb)
     found = stream.training_stream(source, EXAMPLES, config, step)

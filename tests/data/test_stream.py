@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
 from pipeline.data.training_images import FileImages, TrainingImages
@@ -30,7 +31,7 @@ def examples_of(root: Path, split: str = "train") -> list[Example]:
 
 
 def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([decode.read_mask(example.mask).shape for example in examples])
+    return np.array([read_index_mask(example.mask).shape for example in examples])
 
 
 def config(**values: object) -> Config:
@@ -192,7 +193,7 @@ def test_one_image_is_cropped_differently_in_every_epoch(examples: list[Example]
 
 def test_the_end_of_a_stream_does_not_wait_for_a_tuner(examples: list[Example]) -> None:
     """A run has a pass over whole images after every epoch; see `parallel_map`."""
-    sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
+    sizes = np.array([read_index_mask(example.mask).shape for example in examples])
     whole = stream.whole_images(examples, sizes, long_side=None, multiple=4, batch_size=2)
     for dataset in (stream.training_stream(files(examples), 7, config()), whole):
         assert dataset.options().autotune.enabled is False

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import decode
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.stream import training_stream
 from pipeline.data.training_images import DecodedImages, FileImages, TrainingImages, training_images
 from pipeline.data.voc import Example
@@ -33,7 +34,7 @@ def examples(voc_folder: Callable[..., Path]) -> list[Example]:
 
 
 def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([decode.read_mask(example.mask).shape for example in examples])
+    return np.array([read_index_mask(example.mask).shape for example in examples])
 
 
 @pytest.fixture

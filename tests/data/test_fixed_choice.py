@@ -3,16 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.voc import hold_out
+from pipeline.data.fixed_choice import hold_out, smallest_hashes
 from tests.data.test_voc import Folder, dataset, faults_of, ids_of
 
 NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), unique=True, max_size=60)
 FRACTIONS = st.floats(0.01, 0.99)
 
 
+def test_choice_depends_on_the_ids_alone() -> None:
+    ids = [f"image {number}" for number in range(20)]
+    chosen = smallest_hashes(ids, 5)
+    assert len(set(chosen)) == 5 and chosen == smallest_hashes(reversed(ids), 5) == smallest_hashes(ids, 20)[:5]
+    assert smallest_hashes(ids, 0) == [] and len(smallest_hashes(ids, 30)) == 20
+    assert len(smallest_hashes(["\ud800", "a"], 5)) == 2  # a file name that is not valid text
+
+
 def test_held_out_ids_are_those_with_the_smallest_hash() -> None:
     """Worked out with the tool sha256sum: b 3e23…, c 2e7d…, a ca97…, d 18ac…, e 3f79…"""
     assert hold_out(["a", "b", "c", "d", "e"], 0.4) == (["a", "b", "e"], ["c", "d"])
+    assert smallest_hashes(["a", "b", "c", "d", "e"], 3) == ["d", "c", "b"]
 
 
 @given(NAMES, FRACTIONS)
