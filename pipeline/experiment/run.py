@@ -210,7 +210,7 @@ def _train(
     examples = dataset.splits["train"]
     factors = None
     if config.sampling == "balanced":
-        factors = repeat_factors(dataset.checked.facts["train"].class_pixels)
+        factors = repeat_factors(dataset.class_pixels("train"))
     with PreparationDisplay() as progress:
         images = kept.images(config, dataset, progress)
     if config.cache_mb and isinstance(images, FileImages):
@@ -221,7 +221,7 @@ def _train(
         loss,
         lambda step: training_stream(images, len(examples), config, step, factors),
         steps_per_epoch(len(examples), config.batch_size),
-        Evaluator(network, loss, dataset.splits["val"], dataset.checked.facts["val"].sizes, config),
+        Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config),
         config,
         run.folder / "checkpoints",
         _Watcher(run, config, dataset.splits["val"], trial),
@@ -233,7 +233,7 @@ def _test(run: TrackedRun, network: keras.Model, loss: SegmentationLoss, dataset
     """Score the test split, once, and keep its predictions, overlays and tables."""
     examples = dataset.splits["test"]
     predictions = run.folder / "predictions" / "test"
-    evaluate = Evaluator(network, loss, examples, dataset.checked.facts["test"].sizes, config)
+    evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
     scores = evaluate(prediction_writer(predictions))
     write_overlays(
         run.folder / "overlays", predictions, examples, dataset.classes, scores, config.evaluate.overlays, "test"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.config.schema import DatasetConfig, SplitsConfig
 from pipeline.data import check
-from pipeline.data.check import Checked, check_dataset
+from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.runtime.errors import UserError
 
@@ -51,14 +51,14 @@ def test_facts_in_the_order_of_the_examples(voc_folder: Folder, tmp_path: Path) 
     sizes = [(24, 32), (40, 16), (8, 9)]
     splits = splits_of(voc_folder(train=3, val=1, test=2, size=sizes))
     checked = check_dataset(splits, CLASSES, tmp_path / "checked")
-    assert list(checked.facts) == ["train", "val", "test"]
-    assert [checked.facts[split].sizes.tolist() for split in splits] == [
+    assert list(checked.statistics) == ["train", "val", "test"]
+    assert [checked.statistics[split].sizes.tolist() for split in splits] == [
         [[24, 32], [40, 16], [8, 9]],
         [[24, 32]],
         [[24, 32], [40, 16]],
     ]
     for split, examples in splits.items():
-        for row, example in zip(checked.facts[split].class_pixels, examples, strict=True):
+        for row, example in zip(checked.statistics[split].class_pixels, examples, strict=True):
             mask = np.asarray(Image.open(example.mask))
             assert row.tolist() == [(mask == label).sum() for label in range(3)]
             assert row.dtype == np.int64
@@ -133,12 +133,12 @@ def test_unchanged_folder_is_not_decoded_again(voc_folder: Folder, tmp_path: Pat
     assert [path.suffix for path in (tmp_path / "checked").iterdir()] == [".json"]
 
 
-def assert_same(one: Checked, other: Checked) -> None:
+def assert_same(one: CheckedDataset, other: CheckedDataset) -> None:
     assert one.digest == other.digest
-    assert list(one.facts) == list(other.facts)
-    for split, facts in one.facts.items():
-        assert np.array_equal(facts.sizes, other.facts[split].sizes)
-        assert np.array_equal(facts.class_pixels, other.facts[split].class_pixels)
+    assert list(one.statistics) == list(other.statistics)
+    for split, statistics in one.statistics.items():
+        assert np.array_equal(statistics.sizes, other.statistics[split].sizes)
+        assert np.array_equal(statistics.class_pixels, other.statistics[split].class_pixels)
 
 
 def test_changed_byte_is_checked_again(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:

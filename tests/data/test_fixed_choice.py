@@ -87,4 +87,7 @@ def test_an_extra_image_of_the_test_split_is_refused(voc_folder: Folder) -> None
         "id 'test_1' is in the train split (train.txt or more.txt) and in the test split (test.txt): "
         "each image may be in one only"
     ]
-    assert "dataset.splits.extra=less: there is no" in faults_of(root, dataset(extra="less"))[0]
+    assert (
+        "dataset.splits.extra=less: ImageSets/Segmentation/less.txt not found"
+        in faults_of(root, dataset(extra="less"))[0]
+    )

@@ -31,7 +31,7 @@ def test_folder(voc_folder: Folder) -> None:
     assert dataset.root == root
     assert dataset.classes == ["background", "cat", "dog"]
     assert {split: len(examples) for split, examples in dataset.splits.items()} == {"train": 3, "val": 1, "test": 2}
-    assert dataset.checked.facts["train"].sizes.shape == (3, 2)
+    assert dataset.sizes("train").shape == (3, 2)
     assert dataset.absent_classes == []
     assert [path.name for path in (root.parent / "data").iterdir()] == ["checked"]
 
@@ -65,8 +65,8 @@ def test_a_training_without_one_update(voc_folder: Folder) -> None:
     with pytest.raises(UserError) as told:
         prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=5"))
     assert told.value.faults == (
-        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so nothing would be "
-        "learnt; at most 4 expected",
+        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so the weights "
+        "would never be updated; at most 4 expected",
     )
 
 
@@ -82,8 +82,8 @@ def test_masks_with_nothing_to_learn(voc_folder: Folder) -> None:
         prepare_dataset(folder_config(root))
     (fault,) = told.value.faults
     assert re.fullmatch(
-        r"SegmentationClass/: no mask of the train split has a class beside \w+ \(0\), so nothing would be learnt; "
-        r"\d+% of their pixels are 255, which is void and never learnt: is it meant as 1\?",
+        r"SegmentationClass/: no mask of the train split has a class besides \w+ \(0\), so nothing can be learnt; "
+        r"\d+% of their pixels are 255, which is void and never learnt: if it is meant as class 1, write it as 1",
         fault,
     )
     assert prepare_dataset(folder_config(root), trains=False)  # to be scored it is good enough
@@ -91,7 +91,7 @@ def test_masks_with_nothing_to_learn(voc_folder: Folder) -> None:
 
 def test_a_folder_that_is_called_shapes_and_has_none(voc_folder: Folder) -> None:
     root = voc_folder()
-    with pytest.raises(UserError, match="holds no generated shapes, which dataset=shapes is; dataset=folder expected"):
+    with pytest.raises(UserError, match="not hold the generated images of dataset=shapes; dataset=folder expected"):
         prepare_dataset(folder_config(root, "dataset=shapes"))
 
 
@@ -102,8 +102,8 @@ def test_faults_of_lists_and_images_together(voc_folder: Folder) -> None:
     with pytest.raises(UserError) as told:
         prepare_dataset(folder_config(root, "dataset.splits.test=tset", "batch_size=4"))
     assert told.value.faults == (
-        "dataset.splits.test=tset: there is no ImageSets/Segmentation/tset.txt (did you mean 'test'?); "
-        "there are test, train, val",
+        "dataset.splits.test=tset: ImageSets/Segmentation/tset.txt not found (did you mean 'test'?); "
+        "ImageSets/Segmentation/ has test, train, val",
         "JPEGImages/train_0.jpg: missing, but listed in the train split",
         "JPEGImages/val_0.jpg: is not a JPEG or PNG file, or its header is damaged",
     )
@@ -193,7 +193,7 @@ def test_class_weights_come_from_the_training_split(voc_folder: Folder) -> None:
     dataset = prepare_dataset(config)
     np.testing.assert_array_equal(class_weights(config.loss, dataset), np.ones(3, np.float32))
     config.loss.class_weights = "median_frequency"
-    expected = median_frequency_weights(dataset.checked.facts["train"].class_pixels)
+    expected = median_frequency_weights(dataset.class_pixels("train"))
     np.testing.assert_array_equal(class_weights(config.loss, dataset), expected)
     assert len(set(expected)) > 1
 

@@ -120,7 +120,7 @@ class Slow:
 
     sizes = tf.constant([[16, 16]] * 8)
 
-    def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def rectangle(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def wait(index: np.ndarray) -> np.ndarray:
             time.sleep(0.3 * float(index == 3))
             return np.uint8(index)

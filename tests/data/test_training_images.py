@@ -76,7 +76,7 @@ def test_a_part_is_cut_from_the_whole(examples: list[Example], decoded: Path) ->
             height, width = source.sizes[index].numpy()
             assert image.shape == (height, width, 3) and max(mask.shape) == 30
             for top, left, bottom, right in ((0, 0, height, width), (1, 2, height - 1, width - 2), (0, 3, 1, 4)):
-                found = source.part(
+                found = source.rectangle(
                     tf.constant(index), tf.constant([top, left]), tf.constant([bottom - top, right - left])
                 )
                 np.testing.assert_array_equal(found[0], image[top:bottom, left:right])
@@ -112,7 +112,7 @@ def test_a_mapped_file_is_decoded_once(examples: list[Example], decoded: Path) -
     again = training_images(examples, sizes_of(examples), LARGE, 1, decoded, lambda _, done, __: told.append(done))
     assert len(told) == 7
     whole = tf.constant(3), tf.constant([0, 0]), first.sizes[3]
-    np.testing.assert_array_equal(first.part(*whole)[0], again.part(*whole)[0])
+    np.testing.assert_array_equal(first.rectangle(*whole)[0], again.rectangle(*whole)[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of its own is read from /proc")

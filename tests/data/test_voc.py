@@ -147,25 +147,25 @@ def test_not_in_voc_layout(voc_folder: Folder, missing: str) -> None:
     with pytest.raises(UserError) as told:
         find_examples(root, dataset())
     expected = "a folder with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ expected"
-    assert told.value.faults == (f"dataset.root={root}: has no folder {missing}; {expected}",)
+    assert told.value.faults == (f"dataset.root={root}: missing {missing}/; {expected}",)
 
 
 def test_a_folder_within_the_root(voc_folder: Folder) -> None:
     root = voc_folder()
     with pytest.raises(UserError) as told:
         find_examples(root / "ImageSets" / "Segmentation", dataset())
-    assert f"Segmentation (did you mean '{root}'?); a folder with" in told.value.faults[0]
+    assert f"Segmentation/ (did you mean '{root}'?); a folder with" in told.value.faults[0]
 
 
 def test_root_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: there is no such folder; a folder with JPEGImages/, "):
+    with pytest.raises(UserError, match="nowhere: folder not found; a folder with JPEGImages/, "):
         find_examples(tmp_path / "nowhere", dataset())
 
 
 def test_missing_list_names_the_nearest(voc_folder: Folder) -> None:
     assert faults_of(voc_folder(), dataset(val="vall")) == [
-        "dataset.splits.val=vall: there is no ImageSets/Segmentation/vall.txt (did you mean 'val'?); "
-        "there are test, train, val"
+        "dataset.splits.val=vall: ImageSets/Segmentation/vall.txt not found (did you mean 'val'?); "
+        "ImageSets/Segmentation/ has test, train, val"
     ]
 
 
@@ -174,8 +174,8 @@ def test_no_list_at_all(voc_folder: Folder) -> None:
     for file in (root / LISTS).iterdir():
         file.unlink()
     assert faults_of(root, dataset(val=None, test=None)) == [
-        "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; no list at all; the ids of its "
-        "images expected, one a line"
+        "dataset.splits.train=train: ImageSets/Segmentation/train.txt not found; ImageSets/Segmentation/ has no lists: "
+        "write one with the id of an image on each line"
     ]
 
 
@@ -255,7 +255,7 @@ def test_mask_must_be_a_png(voc_folder: Folder) -> None:
 def test_ambiguous_image(voc_folder: Folder) -> None:
     root = voc_folder()
     (root / "JPEGImages" / "train_0.png").touch()
-    assert faults_of(root) == ["JPEGImages/train_0: ambiguous, there are train_0.jpg and train_0.png"]
+    assert faults_of(root) == ["JPEGImages/train_0: ambiguous: found train_0.jpg and train_0.png; keep one of them"]
 
 
 def test_folder_that_may_not_be_read(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
