@@ -74,9 +74,8 @@ def decode_mask(path: tf.Tensor) -> tf.Tensor:
                 lambda: tf.io.decode_png(_without_palette(content), channels=1)[..., 0],
             ),
         ],
-        lambda: tf.numpy_function(
-            _decode_by_pillow, [path], tf.uint8, stateful=False
-        ),  # fewer bits, or other chunks first
+        # Fewer bits, or other chunks before the palette.
+        lambda: tf.numpy_function(_decode_by_pillow, [path], tf.uint8, stateful=False),
     )
     return tf.ensure_shape(mask, (None, None))
 
