@@ -12,12 +12,12 @@ from pipeline.compare.predictions import (
     VAL,
     epochs,
     fetch_masks,
-    fixed_choice,
     image_ids,
-    read_index_mask,
+    readable_mask,
     spread,
 )
 from pipeline.compare.statistics import disagreement, image_confusion, image_ious, iou_gaps
+from pipeline.data.fixed_choice import smallest_hashes
 from pipeline.data.image_files import UNDECODABLE, open_whole
 from pipeline.data.voc import Example
 from pipeline.tracking.stored_run import StoredRun
@@ -77,7 +77,7 @@ def _test_images(
         notes.append("No run has predictions of test images.")
         return [], None, []
     common = set.intersection(*(found[place] for place in having))
-    ids = fixed_choice(common, MOST_SCORED)
+    ids = smallest_hashes(common, MOST_SCORED)
     if len(ids) < len(common):
         notes.append(f"Differences are computed from {len(ids)} of {len(common)} test images.")
     files = [fetch_masks(stored, TEST, ids if place in having else []) for place, stored in enumerate(runs)]
@@ -135,7 +135,7 @@ def _val_images(
         set(image_ids(stored, f"{VAL}/{found[-1]}")) if found else set()
         for stored, found in zip(runs, of_run, strict=True)
     ]
-    ids = fixed_choice(set().union(*last), MOST_VAL)
+    ids = smallest_hashes(set().union(*last), MOST_VAL)
     files = {
         epoch: [
             fetch_masks(stored, f"{VAL}/{epoch}", ids) if epoch in found else {}
@@ -186,7 +186,7 @@ def _ious(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], classes:
 
 
 def _masks(files: Sequence[Mapping[str, Path]], id: str) -> list[np.ndarray | None]:
-    return [read_index_mask(found[id]) if id in found else None for found in files]
+    return [readable_mask(found[id]) if id in found else None for found in files]
 
 
 def _fits(masks: Sequence[np.ndarray | None], having: Sequence[int], classes: int) -> bool:
@@ -209,7 +209,7 @@ def _confusion(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], cla
 
 
 def _truth(example: Example | None) -> np.ndarray | None:
-    return None if example is None else read_index_mask(example.mask)
+    return None if example is None else readable_mask(example.mask)
 
 
 def _photograph(example: Example | None, size: tuple[int, int]) -> Image.Image | None:

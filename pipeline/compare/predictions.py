@@ -1,14 +1,13 @@
 """The masks that runs predicted, from their artifacts: which there are, and what is in them."""
 
 import contextlib
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.data.image_files import UNDECODABLE, open_whole
+from pipeline.data.image_files import UNDECODABLE, read_index_mask
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.stored_run import StoredRun
 
@@ -56,11 +55,6 @@ def spread(values: Collection[int], most: int) -> list[int]:
     return [found[round(place * (len(found) - 1) / (most - 1))] for place in range(most)]
 
 
-def fixed_choice(ids: Iterable[str], most: int) -> list[str]:
-    """The ids with the smallest SHA-256: the same images in every comparison on a dataset."""
-    return sorted(ids, key=lambda id: hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest())[:most]
-
-
 def fetch_masks(stored: StoredRun, folder: str, ids: Collection[str]) -> dict[str, Path]:
     """The predicted masks of some images, fetched; without those that the run does not have."""
     folders = {str(PurePosixPath(folder, id).parent) for id in ids}
@@ -75,10 +69,9 @@ def fetch_masks(stored: StoredRun, folder: str, ids: Collection[str]) -> dict[st
         return {id: path for id, path in pool.map(fetch, ids) if path is not None}
 
 
-def read_index_mask(path: Path) -> np.ndarray | None:
-    """Class indices of a palette or one-channel PNG, (height, width) uint8; None for anything else."""
+def readable_mask(path: Path) -> np.ndarray | None:
+    """`read_index_mask`; None for a file that it refuses."""
     try:
-        with open_whole(path, ("PNG",)) as image:
-            return np.array(image, np.uint8) if image.mode in ("P", "L", "1") else None
+        return read_index_mask(path)
     except UNDECODABLE:
         return None

@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         dataset = prepare_dataset(config, progress, wanted, trains=False)
     examples = dataset.splits[split]
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(network, loss, examples, dataset.checked.facts[split].sizes, config)
+    evaluate = Evaluator(network, loss, examples, dataset.sizes(split), config)
     if output is not None:
         predictions = output / "predictions" / split
         scores = evaluate(prediction_writer(predictions))

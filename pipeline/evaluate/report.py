@@ -1,14 +1,15 @@
 """The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and an image."""
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.decode import decode_file, read_mask
+from pipeline.data.decode import decode_file
+from pipeline.data.fixed_choice import smallest_hashes
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
 from pipeline.evaluate.confusion_plot import confusion_image
 from pipeline.evaluate.evaluator import OnPrediction
@@ -18,7 +19,8 @@ from pipeline.evaluate.overlay import comparison, to_palette_png, write_png
 
 def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
     """The examples with the smallest SHA-256 of their ids: the same images in every run on a dataset."""
-    return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())[:count]
+    by_id = {example.id: example for example in examples}
+    return [by_id[example_id] for example_id in smallest_hashes(by_id, count)]
 
 
 def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
@@ -55,10 +57,11 @@ def write_overlays(
     chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
     for place, listed in chosen.items():
         for example in listed:
-            prediction = read_mask(predictions / f"{example.id}.png")
+            prediction = read_index_mask(predictions / f"{example.id}.png")
             iou = scores.image_iou.get(example.id)
             heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "void alone")
-            sheet = comparison(decode_file(example.image), read_mask(example.mask), prediction, classes, heading)
+            truth = read_index_mask(example.mask)
+            sheet = comparison(decode_file(example.image), truth, prediction, classes, heading)
             write_png(folder / place / f"{example.id}.png", sheet)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.page.page import as_json, jpeg_uri, number, numbers, packed
-from pipeline.compare.predictions import fixed_choice, is_plain_name, read_index_mask, spread
+from pipeline.compare.predictions import is_plain_name, readable_mask, spread
 from pipeline.evaluate.overlay import to_palette_png
 
 
@@ -30,39 +30,17 @@ def test_few_values_are_all_kept_and_many_are_spread_from_the_first_to_the_last(
     assert spread([], 4) == []
 
 
-def test_the_choice_of_images_depends_on_their_ids_alone() -> None:
-    ids = [f"image {number}" for number in range(20)]
-    chosen = fixed_choice(ids, 5)
-    assert len(set(chosen)) == 5 and chosen == fixed_choice(reversed(ids), 5) == fixed_choice(ids, 20)[:5]
-    assert fixed_choice(["\ud800", "a"], 5)  # a name that is no text
-
-
-def test_a_palette_mask_is_read_as_indices(tmp_path: Path) -> None:
-    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    to_palette_png(mask).save(tmp_path / "p.png")
-    Image.fromarray(mask).save(tmp_path / "l.png")
-    for name in ("p.png", "l.png"):
-        np.testing.assert_array_equal(read_index_mask(tmp_path / name), mask)
-
-
-def test_a_mask_of_one_bit_is_a_mask(tmp_path: Path) -> None:
-    """As it is for training and scoring."""
-    Image.fromarray(np.eye(9, dtype=bool)).save(tmp_path / "mask.png")
-    with Image.open(tmp_path / "mask.png") as image:
-        assert image.mode == "1"
-    np.testing.assert_array_equal(read_index_mask(tmp_path / "mask.png"), np.eye(9, dtype=np.uint8))
-
-
-def test_what_is_no_mask_is_none(tmp_path: Path) -> None:
-    mask = to_palette_png(np.zeros((16, 16), np.uint8))
+def test_a_file_that_is_not_a_mask_is_none(tmp_path: Path) -> None:
+    mask = to_palette_png(np.ones((16, 16), np.uint8))
     mask.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(readable_mask(tmp_path / "mask.png"), mask)
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")
     Image.new("L", (4, 4)).save(tmp_path / "photograph.jpg")
     (tmp_path / "photograph.jpg").rename(tmp_path / "photograph.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "mask.png").read_bytes()[:-10])
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("colours.png", "photograph.png", "cut.png", "empty.png", "missing.png"):
-        assert read_index_mask(tmp_path / name) is None
+        assert readable_mask(tmp_path / name) is None
 
 
 # ---- in the page

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.config.schema import Config, LossConfig, ModelConfig
 from pipeline.data import decode
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, confusion_matrix
@@ -42,7 +43,7 @@ def examples(voc_folder: Callable[..., Path]) -> list[Example]:
 
 
 def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([decode.read_mask(example.mask).shape for example in examples])
+    return np.array([read_index_mask(example.mask).shape for example in examples])
 
 
 def config(long_side: int | None, batch_size: int) -> Config:
@@ -128,7 +129,7 @@ def test_scores_follow_the_weights_of_the_moment(model: keras.Model, examples: l
     finally:
         last.set_weights(kept)
     assert (turned.confusion_matrix[:, :2] == 0).all() and turned.collapsed
-    valid = [(decode.read_mask(example.mask) != VOID).sum() for example in examples]
+    valid = [(read_index_mask(example.mask) != VOID).sum() for example in examples]
     assert turned.confusion_matrix.sum() == before.confusion_matrix.sum() == sum(valid)
     again: Scores = evaluate()
     np.testing.assert_array_equal(again.confusion_matrix, before.confusion_matrix)
@@ -142,7 +143,7 @@ def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Exam
     wanted.evaluate.window, wanted.evaluate.flip = 8, flip
     loss, image = SegmentationLoss(LOSS, WEIGHTS), examples[0]
     found = Evaluator(model, loss, [image], sizes_of([image]), wanted)()
-    decoded, mask = decode.decode_image(str(image.image)), decode.read_mask(image.mask)
+    decoded, mask = decode.decode_image(str(image.image)), read_index_mask(image.mask)
     size = tf.constant(mask.shape)
     logits = predict_logits(model, decode.pad_reflect(decoded, 4), size, size, Views.of(wanted))
     assert found.loss == pytest.approx(float(loss(mask[np.newaxis], logits[tf.newaxis])), rel=1e-5)
