@@ -17,9 +17,10 @@ from pipeline.compare.predictions import (
     read_index_mask,
     spread,
 )
-from pipeline.compare.statistics import disagreement, image_confusion, image_ious, iou_gaps
+from pipeline.compare.statistics import disagreement, image_ious, iou_gaps
 from pipeline.data.image_files import UNDECODABLE, open_whole
 from pipeline.data.voc import Example
+from pipeline.evaluate.metrics import image_confusion_matrix
 from pipeline.tracking.stored_run import StoredRun
 
 MOST_SCORED = 500  # test images that differences are computed from
@@ -178,7 +179,7 @@ def _ious(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], classes:
     for place, mask in enumerate(masks):
         if mask is not None and truth is not None:
             try:
-                mean, of_class = image_ious(image_confusion(truth, mask, classes))
+                mean, of_class = image_ious(image_confusion_matrix(truth, mask, classes))
             except ValueError:  # a mask with indices that have no class
                 continue
             found[place, 0], found[place, 1:] = mean, of_class
@@ -203,7 +204,7 @@ def _confusion(truth: np.ndarray | None, masks: Sequence[np.ndarray | None], cla
         return None
     empty = np.zeros((classes, classes), np.int64)
     try:
-        return np.stack([empty if mask is None else image_confusion(truth, mask, classes) for mask in masks])
+        return np.stack([empty if mask is None else image_confusion_matrix(truth, mask, classes) for mask in masks])
     except ValueError:
         return None
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.evaluate.metrics import iou_per_class
 from pipeline.evaluate.overlay import FAINT_INK, INK, PAPER, font, lettering
 
 # White to dark blue, every step darker than the one before: the colours of ColorBrewer's 9-class "Blues" (Brewer,
@@ -78,7 +79,7 @@ def confusion_image(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Ima
 
     _write(draw, (iou_left, top - GAP - LETTER // 2), "IoU, %", LETTER, FAINT_INK)
     thickness = min(20, cell - 8)
-    for index, iou in enumerate(_iou(confusion_matrix)):
+    for index, iou in enumerate(iou_per_class(confusion_matrix)):
         middle = top + index * cell + cell // 2
         bar_top, bar_bottom = middle - thickness // 2, middle - thickness // 2 + thickness - 1
         text = "-" if np.isnan(iou) else f"{100 * iou:.1f}"
@@ -95,13 +96,6 @@ def confusion_image(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Ima
         draw.line((scale_left + SCALE, y, scale_left + SCALE + 4, y), fill=FAINT_INK)
         _write(draw, (scale_left + SCALE + GAP, y), str(percent), LETTER, FAINT_INK)
     return image
-
-
-def _iou(confusion_matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, (classes,) float64; NaN where the class is neither true nor predicted."""
-    intersection = np.diagonal(confusion_matrix)
-    union = confusion_matrix.sum(axis=0) + confusion_matrix.sum(axis=1) - intersection
-    return np.where(union > 0, intersection / np.maximum(union, 1), np.nan)
 
 
 def _blue(share: float) -> tuple[int, int, int]:

@@ -21,15 +21,18 @@ OnPrediction = Callable[[Example, np.ndarray], None]
 
 
 def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf.Tensor:
-    """Counts of (truth, prediction) pairs over the valid pixels, (classes, classes) int64.
+    """Confusion matrix of one image over its valid pixels, (classes, classes) int64: rows true, columns predicted.
+
+    For TensorFlow graphs; `pipeline.evaluate.metrics.image_confusion_matrix` does the same to arrays.
 
     Args:
-        mask, prediction: integer tensors of one shape; mask is 255 where void.
+        mask: integer tensor of class indices, 255 where void.
+        prediction: integer tensor of the same shape, with indices below `classes`.
     """
     bins = classes**2
     pairs = tf.cast(mask, tf.int32) * classes + tf.cast(prediction, tf.int32)
-    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # void pixels have a bin of their own
-    with tf.device("CPU:0"):  # on GPUs bincount refuses to run under op determinism
+    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # a bin of their own, dropped below
+    with tf.device("CPU:0"):  # on a GPU, bincount raises under op determinism
         counts = tf.math.bincount(tf.reshape(pairs, [-1]), minlength=bins + 1, maxlength=bins + 1, dtype=tf.int64)
     return tf.reshape(counts[:bins], (classes, classes))
 

@@ -3,35 +3,15 @@
 import numpy as np
 import pytest
 
-from pipeline.compare.statistics import (
-    bootstrap_differences,
-    disagreement,
-    image_confusion,
-    image_ious,
-    iou_gaps,
-)
+from pipeline.compare.statistics import bootstrap_differences, disagreement, image_ious, iou_gaps
+from pipeline.evaluate.metrics import image_confusion_matrix
 
 TRUTH = np.array([[0, 0, 1], [1, 2, 255]], np.uint8)
 GUESS = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 
 
-def test_an_images_confusion_matrix_leaves_void_out() -> None:
-    expected = [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
-    np.testing.assert_array_equal(image_confusion(TRUTH, GUESS, 3), expected)
-    assert image_confusion(TRUTH, GUESS, 3).dtype == np.int64
-    assert not image_confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
-
-
-@pytest.mark.parametrize(
-    ("guess", "fault"), [(GUESS[:, :2], "truth has"), (GUESS + np.uint8(2), "class index 3; at most 2 expected")]
-)
-def test_a_mask_that_does_not_fit_is_refused(guess: np.ndarray, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
-        image_confusion(TRUTH, guess, 3)
-
-
 def test_ious_of_images_and_of_their_classes() -> None:
-    counts = np.stack([image_confusion(TRUTH, GUESS, 4), np.zeros((4, 4), np.int64)])[np.newaxis]
+    counts = np.stack([image_confusion_matrix(TRUTH, GUESS, 4), np.zeros((4, 4), np.int64)])[np.newaxis]
     means, classes = image_ious(counts)
     assert means.shape == (1, 2) and classes.shape == (1, 2, 4)
     # Class 0: 1 of 3, class 1: 2 of 3, class 2: 0 of 1, class 3 is nowhere.

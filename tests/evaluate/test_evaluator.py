@@ -14,7 +14,7 @@ from pipeline.data import decode
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, confusion_matrix
-from pipeline.evaluate.metrics import Scores, mean_iou
+from pipeline.evaluate.metrics import Scores, image_confusion_matrix, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
@@ -166,6 +166,7 @@ def test_confusion_matrix_counts_valid_pixels(classes: int) -> None:
     found = confusion_matrix(tf.constant(mask), tf.constant(prediction), classes)
     assert found.dtype == tf.int64
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(image_confusion_matrix(mask, prediction, classes), expected)
 
 
 def test_confusion_matrix_by_hand() -> None:

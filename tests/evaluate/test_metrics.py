@@ -6,10 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class, mean_iou, pixel_accuracy
+from pipeline.data.palette import VOID
+from pipeline.evaluate.metrics import (
+    Scores,
+    accuracy_per_class,
+    image_confusion_matrix,
+    intersection_and_union,
+    iou,
+    iou_per_class,
+    mean_iou,
+    mean_over_classes,
+    pixel_accuracy,
+)
 
 # rows: truth, columns: prediction
 BY_HAND = np.array([[50, 3, 2], [5, 30, 0], [0, 10, 0]], np.int64)
+
+TRUTH = np.array([[0, 0, 1], [1, 2, VOID]], np.uint8)
+PREDICTION = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 
 matrices = st.integers(1, 6).flatmap(lambda side: arrays.arrays(np.int64, (side, side), elements=st.integers(0, 50)))
 
@@ -62,6 +76,46 @@ def test_large_counts_are_summed_exactly(scale: int) -> None:
     assert pixel_accuracy(matrix) == sum(exact[i][i] for i in range(3)) / sum(map(sum, exact))
     total = np.array([[2**53, 0], [0, 1]], np.int64) + np.array([[1, 0], [0, 0]], np.int64)
     assert total.sum() == 2**53 + 2
+
+
+def test_image_confusion_matrix_leaves_void_out() -> None:
+    found = image_confusion_matrix(TRUTH, PREDICTION, 3)
+    np.testing.assert_array_equal(found, [[1, 1, 0], [0, 2, 0], [1, 0, 0]])
+    assert found.dtype == np.int64
+    assert not image_confusion_matrix(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "fault"),
+    [
+        (PREDICTION[:, :2], r"truth has shape \(2, 3\), but prediction has \(2, 2\)"),
+        (PREDICTION + np.uint8(2), "class index 3; at most 2 expected"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(prediction: np.ndarray, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        image_confusion_matrix(TRUTH, prediction, 3)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 21, 255])
+def test_many_matrices_at_once_score_as_each_alone(classes: int) -> None:
+    """To the last bit, classes without pixels included."""
+    rng = np.random.default_rng(classes)
+    many = rng.integers(0, 10**6, (2, 3, classes, classes)) * (rng.random((2, 3, classes, 1)) < 0.7)
+    many[1, 2] = 0
+    ious, means = iou_per_class(many), mean_over_classes(iou_per_class(many))
+    assert ious.shape == (2, 3, classes) and means.shape == (2, 3)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_array_equal(ious[place], iou_per_class(many[place]))
+        assert means[place] == mean_iou(many[place])
+
+
+def test_intersections_and_unions_of_a_sum_are_summed() -> None:
+    intersection, union = intersection_and_union(np.stack([BY_HAND, BY_HAND.T + 1]))
+    np.testing.assert_array_equal(intersection.sum(axis=0), intersection_and_union(BY_HAND + BY_HAND.T + 1)[0])
+    np.testing.assert_array_equal(
+        iou(intersection.sum(axis=0), union.sum(axis=0)), iou_per_class(BY_HAND + BY_HAND.T + 1)
+    )
 
 
 @given(matrices, st.randoms(use_true_random=False))
