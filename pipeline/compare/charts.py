@@ -1,11 +1,8 @@
 """The comparison as PNGs: curves, parallel coordinates, IoU of each class, and a sheet of images."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
@@ -16,22 +13,13 @@ from pipeline.compare.examples import ComparedImage
 from pipeline.compare.parallel_coordinates import parallel_axes
 from pipeline.compare.runs import CURVE
 from pipeline.data.palette import voc_palette
+from pipeline.evaluate.figures import drawable, figure_style, to_image
 from pipeline.evaluate.overlay import FAINT_INK, INK, PAPER, blend, font, lettering, write_png
 
 INCHES = (10.0, 5.6)
+LONGEST_LABEL, LONGEST_HEADING = 28, 60  # characters
 ROWS = 8  # images on the sheet
 PANEL, GAP, MARGIN, LETTER = 168, 10, 24, 15  # pixels
-STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # a name may hold dollar signs
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": "#444444",
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "grid.color": "#e6e6e6",
-}
 
 
 def write_charts(folder: Path, answer: Analysis) -> list[Path]:
@@ -41,15 +29,14 @@ def write_charts(folder: Path, answer: Analysis) -> list[Path]:
         The files that were written.
     """
     written = []
-    with rc_context(STYLE):
+    with figure_style():
         for name, figure in (
             ("curves.png", curves_figure(answer)),
             ("parallel_coordinates.png", parallel_figure(answer)),
             ("per_class.png", class_figure(answer)),
         ):
             if figure is not None:
-                FigureCanvasAgg(figure)
-                figure.savefig(folder / name, format="png")
+                write_png(folder / name, to_image(figure))
                 written.append(folder / name)
     if (sheet := image_sheet(answer)) is not None:
         write_png(folder / "images.png", sheet)
@@ -66,7 +53,7 @@ def curves_figure(answer: Analysis) -> Figure | None:
     axes = figure.add_subplot(xlabel="epoch", ylabel="validation mean IoU")
     for place, points in reversed(lines):  # the best is drawn last, over the others
         if points:
-            label = ascii_text(answer.headings[place]) if place < 12 else None
+            label = drawable(answer.headings[place], LONGEST_HEADING) if place < 12 else None
             width, marker = (2.4 if place == 0 else 1.4), ("o" if len(points) < 30 else None)
             axes.plot(
                 *zip(*points, strict=True), color=run_colour(place), linewidth=width, marker=marker, ms=3, label=label
@@ -92,9 +79,11 @@ def parallel_figure(answer: Analysis) -> Figure | None:
     for number, axis in enumerate(axes_of):
         axes.axvline(number, color="#888888", linewidth=1)
         for height, text in axis.ticks:
-            label = axes.text(number + 0.02, height, _cut(text), va="center", fontsize=9, color="#333333", zorder=5)
+            label = axes.text(
+                number + 0.02, height, drawable(text, LONGEST_LABEL), va="center", fontsize=9, color="#333333", zorder=5
+            )
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85})
-    axes.set_xticks(range(len(axes_of)), [_cut(axis.name) for axis in axes_of])
+    axes.set_xticks(range(len(axes_of)), [drawable(axis.name, LONGEST_LABEL) for axis in axes_of])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -120,10 +109,10 @@ def class_figure(answer: Analysis) -> Figure | None:
             if (value := answer.runs[place].class_iou.get(name)) is not None
         ]
         if points:
-            label = ascii_text(answer.headings[place])
+            label = drawable(answer.headings[place], LONGEST_HEADING)
             across, down = zip(*points, strict=True)
             axes.scatter(across, down, s=34, color=run_colour(place), label=label)
-    axes.set_yticks(range(len(classes)), [_cut(name) for name in classes])
+    axes.set_yticks(range(len(classes)), [drawable(name, LONGEST_LABEL) for name in classes])
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     handles, labels = axes.get_legend_handles_labels()
@@ -211,14 +200,3 @@ def _panel(image: ComparedImage) -> tuple[int, int]:
 def _wrapped(text: str) -> list[str]:
     """A heading at its commas on at most four lines of a column's width."""
     return [lettering(part, LETTER, PANEL) for part in text.split(", ")[:4]]
-
-
-def _cut(text: str) -> str:
-    text = ascii_text(text)
-    return text if len(text) <= 28 else f"{text[:27]}…"
-
-
-def ascii_text(text: str) -> str:
-    """A text that the font of the charts can write, in one line."""
-    text = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in text)
-    return text if len(text) <= 60 else f"{text[:59]}…"
