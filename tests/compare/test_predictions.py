@@ -1,15 +1,11 @@
-"""Names and masks that come from a server, and how the page carries them."""
+"""Names and masks that come from a tracking server."""
 
-import base64
-import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.compare.page.page import as_json, jpeg_uri, number, numbers, packed
 from pipeline.compare.predictions import fixed_choice, is_plain_name, read_index_mask, spread
 from pipeline.evaluate.overlay import to_palette_png
 
@@ -63,35 +59,3 @@ def test_what_is_no_mask_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("colours.png", "photograph.png", "cut.png", "empty.png", "missing.png"):
         assert read_index_mask(tmp_path / name) is None
-
-
-# ---- in the page
-
-
-def test_json_in_the_page_holds_nothing_that_html_reads() -> None:
-    data = {"a": "</script><!--<script>&amp;\u2028\ud800 ]]>", "ü": [None, 0.5, True]}
-    text = as_json(data)
-    assert text.isascii() and not {"<", ">", "&"} & set(text)
-    assert json.loads(text) == data
-    with pytest.raises(ValueError, match="Out of range"):
-        as_json(float("nan"))
-
-
-def test_numbers_are_finite_or_absent() -> None:
-    assert [number(value) for value in (None, float("nan"), float("inf"), 1 / 3)] == [None, None, None, 0.333333]
-    assert numbers(np.array([[1.0, np.nan], [0.25, -1]])) == [[1.0, None], [0.25, -1.0]]
-
-
-def test_a_packed_mask_is_its_indices_row_by_row() -> None:
-    mask = np.array([[0, 1, 255], [7, 0, 0]], np.uint8)
-    assert list(zlib.decompress(base64.b64decode(packed(mask) or ""))) == [0, 1, 255, 7, 0, 0]
-    assert packed(None) is None
-
-
-def test_a_photograph_is_coded_anew_without_what_else_its_file_says() -> None:
-    photograph = Image.new("RGB", (8, 8), (200, 30, 30))
-    photograph.info |= {"exif": b"Exif\0\0secret place", "comment": b"secret note"}
-    uri = jpeg_uri(photograph) or ""
-    assert uri.startswith("data:image/jpeg;base64,")
-    assert b"secret" not in base64.b64decode(uri.partition(",")[2])
-    assert jpeg_uri(None) is None

@@ -6,17 +6,17 @@ text, never as HTML, and its policy lets no script run but the two that are writ
 
 import base64
 import hashlib
-import html
 import io
-import json
 import math
-import re
 import zlib
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
@@ -35,30 +35,36 @@ SCRIPTS = ("page.js", "charts.js", "drawing.js", "gestures.js", "grid.js", "cont
 
 def page(answer: Analysis) -> str:
     """The whole page as text."""
-    parts = resources.files("pipeline.compare.page")
-    style, script, plotly = (parts / "page.css").read_text("utf-8"), _scripts(parts), get_plotlyjs()
-    allowed = " ".join(f"'sha256-{_sha256(text)}'" for text in (plotly, script))
-    # Plotly sets styles; nothing may be loaded from anywhere, and nothing be sent.
+    files = resources.files("pipeline.compare.page")
+    style = (files / "page.css").read_text("utf-8")
+    script = "\n".join((files / name).read_text("utf-8") for name in SCRIPTS)
+    plotly = get_plotlyjs()
+    # Only these two scripts may run, nothing may be loaded from elsewhere or sent anywhere. Plotly sets inline styles.
     policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'"
+        f"default-src 'none'; script-src {_hash_source(plotly)} {_hash_source(script)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; form-action 'none'"
     )
-    places = {
-        "policy": policy,
-        "title": html.escape(f"Comparison: {answer.title}"),
-        "style": style,
-        "data": as_json(page_data(answer)),
-        "plotly": plotly,
-        "script": script,
-    }
-    template = (parts / "page.html").read_text("utf-8")
-    # In one pass, so that nothing in what is put in is taken for a place.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: places[found[1]], template)
+    environment = Environment(
+        loader=PackageLoader("pipeline.compare.page", ""), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html").render(
+        title=f"Comparison: {answer.title}",
+        policy=policy,
+        data=as_json(page_data(answer)),
+        # Files of this program and of plotly, which must stay as they are: the policy has their hashes.
+        style=Markup(style),
+        plotly=Markup(plotly),
+        script=Markup(script),
+    )
 
 
-def as_json(data: Any) -> str:
-    """JSON that can stand in a <script> element: no character in it means anything to HTML."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # in ASCII
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def as_json(data: Any) -> Markup:
+    """JSON that is safe inside a <script> element: no character in it has a meaning in HTML.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":"))
 
 
 def page_data(answer: Analysis) -> dict[str, Any]:
@@ -176,9 +182,6 @@ def _class_names(answer: Analysis) -> Sequence[str]:
     return list(dict.fromkeys(name for run in answer.runs for name in run.class_iou))
 
 
-def _scripts(parts: Any) -> str:
-    return "\n".join((parts / name).read_text("utf-8") for name in SCRIPTS)
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _hash_source(script: str) -> str:
+    """A script as a Content-Security-Policy allows it: by its hash."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
