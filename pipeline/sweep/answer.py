@@ -25,4 +25,4 @@ def answer(name: str, key: str, uri: str | None) -> str:
     except UserError as error:
         return f"note: the trials are not compared: {'; '.join(map(str, error.faults))}"
     page = Path(output / "comparison.html").resolve()
-    return "\n\n".join([*findings(compared.answer), f"compared: {page}"])
+    return "\n\n".join([*findings(compared.analysis), f"compared: {page}"])

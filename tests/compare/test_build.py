@@ -73,7 +73,7 @@ def test_csv_is_the_table_in_full_and_nothing_else(
         ([], "the id of a sweep's run, ids of several runs, or the name of an experiment expected"),
         (["x", "ouput=y"], "ouput=y: there is no key 'ouput' \\(did you mean 'output'\\?\\)"),
         (["x", "register=yes"], "register=yes: true or false expected"),
-        (["x", "--csv", "output=y"], "--csv prints the table and does nothing else: without output"),
+        (["x", "--csv", "output=y"], "--csv only prints the table; remove output"),
         (["x", "--fast"], "--fast: key=value expected"),
         (["nothing-here"], "nothing-here: no run has this id or run_key .*, and no experiment has this name"),
         (["nothing-here", "nor-here"], "run=nothing-here: no run has this id"),
@@ -148,7 +148,7 @@ def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
                 main([*sweep.ids[:2], f"output={tmp_path / 'never'}", f"data_root={tmp_path}"])
     finally:
         moved.rename(sweep.root)
-    assert "data_root=<folder> says where it is now" in capsys.readouterr().out
+    assert "give its folder with data_root=<folder>" in capsys.readouterr().out
     without, found = page_data(tmp_path / "without/comparison.html"), page_data(tmp_path / "with/comparison.html")
     assert all(image["photograph"] is None and image["truth"] is None for image in without["test"])
     assert without["test"][0]["disagreement"] > without["test"][-1]["disagreement"] and without["differences"] is None

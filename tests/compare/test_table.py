@@ -95,7 +95,7 @@ def test_means_and_deviations_over_seeds() -> None:
         run("e", 0.1, 0.1, params={"model.width": 4, "seed": 1}, status="FAILED"),
     ]
     (group,) = over_seeds(runs, ["model.width", "seed"])
-    assert (dict(group.params), group.ids) == ({"model.width": "8"}, ("b", "c", "a"))
+    assert (dict(group.params), group.run_ids) == ({"model.width": "8"}, ("b", "c", "a"))
     assert group.val == (pytest.approx(0.7), pytest.approx(0.1))  # deviations -0.1, 0.1, 0: sqrt(0.02 / 2)
     assert group.test == (pytest.approx(0.55), pytest.approx(math.sqrt(0.005)))
     twice = [run("x", 0.5, params={"seed": 0}), run("y", 0.5, params={"seed": 0})]

@@ -100,7 +100,7 @@ def test_a_single_key_of_the_data_can_be_changed(finished: Finished, other: Path
 
 
 def test_the_loss_of_other_data_is_without_class_weights_and_says_so(ended: dict[str, Ended]) -> None:
-    note = "note: the loss is without the class weights of the run"
+    note = "note: the loss is without the run's class weights"
     assert note in ended["other"].stdout and note in ended["list"].stdout
     assert note not in ended["own"].stdout and note not in ended["views"].stdout
 

@@ -90,7 +90,7 @@ def test_grey_alpha_cmyk_and_turned_images_keep_the_frame_of_their_file(
     # Alpha is dropped, not laid over a ground: the same colours give the same mask.
     np.testing.assert_array_equal(np.array(masks["alpha"]), np.array(masks["plain"]))
     turned = [line for line in ended["kinds"].stdout.splitlines() if "EXIF" in line]
-    assert len(turned) == 1 and "turned.jpg" in turned[0] and "own pixel frame" in turned[0]
+    assert len(turned) == 1 and "turned.jpg" in turned[0] and "EXIF orientation ignored" in turned[0]
 
 
 def test_a_broken_image_is_told_and_the_others_are_done(images: Path, ended: dict[str, Ended]) -> None:
@@ -107,7 +107,7 @@ def test_a_single_image_and_a_folder_that_is_not_there_yet(finished: Finished, e
 
 
 def test_no_result_is_written_over_an_image(finished: Finished, images: Path, ended: dict[str, Ended]) -> None:
-    assert ended["over"].status == 2 and "would write over the image b.png" in ended["over"].stderr
+    assert ended["over"].status == 2 and "would overwrite the image b.png" in ended["over"].stderr
     assert (finished.cwd / "one/b.png").read_bytes() == (images / "plain.png").read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_no_result_is_written_over_an_image(finished: Finished, images: Path, en
     [
         ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
         ("unknown key", "inptu=own: there is no key 'inptu' (did you mean 'input'?)"),
-        ("no input", "input=missing: there is no such file or folder"),
+        ("no input", "input=missing: not found; an image or a folder expected"),
         ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
         ("no database", "there is no such database; start in the folder that holds mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
