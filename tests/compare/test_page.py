@@ -76,7 +76,7 @@ def test_texts_of_runs_are_data_and_nothing_else(text: str) -> None:
     assert "window.broken" not in re.sub("<title>.*?</title>|<script type=.*?</script>", "", text)
 
 
-def test_json_in_the_page_holds_nothing_that_html_reads() -> None:
+def test_json_in_the_page_contains_no_html() -> None:
     data = {"a": "</script><!--<script>&amp;\u2028\ud800 ]]>", "ü": [None, 0.5, True]}
     text = as_json(data)
     assert text.isascii() and not {"<", ">", "&"} & set(text)
@@ -96,7 +96,7 @@ def test_a_packed_mask_is_its_indices_row_by_row() -> None:
     assert packed(None) is None
 
 
-def test_a_photograph_is_coded_anew_without_what_else_its_file_says() -> None:
+def test_a_photograph_is_embedded_without_its_metadata() -> None:
     photograph = Image.new("RGB", (8, 8), (200, 30, 30))
     photograph.info |= {"exif": b"Exif\0\0secret place", "comment": b"secret note"}
     uri = jpeg_uri(photograph) or ""

@@ -16,21 +16,21 @@ def test_plain_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\\b", "a\0b", "a\nb", "\x1b[2J", "x" * 201, "\u202ex"])
-def test_names_that_could_be_something_else(name: str) -> None:
+def test_unsafe_names(name: str) -> None:
     assert not is_plain_name(name)
 
 
-def test_few_values_are_all_kept_and_many_are_spread_from_the_first_to_the_last() -> None:
+def test_many_values_are_spread_from_the_first_to_the_last() -> None:
     assert spread({3, 1, 2}, 5) == [1, 2, 3]
     assert spread(range(1, 101), 4) == [1, 34, 67, 100]
     assert spread([], 4) == []
 
 
-def test_the_choice_of_images_depends_on_their_ids_alone() -> None:
+def test_the_choice_of_images_depends_only_on_their_ids() -> None:
     ids = [f"image {number}" for number in range(20)]
     chosen = fixed_choice(ids, 5)
     assert len(set(chosen)) == 5 and chosen == fixed_choice(reversed(ids), 5) == fixed_choice(ids, 20)[:5]
-    assert fixed_choice(["\ud800", "a"], 5)  # a name that is no text
+    assert fixed_choice(["\ud800", "a"], 5)  # an id that is not valid text
 
 
 def test_a_palette_mask_is_read_as_indices(tmp_path: Path) -> None:
@@ -42,14 +42,14 @@ def test_a_palette_mask_is_read_as_indices(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_one_bit_is_a_mask(tmp_path: Path) -> None:
-    """As it is for training and scoring."""
+    """As in training and evaluation."""
     Image.fromarray(np.eye(9, dtype=bool)).save(tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as image:
         assert image.mode == "1"
     np.testing.assert_array_equal(read_index_mask(tmp_path / "mask.png"), np.eye(9, dtype=np.uint8))
 
 
-def test_what_is_no_mask_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_mask_is_none(tmp_path: Path) -> None:
     mask = to_palette_png(np.zeros((16, 16), np.uint8))
     mask.save(tmp_path / "mask.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")

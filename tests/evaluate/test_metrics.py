@@ -1,4 +1,4 @@
-"""Scores from confusion matrices worked out by hand."""
+"""Scores from confusion matrices, against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ PREDICTION = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 matrices = st.integers(1, 6).flatmap(lambda side: arrays.arrays(np.int64, (side, side), elements=st.integers(0, 50)))
 
 
-def test_worked_out_by_hand() -> None:
+def test_scores_by_hand() -> None:
     """Class 0: 50 / (55 + 55 - 50); class 1: 30 / (35 + 43 - 30); class 2: 0 / (10 + 2)."""
     np.testing.assert_allclose(iou_per_class(BY_HAND), [50 / 60, 30 / 48, 0])
     np.testing.assert_allclose(accuracy_per_class(BY_HAND), [50 / 55, 30 / 35, 0])
@@ -37,13 +37,13 @@ def test_worked_out_by_hand() -> None:
 
 
 def test_rows_are_the_truth() -> None:
-    """All of class 0 is taken for class 1: nothing of the truth of class 1 is wrong, all of class 0 is."""
+    """All of class 0 is predicted as class 1: class 1 has every pixel right, class 0 none."""
     matrix = np.array([[0, 10], [0, 10]], np.int64)
     np.testing.assert_array_equal(accuracy_per_class(matrix), [0, 1])
     np.testing.assert_array_equal(iou_per_class(matrix), [0, 0.5])
 
 
-def test_a_class_that_occurs_nowhere_has_no_iou_and_does_not_lower_the_mean() -> None:
+def test_an_absent_class_has_no_iou_and_does_not_lower_the_mean() -> None:
     matrix = np.array([[8, 2, 0], [0, 10, 0], [0, 0, 0]], np.int64)
     np.testing.assert_array_equal(iou_per_class(matrix), [8 / 10, 10 / 12, np.nan])
     np.testing.assert_array_equal(accuracy_per_class(matrix), [0.8, 1, np.nan])
@@ -58,7 +58,7 @@ def test_a_class_that_is_only_predicted_has_iou_0() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_at_all() -> None:
+def test_a_matrix_without_pixels_scores_0() -> None:
     empty = np.zeros((3, 3), np.int64)
     assert np.isnan(iou_per_class(empty)).all()
     assert mean_iou(empty) == 0 and pixel_accuracy(empty) == 0
@@ -66,7 +66,7 @@ def test_nothing_at_all() -> None:
 
 @pytest.mark.parametrize("scale", [2**31, 2**53, 2**56])
 def test_large_counts_are_summed_exactly(scale: int) -> None:
-    """As Python's own integers, which have no end. In float64, 2**53 + 1 would be lost."""
+    """As by Python's integers, which are unlimited. In float64, 2**53 + 1 would be rounded."""
     matrix = BY_HAND * scale // 32
     matrix[0, 0] += 1
     exact = [[int(value) for value in row] for row in matrix]
@@ -128,7 +128,7 @@ def test_renaming_classes_renames_their_scores(matrix: np.ndarray, random: objec
 
 
 @given(matrices)
-def test_scores_lie_between_0_and_1_and_iou_is_at_most_accuracy(matrix: np.ndarray) -> None:
+def test_scores_are_in_0_to_1_and_iou_at_most_accuracy(matrix: np.ndarray) -> None:
     iou, accuracy = iou_per_class(matrix), accuracy_per_class(matrix)
     both = np.isfinite(accuracy)
     assert (iou[both] <= accuracy[both]).all()
@@ -136,7 +136,7 @@ def test_scores_lie_between_0_and_1_and_iou_is_at_most_accuracy(matrix: np.ndarr
         assert ((values >= 0) & (values <= 1)).all()
     perfect = np.diag(np.diag(matrix))
     assert mean_iou(perfect) == float(perfect.any()) and pixel_accuracy(perfect) == float(perfect.any())
-    np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction may change places
+    np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction can be swapped
 
 
 def test_scores_of_a_split() -> None:
