@@ -35,7 +35,7 @@ def opening(
         f"run       {run.name} {where}",
     ]
     if initial is not None:
-        lines.insert(2, f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
+        lines.insert(2, f"start     {initial.source}, SHA-256 {initial.sha256[:12]}…")
         lines += [f"note      {initial.note}"] if initial.note else []
     if left_over:
         lines.append(

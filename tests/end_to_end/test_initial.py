@@ -103,7 +103,7 @@ def test_weights_that_cannot_be_had_are_told_before_anything_is_trained(workplac
     )
     assert [end.status for end in (absent, damaged, missing, none)] == [2] * 4
     assert lines(absent.stderr) == [
-        "error: model.encoder_weights=nowhere.pth: there is no such file; imagenet, a file or null expected"
+        "error: model.encoder_weights=nowhere.pth: file not found; imagenet, a file or null expected"
     ]
     assert lines(damaged.stderr)[0].startswith("error: w.pth: cannot be read as PyTorch weights")
     assert "the weights of keras.applications' mobilenet_v2 without top" in missing.stderr

@@ -78,9 +78,9 @@ def test_a_rerun_takes_what_its_original_kept_unless_it_asks_for_another(stored:
     kept: Arrays = {"first/kernel": np.zeros(3, np.float32)}
     original: Any = SimpleNamespace(run_id="def", config=replace(OURS, init_from="ghi"), initial=kept)
     start = find_initial(original.config, original)
-    assert start is not None and (start.origin, start.arrays, start.new_logits) == ("rerun=def", kept, True)
+    assert start is not None and (start.source, start.arrays, start.new_logits) == ("rerun=def", kept, True)
     asked = find_initial(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
+    assert asked is not None and asked.source == "init_from=abc"
     original.initial = None  # as in a run from before they were kept
     asked = find_initial(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
+    assert asked is not None and asked.source == "init_from=abc"
