@@ -106,7 +106,7 @@ def test_weights_that_cannot_be_had_are_told_before_anything_is_trained(workplac
         "error: model.encoder_weights=nowhere.pth: file not found; imagenet, a file or null expected"
     ]
     assert lines(damaged.stderr)[0].startswith("error: w.pth: cannot be read as PyTorch weights")
-    assert "the weights of keras.applications' mobilenet_v2 without top" in missing.stderr
+    assert "mobilenet_v2 weights from keras.applications with include_top=False" in missing.stderr
     assert lines(none.stderr)[0].startswith("error: init_from=0123: no run has this id or run_key")
     assert stored_runs(workplace)[1] == []
 

@@ -68,7 +68,7 @@ def _of_keras(encoder: str, chosen: str) -> Arrays:
         hint = (
             "without internet access, copy the file from elsewhere and pass model.encoder_weights=<file>, or null"
             if chosen == "imagenet"
-            else f"weights of {encoder} of keras.applications without top expected (.h5, .weights.h5 or .keras)"
+            else f"{encoder} weights from keras.applications with include_top=False expected (.h5, .weights.h5, .keras)"
         )
         raise UserError(f"model.encoder_weights={chosen}: {text}; {hint}") from error
     return {f"{ENCODER}{name}": values for name, values in named_weights(network).items()}

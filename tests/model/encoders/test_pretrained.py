@@ -50,7 +50,7 @@ def test_a_local_file_has_every_weight(network: keras.Model, tmp_path: Path, nam
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="Conv1")])
     path = write(other, tmp_path / "other.weights.h5")
-    with pytest.raises(UserError, match=r"mobilenet_v2 of keras\.applications without top") as error:
+    with pytest.raises(UserError, match=r"mobilenet_v2 weights from keras\.applications") as error:
         encoder_weights(config(path))
     assert len(error.value.faults) == 1 and "\n" not in error.value.faults[0]
 
