@@ -45,7 +45,7 @@ def print_opening(
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"
     )
     if initial is not None:
-        _print(f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
+        _print(f"start     {initial.source}, SHA-256 {initial.sha256[:12]}…")
     _print(f"run       {run.name} {place}")
     if initial is not None and initial.note:
         print_note(initial.note)

@@ -102,10 +102,10 @@ def test_unavailable_weights_are_reported_before_training(workplace: Path) -> No
     )
     assert [end.status for end in (absent, damaged, wrong, unknown)] == [2] * 4
     assert lines(absent.stderr) == [
-        "error: model.encoder_weights=nowhere.pth: there is no such file; imagenet, a file or null expected"
+        "error: model.encoder_weights=nowhere.pth: file not found; imagenet, a file or null expected"
     ]
     assert lines(damaged.stderr)[0].startswith("error: w.pth: cannot be read as PyTorch weights")
-    assert "the weights of keras.applications' mobilenet_v2 without top" in wrong.stderr
+    assert "mobilenet_v2 weights from keras.applications with include_top=False" in wrong.stderr
     assert lines(unknown.stderr)[0].startswith("error: init_from=0123: no run has this id or run_key")
     assert stored_runs(workplace)[1] == []
 

@@ -78,9 +78,9 @@ def test_a_rerun_uses_the_stored_weights_unless_asked_otherwise(stored: dict[str
     weights: Arrays = {"first/kernel": np.zeros(3, np.float32)}
     original: Any = SimpleNamespace(run_id="def", config=replace(OURS, init_from="ghi"), initial=weights)
     start = requested_weights(original.config, original)
-    assert start is not None and (start.origin, start.arrays, start.new_logits) == ("rerun=def", weights, True)
+    assert start is not None and (start.source, start.arrays, start.new_logits) == ("rerun=def", weights, True)
     asked = requested_weights(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
+    assert asked is not None and asked.source == "init_from=abc"
     original.initial = None  # as in a run of an earlier version, which did not store them
     asked = requested_weights(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
+    assert asked is not None and asked.source == "init_from=abc"

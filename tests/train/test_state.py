@@ -196,10 +196,10 @@ def without(name: str, file: str) -> Callable[[dict[str, Arrays]], None]:
 @pytest.mark.parametrize(
     ("other", "fault"),
     [
-        (lambda: compiled(model=network(width=3)), "here/weights.npz: 'conv/kernel' is float32 (3, 3, 3, 3)"),
-        (lambda: compiled(model=network(norm=False)), "here/weights.npz: has no weights 'norm/moving_mean'"),
-        (lambda: compiled(OPTIMIZERS["sgd, plain"]), "here/optimizer.npz: has no weights 'adam/"),
-        (lambda: compiled(OptimizerConfig("adam", 0.01)), "here/optimizer.npz: has no weights 'adam/"),
+        (lambda: compiled(model=network(width=3)), "here/weights.npz: weights 'conv/kernel' are float32 (3, 3, 3, 3)"),
+        (lambda: compiled(model=network(norm=False)), "here/weights.npz: missing weights 'norm/moving_mean'"),
+        (lambda: compiled(OPTIMIZERS["sgd, plain"]), "here/optimizer.npz: missing weights 'adam/"),
+        (lambda: compiled(OptimizerConfig("adam", 0.01)), "here/optimizer.npz: missing weights 'adam/"),
     ],
     ids=["width", "norm", "optimizer", "no moving average"],
 )  # fmt: skip
@@ -216,5 +216,5 @@ def test_an_incomplete_running_state_is_refused(name: str) -> None:
     model = compiled()
     files = training_arrays(model)
     without(name, "running.npz")(files)
-    with pytest.raises(UserError, match=r"here/running\.npz: has no weights"):
+    with pytest.raises(UserError, match=r"here/running\.npz: missing weights"):
         restore_running(model, files["running.npz"], "here")
