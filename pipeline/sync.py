@@ -1,16 +1,20 @@
-"""What runs could not send to MLflow is sent now: `python -m pipeline.sync`."""
+"""Send to MLflow what runs could not send: `python -m pipeline.sync`."""
 
 import contextlib
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import Busy
 from pipeline.runtime.text import mask_credentials, plain
 
+if TYPE_CHECKING:  # imports MLflow, which takes seconds
+    from pipeline.tracking.run_ref import RunRef
+
 HELP = """\
-Sends to MLflow what is still in the journals of runs under mlruns/, as after a run whose tracking server went away.
+Sends to MLflow what is still in the journals of runs under mlruns/, as after a run whose tracking server was away.
 
   python -m pipeline.sync                       every run of this folder that is not alive
   python -m pipeline.sync run=<run_key or id>   one of them
@@ -18,55 +22,63 @@ Sends to MLflow what is still in the journals of runs under mlruns/, as after a 
 run=…            one run
 tracking.uri=…   MLflow tracking address; by default the one that each run was started with
 
-What is sent twice changes nothing, and runs that are alive send for themselves. Exit status 1: something is left.
+Sending a record twice changes nothing, and runs that are alive send for themselves. Exit status 1: something is left.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Send; 0 when nothing is left, 1 when something is.
+    """Send; returns 0 if everything is sent, 1 if something is left.
 
     Raises:
         UserError: arguments are wrong, or there is no such run.
     """
     given = parse(arguments, (), ("run", "tracking.uri"))
-    from pipeline.tracking.delivery import Delivery, read_position
-    from pipeline.tracking.journal import Busy, Journal, begin_of
-    from pipeline.tracking.local_runs import find_local, local_runs, mark_leftovers, tracking_of
-    from pipeline.tracking.tracked_run import RUNS
+    from pipeline.tracking.dead_runs import mark_dead_runs
+    from pipeline.tracking.local_runs import find_local, local_runs
+    from pipeline.tracking.run_ref import RUNS
 
-    mark_leftovers(TrackingConfig(), None)
-    folders: list[Path] = list(local_runs())
+    mark_dead_runs(TrackingConfig(), None)
+    runs = list(local_runs())
     if "run" in given:
-        folder = find_local(given["run"])
-        if folder is None:
+        run = find_local(given["run"])
+        if run is None:
             raise UserError(f"run={given['run']}: no run under {RUNS} has this run_key or id")
-        folders = [folder]
-    sent, left = 0, False
-    # The oldest first, and sweeps before their trials, which name them in MLflow.
-    oldest_first = list(reversed(folders))
-    for folder in sorted(oldest_first, key=lambda folder: "parent" in (begin_of(folder) or {})):
+        runs = [run]
+    runs.reverse()  # the oldest first, and sweeps before their trials, which name them in MLflow
+    results = [_send(run, given.get("tracking.uri")) for run in sorted(runs, key=_is_trial)]
+    if not any(results):
+        print("nothing to send")
+    return 1 if "left" in results else 0
+
+
+def _send(run: "RunRef", uri: str | None) -> str:
+    """Send what is left of a run, and report it; returns "sent", "left" if it failed, or "" if there was nothing."""
+    from pipeline.tracking.delivery import Delivery
+    from pipeline.tracking.journal import Journal
+    from pipeline.tracking.run_ref import tracking_of
+
+    try:
+        journal = Journal(run.folder)
+    except Busy:
+        print(f"{run.key}: is alive and sends for itself")
+        return ""
+    with contextlib.closing(journal):
+        if not run.unsent():
+            return ""  # without looking at its address, which may lack a password
         try:
-            journal = Journal(folder)
-        except Busy:
-            print(f"{folder.name}: is alive and sends for itself")
-            continue
-        with contextlib.closing(journal):
-            waiting = len(journal.records) - read_position(folder)[1]
-            if not waiting:
-                continue  # before its address, which may lack a password, is looked at
-            try:
-                delivery = Delivery(journal, tracking_of(journal.records[0], given.get("tracking.uri")))
-                while not delivery.done:
-                    delivery.send_next()
-                    waiting, sent = len(journal.records) - delivery.sent, sent + 1
-                print(f"{folder.name}: sent as run {delivery.run_id}")
-            except Exception as error:  # whatever it is, the other runs are sent
-                left = True
-                reason = plain(mask_credentials((str(error).strip() or repr(error)).splitlines()[0]))
-                print(f"error: {folder.name}: {waiting} records are left: {reason}", file=sys.stderr)
-    if not sent and not left:
-        print("nothing was left to send")
-    return 1 if left else 0
+            delivery = Delivery(journal, tracking_of(journal.begin, uri))
+            delivery.send_all()
+        except Exception as error:  # whatever it is, the other runs are sent
+            reason = plain(mask_credentials((str(error).strip() or repr(error)).splitlines()[0]))
+            print(f"error: {run.key}: {run.unsent()} records are not sent: {reason}", file=sys.stderr)
+            return "left"
+    print(f"{run.key}: sent as run {delivery.run_id}")
+    return "sent"
+
+
+def _is_trial(run: "RunRef") -> bool:
+    begin = run.begin()
+    return begin is not None and begin.parent is not None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pipeline.compare.charts import write_charts
 from pipeline.compare.page.page import page
 from pipeline.compare.table import csv_table
 from pipeline.runtime.errors import UserError
-from pipeline.tracking.run_groups import Group, describe_best, find_group, keep, register_model, tag_best
+from pipeline.tracking.run_groups import Group, describe_best, find_group, log_comparison, register_model, tag_best
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def compare(
         best_id = None if analysis.best is None else analysis.best.run_id
         best = next((run for run in group.runs if run.run_id == best_id), None)
         if group.parent is not None:
-            keep(group.parent, files)
+            log_comparison(group.parent, files)
             if best is not None:
                 tag_best(group, best.run_id)
                 describe_best(group.parent, best, analysis.best_heading, analysis.command)

@@ -25,7 +25,7 @@ def find_initial_weights(config: Config, lineage: Lineage) -> tuple[InitialWeigh
     """
     wanted = config.init_from is not None or config.model.encoder_weights is not None
     resumed = lineage.resume
-    if wanted and resumed is not None and newest_resume_point(resumed.folder / "checkpoints")[0] is not None:
+    if wanted and resumed is not None and newest_resume_point(resumed.checkpoints)[0] is not None:
         return None, resumed.initial_sha256
     initial = requested_weights(config, lineage.rerun)
     return initial, initial.sha256 if initial is not None else None

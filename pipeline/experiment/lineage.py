@@ -1,6 +1,6 @@
-"""`rerun=…`, `rerun_strict=…` and `resume=…` on the command line: the run that a new command repeats or continues.
+"""`rerun=…`, `rerun_strict=…` and `resume=…` on the command line: the run that a command repeats or continues.
 
-They are taken away before Hydra composes: the configuration that the run stored is then the base, whatever conf/ says.
+They are removed before Hydra composes. Overrides then apply to the configuration that the run stored, not to conf/.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
-if TYPE_CHECKING:  # both import MLflow, which takes seconds that most commands need not wait for
+if TYPE_CHECKING:  # both import MLflow, which takes seconds, and most commands need neither
     from pipeline.experiment.rerun import Original
     from pipeline.experiment.resume import Resumable
 
@@ -21,26 +21,29 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a command's run comes from; all empty for a new one."""
+    """The run that a command repeats or continues; empty for a new run."""
 
     rerun: "Original | None" = None
     strict: bool = False  # whether a rerun that differs is a failure
     resume: "Resumable | None" = None
-    auto: bool = False  # continue, or take the score of, a run with the same fingerprint, if there is one
-    typed: tuple[str, ...] = ()  # the overrides that this was taken from
+    auto: bool = False  # whether to continue, or return the score of, a run with the same fingerprint, if there is one
+    typed: tuple[str, ...] = ()  # the arguments that this was parsed from
 
     @property
     def base(self) -> Config | None:
-        """The stored configuration that overrides are applied to; None: conf/'s."""
+        """The stored configuration that overrides apply to; None for conf/."""
         run = self.rerun or self.resume
         return run.config if run is not None else None
 
 
 def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
-    """What the keys of this module ask for, and the other arguments.
+    """Parse the keys of this module, and find the run that they name.
+
+    Returns:
+        The lineage, and the other arguments.
 
     Raises:
-        UserError: they make no sense together, or the run cannot be repeated or continued.
+        UserError: the keys are wrong or contradict each other, or the run cannot be repeated or continued.
     """
     given: dict[str, str] = {}
     typed, rest, faults = [], [], []
@@ -61,7 +64,7 @@ def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
     if "rerun_strict" in given and "rerun" not in given:
         faults.append("rerun_strict: only with rerun=<run id>")
     if "rerun" in given and "resume" in given:
-        faults.append("rerun repeats a run from its start, resume continues it: one of them expected")
+        faults.append("rerun repeats a run from scratch, and resume continues it: one of them expected")
     if {"-m", "--multirun"} & set(arguments) and given.get("resume", AUTO) != AUTO:
         faults.append(f"resume={given['resume']}: continues one run; without -m, or as resume=auto for each run")
     if faults:
@@ -79,7 +82,7 @@ def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
 
 
 def _tracking_uri(arguments: Sequence[str]) -> str | None:
-    """The address among the arguments, where the run is looked for, too; None for the default."""
+    """The tracking address among the arguments, where the run is looked up, too; None for the default."""
     for argument in reversed(arguments):
         key, _, value = argument.partition("=")
         if key == "tracking.uri" and value != "null":

@@ -24,10 +24,10 @@ from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
 from pipeline.runtime.text import mask_credentials, plain
-from pipeline.tracking.differences import differences
-from pipeline.tracking.local_runs import mark_leftovers
-from pipeline.tracking.provenance import read_environment, write_environment
+from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.provenance import differences, read_provenance, write_provenance
 from pipeline.tracking.pyfunc import save_model
+from pipeline.tracking.records import Params
 from pipeline.tracking.store import Store, open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
 from pipeline.train.setup import TrainingResult
@@ -40,7 +40,7 @@ def open_tracking(tracking: TrackingConfig) -> Store | None:
         UserError: the address is wrong.
     """
     store = open_if_it_answers(tracking)
-    for name in mark_leftovers(tracking, store):
+    for name in mark_dead_runs(tracking, store):
         print_note(f"run {name} was left RUNNING by a process that died: it is KILLED now; resume={name} continues it")
     return store
 
@@ -79,11 +79,11 @@ def log_inputs(
         How this process makes the run differently from how the original, or the resumed run, was made.
     """
     environment = run.folder / "environment"
-    if any(run.journal.of("params")):
+    if run.journal.of(Params):
         with tempfile.TemporaryDirectory() as folder:
-            now = write_environment(Path(folder), describe(), sources(), dataset.checked.contents)
-        return differences(read_environment(environment), now) if environment.is_dir() else []
-    now = write_environment(environment, describe(), sources(), dataset.checked.contents)
+            now = write_provenance(Path(folder), describe(), sources(), dataset.checked.contents)
+        return differences(read_provenance(environment), now) if environment.is_dir() else []
+    now = write_provenance(environment, describe(), sources(), dataset.checked.contents)
     _log_config(run, hydra_yaml)
     run.log_artifacts(environment, "environment")
     # Names that MLflow's table of runs has columns for.
@@ -95,7 +95,7 @@ def log_inputs(
     run.log_params(flatten(config))
     if original is None:
         return []
-    found = changed_keys(original.config, config) + differences(original.made_with, now)
+    found = changed_keys(original.config, config) + differences(original.provenance, now)
     if original.initial_sha256 != initial_sha256:
         found.insert(0, f"initial weights: {plain(str(original.initial_sha256))} -> {initial_sha256}")
     return found
@@ -161,10 +161,10 @@ def log_verdict(
 def _log_config(run: TrackedRun, hydra_yaml: str) -> None:
     folder = run.folder / "config"
     folder.mkdir(parents=True, exist_ok=True)
-    begin = run.journal.records[0]
+    begin = run.journal.begin
     texts = {
-        "config.yaml": begin["config"],
-        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(begin["overrides"])),
+        "config.yaml": begin.config,
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(begin.overrides)),
         "hydra.yaml": mask_credentials(hydra_yaml),
     }
     for name, text in texts.items():
@@ -199,7 +199,7 @@ def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> No
     """Log the best weights as a model that loads with `mlflow.pyfunc`."""
     # A corner of an image: MLflow writes the input example out as text, twice.
     corner = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]  # (height, width, 3) uint8
-    stored_config, weights = run.journal.records[0]["config"], trained.best / "weights.npz"
+    stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
     run.move_model(run.folder / "model")
 

@@ -1,4 +1,4 @@
-"""`rerun=<run id>`: what a tracked run was made with, what is different now, and whether the results are the same."""
+"""`rerun=<run id>`: the run that is repeated, what is different now, and whether the results are the same."""
 
 import math
 from collections.abc import Mapping
@@ -10,39 +10,42 @@ from pipeline.config.schema import Config
 from pipeline.model.weights import Arrays, read_arrays, weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
-from pipeline.tracking.provenance import FILES, Provenance, read_environment
-from pipeline.tracking.stored_run import StoredRun, open_run
+from pipeline.tracking.provenance import Provenance, fetch_provenance
+from pipeline.tracking.stored_run import open_run
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
-# Metrics that tell of the machine or of the network, not of the result; older runs have fewer of them.
+# Metrics of the machine or of the network, not of the result; older runs have fewer of them.
 WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
 AT_THE_END = ("best/", "test/")
-INITIAL = "checkpoints/initial"  # the artifact folder of what a run started from
+INITIAL = "checkpoints/initial"  # folder of the initial weights among the artifacts
 
 
 @dataclass(frozen=True)
 class Original:
-    """A finished run that is to be repeated, as MLflow has it."""
+    """A finished run that is repeated, as MLflow has it."""
 
     run_id: str
     config: Config
     history: History
     weights_sha256: str
-    initial_sha256: str | None  # of the weights that it started from
-    initial: Arrays | None  # those, where it kept them
-    made_with: Provenance
+    initial_sha256: str | None  # of its initial weights; None for random ones
+    initial: Arrays | None  # its initial weights, if they were logged
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a rerun gave what its original gave, and where it first did not."""
+    """Whether a rerun gave the results of its original, and where they first differ."""
 
     identical: bool
     text: str
 
 
 def find_original(name: str, uri: str | None) -> Original:
-    """A finished run, by MLflow's id or by its run_key.
+    """A finished run by MLflow's id or by its run_key.
+
+    Args:
+        uri: the tracking address; None for the default.
 
     Raises:
         UserError: it cannot be repeated, and why.
@@ -56,32 +59,29 @@ def find_original(name: str, uri: str | None) -> Original:
         if (before := stored.tags.get("resumed_from")) is not None:
             raise UserError(
                 f"rerun={name}: is the longer run that resume={plain(before)} epochs={stored.config().epochs} made; a "
-                f"rerun starts from the beginning: rerun={plain(before)}, then resume=<the new run> with those epochs"
+                f"rerun starts from scratch: type rerun={plain(before)}, then resume=<the new run> with those epochs"
             )
         recorded = stored.tags.get("weights_sha256")
         if recorded is None:
             raise UserError(f"rerun={name}: has no weights_sha256 to compare with")
         config, initial = stored.config(), stored.tags.get("initial_weights_sha256")
-        config.tracking.uri = uri  # where it was found, with the password that no run keeps
+        config.tracking.uri = uri  # where it was found, with the password, which no run stores
         arrays = read_arrays(stored.fetch(f"{INITIAL}/weights.npz")) if stored.has(f"{INITIAL}/weights.npz") else None
         if arrays is not None and (found := weights_sha256(arrays)) != initial:
-            raise UserError(
-                f"rerun={name}: the weights it started from have SHA-256 {found}, but it recorded {initial}"
-            )
-        return Original(stored.run_id, config, stored.history(), recorded, initial, arrays, fetch_made_with(stored))
-
-
-def fetch_made_with(stored: StoredRun) -> Provenance:
-    """What a stored run was made with, as far as it says so."""
-    for name in FILES:
-        if stored.has(f"environment/{name}"):
-            stored.fetch(f"environment/{name}")
-    stored.path("environment").mkdir(exist_ok=True)
-    return read_environment(stored.path("environment"))
+            raise UserError(f"rerun={name}: its initial weights have SHA-256 {found}, but the run recorded {initial}")
+        return Original(
+            run_id=stored.run_id,
+            config=config,
+            history=stored.history(),
+            weights_sha256=recorded,
+            initial_sha256=initial,
+            initial=arrays,
+            provenance=fetch_provenance(stored),
+        )
 
 
 def changed_keys(original: Config, now: Config) -> list[str]:
-    """`epochs: 8 -> 20` for every key that changes weights or scores and is not what it was."""
+    """`epochs: 8 -> 20` for every changed key that affects weights or scores."""
     before, after = flatten(original), flatten(now)
     lines = [
         f"{key}: {before[key]} -> {after[key]}"
@@ -94,10 +94,12 @@ def changed_keys(original: Config, now: Config) -> list[str]:
 
 
 def compare(original: Original, history: History, weights_sha256: str, explanations: list[str]) -> Verdict:
-    """Compare every metric of every step, but those that tell time, and the weights.
+    """Compare the weights, and every metric of every step but those of the machine.
 
     Args:
-        explanations: differences that may be the reason, told with the first value that differs.
+        history: of the rerun.
+        weights_sha256: of the rerun.
+        explanations: differences that may be the reason, listed after the first value that differs.
     """
     before, after = _results(original.history), _results(history)
     steps = {step for values in before.values() for step in values}
@@ -112,19 +114,13 @@ def compare(original: Original, history: History, weights_sha256: str, explanati
     same_weights = weights_sha256 == original.weights_sha256
     if not differing and same_weights:
         return Verdict(True, f"bit-identical: {len(before)} metrics x {len(steps)} steps, weights equal")
-    lines = []
+    first = "every metric is equal, but the weights are not"
     if differing:
-        # What is logged at the end is told last, though its step is the best epoch.
+        # What is logged at the end comes last, though its step is the best epoch.
         step, key = min(differing, key=lambda item: (item[1].startswith(AT_THE_END), *item))
-        then, now = before.get(key, {}).get(step), after.get(key, {}).get(step)
-        by = f", by {now - then:+.3g}" if then is not None and now is not None else ""
-        lines.append(
-            f"differs from step {step}: {plain(key)} was {_shown(then)}, is {_shown(now)}{by} "
-            f"({len(differing)} of {len(both)} values differ)"
-        )
-    else:
-        lines.append("every metric is equal, but the weights are not")
-    lines.append(f"weights {'equal' if same_weights else 'differ'}")
+        difference = _difference(key, before.get(key, {}).get(step), after.get(key, {}).get(step))
+        first = f"differs from step {step}: {difference} ({len(differing)} of {len(both)} values differ)"
+    lines = [first, f"weights {'equal' if same_weights else 'differ'}"]
     lines += ["possible reasons:", *(f"  {line}" for line in explanations)] if explanations else ["no reason is known"]
     return Verdict(False, "\n".join(lines))
 
@@ -136,9 +132,11 @@ def _results(history: History) -> dict[str, Mapping[int, float]]:
 def _equal(then: float | None, now: float | None) -> bool:
     if then is None or now is None:
         return then is now
-    # A database keeps infinity as the greatest finite number.
+    # A database stores infinity as the greatest finite number.
     return then == now or (math.isinf(now) and abs(then) > 1.7e308 and then * now > 0)
 
 
-def _shown(value: float | None) -> str:
-    return "not there" if value is None else repr(value)
+def _difference(key: str, then: float | None, now: float | None) -> str:
+    by = f", by {now - then:+.3g}" if then is not None and now is not None else ""
+    shown_then, shown_now = ("missing" if value is None else repr(value) for value in (then, now))
+    return f"{plain(key)} was {shown_then}, is {shown_now}{by}"

@@ -1,20 +1,27 @@
-"""A run that another machine began gets a folder here: what MLflow has of it, looked at before anything is written."""
+"""A run that another machine worked on last gets a folder here, with the state that MLflow has of it.
+
+First everything is fetched into a private folder and checked; only then the run's folder is written.
+"""
 
 import contextlib
 import math
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.addresses import tracking_uri
 from pipeline.config.schema import Config
-from pipeline.experiment.rerun import fetch_made_with
 from pipeline.model.weights import weights_sha256
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import Busy, publish, try_lock
 from pipeline.runtime.process import Process, where
 from pipeline.runtime.text import mask_credentials
-from pipeline.tracking.delivery import write_position
-from pipeline.tracking.journal import FILE, LOCK, Busy, Journal, locked, read_journal
-from pipeline.tracking.ownership import is_current
+from pipeline.tracking.journal import FILE, LOCK, Journal
+from pipeline.tracking.provenance import FOLDER as ENVIRONMENT
+from pipeline.tracking.provenance import fetch_provenance
+from pipeline.tracking.records import Begin, Params, Status
+from pipeline.tracking.run_ref import RunRef, write_position
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.train.checkpoint import FILES, STATE, best_folder, read_best, read_checkpoint, step_folder
@@ -22,101 +29,131 @@ from pipeline.train.checkpoint_state import TrainingState
 
 
 class NoCheckpoint(UserError):
-    """An interrupted run of which MLflow has no checkpoint to go on from; the machine where it ran may have one."""
+    """MLflow has no checkpoint from which the run can be resumed; the machine where it ran may have one."""
 
 
-def adopt(stored: StoredRun, folder: Path, uri: str | None) -> None:
-    """Make the folder of a run: its checkpoints, and a journal that knows what MLflow was told.
+@dataclass(frozen=True)
+class Fetched:
+    """The checked state of a run in MLflow, in the private folder of `stored`."""
 
-    The journal comes last and whole, since without one the folder is no run: with half of the history a resumed run
-    would tell the rest again. Of several processes that make it at once one does, and the folder keeps its lock.
+    stored: StoredRun
+    begin: Begin  # of its journal here
+    history: Mapping[str, Mapping[int, float]]  # every metric as {step: value}
+    checkpoints: list[tuple[Path, Path]]  # (private folder, its path below `checkpoints/`) of each
+
+
+def fetch(stored: StoredRun, run: RunRef, uri: str | None) -> Fetched:
+    """Fetch and check the state of a run, without writing its folder.
 
     Args:
+        run: the same run on this machine.
         uri: the tracking address that was given; None for the default.
 
     Raises:
         NoCheckpoint: the checkpoints were not uploaded.
-        UserError: something of the run is not what this program writes.
+        UserError: a part of the run is not what this program writes.
     """
     uploaded = all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES))
     if not uploaded and stored.run.info.status != "FINISHED":
         place = where(Process.read(stored.tags)) or " where it ran"
         raise NoCheckpoint(
             f"resume={stored.run_id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every "
-            f"epoch) and are not here: resume it{place}, or copy {folder} from there to here"
+            f"epoch) and are not here: resume it{place}, or copy {run.folder} from there to here"
         )
     config = stored.config()
-    checkpoints = _fetch_checkpoints(stored, config, folder / "checkpoints") if uploaded else []
-    fetch_made_with(stored)
+    checkpoints = _fetch_checkpoints(stored, config) if uploaded else []
+    fetch_provenance(stored)
     history = stored.history()
     with answering(stored.client.tracking_uri):
         experiment = stored.client.get_experiment(stored.run.info.experiment_id).name
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = locked(folder / LOCK)
-    except Busy as error:
-        raise UserError(f"resume={stored.run_id}: is being resumed by another process") from error
-    with lock:
-        if is_current(read_journal(folder), stored.tags):  # another process made it while this one fetched
-            return
-        (folder / FILE).unlink(missing_ok=True)  # first
-        for left in folder.iterdir():  # of an attempt that was killed, or of before another machine went on
-            if left.is_dir():
-                shutil.rmtree(left)
-            elif left.name != LOCK:
-                left.unlink()
-        for source, target in checkpoints:
-            copy_folder(source, target)
-        shutil.copytree(stored.path("environment"), folder / "environment")
-        with contextlib.closing(Journal(folder / ".adopted")) as journal:
-            _tell(journal, stored, uri, experiment, history)
-        write_position(folder, stored.run_id, len(journal.records))  # MLflow has all of this
-        journal.path.rename(folder / FILE)
-        shutil.rmtree(journal.folder)
-
-
-def _tell(
-    journal: Journal, stored: StoredRun, uri: str | None, experiment: str, history: dict[str, dict[int, float]]
-) -> None:
-    """Write down what MLflow was told of a run, and that nothing works on it now."""
-    journal.append(
-        "begin",
-        name=stored.run.info.run_name,
+    begin = Begin(
+        name=stored.run.info.run_name or "",
         tags=stored.tags,
         tracking_uri=None if uri is None else mask_credentials(tracking_uri(uri)),
         experiment=experiment,
         config=stored.path("config/config.yaml").read_text(encoding="utf-8"),
-        overrides=[],
     )
-    for step in sorted({step for values in history.values() for step in values}):
-        journal.metrics({key: values[step] for key, values in history.items() if step in values}, step)
-    journal.append("params", values=dict(stored.run.data.params))
-    journal.append("status", status="FINISHED" if stored.run.info.status == "FINISHED" else "KILLED")
+    return Fetched(stored, begin, history, checkpoints)
 
 
-def _fetch_checkpoints(stored: StoredRun, config: Config, checkpoints: Path) -> list[tuple[Path, Path]]:
-    """The last and the best checkpoint of a run on a server, every byte compared with its hash.
+def restore(run: RunRef, fetched: Fetched) -> None:
+    """Write the folder of a run: its checkpoints, and a journal with all that MLflow has.
 
-    Returns:
-        (private folder, where it belongs) of each.
+    The journal comes last, and complete, since without one the folder is not a run: with half of the history a resumed
+    run would log the rest again. If several processes restore the run at once, one of them does; the lock in the folder
+    stays the same file.
+
+    Raises:
+        UserError: another process has resumed the run.
     """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = try_lock(run.folder / LOCK)
+    except Busy as error:
+        raise UserError(f"resume={fetched.stored.run_id}: is being resumed by another process") from error
+    try:
+        if not run.is_current(fetched.stored.tags):  # else another process restored it while this one fetched
+            _remove_outdated(run.folder)
+            for source, target in fetched.checkpoints:
+                copy_folder(source, run.folder / "checkpoints" / target)
+            shutil.copytree(fetched.stored.path(ENVIRONMENT), run.folder / ENVIRONMENT)
+            _write_journal(run.folder, fetched)
+    finally:
+        lock.release()
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that it is complete or absent at any instant."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = target.with_name(f".{target.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.copytree(source, hidden)
+    publish(hidden, target)
+
+
+def _remove_outdated(folder: Path) -> None:
+    """Remove the state before another machine resumed the run, or of an attempt to restore it that was killed."""
+    (folder / FILE).unlink(missing_ok=True)  # first: without it the folder is not a run
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
+
+
+def _write_journal(folder: Path, fetched: Fetched) -> None:
+    """Write what MLflow has of a run, and that no process works on it now."""
+    stored, history = fetched.stored, fetched.history
+    with contextlib.closing(Journal(folder / ".restored")) as journal:
+        journal.append(fetched.begin)
+        for step in sorted({step for values in history.values() for step in values}):
+            journal.append_metrics({key: values[step] for key, values in history.items() if step in values}, step)
+        journal.append(Params(dict(stored.run.data.params)))
+        journal.append(Status("FINISHED" if stored.run.info.status == "FINISHED" else "KILLED"))
+    write_position(folder, stored.run_id, len(journal.records))  # MLflow has all of this
+    publish(journal.path, folder / FILE)
+    shutil.rmtree(journal.folder)
+
+
+def _fetch_checkpoints(stored: StoredRun, config: Config) -> list[tuple[Path, Path]]:
+    """The last and the best checkpoint of a run, every byte compared with its hash; see `Fetched.checkpoints`."""
     for name in (STATE, *FILES):
         stored.fetch(f"checkpoints/last/{name}")
     last, best = stored.path("checkpoints/last"), stored.path("checkpoints/best")
     state, _ = read_checkpoint(last)
     if fault := _misfit(state, config):
         raise UserError(f"{last / STATE}: {fault}")
-    parts = [(last, step_folder(checkpoints, state.step))]
+    parts = [(last, step_folder(Path(), state.step))]
     if state.best is not None:
         for name in (STATE, "weights.npz"):
             stored.fetch(f"checkpoints/best/{name}")
-        # Files that MLflow has got one after the other: a run that was killed in between has those of two epochs.
+        # MLflow gets the files one after the other: if a run is killed in between, it has those of two epochs.
         if weights_sha256(read_best(best)) != state.best.weights_sha256:
             raise NoCheckpoint(
-                f"resume={stored.run_id}: checkpoints/best does not have the weights of epoch {state.best.epoch}, "
+                f"resume={stored.run_id}: checkpoints/best does not contain the weights of epoch {state.best.epoch}, "
                 "which were the best when checkpoints/last was written"
             )
-        parts.append((best, best_folder(checkpoints, state.best.epoch)))
+        parts.append((best, best_folder(Path(), state.best.epoch)))
     return parts
 
 
@@ -126,20 +163,11 @@ def _misfit(state: TrainingState, config: Config) -> str | None:
     if state.epoch > config.epochs:
         return f"{state.epoch} epochs are closed, but the run has {config.epochs}"
     if not 0 <= state.seconds < math.inf:
-        return f"{state.seconds} seconds of training"
+        return f"{state.seconds} seconds of training: a number from 0 expected"
     if (best is None) != (state.epoch == 0):
-        return "after an epoch, and only then, one is the best so far"
+        return "the best epoch is missing, or named before any epoch is closed"
     if best is not None and not 1 <= best.epoch <= state.epoch:
         return f"epoch {best.epoch} cannot be the best of {state.epoch}"
     if best is not None and not (0 <= best.mean_iou <= 1 and len(best.confusion_matrix) == classes):
         return f"a mean IoU between 0 and 1 and a confusion matrix of {classes} classes expected"
     return None
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a checkpoint so that it is there as a whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = target.with_name(f".{target.name}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    shutil.copytree(source, hidden)
-    hidden.rename(target)

@@ -1,27 +1,30 @@
-"""Which run a command works on: a new one, one that was interrupted, or none because the work is done already."""
+"""The run that a command works on: a new one, one that is resumed, or none because the results are there already."""
 
 import uuid
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from pipeline.config.fingerprint import fingerprint
+from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
 from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.log import run_name
-from pipeline.experiment.resume import (
-    Finished,
-    check_initial,
-    check_unchanged,
-    find_same,
-    finished_already,
-    reopen,
-    take_over,
-)
+from pipeline.experiment.restore_remote import copy_folder
+from pipeline.experiment.resume import Finished, Resumable, find_same, finished_already
 from pipeline.experiment.trial import ALONE, Trial
-from pipeline.tracking.local_runs import send_rest
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import Busy
+from pipeline.tracking.delivery import send_rest
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.local_runs import find_local
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
-from pipeline.tracking.tracked_run import RUNS, TrackedRun
+from pipeline.tracking.tracked_run import TrackedRun
+from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
+
+MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # keys that a resumed run may have other values of
 
 
 def begin_or_continue(
@@ -30,15 +33,16 @@ def begin_or_continue(
     dataset: Dataset,
     initial_sha256: str | None,
     store: Store | None,
-    origin: Lineage,
+    lineage: Lineage,
     trial: Trial = ALONE,
 ) -> TrackedRun | Finished:
-    """The run that training logs to, with the checkpoints it goes on from in its folder; or the one that did it all.
+    """The run that training logs to, with the checkpoint that it continues from in its folder; or the finished run.
 
     Args:
         overrides: what was typed.
         initial_sha256: of the weights that a new run starts from; None for random ones.
-        store: None while it does not answer.
+        store: None if it does not answer.
+        lineage: the run that is repeated or continued.
         trial: what a new run is in a sweep.
 
     Raises:
@@ -46,32 +50,138 @@ def begin_or_continue(
     """
     digest = dataset.checked.digest
     identity = fingerprint(config, digest, initial_sha256)
-    resumed = origin.resume
-    if resumed is not None:
-        check_unchanged(resumed, config)
-        check_initial(resumed, initial_sha256)
-    elif origin.auto:
-        same = find_same(identity, config.tracking.experiment, store)
-        if isinstance(same, Finished):
-            send_rest(same.name, config.tracking)
-            return same
-        resumed = same
-    if resumed is not None and config.epochs == resumed.config.epochs:
-        finished = finished_already(resumed)
-        if finished is None:
-            return reopen(resumed, config, digest)
-        send_rest(finished.name, config.tracking)
-        return finished
-    key = uuid.uuid4().hex
+    earlier = _earlier_run(config, identity, initial_sha256, store, lineage)
+    if isinstance(earlier, Finished):
+        if (run := find_local(earlier.name)) is not None:
+            send_rest(run, config.tracking.uri)
+        return earlier
+    if earlier is not None:
+        check_data(earlier, digest)
+        if config.epochs == earlier.config.epochs:
+            return reopen(earlier, config)
+
+    run = RunRef.of(uuid.uuid4().hex)
     tags = {**trial.tags, "fingerprint": identity, "data_digest": digest}
     if initial_sha256 is not None:
         tags["initial_weights_sha256"] = initial_sha256
-    if origin.rerun is not None:
-        tags["rerun_of"] = origin.rerun.run_id
-    if resumed is not None:  # a longer run than the one that was begun
-        # Before its journal begins: what is refused leaves no run, and a run that has begun has what it goes on from.
-        start = take_over(resumed, config, digest, RUNS / key / "checkpoints")
-        # Not the same as a run of so many epochs from the beginning: its schedule was another one up to here.
-        tags |= {"resumed_from": resumed.name, "fingerprint": fingerprint(config, digest, start.sha256)}
+    if lineage.rerun is not None:
+        tags["rerun_of"] = lineage.rerun.run_id
+    if earlier is not None:  # the new run is a longer one, and continues from a checkpoint of the earlier one
+        start = longer_start(earlier, config)
+        # Before the journal begins: a run that has begun has what it continues from.
+        copy_checkpoint(start, run.folder / "checkpoints")
+        # Its schedule was another one up to here, so it is not the same as a run of as many epochs from scratch.
+        tags |= {"resumed_from": earlier.name, "fingerprint": fingerprint(config, digest, start.sha256)}
     text = OmegaConf.to_yaml(OmegaConf.structured(config))
-    return TrackedRun.begin(config.tracking, run_name(config, trial.name), tags, text, overrides, key, trial.parent)
+    name = run_name(config, trial.name)
+    return TrackedRun.begin(config.tracking, name, tags, text, overrides, run.key, trial.parent)
+
+
+def _earlier_run(
+    config: Config, identity: str, initial_sha256: str | None, store: Store | None, lineage: Lineage
+) -> Finished | Resumable | None:
+    """The run that the command names or, for `resume=auto`, one with the same fingerprint; None for a new run.
+
+    Args:
+        identity: the fingerprint of the command.
+    """
+    earlier: Finished | Resumable | None = lineage.resume
+    if lineage.resume is not None:
+        check_config(lineage.resume, config)
+        check_initial(lineage.resume, initial_sha256)
+    elif lineage.auto:
+        earlier = find_same(identity, config.tracking.experiment, store)
+    if isinstance(earlier, Resumable) and config.epochs == earlier.config.epochs:
+        return finished_already(earlier.run) or earlier
+    return earlier
+
+
+def check_config(resumed: Resumable, config: Config) -> None:
+    """Check that the configuration is that of the run, but for the number of epochs and the keys of `MAY_CHANGE`.
+
+    With more epochs it is a new run, which may stop early by another rule.
+
+    Raises:
+        UserError: with a line for each key that differs.
+    """
+    before, after = flatten(resumed.config), flatten(config)
+    longer = ("early_stopping",) if config.epochs != resumed.config.epochs else ()
+    faults = [
+        f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
+        "epochs (as a new run), tracking.* and the location of the data may change. A new run with other settings: "
+        "rerun=<run id>"
+        for key in after
+        if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
+    ]
+    if faults:
+        raise UserError(*faults)
+
+
+def check_data(resumed: Resumable, digest: str) -> None:
+    """Check that the data are those that the run began with.
+
+    Raises:
+        UserError: they are not.
+    """
+    if resumed.data_digest not in (None, digest):
+        raise UserError(
+            f"resume={resumed.name}: its data have changed since it began (digest {resumed.data_digest}, now "
+            f"{digest}), so it cannot be resumed as the same run; rerun={resumed.name} names the images that changed"
+        )
+
+
+def check_initial(resumed: Resumable, initial_sha256: str | None) -> None:
+    """Check that a run without a checkpoint starts again from the weights that it started from.
+
+    Raises:
+        UserError: it would not.
+    """
+    if resumed.initial_sha256 != initial_sha256:
+        raise UserError(
+            f"resume={resumed.name}: has no checkpoint yet, and its initial weights (init_from, model.encoder_weights) "
+            f"have changed (SHA-256 {resumed.initial_sha256}, now {initial_sha256}), so it cannot be resumed as the "
+            "same run"
+        )
+
+
+def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
+    """The checkpoint from which a longer run continues: the newest complete one of the run that it extends.
+
+    Raises:
+        UserError: there is no complete checkpoint, it was trained longer already, or training would stop at once.
+    """
+    start, notes = newest_resume_point(resumed.checkpoints)
+    if start is None:
+        raise UserError(f"resume={resumed.name}: has no complete checkpoint in {resumed.checkpoints}", *notes)
+    if start.state.epoch >= config.epochs:
+        raise UserError(
+            f"epochs={config.epochs}: run {resumed.name} has trained {start.state.epoch} epochs; "
+            "more than that expected"
+        )
+    if start.state.is_over(config):
+        raise UserError(
+            f"early_stopping={config.early_stopping}: it ended run {resumed.name} after epoch {start.state.epoch}; "
+            f"a larger number, or null, expected together with epochs={config.epochs}"
+        )
+    return start
+
+
+def copy_checkpoint(start: ResumePoint, checkpoints: Path) -> None:
+    """Copy a checkpoint, and the best weights that it names, into the checkpoints of a new run."""
+    folders = [start.folder]
+    if start.state.best is not None:
+        folders.append(best_folder(start.folder.parent, start.state.best.epoch))
+    for folder in folders:
+        copy_folder(folder, checkpoints / folder.name)
+
+
+def reopen(resumed: Resumable, config: Config) -> TrackedRun:
+    """The run again, to be continued under its own name.
+
+    Raises:
+        UserError: another process has it.
+    """
+    try:
+        return TrackedRun(Journal(resumed.run.folder), config.tracking)
+    except Busy as error:
+        raise UserError(f"resume={resumed.name}: another process has resumed it already") from error

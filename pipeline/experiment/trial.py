@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.tracking.journal import last_values
+from pipeline.tracking.records import last_values
 from pipeline.tracking.tracked_run import TrackedRun
 
 

@@ -8,10 +8,9 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
 from pipeline.sweep.trial_job import TrialResult
-from pipeline.tracking.journal import in_use
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_runs import Child, children, wait_for_end
-from pipeline.tracking.tracked_run import RUNS
 
 ORPHAN_TIMEOUT = 150.0  # seconds within which a trial ends by itself after its sweep was killed
 POLL_INTERVAL = 2.0  # seconds
@@ -60,7 +59,7 @@ class KnownTrials:
             if not announced:
                 announced = True
                 print(f"{label}: waiting for run {plain(run.name)}, which another process trains", flush=True)
-            if in_use(RUNS / run.key):
+            if RunRef.of(run.key).in_use:
                 wait_for_end(run.key, POLL_INTERVAL)
             else:  # on another machine
                 time.sleep(POLL_INTERVAL)

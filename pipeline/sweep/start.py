@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import Busy
 from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
@@ -18,12 +19,11 @@ from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
 from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
-from pipeline.tracking.differences import differences
-from pipeline.tracking.journal import Busy
-from pipeline.tracking.local_runs import mark_leftovers
-from pipeline.tracking.provenance import Provenance
+from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.provenance import Provenance, differences
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store, open_if_it_answers
-from pipeline.tracking.sweep_runs import find_sweep_run, has_journal, open_sweep_run
+from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
 
@@ -46,7 +46,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     start_worker()  # it imports TensorFlow, which this process does not
     try:
         store = open_if_it_answers(config.tracking)
-        for run_id in mark_leftovers(config.tracking, store):
+        for run_id in mark_dead_runs(config.tracking, store):
             print(f"note      run {run_id}: its process died; it is marked as KILLED")
         contents = _check_data(config, datasets, jobs_per_machine(launcher))
         if not runs_in_process(launcher):
@@ -74,9 +74,7 @@ def _open_run(
     with sweep_lock(name):
         record = read_sweep(name)
         elsewhere = None if store is None else find_sweep_run(name, store)
-        if elsewhere is not None and not has_journal(
-            record["run_key"]
-        ):  # begun in another folder or on another machine
+        if elsewhere is not None and not RunRef.of(record["run_key"]).is_here:  # started elsewhere
             record["run_key"] = elsewhere.key
         key = record["run_key"]
         _check_unchanged(name, record, made_with)

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.schema import Config
 from pipeline.config.validation import reason
 from pipeline.runtime.errors import RunFailed
+from pipeline.runtime.files import Busy
 from pipeline.sweep import launchers
 from pipeline.sweep.command import Command, label, trial_name
 from pipeline.sweep.known_trials import ORPHAN_TIMEOUT, KnownTrials, result_of
@@ -21,10 +22,9 @@ from pipeline.sweep.stopping import StopState, wait_for_jobs
 from pipeline.sweep.summary import comparison, failures, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
 from pipeline.sweep.worker.protocol import StudyTrialArguments
-from pipeline.tracking.failed_runs import record_failure
-from pipeline.tracking.journal import Busy
+from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep_runs import SWEEP, TRIAL, has_journal, mark_failed, wait_for_end
+from pipeline.tracking.sweep_runs import SWEEP, TRIAL, mark_failed, record_failure, wait_for_end
 from pipeline.tracking.tracked_run import TrackedRun
 
 Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials that are to be run, and what else they need
@@ -181,7 +181,7 @@ class Sweep:
                 self.results[spec.number] = result_of(run, spec.label, earlier=False)
             else:
                 wait_for_end(run.key, ORPHAN_TIMEOUT)
-                if has_journal(run.key):
+                if RunRef.of(run.key).is_here:
                     with contextlib.suppress(Busy):
                         mark_failed(run.key, self.config.tracking, why)
                 self._fail(spec, why, run.name)

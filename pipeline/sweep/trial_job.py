@@ -159,10 +159,10 @@ def _run(request: RunTrial) -> TrialEnded:
 def _record_death(request: RunTrial, run_key: str | None, reason: str) -> str:
     """Mark the run of a trial whose process died as FAILED; returns MLflow's id of it, or its key."""
     from pipeline.config.schema import TrackingConfig
-    from pipeline.tracking.failed_runs import record_failure
-    from pipeline.tracking.sweep_runs import has_journal, mark_failed
+    from pipeline.tracking.run_ref import RunRef
+    from pipeline.tracking.sweep_runs import mark_failed, record_failure
 
-    if run_key is None or not has_journal(run_key):  # a run of another machine stays as it is
+    if run_key is None or not RunRef.of(run_key).is_here:  # a run of another machine stays as it is
         return record_failure(vars(request), reason)
     tracking = request.config["tracking"]
     return mark_failed(run_key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)

@@ -1,4 +1,4 @@
-"""Where a store says that artifacts are: which places are believed, and which are gone since its folder was moved."""
+"""Locations of artifacts, as a store gives them: which are trusted, and which are outdated since a folder was moved."""
 
 import re
 import shlex
@@ -9,78 +9,78 @@ from pipeline.config.addresses import database_file
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
-ARTIFACTS = "artifacts"  # the folder beside a local store's database, with one for each experiment
+ARTIFACTS = "artifacts"  # the folder next to a local store's database, with one for each experiment
 
-# Where MLflow keeps artifacts. At http://… only the tracking server may: whoever makes an experiment can name any host,
-# and the client would send it the password of the tracking server.
-KEPT_IN = ("", "file", "mlflow-artifacts", "s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "sftp")
+# Schemes of the storages in which MLflow stores artifacts. http:// is trusted for the tracking server alone: whoever
+# creates an experiment can name any host, and the client would send it the password of the tracking server.
+SCHEMES = ("", "file", "mlflow-artifacts", "s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "sftp")
 
 
-def in_its_own_place(id: str, location: str, uri: str) -> bool:
-    """Whether artifacts are said to be where MLflow keeps those of a run or a model: `<somewhere>/<id>/artifacts`.
+def is_trusted(owner_id: str, location: str, uri: str) -> bool:
+    """Whether artifacts are where MLflow stores those of a run or a model: `<somewhere>/<its id>/artifacts`.
 
     Args:
-        id: MLflow's of the run or the model.
-        location: of its artifacts, as the store has it.
+        owner_id: MLflow's id of the run or the model.
+        location: of its artifacts, according to the store.
         uri: the store's absolute address.
     """
     try:
         place, server = urlsplit(location), urlsplit(uri)
-    except ValueError:  # as `http://[`
+    except ValueError:  # as for `http://[`
         return False
     host = server.netloc.rpartition("@")[2]
     hosts = {"": "", "file": "", "mlflow-artifacts": host, "http": host, "https": host}
     return (
-        re.fullmatch("[0-9A-Za-z_-]{1,64}", id) is not None
-        and (place.scheme in KEPT_IN or place.scheme == server.scheme in ("http", "https"))
-        # Together with what stands before an @: `evil\@host` is a user's name to some, and a host to others.
+        re.fullmatch("[0-9A-Za-z_-]{1,64}", owner_id) is not None
+        and (place.scheme in SCHEMES or place.scheme == server.scheme in ("http", "https"))
+        # Compared together with what precedes an @: some clients read `evil\@host` as a user's name, others as a host.
         and place.netloc in ("", hosts.get(place.scheme, place.netloc))
-        and place.path.endswith(f"/{id}/artifacts")
+        and place.path.endswith(f"/{owner_id}/artifacts")
     )
 
 
-def believed(kind: str, id: str, location: str, uri: str) -> str:
-    """The id of a run or a model, if its artifacts may be sent to where the store wants them.
+def checked_location(kind: str, owner_id: str, location: str, uri: str) -> str:
+    """The id of a run or a model, if its artifacts may be sent to their location.
+
+    Args:
+        kind: "run" or "model", for the message.
+        owner_id, location, uri: see `is_trusted`.
 
     Raises:
-        UserError: that is no place for them.
+        UserError: the location is not trusted.
     """
-    if in_its_own_place(id, location, uri):
-        return id
+    if is_trusted(owner_id, location, uri):
+        return owner_id
     raise UserError(
-        f"tracking.uri={mask_credentials(uri)}: says that the artifacts of {kind} {id} are in {location}, "
-        "which is no place for them"
+        f"tracking.uri={mask_credentials(uri)}: gives {location} as the location of the artifacts of {kind} "
+        f"{owner_id}, where MLflow does not store any; nothing is sent there"
     )
 
 
 def local_folder(location: str) -> Path | None:
-    """The folder on this machine that a location names; None for any other place."""
+    """The folder on this machine that a location names; None for any other location."""
     place = urlsplit(location)
     return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
 
 def moved_away(location: str, uri: str) -> str | None:
-    """Why a local store's experiment has its artifacts nowhere, and what to type; None where nothing says so.
+    """Why the artifacts of a local store's experiment are not found, and what to type; None if nothing indicates that.
 
-    MLflow writes the whole path down when the experiment is made. After the folder of the project was moved or renamed
-    it would make the old one again, and put there what is tracked from then on. A place that a person chose is not
-    called as ours are, and may well be made with the first file in it.
+    MLflow stores the absolute path when the experiment is created. After the folder of the project was moved or
+    renamed, it would create the old path again and put new artifacts there. A location that a person chose has another
+    name than ours, and may well be created with the first file in it.
 
     Args:
-        location: of the experiment's artifacts, as MLflow has it.
+        location: of the experiment's artifacts, according to MLflow.
         uri: the store's absolute address.
     """
     if (database := database_file(uri)) is None or (folder := local_folder(location)) is None:
         return None
-    noted, now = folder.parent, database.parent / ARTIFACTS
-    if noted.name != ARTIFACTS or noted == now or noted.is_dir():
+    recorded, expected = folder.parent, database.parent / ARTIFACTS
+    if recorded.name != ARTIFACTS or recorded == expected or recorded.is_dir():
         return None
-    link = f"mkdir -p {_quoted(noted.parent)} {_quoted(now)} && ln -s {_quoted(now)} {_quoted(noted)}"
+    old, new = shlex.quote(str(recorded)), shlex.quote(str(expected))
     return (
-        f"MLflow has its artifacts in {noted}, which is not there; if it was moved and they are in {now} now, this "
-        f"leads there: {link}"
+        f"MLflow looks for its artifacts in {recorded}, which does not exist; if that folder was moved to {expected}, "
+        f"type: mkdir -p {shlex.quote(str(recorded.parent))} {new} && ln -s {new} {old}"
     )
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

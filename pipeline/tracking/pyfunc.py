@@ -13,24 +13,25 @@ from mlflow.types import Schema, TensorSpec
 
 from pipeline.runtime.files import PACKAGE
 
-# What the copied package imports when a model predicts; naming them saves MLflow seconds of guessing.
+# What the copied package imports when a model predicts; without the names MLflow spends seconds on guessing them.
 REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf")
 
 
 def save_model(folder: Path, config: str, weights: Path, weights_sha256: str, example: np.ndarray) -> None:
-    """Write a model with signature and input example, from code and plain arrays, without pickle, into a new folder.
+    """Write a model with signature and input example into a new folder, as code and plain arrays, without pickle.
 
     Args:
-        config: the stored configuration, YAML.
-        weights: the npz of the evaluated weights.
-        example: (1, height, width, 3) uint8 image.
+        config: the run's configuration as YAML.
+        weights: npz file of the evaluated weights.
+        weights_sha256: their recorded hash.
+        example: input example, (1, height, width, 3) uint8 RGB.
     """
     pixels = np.dtype(np.uint8)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(pixels, (-1, -1, -1, 3))]),
         outputs=Schema([TensorSpec(pixels, (-1, -1, -1))]),
     )
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
+    shutil.rmtree(folder, ignore_errors=True)  # the incomplete model of a killed process
     with tempfile.TemporaryDirectory() as private:
         stored, recorded = Path(private) / "config.yaml", Path(private) / "weights_sha256.json"
         stored.write_text(config, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The file MLflow keeps with a logged model and runs when it is loaded: photographs in, class indices out.
+"""The file that MLflow stores with a logged model and runs when the model is loaded: images in, class indices out.
 
-MLflow sets it beside a copy of this package, so a model loads where the project is not installed; nothing is unpickled.
+MLflow stores a copy of this package next to it, so the model loads without the project; nothing is unpickled.
 """
 
 import json
@@ -13,7 +13,7 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class SegmentationModel(PythonModel):
-    """`predict` takes (batch, height, width, 3) uint8 RGB and gives (batch, height, width) uint8 class indices."""
+    """`predict` takes (batch, height, width, 3) uint8 RGB and returns (batch, height, width) uint8 class indices."""
 
     def load_context(self, context: Any) -> None:
         from pipeline.config.stored import read_config
@@ -28,24 +28,24 @@ class SegmentationModel(PythonModel):
         config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
         # In the precision of training, so that the masks are those that were scored.
-        theirs = keras.config.dtype_policy()
+        callers_policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.precision)
         try:
             network = load_network(config, files["weights"], recorded)
         finally:
-            keras.config.set_dtype_policy(theirs)
+            keras.config.set_dtype_policy(callers_policy)
         self._predict = predictor(network, config)
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         from tensorflow.config import experimental
 
-        # Of float32 a GPU would keep ten bits in convolutions (TF32), which it did not where the masks were scored.
-        theirs = experimental.tensor_float_32_execution_enabled()
+        # With TF32 a GPU would use only ten bits of a float32's mantissa; it was off when the masks were scored.
+        callers_setting = experimental.tensor_float_32_execution_enabled()
         experimental.enable_tensor_float_32_execution(False)
         try:
             return np.stack([self._predict(image).numpy() for image in model_input])
         finally:
-            experimental.enable_tensor_float_32_execution(theirs)
+            experimental.enable_tensor_float_32_execution(callers_setting)
 
 
 set_model(SegmentationModel())

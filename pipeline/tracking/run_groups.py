@@ -1,9 +1,10 @@
-"""What a comparison needs of MLflow: the runs of a sweep or an experiment, and where its answer is kept."""
+"""What a comparison reads from MLflow, the runs of a sweep or an experiment, and what it writes there."""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,23 +13,25 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.search import open_experiment, search_runs
 from pipeline.tracking.store import answering
-from pipeline.tracking.stored_run import StoredRun, as_stored, open_experiment, open_run
+from pipeline.tracking.stored_run import StoredRun, as_stored, open_run
 
 PARENT, NOTE, BEST = "mlflow.parentRunId", "mlflow.note.content", "best"
-PLACE = "comparison"  # the folder of a parent run's artifacts
+PLACE = "comparison"  # folder among a parent run's artifacts
 MOST_RUNS = 2000
+OLDEST_FIRST = ["attributes.start_time ASC"]
 SECTION = re.compile(r"\n*<!-- comparison -->.*?<!-- /comparison -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that are compared, and the run of the sweep that they belong to, if that was named."""
+    """The runs that are compared and, if a sweep was named, its own run."""
 
     title: str
     parent: StoredRun | None
     runs: list[StoredRun]
-    left_out: list[str]  # why runs are not among them, a line each
+    left_out: list[str]  # a line for each run, or several, that is not compared: why
 
 
 def find_group(names: Sequence[str], uri: str | None) -> Group:
@@ -48,7 +51,7 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
     except UserError as no_run:
         return _of_experiment(name, uri, no_run)
     with answering(named.client.tracking_uri):
-        children = list(_search(named.client, [named.run.info.experiment_id], f"tags.`{PARENT}` = '{named.run_id}'"))
+        children = _search(named.client, named.run.info.experiment_id, f"tags.`{PARENT}` = '{named.run_id}'")
     if not children:
         named.folder.cleanup()
         raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
@@ -60,13 +63,17 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
 
 
 def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
-    """Raises UserError: what `no_run` says, where no experiment has the name either."""
+    """The runs of an experiment on one dataset, without the own runs of sweeps.
+
+    Raises:
+        UserError: the message of `no_run`, if no experiment has the name either; or there is nothing to compare.
+    """
     client, experiment = open_experiment(name, uri)
     if experiment is None:
-        told = str(no_run.faults[0]).removeprefix(f"run={name}: ")
-        raise UserError(f"{name}: {told}, and no experiment has this name")
+        reason = str(no_run.faults[0]).removeprefix(f"run={name}: ")
+        raise UserError(f"{name}: {reason}, and no experiment has this name")
     with answering(client.tracking_uri):
-        found = list(_search(client, [experiment], ""))
+        found = _search(client, experiment)
     parents = {run.data.tags.get(PARENT) for run in found}
     runs, left_out = _usable([run for run in found if run.info.run_id not in parents], client)
     if not runs:
@@ -76,22 +83,22 @@ def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
 
 
 def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
-    """The runs on the dataset that most are on, since scores of several cannot be compared, and what is left out."""
+    """The runs on the dataset of most of them, since scores on several cannot be compared; and which are left out."""
     groups: dict[tuple[str | None, ...], list[StoredRun]] = {}
     for run in runs:
         key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
         groups.setdefault(key, []).append(run)
-    kept = max(groups.values(), key=len)
+    largest = max(groups.values(), key=len)
     left_out = []
     for (dataset, _), group in groups.items():
-        if group is not kept:
+        if group is not largest:
             for run in group:
                 run.folder.cleanup()
-            ids = " ".join(run.run_id for run in group[:3]) + (" …" if len(group) > 3 else "")
+            run_ids = " ".join(run.run_id for run in group[:3]) + (" …" if len(group) > 3 else "")
             left_out.append(
-                f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {ids}"
+                f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {run_ids}"
             )
-    return kept, left_out
+    return largest, left_out
 
 
 def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[StoredRun], list[str]]:
@@ -106,17 +113,16 @@ def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[Sto
     return runs, left_out
 
 
-def _search(client: mlflow.MlflowClient, experiments: list[str], which: str) -> Iterator[Run]:
-    token, count = None, 0
-    while True:
-        page = client.search_runs(experiments, which, order_by=["attributes.start_time ASC"], page_token=token)
-        yield from page
-        count += len(page)
-        token = page.token
-        if not token:
-            return
-        if count >= MOST_RUNS:
-            raise UserError(f"more than {MOST_RUNS} runs: name those that are to be compared")
+def _search(client: mlflow.MlflowClient, experiment: str, condition: str = "") -> list[Run]:
+    """The runs of an experiment that meet a condition, the oldest first.
+
+    Raises:
+        UserError: there are more than `MOST_RUNS`.
+    """
+    found = list(islice(search_runs(client, [experiment], condition, order_by=OLDEST_FIRST), MOST_RUNS + 1))
+    if len(found) > MOST_RUNS:
+        raise UserError(f"more than {MOST_RUNS} runs: name those that are to be compared")
+    return found
 
 
 def curves(stored: StoredRun, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -131,7 +137,7 @@ def curves(stored: StoredRun, metrics: Sequence[str]) -> dict[str, dict[int, flo
 
 
 def recorded_data_folder(stored: StoredRun) -> Path | None:
-    """Where the run's data lay when it was made, as its inputs in MLflow say."""
+    """The folder of the run's data when it was made, according to its inputs in MLflow; None if they name none."""
     for data in stored.run.inputs.dataset_inputs if stored.run.inputs else []:
         try:
             uri = json.loads(data.dataset.source)["uri"]
@@ -144,7 +150,11 @@ def recorded_data_folder(stored: StoredRun) -> Path | None:
 
 
 def tag_best(group: Group, best: str) -> None:
-    """The tag `best` on one run, and on no other of the group."""
+    """Set the tag `best` on one run, and remove it from every other run of the group.
+
+    Args:
+        best: MLflow's id of the run.
+    """
     for stored in group.runs:
         with answering(stored.client.tracking_uri):
             if stored.run_id == best:
@@ -153,17 +163,17 @@ def tag_best(group: Group, best: str) -> None:
                 stored.client.delete_tag(stored.run_id, BEST)
 
 
-def keep(parent: StoredRun, files: Sequence[Path]) -> None:
-    """Files as artifacts of the parent run, in the place of those that were kept before."""
+def log_comparison(parent: StoredRun, files: Sequence[Path]) -> None:
+    """Log files as artifacts of the parent run; they replace those of an earlier comparison."""
     with answering(parent.client.tracking_uri):
         for file in files:
             parent.client.log_artifact(parent.run_id, str(file), PLACE)
 
 
 def describe_best(parent: StoredRun, best: StoredRun, label: str, command: str) -> None:
-    """A section of the parent's description: which child is the best, a link to it, and how it is run again.
+    """Write a section of the parent's description: the best child, a link to it, and the command that repeats it.
 
-    What else the description says stays; a section that was written before is replaced.
+    The rest of the description stays; the section of an earlier comparison is replaced.
     """
     link = f"#/experiments/{best.run.info.experiment_id}/runs/{best.run_id}"
     section = (
@@ -177,7 +187,7 @@ def describe_best(parent: StoredRun, best: StoredRun, label: str, command: str) 
 
 
 def harmless(text: str) -> str:
-    """Text that means nothing to Markdown or HTML: what could is left out."""
+    """Text without the characters that Markdown or HTML interprets."""
     return re.sub(r"[^\w .,:;=+/'@-]", "", " ".join(text.split()))[:500]
 
 
@@ -205,8 +215,8 @@ def register_model(best: StoredRun) -> str:
         versions = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
         version = next((found.version for found in versions if found.run_id == best.run_id), None)
         if version is None:
-            id = outputs[-1].model_id
-            source = client.get_logged_model(id).artifact_location
-            version = client.create_model_version(name, source, run_id=best.run_id, model_id=id).version
+            model_id = outputs[-1].model_id
+            source = client.get_logged_model(model_id).artifact_location
+            version = client.create_model_version(name, source, run_id=best.run_id, model_id=model_id).version
         client.set_registered_model_alias(name, BEST, str(version))
     return f"models:/{name}@{BEST}"

@@ -1,6 +1,5 @@
-"""Where runs are kept: the tracking address, its database made once, and the experiment."""
+"""Where runs are stored: the tracking address, its database, which is created once, and the experiment."""
 
-import fcntl
 import logging
 import os
 import re
@@ -19,12 +18,13 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from pipeline.config.addresses import database_file, tracking_uri
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import locked
 from pipeline.runtime.text import mask_credentials, plain
 from pipeline.tracking.artifact_uris import ARTIFACTS, moved_away
 
 
 class Unreachable(UserError):
-    """The address may be right, but nothing answers there now."""
+    """Nothing answers at the tracking address now; it may later."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +35,39 @@ class Store:
     experiment_id: str
 
     def open_command(self) -> str | None:
-        """The command that starts MLflow's UI on this store; None where a server runs already."""
+        """The command that starts MLflow's UI on this store; None for a server, which has one."""
         if self.uri.startswith("http"):
             return None
         return f"mlflow ui --backend-store-uri {shlex.quote(mask_credentials(self.uri))}"
 
     def address(self, run_id: str) -> str:
-        """Where the UI shows a run."""
+        """The URL at which the UI shows a run."""
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        # Without the last part the UI opens in its mode for language models.
+        # Without the query the UI opens in its mode for language models.
         return f"{host}/#/experiments/{plain(self.experiment_id)}/runs/{run_id}?workflowType=machine_learning"
 
 
 def open_store(config: TrackingConfig) -> Store:
-    """Connect, make what is not there yet, and name the experiment.
+    """Connect, and create the database and the experiment if they are missing.
 
-    Several processes may come at once to a database that does not exist: MLflow would make its tables in each of them
-    and fail in all but one, so they take turns.
+    Several processes may connect at once to a database that does not exist: MLflow would create its tables in each of
+    them and fail in all but one, so they take turns.
 
     Raises:
-        UserError: the address does not answer, or the experiment was deleted or its folder moved.
+        Unreachable: the address does not answer.
+        UserError: the address is wrong, or the experiment was deleted or its folder moved.
     """
     uri = tracking_uri(config.uri)
     database = database_file(uri)
     with answering(uri):
         if database is None:
             return Store(uri, _experiment(connect(uri), config.experiment, None))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with (database.parent / f".{database.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(database.parent / f".{database.name}.lock"):
             return Store(uri, _experiment(connect(uri), config.experiment, database.parent / ARTIFACTS))
 
 
 def open_if_it_answers(config: TrackingConfig) -> Store | None:
-    """As `open_store`, but None where nothing answers: a run goes on without, and is sent later.
+    """As `open_store`, but None if nothing answers: a run trains without MLflow, and is sent later.
 
     Raises:
         UserError: the address is wrong, or the experiment was deleted or its folder moved.
@@ -85,13 +84,13 @@ def connect(uri: str) -> mlflow.MlflowClient:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # A request fails in seconds, not in minutes, and is not repeated: one that makes a run, and whose answer was lost,
-    # would make a second. Who wants to have it repeated looks first, and repeats it.
+    # A request fails in seconds, not in minutes, and is not retried: if the answer to one that creates a run was lost,
+    # a retry would create a second. Callers that retry must first check whether the request went through.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # which would tell each of them
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would log each failure
     if not uri.startswith("http"):
-        # MLflow asks a database that does not answer ten times in 100 seconds; this asks once.
+        # MLflow tries a database that does not answer ten times in 100 seconds; this tries it once.
         engine = sqlalchemy.create_engine(uri)
         sqlalchemy.inspect(engine).get_table_names()
         engine.dispose()
@@ -103,21 +102,21 @@ def connect(uri: str) -> mlflow.MlflowClient:
 
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """For requests that a user waits for: what goes wrong with them is told in a line.
+    """Report errors of requests in this block in one line.
 
     Raises:
         Unreachable: the store does not answer.
-        UserError: what answers is no store of MLflow's, or refuses.
+        UserError: what answers is not MLflow, or it refuses the request.
     """
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        kind = Unreachable if _is_absence(uri, error) else UserError
+        kind = Unreachable if _may_recover(uri, error) else UserError
         raise kind(f"tracking.uri={mask_credentials(uri)}: {mask_credentials(_reason(error))}") from error
 
 
-def _is_absence(uri: str, error: Exception) -> bool:
-    """Whether the same request may go through later: no connection, or a fault on the server's side."""
+def _may_recover(uri: str, error: Exception) -> bool:
+    """Whether the same request may go through later: there was no connection, or an error of the server."""
     if database_file(uri) is not None:
         return False
     if isinstance(error, MlflowException):
@@ -126,7 +125,7 @@ def _is_absence(uri: str, error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The part of an error that says why a store does not answer."""
+    """The part of an error that says why a request failed."""
     text = str(error).strip() or type(error).__name__
     if isinstance(error, ImportError):
         return f"the driver for this database is not installed ({text})"
@@ -134,7 +133,7 @@ def _reason(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if refused := re.search(r"\[Errno -?\d+\] ([^'\")]+)", text):
         return f"does not answer: {refused[1]}"
-    if "failed with exception" in text:  # MLflow tells the whole request; why there was no answer is what began it
+    if "failed with exception" in text:  # MLflow quotes the whole request; the first error says why it failed
         cause: BaseException = error
         while before := cause.__cause__ or cause.__context__ or _wrapped(cause):
             cause = before
@@ -143,15 +142,15 @@ def _reason(error: Exception) -> str:
 
 
 def _wrapped(error: BaseException) -> BaseException | None:
-    """The error that urllib3 gives as an argument of its own, as of a connection that was aborted."""
+    """The error that urllib3 passes as an argument of its own, as for a connection that was aborted."""
     return next((argument for argument in error.args if isinstance(argument, BaseException)), None)
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) -> str:
-    """The id of an experiment, made when it is not there.
+    """The id of an experiment, which is created if it is missing.
 
     Args:
-        artifacts: where a local store keeps its artifacts; None leaves that to the server.
+        artifacts: the folder in which a local store stores artifacts; None leaves that to the server.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -159,7 +158,7 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
-            # Another process on another machine made it in the meantime, or the reason is a real one.
+            # Another machine may have created it in the meantime; otherwise the error is a real one.
             time.sleep(0.1)
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -168,9 +167,9 @@ def _experiment(client: mlflow.MlflowClient, name: str, artifacts: Path | None) 
         raise UserError(
             f"tracking.experiment={name}: was deleted; restore it (mlflow experiments restore) or choose another name"
         )
-    if (told := moved_away(found.artifact_location, client.tracking_uri)) is not None:
+    if (reason := moved_away(found.artifact_location, client.tracking_uri)) is not None:
         raise UserError(
-            f"tracking.experiment={name}: {told}",
-            f"tracking.experiment={name}: or choose another name, for runs that are kept apart from those",
+            f"tracking.experiment={name}: {reason}",
+            f"tracking.experiment={name}: or choose another name, which starts a new experiment",
         )
     return str(found.experiment_id)

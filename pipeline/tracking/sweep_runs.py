@@ -1,44 +1,46 @@
-"""A sweep as its runs show it: its own run, which trains nothing and holds the trials, and what came of each."""
+"""The runs of a sweep: its own run, which trains nothing and contains the trials, and the result of each trial."""
 
 import contextlib
 import re
 import time
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Run
+from omegaconf import OmegaConf
 
-from pipeline.config.addresses import tracking_uri
 from pipeline.config.schema import TrackingConfig
-from pipeline.runtime.process import STALE_AFTER, Process
+from pipeline.runtime.process import Process
 from pipeline.runtime.text import mask_credentials
-from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.journal import (
-    FILE,
-    Journal,
-    Record,
-    begin_of,
-    history_of,
-    in_use,
-    last_values,
-    read_journal,
-    status_of,
-)
-from pipeline.tracking.local_runs import local_id, local_runs, silence
-from pipeline.tracking.ownership import is_current, taken_over
+from pipeline.tracking.delivery import send_if_possible
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.local_runs import local_runs
+from pipeline.tracking.records import Begin, Params, Status, Tags, history_of, last_values, status_of
+from pipeline.tracking.run_ref import RUNS, RunRef, is_alive, same_address, silence
+from pipeline.tracking.search import search_runs
 from pipeline.tracking.store import Store
-from pipeline.tracking.tracked_run import RUNS, TrackedRun, write_begin
+from pipeline.tracking.tracked_run import LONGEST_TAG, TrackedRun, as_params, begin_record
 
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
 
 
 @dataclass(frozen=True)
-class Child:
-    """A trial that was begun, now or in an earlier start of its sweep."""
+class SweepRun:
+    """A sweep's own run as MLflow has it."""
 
     key: str
-    name: str  # MLflow's, or the run's key
+    alive: bool  # on another machine
+
+
+@dataclass(frozen=True)
+class Child:
+    """A trial that was begun, in this start of its sweep or in an earlier one."""
+
+    key: str
+    name: str  # MLflow's id or, until there is one, the key
     trial: str  # what it is a trial of; see `pipeline.sweep.command.trial_name`
     status: str  # FINISHED, FAILED, KILLED or RUNNING
     alive: bool
@@ -50,7 +52,7 @@ class Child:
 def open_sweep_run(
     key: str, name: str, tracking: TrackingConfig, tags: dict[str, str], config: str, overrides: list[str]
 ) -> TrackedRun:
-    """A sweep's own run, begun or taken up again.
+    """A sweep's own run, new or continued.
 
     Raises:
         Busy: another process has it.
@@ -58,64 +60,54 @@ def open_sweep_run(
     journal = Journal(RUNS / key)
     if not journal.records:
         own = {**tags, SWEEP: name, IS_SWEEP: "true", "mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"}
-        write_begin(journal, tracking, name, own, config, overrides)
+        journal.append(begin_record(tracking, name, own, config, overrides))
     return TrackedRun(journal, tracking, trains=False)
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """A sweep's own run as MLflow has it."""
-
-    key: str  # its run_key
-    alive: bool  # elsewhere
 
 
 def find_sweep_run(name: str, store: Store) -> SweepRun | None:
     """The own run of a sweep that was begun in another folder or on another machine, the oldest of several."""
-    found = mlflow.MlflowClient(store.uri).search_runs(
-        [store.experiment_id],
-        f"tags.{SWEEP} = '{name}' AND tags.{IS_SWEEP} = 'true'",
-        order_by=["attributes.start_time ASC"],
-    )
-    for run in found:
+    condition, oldest_first = f"tags.{SWEEP} = '{name}' AND tags.{IS_SWEEP} = 'true'", ["attributes.start_time ASC"]
+    client = mlflow.MlflowClient(store.uri)
+    for run in search_runs(client, [store.experiment_id], condition, order_by=oldest_first):
         tags, key = run.data.tags, run.data.tags.get("run_key", "")
-        if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
+        if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes the name of a folder
             continue
-        process = Process.read(tags)
-        lives = process.lives if process is not None and process.visible else silence(tags) < STALE_AFTER
-        # Of a process that its journal here knows, the journal's lock tells more than how long it was silent.
-        elsewhere = not is_current(read_journal(RUNS / key), tags)
-        return SweepRun(key, run.info.status == "RUNNING" and lives and elsewhere)
+        # If the journal here knows the process, the journal's lock shows whether it is alive.
+        return SweepRun(key, _is_alive_in_store(run) and not RunRef.of(key).is_current(tags))
     return None
 
 
 def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[Child]:
-    """The trials of a sweep, the newest first: of this machine by their journals, of others by MLflow.
+    """The trials of a sweep, the newest first: those of this machine from their journals, others from MLflow.
 
-    One that another machine has gone on with is the other's.
+    A trial that another machine has resumed comes from MLflow, too.
 
     Args:
-        store: None while it does not answer; only this machine is searched then.
+        store: None if it does not answer; only this machine is searched then.
     """
-    local = [folder for folder in local_runs() if _is_trial(begin_of(folder), name)]
-    found = [_local_child(folder) for folder in local]
+    local = [(run, begin) for run in local_runs() if (begin := run.begin()) is not None and _is_trial(begin, name)]
     if store is None:
-        return found
-    tracked = _tracked(name, store)
-    # One that was deleted in MLflow is no longer wanted.
-    ids = {run.info.run_id for run in tracked}
-    here = {folder.name: local_id(folder) for folder in local if _same_place(begin_of(folder), tracking)}
-    found = [child for child in found if here.get(child.key) is None or here[child.key] in ids]
+        return [_local_child(run) for run, _ in local]
+    tracked = list(_tracked(name, store))
+    run_ids = {run.info.run_id for run in tracked}
     tags = {run.data.tags.get("run_key"): run.data.tags for run in tracked}
-    found = [child for child in found if not _gone_on_elsewhere(child, tags.get(child.key, {}))]
+    found = []
+    for run, begin in local:
+        here = same_address(begin, tracking.uri) and begin.experiment == tracking.experiment
+        if here and run.run_id is not None and run.run_id not in run_ids:
+            continue  # it was deleted in MLflow, so it is no longer wanted
+        child = _local_child(run)
+        # A trial that is alive or FINISHED here counts, whatever another machine has done with it.
+        if child.alive or child.status == "FINISHED" or not run.resumed_elsewhere(tags.get(run.key, {})):
+            found.append(child)
     keys = {child.key for child in found}
     return found + [_tracked_child(run) for run in tracked if run.data.tags.get("run_key") not in keys]
 
 
 def wait_for_end(key: str, seconds: float) -> bool:
-    """Wait until no process writes a run's journal; False if one still does after so many seconds."""
+    """Wait until no process writes the journal of a run; False if one still does after so many seconds."""
     until = time.monotonic() + seconds
-    while in_use(RUNS / key):
+    while RunRef.of(key).in_use:
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
@@ -123,7 +115,7 @@ def wait_for_end(key: str, seconds: float) -> bool:
 
 
 def mark_failed(key: str, tracking: TrackingConfig, reason: str) -> str:
-    """Say of a run whose process died that it failed, and why. What MLflow does not take now is left in the journal.
+    """Mark a run whose process died as FAILED, with the reason. What cannot be sent now stays in the journal.
 
     Returns:
         MLflow's id of the run, or its key.
@@ -131,79 +123,85 @@ def mark_failed(key: str, tracking: TrackingConfig, reason: str) -> str:
     Raises:
         Busy: another process has it.
     """
-    journal = Journal(RUNS / key)
-    with contextlib.closing(journal):
-        journal.append("tags", values={"failure": mask_credentials(reason)[:5000]})
-        journal.append("status", status="FAILED")
-        with contextlib.suppress(Exception):
-            delivery = Delivery(journal, tracking)
-            while not delivery.done:
-                delivery.send_next()
-    return local_id(RUNS / key) or key
+    with contextlib.closing(Journal(RUNS / key)) as journal:
+        journal.append(Tags({"failure": mask_credentials(reason)[:LONGEST_TAG]}))
+        journal.append(Status("FAILED"))
+        send_if_possible(journal, tracking.uri)
+    return RunRef.of(key).name
 
 
-def has_journal(key: str) -> bool:
-    """Whether a run was begun on this machine."""
-    return (RUNS / key / FILE).is_file()
+def record_failure(request: dict[str, Any], reason: str) -> str:
+    """Record a trial that failed before it had a run as a FAILED run of its own, so that it is listed with the others.
+
+    Args:
+        request: of the trial; see `pipeline.sweep.trial_job`.
+
+    Returns:
+        MLflow's id of the run, or its key.
+    """
+    config, key = request["config"], uuid.uuid4().hex
+    tracking = TrackingConfig(uri=config["tracking"].get("uri"), experiment=config["tracking"]["experiment"])
+    with contextlib.closing(Journal(RUNS / key)) as journal:
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
+        overrides, parent = request["overrides"], request["parent"]
+        journal.append(begin_record(tracking, request["name"], request["tags"], text, overrides, parent))
+        journal.append(Params(as_params(dict(_flat(config)))))
+    return mark_failed(key, tracking, reason)
 
 
-def _is_trial(begin: Record | None, name: str) -> bool:
-    return begin is not None and begin["tags"].get(SWEEP) == name and TRIAL in begin["tags"]
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a configuration as plain values, which the schema may refuse, by their dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
-def _gone_on_elsewhere(child: Child, tags: dict[str, str]) -> bool:
-    if child.alive or child.status == "FINISHED":  # nothing that another has done with it is waited for
-        return False
-    return taken_over(read_journal(RUNS / child.key), tags) is not None
+def _is_trial(begin: Begin, name: str) -> bool:
+    return begin.tags.get(SWEEP) == name and TRIAL in begin.tags
 
 
-def _same_place(begin: Record | None, tracking: TrackingConfig) -> bool:
-    recorded = begin and (begin["tracking_uri"] or tracking_uri(None))
-    here = mask_credentials(tracking_uri(tracking.uri))
-    return bool(begin and recorded == here and begin["experiment"] == tracking.experiment)
-
-
-def _local_child(folder: Path) -> Child:
-    records = read_journal(folder)
-    tags = dict(records[0]["tags"])
+def _local_child(run: RunRef) -> Child:
+    records = run.records()
+    tags: dict[str, str] = {}
     for record in records:
-        if record["kind"] == "tags":
-            tags |= record["values"]
-    metrics = last_values(history_of(records))
+        if isinstance(record, Begin):
+            tags |= record.tags
+        elif isinstance(record, Tags):
+            tags |= record.values
     return Child(
-        folder.name,
-        local_id(folder) or folder.name,
-        tags[TRIAL],
-        status_of(records),
-        in_use(folder),
-        "pruned" in tags,
-        metrics,
-        tags.get("failure", ""),
+        key=run.key,
+        name=run.name,
+        trial=tags[TRIAL],
+        status=status_of(records),
+        alive=run.in_use,
+        pruned="pruned" in tags,
+        metrics=last_values(history_of(records)),
+        reason=tags.get("failure", ""),
     )
 
 
 def _tracked_child(run: Run) -> Child:
     tags = run.data.tags
-    alive = run.info.status == "RUNNING" and silence(tags) < STALE_AFTER
     return Child(
-        tags.get("run_key", ""),
-        str(run.info.run_id),
-        tags[TRIAL],
-        str(run.info.status),
-        alive,
-        "pruned" in tags,
-        dict(run.data.metrics),
-        tags.get("failure", ""),
+        key=tags.get("run_key", ""),
+        name=str(run.info.run_id),
+        trial=tags[TRIAL],
+        status=str(run.info.status),
+        alive=_is_alive_in_store(run),
+        pruned="pruned" in tags,
+        metrics=dict(run.data.metrics),
+        reason=tags.get("failure", ""),
     )
 
 
-def _tracked(name: str, store: Store) -> list[Run]:
-    client, found, token = mlflow.MlflowClient(store.uri), [], None
-    while True:
-        page = client.search_runs(
-            [store.experiment_id], f"tags.{SWEEP} = '{name}' AND tags.{TRIAL} != ''", page_token=token
-        )
-        found += [run for run in page if TRIAL in run.data.tags]
-        token = page.token
-        if not token:
-            return found
+def _is_alive_in_store(run: Run) -> bool:
+    tags = run.data.tags
+    return run.info.status == "RUNNING" and is_alive(Process.read(tags), silence(tags))
+
+
+def _tracked(name: str, store: Store) -> Iterator[Run]:
+    condition = f"tags.{SWEEP} = '{name}' AND tags.{TRIAL} != ''"
+    found = search_runs(mlflow.MlflowClient(store.uri), [store.experiment_id], condition)
+    return (run for run in found if TRIAL in run.data.tags)

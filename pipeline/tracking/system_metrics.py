@@ -1,4 +1,4 @@
-"""The load of the machine while a run works, measured as MLflow does, and journalled like every other metric."""
+"""The load of the machine during a run, measured as MLflow does, and logged like every other metric."""
 
 import contextlib
 import threading
@@ -16,7 +16,7 @@ from pipeline.tracking.journal import Journal
 class SystemMetrics:
     """Measures every ten seconds (MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL) from `start` to `stop`.
 
-    MLflow's own monitor sends what it measures by itself, and ends for ever when the server does not answer once.
+    MLflow's own monitor sends its values itself, and stops for good if the server does not answer once.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -25,31 +25,30 @@ class SystemMetrics:
         self._monitors: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
         try:
             self._monitors.append(GPUMonitor())
-        except Exception:  # whatever the driver raises where there is no GPU, or no package that asks it
+        except Exception:  # whatever the driver raises without a GPU, or without the package that queries it
             self._monitors = self._monitors[:3]
         known = (max(steps) for key, steps in journal.history().items() if key.startswith("system/"))
-        self._step = max(known, default=-1) + 1  # goes on where a killed run stopped
+        self._step = max(known, default=-1) + 1  # continues after the last step of a killed run
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="system metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; nothing is measured after this."""
+        """Stop measuring, and wait until that is done."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _work(self) -> None:
-        # A full disk the training thread meets too, and tells it; a machine that does not tell its load is trained on
-        # without it.
+        # The training thread meets a full disk, too, and reports it; training does not need to know the load.
         with contextlib.suppress(Exception):
             self._measure()
             while not self._stopped.wait(self._interval):
                 measured = self._measure()
-                self._journal.metrics({f"system/{name}": value for name, value in measured.items()}, self._step)
+                self._journal.append_metrics({f"system/{name}": value for name, value in measured.items()}, self._step)
                 self._step += 1
 
     def _measure(self) -> dict[str, float]:

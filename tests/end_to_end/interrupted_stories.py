@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.tracking.journal import Journal, read_journal, status_of
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.run_ref import RunRef
 from pipeline.train.checkpoint import newest_first
 from tests.end_to_end.commands import RUN, Ended, stored_runs
 from tests.end_to_end.forks import ForkServer
@@ -75,7 +76,7 @@ def full_disk_then_between_best_and_last(place: Place) -> None:
         if mounted:
             # Full before the fourth file of arrays is written: the weights of the best epoch.
             place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint_writer:np.savez", 4, number=0),))
-            place.statuses = [status_of(read_journal(place.folder)), stored_runs(place.cwd)[1][0].info.status]
+            place.statuses = [RunRef(place.folder).status(), stored_runs(place.cwd)[1][0].info.status]
             (runs / "filler").unlink()
         first = 1 if mounted else 2  # which commit of the process is the best's: step 3's may come before it
         place.killed("best", Death("pipeline.train.checkpoint_writer:CheckpointWriter.commit", first, after=True))

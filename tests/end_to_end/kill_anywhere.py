@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.tracking.local_runs import local_id
+from pipeline.tracking.run_ref import RunRef
 from tests.conftest import write_voc
 from tests.end_to_end.commands import RUN, tiny
 from tests.end_to_end.forks import ForkServer, fork_server
@@ -57,7 +57,7 @@ KILLS = (
     Kill("first epoch: between two files of its first checkpoint", Death(f"{WRITER}:_write_arrays", 2)),
     Kill("first epoch: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
     Kill("the end of an epoch, before its validation", Death(f"{EPOCHS}.on_epoch_end")),
-    Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 12), torn=True),
+    Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 11), torn=True),
     Kill("step 6, before its checkpoint", Death(f"{EPOCHS}._save_within_epoch", 2)),
     Kill("checkpoint of step 6: before its folder", Death(r"os.mkdir \.step-00000006$")),
     Kill("checkpoint of step 6: one file of arrays is written", Death(r"open \.step-00000006/optimizer.npz")),
@@ -78,7 +78,8 @@ KILLS = (
          Death("pipeline.experiment.evaluation:write_scores")),
     Kill("test evaluation: a part is in the outbox", Death(RECORD, only="'overlays'")),
     Kill("the model is saved, not in the outbox", Death("pipeline.experiment.log:save_model", after=True)),
-    Kill("MLflow sending: the model exists without its files", Death("pipeline.tracking.delivery:Model.load")),
+    Kill("MLflow sending: the model exists without its files",
+         Death("pipeline.tracking.run_writer:ModelDescription.load")),
     Kill("the hashes of the weights are journalled", Death("pipeline.experiment.log:_log_scores", after=True)),
     Kill("MLflow sending: only the journal says FINISHED", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
 )  # fmt: skip
@@ -122,7 +123,7 @@ def workplace(home: Path) -> Path:
 def continuation(cwd: Path) -> list[str]:
     """What a user types after a crash: `resume=`, or the same command if no run had begun."""
     folders = run_folders(cwd)
-    return [f"resume={local_id(folders[0]) or folders[0].name}"] if folders else OPTIONS
+    return [f"resume={RunRef(folders[0]).name}"] if folders else OPTIONS
 
 
 def main(wanted: str = "") -> int:

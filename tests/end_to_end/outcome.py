@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pipeline.experiment.rerun import WALL_CLOCK
-from pipeline.tracking.journal import history_of, read_journal
+from pipeline.tracking.journal import read_journal
+from pipeline.tracking.records import history_of
 from pipeline.tracking.store import connect
 from pipeline.train.checkpoint import FILES, newest_resume_point
 from tests.end_to_end.commands import stored_runs

@@ -115,7 +115,7 @@ NOT_PLAIN = "is not a stored configuration: plain keys and values expected"
 BOMB = "a: &a [x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{chr(ord(name) - 1)}'] * 9)}]\n" for name in "bcdefghi"
 )
-PLACE = "says that its artifacts are in"
+PLACE = "as the location of its artifacts, where MLflow does not store any"
 
 # Read by all four commands, in the same way: `rerun=` is shown each, and the others those of `SHARED`.
 CONFIG: dict[str, tuple[Plant, str]] = {

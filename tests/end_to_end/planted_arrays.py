@@ -123,7 +123,7 @@ RESUME: dict[str, tuple[Plant, str]] = {
         "as named arrays",
     ),
     "unsigned": (arrays("checkpoints/last/weights.npz", lambda found: found[BIAS].__iadd__(1), False), "is damaged"),
-    "best weights of another epoch": (best_of_another_epoch, "checkpoints/best does not have the weights of epoch"),
+    "best weights of another epoch": (best_of_another_epoch, "checkpoints/best does not contain the weights of epoch"),
     "best weights of another network": (
         lambda copy: (
             arrays(BEST, lambda found: found.pop(BIAS))(copy),
@@ -144,7 +144,7 @@ RESUME: dict[str, tuple[Plant, str]] = {
     "epochs of other lengths": (state(step=6, steps_per_epoch=3), "epochs of 3 steps, but this run has 2"),
     "epochs of no steps": (state(step=0, epoch=0, steps_per_epoch=0), "is not a valid training state"),
     "seconds of nothing": (state(seconds=float("nan")), "nan seconds"),
-    "no best": (state(best=None), "only then, one is the best so far"),
+    "no best": (state(best=None), "the best epoch is missing, or named before any epoch"),
     "best is a number": (state(best=3), "is not a valid training state"),
     "best of another epoch": (state(best__epoch=3), "epoch 3 cannot be the best of 2"),
     "best that is no score": (state(best__mean_iou=7.0), "a mean IoU between 0 and 1"),
@@ -178,8 +178,8 @@ def environment_file(name: str, text: str) -> Plant:
 
 
 MADE_WITH: dict[str, tuple[Plant, str]] = {
-    "no JSON": (environment_file("git.json", "{"), "git.json: is no JSON"),
-    "deep JSON": (environment_file("hardware.json", "[" * 10**5), "hardware.json: is no JSON"),
+    "no JSON": (environment_file("git.json", "{"), "git.json: is not JSON"),
+    "deep JSON": (environment_file("hardware.json", "[" * 10**5), "hardware.json: is not JSON"),
     "list": (environment_file("sources.json", "[]"), "sources.json: is not what a run writes"),
     "numbers": (environment_file("hardware.json", '{"cpu": 3}'), "hardware.json: is not what a run writes"),
     "rows": (environment_file("data.json", '{"train": [["a"]]}'), "data.json: is not what a run writes: rows of id"),

@@ -15,6 +15,7 @@ import pytest
 from mlflow.entities import Run
 
 from pipeline.tracking.journal import read_journal
+from pipeline.tracking.records import Metrics
 from tests.end_to_end.commands import RUN, Ended, environment, history, lines, tiny
 from tests.end_to_end.server import Server
 
@@ -34,7 +35,7 @@ def metrics(run, values, step):
         sys.stdin.readline()
 tracked_run.TrackedRun.log_metrics = metrics
 while line := sys.stdin.readline():
-    command, pauses[:], tracked_run.PATIENCE = json.loads(line)
+    command, pauses[:], tracked_run.SERVER_TIMEOUT = json.loads(line)
     sys.argv, status = command, 0
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
@@ -160,15 +161,15 @@ def test_mlflow_has_the_complete_history(story: Story, outage: str) -> None:
         assert run.info.status == "FINISHED"
         journal = read_journal(story.cwd / "mlruns/runs" / run.data.tags["run_key"])
         journalled = {
-            (key, record["step"], value, record["time"])
-            for record in journal if record["kind"] == "metrics" for key, value in record["values"].items()
+            (key, record.step, value, record.time)
+            for record in journal if isinstance(record, Metrics) for key, value in record.values.items()
         }  # fmt: skip
         found = [
             (metric.key, metric.step, metric.value, metric.timestamp)
             for name in run.data.metrics for metric in story.client.get_metric_history(run.info.run_id, name)
         ]  # fmt: skip
         assert len(found) == len(journalled) and set(found) == journalled
-        assert run.info.end_time == journal[-1]["time"] and run.info.start_time == journal[0]["time"]
+        assert run.info.end_time == journal[-1].time and run.info.start_time == journal[0].time
         assert artifacts(story, run) == artifacts(story, undisturbed)
         assert len(models(story, run)) == 1 and models(story, run) == models(story, undisturbed)
         inputs = [[item.dataset.digest for item in of.inputs.dataset_inputs] for of in (run, undisturbed)]
@@ -229,7 +230,7 @@ def test_one_line_warns_of_a_server_that_comes_back_and_the_run_ends_well(story:
     assert told.status == 0, told.stderr
     (warning,) = lines(told.stderr)
     assert warning.startswith("warning: tracking")
-    assert f"the run goes on, and what it logs is kept in mlruns/runs/{run.data.tags['run_key']}" in warning
+    assert f"the run continues, and what it logs is stored in mlruns/runs/{run.data.tags['run_key']}" in warning
     assert len(warning) < 300
     assert lines(told.stdout)[-1].split()[-1].partition("?")[0].endswith(f"/runs/{run.info.run_id}")
 
@@ -252,7 +253,7 @@ def test_runs_of_a_server_that_is_lost_for_good_end_well_and_say_what_sends_them
     warnings = lines(told.stderr)
     assert len(warnings) == 4
     for key, (first, last) in zip(keys, (warnings[:2], warnings[2:]), strict=True):
-        assert f"the run goes on, and what it logs is kept in mlruns/runs/{key}" in first
+        assert f"the run continues, and what it logs is stored in mlruns/runs/{key}" in first
         assert last.endswith(f"a part of run {key} is not in MLflow yet: python -m pipeline.sync sends it")
 
 
@@ -263,9 +264,9 @@ def test_sync_names_what_is_left_sends_it_when_the_server_is_back_and_has_then_n
     left = lines(without.stderr)
     assert len(left) == 2
     for line, run in zip(left, runs, strict=True):
-        assert re.match(rf"error: {run.data.tags['run_key']}: \d+ records are left: .*Connection refused", line)
+        assert re.match(rf"error: {run.data.tags['run_key']}: \d+ records are not sent: .*Connection refused", line)
     done = story.ended["sync"]
     assert (done.status, done.stderr) == (0, "")
     assert lines(done.stdout) == [f"{run.data.tags['run_key']}: sent as run {run.info.run_id}" for run in runs]
     again = story.ended["sync again"]
-    assert (again.status, again.stdout, again.stderr) == (0, "nothing was left to send\n", "")
+    assert (again.status, again.stdout, again.stderr) == (0, "nothing to send\n", "")

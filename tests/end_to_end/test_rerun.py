@@ -199,11 +199,11 @@ def test_each_difference_is_named_before_training_and_a_strict_rerun_that_differ
         "data, val split: another mask val_1",
     ]
     sources, packages, hardware = named[3:6]
-    assert sources == r"sources: \x1b[2J\nrerun: bit-identical gone, model/unet.py changed"
+    assert sources == r"sources: \x1b[2J\nrerun: bit-identical removed, model/unet.py changed"
     assert packages == rf"packages: \x1b[31mred 1\x9b -> absent, numpy 1.0.0 -> {numpy}"
     assert hardware.startswith(r"hardware: cpu \x1b[2J\nrerun: bit-identical -> ")
     told = said.stdout.partition(f"rerun of {finished.id}: ")[2].splitlines()
-    assert told[0].startswith(r"differs from step 0: \x1b[2J\nrerun: bit-identical was 1.0, is not there (")
+    assert told[0].startswith(r"differs from step 0: \x1b[2J\nrerun: bit-identical was 1.0, is missing (")
     assert told[2:] == ["possible reasons:", *(f"  {line}" for line in named)]
     assert lines(said.stderr) == [f"error: rerun={finished.id}: {told[0]}"]
 
@@ -233,7 +233,7 @@ ABSENT = "no run has this id or run_key at tracking.uri=sqlite:///"
     ("command", "told"),
     [
         ("absent", f"rerun=0123456789abcdef0123456789abcdef: {ABSENT}"),
-        ("no store", "there is no such database; start in the folder that holds mlruns/"),
+        ("no store", "this database does not exist; start in the folder that contains mlruns/"),
         ("deleted", "was deleted; `mlflow runs restore --run-id"),
         ("RUNNING", "is RUNNING, and only a FINISHED run can be repeated"),
         ("KILLED", "is KILLED, and only a FINISHED run can be repeated; resume="),

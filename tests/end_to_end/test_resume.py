@@ -89,7 +89,7 @@ def test_changed_data_are_refused(places: dict[str, Place]) -> None:
     refused = places["damaged_then_in_the_test_evaluation"].ended["changed data"]
     assert refused.status == 2
     (fault,) = lines(refused.stderr)
-    assert "its data are not what they were when it began" in fault
+    assert "its data have changed since it began" in fault
 
 
 def test_a_run_that_is_alive_is_refused(places: dict[str, Place]) -> None:

@@ -1,4 +1,4 @@
-"""`rerun=…`, `rerun_strict=…` and `resume=…`: taken from the command line, and every way in which they are wrong."""
+"""`rerun=…`, `rerun_strict=…` and `resume=…`: parsed from the command line, with every mistake in them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipeline.runtime.errors import UserError
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
-    """What is looked for: (as what, name, tracking address). Whatever it is, it is found."""
+    """What is looked up: (for which key, name, tracking address). Whatever it is, it is found."""
     found: list[tuple[str, str, str | None]] = []
 
     def find(kind: str) -> Any:
@@ -28,28 +28,28 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
     return found
 
 
-def test_a_command_without_these_keys_is_left_as_it_is(asked: list[Any]) -> None:
+def test_a_command_without_these_keys_is_unchanged(asked: list[Any]) -> None:
     given = ["-m", "seed=1,2", "model=unet", "tracking.uri=x", "--cfg", "job", "rerun", "resumes=3"]
     assert parse_lineage(given) == (Lineage(), given)
     assert asked == [] and Lineage().base is None
 
 
-def test_a_run_to_repeat_is_looked_for_and_taken_away(asked: list[Any]) -> None:
-    origin, rest = parse_lineage(["epochs=3", "rerun=abc", "seed=1", "rerun_strict=True"])
+def test_a_run_to_repeat_is_looked_up(asked: list[Any]) -> None:
+    lineage, rest = parse_lineage(["epochs=3", "rerun=abc", "seed=1", "rerun_strict=True"])
     assert asked == [("rerun", "abc", None)]
-    assert origin == Lineage(rerun="rerun abc", strict=True, typed=("rerun=abc", "rerun_strict=True"))  # type: ignore[arg-type]
+    assert lineage == Lineage(rerun="rerun abc", strict=True, typed=("rerun=abc", "rerun_strict=True"))  # type: ignore[arg-type]
     assert rest == ["epochs=3", "seed=1"]
     assert parse_lineage(["rerun=abc", "rerun_strict=false"])[0].strict is False
 
 
-def test_a_run_to_continue_is_looked_for_and_taken_away(asked: list[Any]) -> None:
-    origin, rest = parse_lineage(["resume=abc", "epochs=3"])
+def test_a_run_to_continue_is_looked_up(asked: list[Any]) -> None:
+    lineage, rest = parse_lineage(["resume=abc", "epochs=3"])
     assert asked == [("resume", "abc", None)]
-    assert origin == Lineage(resume="resume abc", typed=("resume=abc",)) and rest == ["epochs=3"]  # type: ignore[arg-type]
+    assert lineage == Lineage(resume="resume abc", typed=("resume=abc",)) and rest == ["epochs=3"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("more", [[], ["-m"], ["--multirun"]])
-def test_resume_auto_looks_for_nothing_yet(asked: list[Any], more: list[str]) -> None:
+def test_resume_auto_looks_nothing_up_yet(asked: list[Any], more: list[str]) -> None:
     assert parse_lineage([*more, "resume=auto", "seed=1"]) == (
         Lineage(auto=True, typed=("resume=auto",)),
         [*more, "seed=1"],
@@ -57,9 +57,9 @@ def test_resume_auto_looks_for_nothing_yet(asked: list[Any], more: list[str]) ->
     assert asked == []
 
 
-def test_a_run_is_repeated_in_a_sweep(asked: list[Any]) -> None:
-    origin, rest = parse_lineage(["-m", "rerun=abc", "seed=1,2,3"])
-    assert origin.rerun == "rerun abc" and rest == ["-m", "seed=1,2,3"]
+def test_a_run_may_be_repeated_in_a_sweep(asked: list[Any]) -> None:
+    lineage, rest = parse_lineage(["-m", "rerun=abc", "seed=1,2,3"])
+    assert lineage.rerun == "rerun abc" and rest == ["-m", "seed=1,2,3"]
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,9 @@ def test_a_run_is_repeated_in_a_sweep(asked: list[Any]) -> None:
         (["tracking.experiment=x"], None),
     ],
 )
-def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
-    asked: list[Any], given: list[str], address: str | None
-) -> None:
+def test_the_run_is_looked_up_at_the_given_address(asked: list[Any], given: list[str], address: str | None) -> None:
     for key in ("rerun", "resume"):
-        assert parse_lineage([f"{key}=abc", *given])[1] == given  # where the new run goes, too
+        assert parse_lineage([f"{key}=abc", *given])[1] == given  # the new run is sent there, too
     assert asked == [("rerun", "abc", address), ("resume", "abc", address)]
 
 
@@ -89,8 +87,11 @@ def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
         (["+rerun=a"], ["+rerun=a: rerun=<run id> expected"]),
         (["++resume=a"], ["++resume=a: resume=<run id> expected"]),
         (["rerun=a", "rerun=b"], ["rerun=b: rerun is given twice"]),
-        (["rerun=a", "resume=b"], ["rerun repeats a run from its start, resume continues it: one of them expected"]),
-        (["rerun=a", "resume=auto"], ["rerun repeats a run from its start, resume continues it: one of them expected"]),
+        (["rerun=a", "resume=b"], ["rerun repeats a run from scratch, and resume continues it: one of them expected"]),
+        (
+            ["rerun=a", "resume=auto"],
+            ["rerun repeats a run from scratch, and resume continues it: one of them expected"],
+        ),
         (["rerun_strict=true"], ["rerun_strict: only with rerun=<run id>"]),
         (["rerun_strict=true", "resume=a"], ["rerun_strict: only with rerun=<run id>"]),
         (["rerun=a", "rerun_strict=ture"], ["rerun_strict=ture: true or false expected (did you mean 'true'?)"]),
@@ -106,14 +107,15 @@ def test_the_run_is_looked_for_at_the_tracking_address_that_is_given(
         ),
     ],
 )
-def test_every_mistake_is_told_and_nothing_is_looked_for(asked: list[Any], given: list[str], faults: list[str]) -> None:
-    with pytest.raises(UserError) as told:
+def test_every_mistake_is_reported(asked: list[Any], given: list[str], faults: list[str]) -> None:
+    """And nothing is looked up."""
+    with pytest.raises(UserError) as raised:
         parse_lineage(["epochs=3", *given])
-    assert list(told.value.faults) == faults
+    assert list(raised.value.faults) == faults
     assert asked == []
 
 
-def test_the_stored_configuration_is_what_overrides_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overrides_apply_to_the_stored_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = checked_config(["epochs=3", "model.depth=2"])
 
     class Run:
@@ -121,7 +123,7 @@ def test_the_stored_configuration_is_what_overrides_start_from(monkeypatch: pyte
 
     for key, module, name in (("rerun", rerun, "find_original"), ("resume", resume, "find_resumable")):
         monkeypatch.setattr(module, name, lambda *_: Run())
-        origin, rest = parse_lineage([f"{key}=abc", "seed=7"])
-        assert origin.base is stored
-        composed = checked_config(rest, origin.base)
+        lineage, rest = parse_lineage([f"{key}=abc", "seed=7"])
+        assert lineage.base is stored
+        composed = checked_config(rest, lineage.base)
         assert (composed.epochs, composed.model.depth, composed.seed) == (3, 2, 7)

@@ -1,4 +1,4 @@
-"""What is different between a run and its repetition: settings, surroundings, and the first value that is another."""
+"""The differences between a run and its rerun: settings, provenance, and the first value that differs."""
 
 import dataclasses
 import sys
@@ -9,11 +9,10 @@ import pytest
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.experiment.rerun import History, Original, Verdict, changed_keys, compare
-from pipeline.tracking.differences import differences
-from pipeline.tracking.provenance import Provenance
+from pipeline.tracking.provenance import Provenance, differences
 
 ROWS = [["a", "p1", "m1"], ["b", "p2", "m2"], ["c", "p3", "m3"]]
-MADE_WITH = Provenance(
+PROVENANCE = Provenance(
     packages={"python": "3.11.7", "numpy": "2.4.0", "keras": "3.15.1"},
     git={"revision": "0123456789abcdef", "branch": "main", "dirty": False},
     hardware={"cpu": "fast", "gpus": "none"},
@@ -38,7 +37,7 @@ def config() -> Config:
     return checked_config(["precision=float32", "threads=2"])
 
 
-def test_every_key_that_changes_the_result_is_named_with_both_values(config: Config) -> None:
+def test_every_key_that_affects_results_is_named(config: Config) -> None:
     changed = dataclasses.replace(
         config, epochs=20, long_side=None, model=dataclasses.replace(config.model, depth=3), precision="mixed_bfloat16"
     )
@@ -48,7 +47,7 @@ def test_every_key_that_changes_the_result_is_named_with_both_values(config: Con
     assert changed_keys(config, config) == []
 
 
-def test_where_runs_and_data_lie_and_what_is_kept_of_a_run_changes_nothing(config: Config) -> None:
+def test_locations_and_checkpoints_affect_nothing(config: Config) -> None:
     moved = dataclasses.replace(
         config,
         data_dir="/elsewhere",
@@ -59,7 +58,7 @@ def test_where_runs_and_data_lie_and_what_is_kept_of_a_run_changes_nothing(confi
     assert changed_keys(config, moved) == []
 
 
-def test_determinism_that_was_switched_is_told_and_so_is_that_there_was_none(config: Config) -> None:
+def test_missing_determinism_is_named(config: Config) -> None:
     loose = dataclasses.replace(config, deterministic=False)
     assert changed_keys(config, loose) == ["deterministic: True -> False"]
     assert changed_keys(loose, config) == ["deterministic: False -> True"]
@@ -68,72 +67,74 @@ def test_determinism_that_was_switched_is_told_and_so_is_that_there_was_none(con
     ]
 
 
-# ---- surroundings
+# ---- provenance
 
 
 def changed(**values: Any) -> Provenance:
-    return dataclasses.replace(MADE_WITH, **values)
+    return dataclasses.replace(PROVENANCE, **values)
 
 
 def with_train(*rows: list[str]) -> Provenance:
-    return changed(data={**MADE_WITH.data, "train": list(rows)})
+    return changed(data={**PROVENANCE.data, "train": list(rows)})
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "lines"),
     [
-        (MADE_WITH, []),
+        (PROVENANCE, []),
         (with_train(["a", "p1", "m1"], ["b", "X", "m2"], ["c", "p3", "m3"]), ["data, train split: another image b"]),
         (with_train(["a", "p1", "m1"], ["b", "p2", "X"], ["c", "p3", "m3"]), ["data, train split: another mask b"]),
-        (with_train(*ROWS[:2]), ["data, train split: gone c"]),
+        (with_train(*ROWS[:2]), ["data, train split: removed c"]),
         (with_train(*ROWS, ["e", "p5", "m5"]), ["data, train split: new e"]),
         (with_train(*reversed(ROWS)), ["data, train split: another order"]),
         (
             with_train(["e", "p5", "m5"], ["b", "X", "Y"], ["a", "p1", "m1"]),
-            ["data, train split: another image b; another mask b; gone c; new e"],
+            ["data, train split: another image b; another mask b; removed c; new e"],
         ),
-        (changed(data={**MADE_WITH.data, "test": ROWS[:1]}), ["data, test split: new a"]),
+        (changed(data={**PROVENANCE.data, "test": ROWS[:1]}), ["data, test split: new a"]),
         (
             changed(packages={"python": "3.12.0", "numpy": "2.4.0", "mlflow": "3.17.2"}),
             ["packages: keras 3.15.1 -> absent, mlflow absent -> 3.17.2, python 3.11.7 -> 3.12.0"],
         ),
         (
             changed(sources={"train.py": "X", "epochs.py": "3"}),
-            ["sources: epochs.py new, model/unet.py gone, train.py changed"],
+            ["sources: epochs.py new, model/unet.py removed, train.py changed"],
         ),
         (changed(hardware={"cpu": "slow", "gpus": "none"}), ["hardware: cpu fast -> slow"]),
     ],
 )
-def test_what_differs_is_named(now: Provenance, told: list[str]) -> None:
-    assert differences(MADE_WITH, now) == told
+def test_what_differs_is_named(now: Provenance, lines: list[str]) -> None:
+    assert differences(PROVENANCE, now) == lines
 
 
-def test_the_revision_is_told_as_an_explanation_of_what_differs_and_not_alone() -> None:
-    """Most revisions change nothing that a run depends on: what does is in the sources."""
+def test_the_revision_is_named_with_other_differences_only() -> None:
+    """Most revisions change nothing that a run depends on; what does is in the sources."""
     later = {"revision": "fedcba9876543210", "branch": "x", "dirty": True}
-    assert differences(MADE_WITH, changed(git=later)) == []
-    told = differences(MADE_WITH, changed(git=later, sources={**MADE_WITH.sources, "train.py": "X"}))
-    assert told == ["sources: train.py changed", "revision: 0123456789ab -> fedcba987654 with changes"]
-    told = differences(changed(git={}), changed(git=later, hardware={"cpu": "slow", "gpus": "none"}))
-    assert told[-1] == "revision: none -> fedcba987654 with changes"
+    assert differences(PROVENANCE, changed(git=later)) == []
+    lines = differences(PROVENANCE, changed(git=later, sources={**PROVENANCE.sources, "train.py": "X"}))
+    assert lines == ["sources: train.py changed", "revision: 0123456789ab -> fedcba987654 with changes"]
+    lines = differences(changed(git={}), changed(git=later, hardware={"cpu": "slow", "gpus": "none"}))
+    assert lines[-1] == "revision: none -> fedcba987654 with changes"
 
 
-def test_an_older_run_that_says_nothing_of_its_surroundings_differs_in_nothing_known() -> None:
-    assert differences(Provenance({}, {}, {}, {}, {}), MADE_WITH) == []
+def test_a_run_without_provenance_has_no_known_differences() -> None:
+    """As one of an older version."""
+    empty = Provenance(packages={}, git={}, hardware={}, sources={}, data={})
+    assert differences(empty, PROVENANCE) == []
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
     rows = [[f"id{number}", "p", "m"] for number in range(9)]
-    (told,) = differences(with_train(), with_train(*rows))
-    assert told == "data, train split: new id0, id1, id2, id3, id4 and 4 more"
-    (told,) = differences(changed(packages={"a" * 10**6: "1"}), changed(packages={"b": "1"}))
-    assert len(told) < 1000
+    (line,) = differences(with_train(), with_train(*rows))
+    assert line == "data, train split: new id0, id1, id2, id3, id4 and 4 more"
+    (line,) = differences(changed(packages={"a" * 10**6: "1"}), changed(packages={"b": "1"}))
+    assert len(line) < 1000
 
 
 HOSTILE = "\x1b]0;title\x07\x9b2J\nbit-identical\u202e"
 
 
-def test_nothing_that_a_server_says_reaches_the_terminal_as_it_is() -> None:
+def test_control_characters_from_a_server_are_escaped() -> None:
     hostile = Provenance(
         packages={HOSTILE: HOSTILE},
         git={"revision": HOSTILE, "dirty": True},
@@ -141,21 +142,29 @@ def test_nothing_that_a_server_says_reaches_the_terminal_as_it_is() -> None:
         sources={HOSTILE: HOSTILE},
         data={"train": [[HOSTILE, "p", "m"]]},
     )
-    told = differences(hostile, MADE_WITH)
-    told += compare(original({HOSTILE: {1: 1.0}}), {}, "f00", told).text.splitlines()
-    assert any("\\x1b]0;title\\x07\\x9b2J\\nbit-identical\\u202e" in line for line in told)
-    assert all(line.isprintable() for line in told)
+    lines = differences(hostile, PROVENANCE)
+    lines += compare(original({HOSTILE: {1: 1.0}}), {}, "f00", lines).text.splitlines()
+    assert any("\\x1b]0;title\\x07\\x9b2J\\nbit-identical\\u202e" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
 
 
 # ---- results
 
 
 def original(history: History) -> Original:
-    return Original("id", Config(), history, "f00", None, None, MADE_WITH)
+    return Original(
+        run_id="abc",
+        config=Config(),
+        history=history,
+        weights_sha256="f00",
+        initial_sha256=None,
+        initial=None,
+        provenance=PROVENANCE,
+    )
 
 
 def verdict(now: dict[str, Any], weights: str = "f00", explanations: list[str] | None = None) -> Verdict:
-    """What is said of the values of `HISTORY`, some changed; None takes one away."""
+    """The verdict on a rerun with the values of `HISTORY`, some of them changed; None removes one."""
     merged = {key: {**HISTORY.get(key, {}), **now.get(key, {})} for key in HISTORY.keys() | now.keys()}
     history = {
         key: {step: value for step, value in values.items() if value is not None} for key, values in merged.items()
@@ -163,12 +172,13 @@ def verdict(now: dict[str, Any], weights: str = "f00", explanations: list[str] |
     return compare(original(HISTORY), history, weights, explanations or [])
 
 
-def test_the_same_values_and_weights_are_bit_identical_and_counted_without_wall_clock_ones() -> None:
+def test_the_same_values_and_weights_are_bit_identical() -> None:
+    """They are counted without metrics of the machine."""
     assert verdict({}) == Verdict(True, "bit-identical: 3 metrics x 2 steps, weights equal")
 
 
 @pytest.mark.parametrize("key", ["time/train_seconds", "system/gpu_0", "train/images_per_second"])
-def test_metrics_that_tell_time_or_load_are_not_compared(key: str) -> None:
+def test_metrics_of_the_machine_are_not_compared(key: str) -> None:
     assert verdict({key: {1: 99.0, 7: 1.0}}).identical
 
 
@@ -180,15 +190,15 @@ def test_metrics_that_tell_time_or_load_are_not_compared(key: str) -> None:
             {"val/loss": {1: 1.0, 2: 9.0}, "train/loss": {2: 9.0}, "best/epoch": {1: 1.0}},
             "differs from step 1: val/loss was 0.75, is 1.0, by +0.25 (4 of 5 values differ)",
         ),
-        # The end's values stand at the best epoch's step, but came last.
+        # The values at the end have the best epoch's step, but were logged last.
         (
             {"train/loss": {2: 0.0}, "best/epoch": {1: 1.0}},
             "differs from step 2: train/loss was 0.25, is 0.0, by -0.25 (2 of 5 values differ)",
         ),
         ({"best/epoch": {1: 1.0}}, "differs from step 1: best/epoch was 2.0, is 1.0, by -1 (1 of 5 values differ)"),
-        ({"val/loss": {2: None}}, "differs from step 2: val/loss was 0.5, is not there (1 of 5 values differ)"),
-        ({"val/loss": {3: 0.1}}, "differs from step 3: val/loss was not there, is 0.1 (1 of 6 values differ)"),
-        ({"test/loss": {1: 0.1}}, "differs from step 1: test/loss was not there, is 0.1 (1 of 6 values differ)"),
+        ({"val/loss": {2: None}}, "differs from step 2: val/loss was 0.5, is missing (1 of 5 values differ)"),
+        ({"val/loss": {3: 0.1}}, "differs from step 3: val/loss was missing, is 0.1 (1 of 6 values differ)"),
+        ({"test/loss": {1: 0.1}}, "differs from step 1: test/loss was missing, is 0.1 (1 of 6 values differ)"),
         # The last bit of a number is a difference.
         (
             {"val/loss": {1: 0.7500000000000001}},
@@ -196,30 +206,30 @@ def test_metrics_that_tell_time_or_load_are_not_compared(key: str) -> None:
         ),
     ],
 )
-def test_the_first_step_and_metric_that_differ_are_told_and_by_how_much(now: dict[str, Any], first: str) -> None:
+def test_the_first_difference_is_reported_with_its_size(now: dict[str, Any], first: str) -> None:
     found = verdict(now)
     assert not found.identical
     assert found.text.splitlines() == [first, "weights equal", "no reason is known"]
 
 
-def test_other_weights_with_the_same_metrics_are_no_repetition() -> None:
+def test_other_weights_with_the_same_metrics_differ() -> None:
     found = verdict({}, weights="bad")
     assert not found.identical
     assert found.text.splitlines()[:2] == ["every metric is equal, but the weights are not", "weights differ"]
 
 
-def test_what_differs_beside_the_results_is_told_as_a_possible_reason() -> None:
+def test_other_differences_are_listed_as_possible_reasons() -> None:
     found = verdict({"val/loss": {2: 0.625}}, "bad", ["epochs: 2 -> 3", "packages: numpy 1 -> 2"])
     assert found.text.splitlines()[1:] == [
         "weights differ", "possible reasons:", "  epochs: 2 -> 3", "  packages: numpy 1 -> 2",
     ]  # fmt: skip
-    assert verdict({}, explanations=["hardware: cpu a -> b"]).identical  # the same bits in spite of it
+    assert verdict({}, explanations=["hardware: cpu a -> b"]).identical  # the same bits despite the difference
 
 
 @pytest.mark.parametrize(
     ("then", "now", "same"),
     [
-        (sys.float_info.max, float("inf"), True),  # what a database makes of infinity
+        (sys.float_info.max, float("inf"), True),  # as a database stores infinity
         (-sys.float_info.max, float("-inf"), True),
         (float("inf"), float("inf"), True),
         (sys.float_info.max, float("-inf"), False),
@@ -229,6 +239,6 @@ def test_what_differs_beside_the_results_is_told_as_a_possible_reason() -> None:
         (0.0, -0.0, True),
     ],
 )
-def test_infinity_is_what_a_database_keeps_of_it(then: float, now: float, same: bool) -> None:
+def test_infinity_equals_what_a_database_stores_of_it(then: float, now: float, same: bool) -> None:
     found = compare(original({"val/loss": {1: then}}), {"val/loss": {1: now}}, "f00", [])
     assert found.identical == same

@@ -18,10 +18,10 @@ from pipeline.sweep.command import trial_name
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
 from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
-from pipeline.tracking import failed_runs
+from pipeline.tracking import sweep_runs
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.run_ref import RUNS, RunRef
 from pipeline.tracking.sweep_runs import Child
-from pipeline.tracking.tracked_run import RUNS
 
 OVERRIDES = ["seed=1"]
 CHILD = Child(
@@ -90,8 +90,8 @@ def request(config: Config, threads: int) -> RunTrial:
 def test_a_resumed_trial_has_the_threads_of_its_first_start(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In a child that is set up with as many, even if the launcher would now give it another number."""
-    stored = Resumable("id", dataclasses.replace(config, threads=1), tmp_path, "KILLED", None)
+    """In a child that is set up with as many, whatever the launcher of this start would give it."""
+    stored = Resumable(RunRef(tmp_path), dataclasses.replace(config, threads=1))
     monkeypatch.setattr(tasks, "find_resumable", lambda *_: stored)
     ran: list[Any] = []
     monkeypatch.setattr(tasks, "run_experiment", lambda config, *_: ran.append(config) or SimpleNamespace(
@@ -150,6 +150,6 @@ def test_a_death_before_the_start_spares_another_machines_run(config: Config, mo
         raise trial_job.WorkerDied("its process was killed")
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
-    monkeypatch.setattr(failed_runs, "record_failure", lambda *_: "a run of its own")
-    assert trial_job._run(request(config, threads=2)).run == "a run of its own"
+    monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
+    assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
     assert not RUNS.exists()

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.records import Begin, DatasetUsed, Params, ProcessStarted, Status, Tags
 from pipeline.tracking.store import open_store
-from tests.tracking.deliveries import KEYS, MLMODEL, folder
+from tests.tracking.deliveries import KEYS, MLMODEL, write_folder
 
 
 @pytest.fixture
@@ -22,11 +23,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> list[TrackingConfig]:
-    """Two addresses whose databases are made already."""
+    """Two addresses whose databases exist already."""
     place = tmp_path_factory.mktemp("stores")
     first = TrackingConfig(uri=f"sqlite:///{place}/first/mlflow.db", experiment="x")
     open_store(first)
-    shutil.copytree(place / "first", place / "second")  # making it again would take seconds
+    shutil.copytree(place / "first", place / "second")  # creating it again would take seconds
     return [first, TrackingConfig(uri=f"sqlite:///{place}/second/mlflow.db", experiment="y")]
 
 
@@ -37,26 +38,26 @@ def tracking(stores: list[TrackingConfig]) -> TrackingConfig:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Journal]:
-    """write() makes the journal of a run that was interrupted, resumed, and has finished; keys are never used again."""
+    """write() makes the journal of a run that was interrupted, resumed, and has finished, with a key of its own."""
 
     def write(finished: bool = True) -> Journal:
         journal = Journal(tmp_path / f"{next(KEYS):032x}")
-        journal.append("begin", name="name", tags={"schema": "1", "fingerprint": "f"}, experiment="x")
-        journal.append("process", process={"host": "h", "boot": "b", "pid": 7, "started": 1.5})
-        journal.post(folder(tmp_path / "config", "config.yaml"), "files", keep=False, place="config")
-        journal.append("tags", values={"mlflow.note.content": "Büsche", "empty": ""})
+        journal.append(Begin(name="name", tags={"schema": "1", "fingerprint": "f"}, experiment="x"))
+        journal.append(ProcessStarted({"host": "h", "boot": "b", "pid": 7, "started": 1.5}))
+        journal.move_artifacts(write_folder(tmp_path / "config", "config.yaml"), "config")
+        journal.append(Tags({"mlflow.note.content": "Büsche", "empty": ""}))
         for split in ("train", "val"):
-            journal.append("dataset", split=split, name=f"d-{split}", source=str(tmp_path), digest="0123456789" * 6)
-        journal.append("params", values={f"p{number}": str(number) for number in range(3)})
-        journal.metrics({"a": 1.0, "inf": math.inf, **{f"m{number}": number for number in range(3)}}, step=1)
-        journal.append("tags", values={"failure": "ValueError: why"})
-        journal.append("status", status="FAILED")
-        journal.append("process", process={"host": "h", "boot": "b", "pid": 8, "started": 2.5})
-        journal.metrics({"a": 0.5, "b": 1e-300}, step=2)
-        journal.post(folder(tmp_path / "last", "weights.npz"), "files", keep=True, place="checkpoints/last")
-        journal.post(folder(tmp_path / "model", "code.py", MLmodel=MLMODEL), "model", keep=False)
+            journal.append(DatasetUsed(split, f"d-{split}", str(tmp_path), "0123456789" * 6))
+        journal.append(Params({f"p{number}": str(number) for number in range(3)}))
+        journal.append_metrics({"a": 1.0, "inf": math.inf, **{f"m{number}": number for number in range(3)}}, step=1)
+        journal.append(Tags({"failure": "ValueError: why"}))
+        journal.append(Status("FAILED"))
+        journal.append(ProcessStarted({"host": "h", "boot": "b", "pid": 8, "started": 2.5}))
+        journal.append_metrics({"a": 0.5, "b": 1e-300}, step=2)
+        journal.copy_artifacts(write_folder(tmp_path / "last", "weights.npz"), "checkpoints/last")
+        journal.move_model(write_folder(tmp_path / "model", "code.py", MLmodel=MLMODEL))
         if finished:
-            journal.append("status", status="FINISHED")
+            journal.append(Status("FINISHED"))
         return journal
 
     return write

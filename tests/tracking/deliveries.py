@@ -1,4 +1,4 @@
-"""Sending a journal, and all that MLflow then knows of its run."""
+"""Sending a journal, and everything that MLflow then has of its run."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import mlflow
 from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.records import Metrics
 
 MLMODEL = """
 flavors:
@@ -20,7 +21,8 @@ utc_time_created: '2026-01-01 00:00:00.000000'
 KEYS = iter(range(10**6))
 
 
-def folder(place: Path, name: str, **more: str) -> Path:
+def write_folder(place: Path, name: str, **more: str) -> Path:
+    """A folder with one file in a folder of its own, and `more` files next to that."""
     (place / "deep").mkdir(parents=True, exist_ok=True)
     (place / "deep" / name).write_text(name)
     for other, text in more.items():
@@ -30,13 +32,17 @@ def folder(place: Path, name: str, **more: str) -> Path:
 
 def send(journal: Journal, tracking: TrackingConfig) -> Delivery:
     delivery = Delivery(journal, tracking)
-    while not delivery.done:
-        delivery.send_next()
+    delivery.send_all()
     return delivery
 
 
-def told(tracking: TrackingConfig, key: str) -> dict[str, Any]:
-    """All that MLflow knows of the one run with this key."""
+def send_some(delivery: Delivery, number: int) -> None:
+    for _ in range(number):
+        delivery.send_next()
+
+
+def in_mlflow(tracking: TrackingConfig, key: str) -> dict[str, Any]:
+    """Everything that MLflow has of the one run with this key."""
     client = mlflow.MlflowClient(tracking.uri)
     experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
     (run,) = client.search_runs([experiment], f"tags.run_key = '{key}'")
@@ -71,9 +77,5 @@ def files_of(location: str) -> list[str]:
 
 
 def time_of(journal: Journal, number: int) -> int:
-    return [record["time"] for record in journal.of("metrics")][number]
-
-
-def send_some(delivery: Delivery, number: int) -> None:
-    for _ in range(number):
-        delivery.send_next()
+    """When the metrics with this number were logged."""
+    return journal.of(Metrics)[number].time

@@ -1,11 +1,11 @@
-"""Which places of artifacts are believed, whoever named them."""
+"""Which locations of artifacts are trusted, whoever named them."""
 
 import pytest
 
 from pipeline.runtime.errors import UserError
-from pipeline.tracking.artifact_uris import believed, in_its_own_place
+from pipeline.tracking.artifact_uris import checked_location, is_trusted
 
-ID, SERVER = "m-0123", "http://ada:lovelace@host:5000/mlflow"
+MODEL_ID, SERVER = "m-0123", "http://ada:lovelace@host:5000/mlflow"
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ ID, SERVER = "m-0123", "http://ada:lovelace@host:5000/mlflow"
         "abfss://container@account.dfs.core.windows.net/1/m-0123/artifacts", "sftp://ada@host/1/m-0123/artifacts",
     ],
 )  # fmt: skip
-def test_places_where_mlflow_keeps_artifacts_are_believed(location: str) -> None:
-    assert believed("model", ID, location, SERVER) == ID
+def test_locations_where_mlflow_stores_artifacts_are_trusted(location: str) -> None:
+    assert checked_location("model", MODEL_ID, location, SERVER) == MODEL_ID
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,17 @@ def test_places_where_mlflow_keeps_artifacts_are_believed(location: str) -> None
         "ftp://host/1/m-0123/artifacts", "models:/x/1", "postgresql://host/1/m-0123/artifacts",
     ],
 )  # fmt: skip
-def test_other_places_are_not(location: str) -> None:
+def test_other_locations_are_not_trusted(location: str) -> None:
     for uri in (SERVER, "postgresql://ada:lovelace@host/mlflow", "sqlite:////srv/mlflow.db"):
-        assert not in_its_own_place(ID, location, uri)
-    with pytest.raises(UserError) as told:
-        believed("model", ID, location, SERVER)
-    assert str(told.value) == (
-        f"tracking.uri=http://***@host:5000/mlflow: says that the artifacts of model m-0123 are in {location}, which "
-        "is no place for them"
+        assert not is_trusted(MODEL_ID, location, uri)
+    with pytest.raises(UserError) as raised:
+        checked_location("model", MODEL_ID, location, SERVER)
+    assert str(raised.value) == (
+        f"tracking.uri=http://***@host:5000/mlflow: gives {location} as the location of the artifacts of model m-0123, "
+        "where MLflow does not store any; nothing is sent there"
     )
 
 
-@pytest.mark.parametrize("id", ["", "../m", "m\x1b[2J", "m\n", "m" * 65])
-def test_an_id_that_is_none_of_mlflows_is_not(id: str) -> None:
-    assert not in_its_own_place(id, f"/srv/mlruns/1/{id}/artifacts", SERVER)
+@pytest.mark.parametrize("model_id", ["", "../m", "m\x1b[2J", "m\n", "m" * 65])
+def test_an_id_that_mlflow_does_not_give_is_not_trusted(model_id: str) -> None:
+    assert not is_trusted(model_id, f"/srv/mlruns/1/{model_id}/artifacts", SERVER)

@@ -1,4 +1,4 @@
-"""A delivery that is killed at any request, or that a server breaks off: nothing is lost and nothing told twice."""
+"""A delivery that is killed at any request, or that a server interrupts: nothing is lost, and nothing is sent twice."""
 
 import contextlib
 from collections.abc import Callable
@@ -12,10 +12,12 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
-from pipeline.tracking import delivery as module
-from pipeline.tracking.delivery import Delivery, read_position
+from pipeline.tracking import run_writer
+from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
-from tests.tracking.deliveries import send, told
+from pipeline.tracking.records import Metrics, Unknown
+from pipeline.tracking.run_ref import RunRef
+from tests.tracking.deliveries import in_mlflow, send
 
 
 class Killed(BaseException):
@@ -23,7 +25,7 @@ class Killed(BaseException):
 
 
 class Client:
-    """MLflow's client, which at one request is interrupted: before it, or after it was done and before it is told."""
+    """MLflow's client, interrupted at one request: before it, or after it was done and before its answer arrives."""
 
     def __init__(self, client: mlflow.MlflowClient, at: int, done: bool) -> None:
         self.client, self.at, self.done, self.requests = client, at, done, 0
@@ -43,13 +45,13 @@ class Client:
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_killed_at_any_request_and_continued_the_history_is_the_same(
+def test_killed_at_any_request_it_sends_the_same_history(
     write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
-    """By another process each time: a new `Delivery` begins where the last one is known to have come."""
+    """Continued by another process each time: a new `Delivery` begins where the last one wrote down that it was."""
     undisturbed = write()
     send(undisturbed, tracking)
-    expected = told(tracking, undisturbed.folder.name)
+    expected = in_mlflow(tracking, undisturbed.folder.name)
     undisturbed.close()
     journal = write()
     at, kills, delivery = 0, 0, Delivery(journal, tracking)
@@ -60,13 +62,12 @@ def test_killed_at_any_request_and_continued_the_history_is_the_same(
         delivery.open()
         delivery._client = Client(delivery._client, at, done)
         with contextlib.suppress(Killed):
-            while not delivery.done:
-                delivery.send_next()
+            delivery.send_all()
         kills += delivery._client.requests >= delivery._client.at
         if delivery.sent > before:
             at = 0
     assert kills >= len(journal.records)
-    found = told(tracking, journal.folder.name)
+    found = in_mlflow(tracking, journal.folder.name)
     assert same(found, undisturbed, expected, journal)
     journal.close()
 
@@ -74,23 +75,23 @@ def test_killed_at_any_request_and_continued_the_history_is_the_same(
 def same(found: dict[str, Any], first: Journal, expected: dict[str, Any], second: Journal) -> bool:
     """Whether two runs have the same history, each with the times of its own journal."""
 
-    def without_times(told: dict[str, Any], journal: Journal) -> dict[str, Any]:
-        times = [record["time"] for record in journal.records]
-        assert told["status"][1:3] == (times[0], times[-1])
-        metrics = [record["time"] for record in journal.of("metrics")]
-        assert {time for rows in told["metrics"].values() for _, _, time in rows} == set(metrics)
+    def without_times(stored: dict[str, Any], journal: Journal) -> dict[str, Any]:
+        times = [record.time for record in journal.records]
+        assert stored["status"][1:3] == (times[0], times[-1])
+        metrics = [record.time for record in journal.of(Metrics)]
+        assert {time for rows in stored["metrics"].values() for _, _, time in rows} == set(metrics)
         return {
-            **told,
-            "status": told["status"][0],
-            "tags": {name: text for name, text in told["tags"].items() if name != "run_key"},
-            "metrics": {name: [row[:2] for row in rows] for name, rows in told["metrics"].items()},
+            **stored,
+            "status": stored["status"][0],
+            "tags": {name: text for name, text in stored["tags"].items() if name != "run_key"},
+            "metrics": {name: [row[:2] for row in rows] for name, rows in stored["metrics"].items()},
         }
 
     assert without_times(found, second) == without_times(expected, first)
     return True
 
 
-def test_a_run_whose_making_was_done_but_not_answered_is_not_made_twice(
+def test_a_run_is_created_once_even_if_the_answer_is_lost(
     write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same process, which tries again."""
@@ -106,13 +107,12 @@ def test_a_run_whose_making_was_done_but_not_answered_is_not_made_twice(
     with monkeypatch.context() as patch, pytest.raises(UserError, match="timed out"):
         patch.setattr(mlflow.MlflowClient, "create_run", unanswered)
         delivery.send_next()
-    while not delivery.done:
-        delivery.send_next()
-    assert told(tracking, journal.folder.name)["status"][0] == "FINISHED"  # which looks for one run
+    delivery.send_all()
+    assert in_mlflow(tracking, journal.folder.name)["status"][0] == "FINISHED"  # it finds exactly one run
     journal.close()
 
 
-def test_a_model_whose_description_was_being_written_is_whole_when_it_is_sent_again(
+def test_a_half_written_model_is_complete_when_sent_again(
     write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = write()
@@ -122,10 +122,10 @@ def test_a_model_whose_description_was_being_written_is_whole_when_it_is_sent_ag
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(module.Model, "save", torn)
+        patch.setattr(run_writer.ModelDescription, "save", torn)
         send(journal, tracking)
     send(journal, tracking)
-    ((_, status, _, model_files),) = told(tracking, journal.folder.name)["models"]
+    ((_, status, _, model_files),) = in_mlflow(tracking, journal.folder.name)["models"]
     assert status == LoggedModelStatus.READY and set(model_files) >= {"MLmodel", "deep/code.py"}
     assert not [name for name in model_files if name.startswith(".")]
     journal.close()
@@ -138,17 +138,17 @@ def test_a_record_of_a_newer_version_is_refused_by_name(
     write: Callable[..., Journal], tracking: TrackingConfig
 ) -> None:
     journal = write()
-    journal.append("hologram")
-    with pytest.raises(ValueError, match="has a record 'hologram', which this version does not know"):
+    journal.append(Unknown({"kind": "hologram"}))
+    with pytest.raises(ValueError, match="has a record of the kind 'hologram', which this version does not know"):
         send(journal, tracking)
-    assert len(journal.records) - read_position(journal.folder)[1] == 1
+    assert RunRef(journal.folder).unsent() == 1
     journal.close()
 
 
-def test_a_server_that_breaks_off_is_told_in_a_few_words(
+def test_a_lost_connection_is_reported_in_a_few_words(
     write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not in MLflow's, which repeat the whole request."""
+    """Not in MLflow's, which quote the whole request."""
     journal = write()
     delivery = Delivery(journal, tracking)
     delivery.open()
@@ -161,16 +161,16 @@ def test_a_server_that_breaks_off_is_told_in_a_few_words(
             raise MlflowException(f"API request to http://host/{'x' * 500} failed with exception {error}") from error
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", broken)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         delivery.send_next()
     assert (
-        str(told.value)
+        str(raised.value)
         == f"tracking.uri={tracking.uri}: does not answer: Remote end closed connection without response"
     )
     journal.close()
 
 
-def test_an_address_that_does_not_answer_leaves_everything_to_be_sent(write: Callable[..., Journal]) -> None:
+def test_without_an_answer_everything_is_left_to_be_sent(write: Callable[..., Journal]) -> None:
     journal = write()
     delivery = Delivery(journal, TrackingConfig(uri="http://127.0.0.1:9", experiment="x"))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A journal on a disk that is full, interrupted in the middle of a record, and the files that wait beside it."""
+"""A journal on a full disk, or interrupted in the middle of a record, and the files that wait in its outbox."""
 
 import errno
 import os
@@ -10,12 +10,9 @@ import pytest
 
 from pipeline.runtime.errors import RunFailed
 from pipeline.tracking import journal as module
-from pipeline.tracking.journal import (
-    Journal,
-    read_journal,
-    status_of,
-)
-from tests.tracking.test_journal import contents, reopened
+from pipeline.tracking.journal import Journal, read_journal
+from pipeline.tracking.records import Params, Status, Tags, status_of
+from tests.tracking.journals import contents, kinds, reopened
 
 
 class Interrupt(BaseException):
@@ -24,11 +21,11 @@ class Interrupt(BaseException):
 
 @pytest.mark.parametrize("place", ["before", "half", "written", "flushed"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Interrupt()])
-def test_an_append_that_fails_leaves_the_journal_as_it_was(
+def test_an_append_that_fails_leaves_the_journal_unchanged(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
-    """At every instant between the first byte and the last flush: no half line, no line without a record."""
-    journal.append("begin")
+    """At every instant between the first byte and the last flush: no half line, and no line without a record."""
+    journal.append(Tags({}))
     before = journal.path.read_bytes()
     write, flush = type(journal)._write, os.fsync
 
@@ -49,44 +46,43 @@ def test_an_append_that_fails_leaves_the_journal_as_it_was(
         patch.setattr(Journal, "_write", failing_write)
         patch.setattr(module.os, "fsync", failing_flush)
         expected = RunFailed if isinstance(error, OSError) else Interrupt
-        with pytest.raises(expected) as told:
-            journal.metrics({"a": 1.0}, step=1)
+        with pytest.raises(expected) as raised:
+            journal.append_metrics({"a": 1.0}, step=1)
     if expected is RunFailed:
-        assert str(told.value) == f"{journal.path}: cannot be written: No space left on device"
+        assert str(raised.value) == f"{journal.path}: cannot be written: No space left on device"
     assert journal.path.read_bytes() == before and len(journal.records) == 1
-    journal.metrics({"a": 2.0}, step=1)  # was not told
-    journal.append("status", status="KILLED")
+    journal.append_metrics({"a": 2.0}, step=1)  # it was not logged
+    journal.append(Status("KILLED"))
     again = reopened(journal)
-    assert [record["kind"] for record in again.records] == ["begin", "metrics", "status"]
+    assert kinds(again.records) == ["tags", "metrics", "status"]
     assert again.history() == {"a": {1: 2.0}}
     again.close()
 
 
-def test_an_interrupt_right_after_the_record_is_told_keeps_it_in_the_file_and_in_memory(journal: Journal) -> None:
-    """The numbers of records that were sent are counted in memory, and used by the process that reads the file."""
+def test_an_interrupt_after_a_record_leaves_it_everywhere(journal: Journal) -> None:
+    """In the file and in memory: what was sent is counted in memory, and used by the process that reads the file."""
 
     class Interrupted(list):
         def append(self, record: object) -> None:
             super().append(record)
             raise Interrupt
 
-    journal.append("begin")
+    journal.append(Tags({}))
     journal.records = Interrupted(journal.records)
     with pytest.raises(Interrupt):
-        journal.append("params", values={})
+        journal.append(Params({}))
     journal.records = list(journal.records)
-    journal.append("status", status="KILLED")
-    assert [record["kind"] for record in read_journal(journal.folder)] == ["begin", "params", "status"]
+    journal.append(Status("KILLED"))
+    assert kinds(read_journal(journal.folder)) == ["tags", "params", "status"]
     assert read_journal(journal.folder) == journal.records
 
 
-def test_a_second_interrupt_while_the_first_is_undone_spoils_nothing(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal.append("begin")
+def test_a_second_interrupt_during_the_first_does_no_harm(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the half line of the first one is removed."""
+    journal.append(Tags({}))
 
     class File:
-        """The file, of which the second call of `truncate` is interrupted too."""
+        """The file, whose second call of `truncate` is interrupted, too."""
 
         def __init__(self, file: object) -> None:
             self.file, self.calls = file, 0
@@ -106,9 +102,9 @@ def test_a_second_interrupt_while_the_first_is_undone_spoils_nothing(
     with monkeypatch.context() as patch, pytest.raises(Interrupt):
         patch.setattr(module.os, "fsync", interrupted)
         patch.setattr(journal, "_file", File(journal._file))
-        journal.append("tags", values={"a long": "x" * 100})
-    journal.append("status", status="KILLED")
-    assert [record["kind"] for record in read_journal(journal.folder)] == ["begin", "status"]
+        journal.append(Tags({"a long": "x" * 100}))
+    journal.append(Status("KILLED"))
+    assert kinds(read_journal(journal.folder)) == ["tags", "status"]
     assert len(journal.path.read_bytes().splitlines()) == 2
 
 
@@ -126,31 +122,33 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_is_really_full_loses_nothing_and_appending_goes_on_when_it_is_not(small_disk: Path) -> None:
+def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
+    """And appending continues as soon as there is room."""
     journal = Journal(small_disk / "run")
     (small_disk / "filling").write_bytes(b"\0" * 90_000)
     with pytest.raises(RunFailed, match=r"journal\.jsonl: cannot be written: No space left on device"):
         for number in range(1000):
-            journal.append("tags", number=number, values={"x": "y" * 1000})
+            journal.append(Tags({"number": str(number), "x": "y" * 1000}))
     assert len(journal.records) > 5
-    assert [record["number"] for record in read_journal(journal.folder)] == list(range(len(journal.records)))
+    assert read_journal(journal.folder) == journal.records
+    assert [int(record.values["number"]) for record in journal.of(Tags)] == list(range(len(journal.records)))
     assert journal.path.read_bytes().endswith(b"\n")
     files = small_disk / "files"
     files.mkdir()
     (small_disk / "filling").unlink()
     (files / "large").write_bytes(b"\0" * 40_000)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RunFailed, match=r"cannot be written: .*No space left"):
-        patch.setattr(module.os, "link", no_links)
+        patch.setattr(os, "link", no_links)
         for _ in range(9):
-            journal.post(files, "files", keep=True, place="x")
+            journal.copy_artifacts(files, "x")
     (files / "large").unlink()
-    journal.append("status", status="FAILED")
+    journal.append(Status("FAILED"))
     journal.close()
     assert status_of(read_journal(journal.folder)) == "FAILED"
 
 
-def test_the_last_words_have_room_on_a_full_disk(small_disk: Path) -> None:
-    """Even the longest failure that is told, every character of it escaped, and the journal's last block full too."""
+def test_the_last_records_have_room_on_a_full_disk(small_disk: Path) -> None:
+    """Even with the longest failure, every character of it escaped, while the journal's last block is full, too."""
     journal = Journal(small_disk / "run")
     journal.reserve()
     with (small_disk / "filling").open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
@@ -158,14 +156,14 @@ def test_the_last_words_have_room_on_a_full_disk(small_disk: Path) -> None:
             filling.write(bytes(512))
     with pytest.raises(RunFailed, match=r"journal\.jsonl: cannot be written: No space left on device"):
         for _ in range(100):
-            journal.append("tags", values={"x": "y" * 60})
+            journal.append(Tags({"x": "y" * 60}))
     again = Journal(small_disk / "other")
     with pytest.raises(RunFailed, match=r"other/reserve: cannot be written: No space left on device"):
         again.reserve()
     again.close()
     journal.release()
-    journal.append("tags", values={"failure": "\u20ac" * 5000})
-    journal.append("status", status="FAILED")
+    journal.append(Tags({"failure": "\u20ac" * 5000}))
+    journal.append(Status("FAILED"))
     journal.close()
     assert status_of(read_journal(journal.folder)) == "FAILED"
     assert not (journal.folder / "reserve").exists()
@@ -185,42 +183,56 @@ def folder_with(place: Path, **files: str) -> Path:
     return place
 
 
-def test_a_folder_is_moved_to_the_outbox_or_shared_with_it(journal: Journal, tmp_path: Path) -> None:
-    journal.post(folder_with(tmp_path / "moved", a="moved"), "files", keep=False, place="p/q")
-    journal.post(folder_with(tmp_path / "kept", a="kept"), "model", keep=True)
-    moved, kept = (journal.folder / "outbox" / record["parcel"] for record in journal.records)
+def test_a_folder_is_moved_into_the_outbox_or_copied(journal: Journal, tmp_path: Path) -> None:
+    journal.move_artifacts(folder_with(tmp_path / "moved", a="moved"), "p/q")
+    journal.copy_artifacts(folder_with(tmp_path / "copied", a="copied"), "p")
+    journal.move_model(folder_with(tmp_path / "model", a="model"))
+    moved, copied, model = (journal.folder / "outbox" / content["parcel"] for content in contents(journal.records))
     assert not (tmp_path / "moved").exists() and (moved / "deep/a").read_text() == "moved"
-    assert (kept / "deep/a").samefile(tmp_path / "kept/deep/a")  # takes no room
+    assert not (tmp_path / "model").exists() and (model / "deep/a").read_text() == "model"
+    assert (copied / "deep/a").samefile(tmp_path / "copied/deep/a")  # takes no room
     assert contents(journal.records)[0] == {"kind": "files", "place": "p/q", "parcel": moved.name}
-    (tmp_path / "kept/deep/a").unlink()  # as an old checkpoint is
-    assert (kept / "deep/a").read_text() == "kept"
+    assert contents(journal.records)[2] == {"kind": "model", "parcel": model.name}
+    (tmp_path / "copied/deep/a").unlink()  # as an old checkpoint is
+    assert (copied / "deep/a").read_text() == "copied"
 
 
-def test_files_are_copied_where_the_file_system_has_no_links(
+def test_a_parcel_replaces_the_former_one_for_its_place(journal: Journal, tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        journal.copy_artifacts(folder_with(tmp_path / text, a=text), "checkpoints/last")
+        journal.copy_artifacts(folder_with(tmp_path / text, a=text), f"predictions/{text}")
+        journal.move_model(folder_with(tmp_path / "model", a=text))
+    parcels = [journal.outbox.path(content["parcel"]) for content in contents(journal.records)]
+    assert [parcel.is_dir() for parcel in parcels] == [False, True, False, True, True, True]
+    assert (parcels[3] / "deep/a").read_text() == (parcels[5] / "deep/a").read_text() == "new"
+
+
+def test_files_are_copied_on_a_file_system_without_links(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.os, "link", no_links)
-    journal.post(folder_with(tmp_path / "kept", a="kept"), "files", keep=True, place="p")
-    copy = journal.folder / "outbox" / journal.records[0]["parcel"] / "deep/a"
-    assert copy.read_text() == "kept" and not copy.samefile(tmp_path / "kept/deep/a")
+    monkeypatch.setattr(os, "link", no_links)
+    journal.copy_artifacts(folder_with(tmp_path / "source", a="a"), "p")
+    (copied,) = (journal.folder / "outbox").glob("*/deep/a")
+    assert copied.read_text() == "a" and not copied.samefile(tmp_path / "source/deep/a")
 
 
-def test_what_no_record_names_is_swept_away_when_the_journal_is_opened_and_nothing_else(
+def test_opening_removes_parcels_that_no_record_names(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal.post(folder_with(tmp_path / "kept", a="kept"), "files", keep=True, place="p")
+    """And nothing else."""
+    journal.copy_artifacts(folder_with(tmp_path / "named", a="named"), "p")
     with monkeypatch.context() as patch, pytest.raises(Interrupt):  # killed between the files and the record
-        patch.setattr(journal, "append", lambda *_, **__: (_ for _ in ()).throw(Interrupt()))
-        journal.post(folder_with(tmp_path / "lost", a="lost"), "files", keep=True, place="p")
+        patch.setattr(journal, "append", lambda _: (_ for _ in ()).throw(Interrupt()))
+        journal.copy_artifacts(folder_with(tmp_path / "lost", a="lost"), "p")
     assert len(list((journal.folder / "outbox").iterdir())) == 2
     again = reopened(journal)
     (left,) = (again.folder / "outbox").iterdir()
-    assert left.name == again.records[0]["parcel"] and (left / "deep/a").read_text() == "kept"
-    assert (tmp_path / "kept/deep/a").is_file() and (tmp_path / "lost/deep/a").is_file()
+    assert left.name == contents(again.records)[0]["parcel"] and (left / "deep/a").read_text() == "named"
+    assert (tmp_path / "named/deep/a").is_file() and (tmp_path / "lost/deep/a").is_file()
     again.close()
 
 
-def test_files_that_cannot_be_put_there_stop_the_run_with_a_line(journal: Journal, tmp_path: Path) -> None:
+def test_files_that_cannot_be_posted_stop_the_run(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="cannot be written: No such file or directory"):
-        journal.post(tmp_path / "absent", "files", keep=False, place="p")
+        journal.move_artifacts(tmp_path / "absent", "p")
     assert journal.records == []

@@ -1,4 +1,4 @@
-"""What a run was made with: packages, revision, and changes that can be applied again."""
+"""What a run was made with: packages, revision, and a patch that can be applied again."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking import provenance
-from pipeline.tracking.provenance import FILES, Provenance, git_state, packages, read_environment, write_environment
+from pipeline.tracking.provenance import FILES, Provenance, git_state, packages, read_provenance, write_provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -22,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one commit, in the place of this project's."""
+    """A repository with one commit, in place of this project's."""
     root = tmp_path / "code"
     (root / "pipeline").mkdir(parents=True)
     git(root, "init", "-q", "-b", "main")
@@ -40,18 +40,18 @@ def test_packages_are_those_installed() -> None:
     assert lines[1:] == sorted(set(lines[1:]), key=str.lower)
 
 
-def test_a_clean_checkout_has_its_revision_and_no_difference(checkout: Path) -> None:
+def test_a_clean_checkout_has_its_revision_and_no_patch(checkout: Path) -> None:
     revision = git(checkout, "rev-parse", "HEAD").strip()
     assert git_state() == ({"revision": revision, "branch": "main", "dirty": False}, b"")
 
 
-def test_the_difference_makes_the_working_tree_again(checkout: Path, tmp_path: Path) -> None:
-    """Line ends, bytes that are no UTF-8, names with blanks and accents, files that git does not know yet."""
+def test_the_patch_restores_the_working_tree(checkout: Path, tmp_path: Path) -> None:
+    """With its line ends, bytes that are not UTF-8, names with blanks and accents, and files that git does not know."""
     git(checkout, "config", "color.ui", "always")
     (checkout / "run.py").write_bytes(b"one\r\nb\xfcsche\r\n")
     (checkout / "pipeline/new f\u00fcr.py").write_text("new = 1\n")
     (checkout / "pipeline/image.png").write_bytes(bytes(range(256)))
-    (checkout / "notes.txt").write_text("no part of the code\n")
+    (checkout / "notes.txt").write_text("not a part of the code\n")
     state, changes = git_state()
     assert state["dirty"] is True
     git(tmp_path, "clone", "-q", str(checkout), "again")
@@ -64,7 +64,7 @@ def test_the_difference_makes_the_working_tree_again(checkout: Path, tmp_path: P
 
 def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> None:
     (checkout / "run.py").write_bytes(b"one\r\nhttp://ada:secret@host\r\nb\xfcsche\r\n")
-    write_environment(tmp_path / "environment", {}, {}, {})
+    write_provenance(tmp_path / "environment", {}, {}, {})
     written = (tmp_path / "environment/git.diff").read_bytes()
     assert b"secret" not in written and b"+http://***@host\r\n+b\xfcsche\r\n" in written
 
@@ -82,36 +82,36 @@ CONTENTS = {"train": [["a", "1" * 64, "2" * 64], ["Büsche", "3" * 64, "4" * 64]
 def test_without_git_the_rest_is_written(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     folder = tmp_path / "environment"
-    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    written_provenance = write_provenance(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
     written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
     assert written.keys() == set(FILES)
     assert json.loads(written["git.json"])["revision"] is None and written["git.diff"] == ""
-    assert json.loads(written["hardware.json"]) == made_with.hardware == {"cpu": "fast"}
-    assert json.loads(written["sources.json"]) == made_with.sources == {"train.py": "f00"}
-    assert json.loads(written["data.json"]) == made_with.data == CONTENTS
-    assert made_with.git == {"revision": None, "branch": None, "dirty": None}
+    assert json.loads(written["hardware.json"]) == written_provenance.hardware == {"cpu": "fast"}
+    assert json.loads(written["sources.json"]) == written_provenance.sources == {"train.py": "f00"}
+    assert json.loads(written["data.json"]) == written_provenance.data == CONTENTS
+    assert written_provenance.git == {"revision": None, "branch": None, "dirty": None}
 
 
 def test_what_is_returned_is_what_is_read_again(checkout: Path, tmp_path: Path) -> None:
     folder = tmp_path / "environment"
-    made_with = write_environment(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
-    assert read_environment(folder) == made_with
-    assert made_with.git["revision"] == git(checkout, "rev-parse", "HEAD").strip()
-    assert made_with.packages["mlflow"] == metadata.version("mlflow")
-    assert made_with.packages["python"] == sys.version.split()[0]
+    written_provenance = write_provenance(folder, {"cpu": "fast"}, {"train.py": "f00"}, CONTENTS)
+    assert read_provenance(folder) == written_provenance
+    assert written_provenance.git["revision"] == git(checkout, "rev-parse", "HEAD").strip()
+    assert written_provenance.packages["mlflow"] == metadata.version("mlflow")
+    assert written_provenance.packages["python"] == sys.version.split()[0]
 
 
-def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
-    assert read_environment(tmp_path) == Provenance({}, {}, {}, {}, {})
+def test_what_an_older_run_did_not_store_is_empty(tmp_path: Path) -> None:
+    assert read_provenance(tmp_path) == Provenance(packages={}, git={}, hardware={}, sources={}, data={})
     (tmp_path / "packages.txt").write_text("numpy==2.4.6\nno version here\n")
-    assert read_environment(tmp_path).packages == {"numpy": "2.4.6"}
+    assert read_provenance(tmp_path).packages == {"numpy": "2.4.6"}
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reason"),
     [
-        ("hardware.json", "{", "is no JSON"),
-        ("git.json", "[" * 100000, "is no JSON"),
+        ("hardware.json", "{", "is not JSON"),
+        ("git.json", "[" * 100000, "is not JSON"),
         ("hardware.json", "[]", "a table of text to str expected"),
         ("hardware.json", '{"cpu": 3}', "a table of text to str expected"),
         ("sources.json", '{"train.py": null}', "a table of text to str expected"),
@@ -120,10 +120,10 @@ def test_what_an_older_run_does_not_say_is_empty(tmp_path: Path) -> None:
         ("data.json", '{"train": [["a", "b"]]}', "rows of id, image and mask expected"),
     ],
 )
-def test_a_file_that_no_run_wrote_is_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+def test_a_file_that_no_run_wrote_is_refused(tmp_path: Path, name: str, content: str, reason: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=told) as error:
-        read_environment(tmp_path)
+    with pytest.raises(UserError, match=reason) as error:
+        read_provenance(tmp_path)
     assert str(error.value).startswith(f"{tmp_path / name}: ") and len(error.value.faults) == 1
 
 
@@ -144,7 +144,7 @@ def test_whatever_a_server_gives_is_read_or_refused(
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")
     try:
-        found = read_environment(folder)
+        found = read_provenance(folder)
     except UserError:
         return
     assert all(

@@ -1,4 +1,4 @@
-"""The saved model: made of code and plain arrays, and complete for the copy of the package that it carries."""
+"""The saved model: code and plain arrays, complete with a copy of the package."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("model")
     (place / "weights.npz").write_bytes(b"weights")
     (place / "model").mkdir()
-    (place / "model" / "half").write_text("what a process that was killed left")
+    (place / "model" / "half").write_text("of a process that was killed")
     example = np.zeros((1, 4, 6, 3), np.uint8)
     save_model(place / "model", "seed: 0\nname: Büsche\n", place / "weights.npz", "f00", example)
     assert {path.name for path in place.iterdir()} == {"weights.npz", "model"}
@@ -51,8 +51,8 @@ def test_images_of_any_size_go_in_and_class_indices_come_out(saved: Path) -> Non
     assert (indices.type, indices.shape) == (np.dtype(np.uint8), (-1, -1, -1))
 
 
-def test_its_requirements_are_exact_and_name_everything_that_it_imports(saved: Path) -> None:
-    """Followed from the file that MLflow runs through all of the package that it reaches."""
+def test_its_requirements_name_everything_that_it_imports(saved: Path) -> None:
+    """Imports are followed from the file that MLflow runs, through the whole package; versions are exact."""
     required = dict(line.split("==") for line in (saved / "requirements.txt").read_text().split())
     assert required == {name: metadata.version(name) for name in (*REQUIREMENTS, "mlflow")}
     waiting, reached, imported = {"pipeline.tracking.pyfunc_model"}, set(), set()
@@ -77,7 +77,7 @@ def test_its_requirements_are_exact_and_name_everything_that_it_imports(saved: P
 
 def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
     config = checked_config(["image_size=16", "model.depth=1", "model.width=4", "precision=mixed_bfloat16"])
-    masks, theirs = {}, keras.config.dtype_policy()
+    masks, policy_before = {}, keras.config.dtype_policy()
     example = np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3), np.uint8)
     for policy in ("float32", config.precision):
         keras.config.set_dtype_policy(policy)
@@ -90,6 +90,6 @@ def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
     save_model(tmp_path / "model", stored, tmp_path / "weights.npz", weights_sha256(arrays), example)
     found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
     assert keras.config.dtype_policy().name == "float32"
-    keras.config.set_dtype_policy(theirs)
+    keras.config.set_dtype_policy(policy_before)
     np.testing.assert_array_equal(found, masks["mixed_bfloat16"])
     assert (found != masks["float32"]).any()

@@ -1,4 +1,4 @@
-"""Tracking addresses, the first contact with a store, and credentials."""
+"""Tracking addresses, the first connection to a store, and credentials."""
 
 import os
 import sqlite3
@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from pipeline.config.addresses import HOME
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import ROOT
 from pipeline.tracking.store import Store, mask_credentials, open_store
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +27,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- opening
 
 
-def test_a_store_is_made_under_mlruns_with_its_experiment_and_artifacts(tmp_path: Path) -> None:
+def test_a_store_is_created_under_mlruns(tmp_path: Path) -> None:
     store = open_store(TrackingConfig(uri=None, experiment="a b/c"))
     experiment = mlflow.MlflowClient(store.uri).get_experiment(store.experiment_id)
     assert experiment.name == "a b/c"
@@ -42,38 +41,38 @@ def test_a_store_is_made_under_mlruns_with_its_experiment_and_artifacts(tmp_path
         open_store(TrackingConfig(uri=None, experiment="a b/c"))
 
 
-def test_a_folder_that_was_moved_is_told_before_the_old_one_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_moved_folder_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the old path is created again."""
     old, new, config = tmp_path / "old", tmp_path / "new one", TrackingConfig(uri=None, experiment="x")
     old.mkdir()
     monkeypatch.chdir(old)
     client = mlflow.MlflowClient(open_store(config).uri)
     client.create_experiment("chosen", artifact_location=(tmp_path / "to be made").as_uri())
     client.create_experiment("renamed later", artifact_location=(old / "mlruns/artifacts/before").as_uri())
-    assert open_store(TrackingConfig(uri=None, experiment="renamed later"))  # nothing was put there yet
+    assert open_store(TrackingConfig(uri=None, experiment="renamed later"))  # there are no artifacts yet
     old.rename(new)
     monkeypatch.chdir(new)
     for name in ("x", "renamed later"):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as raised:
             open_store(TrackingConfig(uri=None, experiment=name))
         assert not old.exists()
-    first, second = told.value.faults
-    assert first.startswith(f"tracking.experiment=renamed later: MLflow has its artifacts in {old}/mlruns/artifacts, w")
+    first, second = raised.value.faults
+    reason = f"MLflow looks for its artifacts in {old}/mlruns/artifacts, which does not exist"
+    assert first.startswith(f"tracking.experiment=renamed later: {reason}")
     assert second.startswith("tracking.experiment=renamed later: or choose another name")
     for name in ("chosen", "Default", "another"):
         assert open_store(TrackingConfig(uri=None, experiment=name))
 
-    subprocess.run(["sh", "-c", first.partition("leads there: ")[2]], check=True)
+    subprocess.run(["sh", "-c", first.partition("type: ")[2]], check=True)
     store, file = open_store(config), new / "file"
-    file.write_text("kept")
+    file.write_text("content")
     client = mlflow.MlflowClient(store.uri)
     client.log_artifact(client.create_run(store.experiment_id).info.run_id, str(file))
-    (kept,) = (new / "mlruns/artifacts").rglob("file")
-    assert kept.read_text() == "kept"
+    (logged,) = (new / "mlruns/artifacts").rglob("file")
+    assert logged.read_text() == "content"
 
 
-def test_a_database_works_in_a_folder_with_escapes_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_database_may_have_escapes_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "%41 ?").mkdir()
     monkeypatch.chdir(tmp_path / "%41 ?")
     open_store(TrackingConfig(uri=None, experiment="x"))
@@ -82,7 +81,7 @@ def test_a_database_works_in_a_folder_with_escapes_in_its_name(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "reason"),
     [
         ("http://ada:lovelace@127.0.0.1:9", "does not answer: Connection refused"),
         ("sqlite:///text.db", "file is not a database"),
@@ -90,10 +89,10 @@ def test_a_database_works_in_a_folder_with_escapes_in_its_name(tmp_path: Path, m
         ("sqlite:////proc/nowhere/x.db", "No such file or directory"),
     ],
 )
-def test_a_store_that_does_not_answer_is_told_in_seconds(tmp_path: Path, uri: str, told: str) -> None:
+def test_a_store_that_does_not_answer_is_reported_in_seconds(tmp_path: Path, uri: str, reason: str) -> None:
     (tmp_path / "text.db").write_text("this is no database, however long one looks at it")
     started = time.monotonic()
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=reason) as error:
         open_store(TrackingConfig(uri=uri, experiment="x"))
     assert time.monotonic() - started < 30
     assert "lovelace" not in str(error.value)
@@ -108,7 +107,7 @@ with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", 
 """
 
 
-def test_four_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_path: Path) -> None:
+def test_four_processes_at_once_create_one_database(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", TOGETHER], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -116,9 +115,9 @@ def test_four_processes_at_once_make_one_database_that_does_not_exist_yet(tmp_pa
         )
         for _ in range(4)
     ]  # fmt: skip
-    told = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, told
-    assert told == [""] * 4
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    assert errors == [""] * 4
     with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
         assert database.execute("select status from runs").fetchall() == [("FINISHED",)] * 4
         assert database.execute("select count(*) from metrics where key = 'a'").fetchall() == [(12,)]
@@ -147,10 +146,12 @@ def test_four_processes_that_log_for_a_minute_lose_nothing(tmp_path: Path) -> No
         )
         for number in range(4)
     ]  # fmt: skip
-    told = [process.communicate(timeout=600) for process in processes]
-    assert [(process.returncode, errors) for process, (_, errors) in zip(processes, told, strict=True)] == [(0, "")] * 4
+    output = [process.communicate(timeout=600) for process in processes]
+    assert [(process.returncode, errors) for process, (_, errors) in zip(processes, output, strict=True)] == [
+        (0, "")
+    ] * 4
     with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
-        for number, (steps, _) in enumerate(told):
+        for number, (steps, _) in enumerate(output):
             rows = database.execute(
                 "select key, step, value from metrics natural join runs "
                 "where name = ? and key like 'm/%' order by step, key",
@@ -180,11 +181,11 @@ def test_credentials_are_masked_and_nothing_else(text: str, masked: str) -> None
 
 
 @given(st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="'\""), min_size=1))
-def test_no_password_shines_through(password: str) -> None:
+def test_no_part_of_a_password_is_shown(password: str) -> None:
     assert mask_credentials(f"uri: postgresql://ada:{password}@host/db\n") == "uri: postgresql://***@host/db\n"
 
 
-def test_how_a_run_is_opened(tmp_path: Path) -> None:
+def test_how_a_run_is_opened_in_the_ui(tmp_path: Path) -> None:
     local = Store("sqlite:////tmp/a b/mlflow.db", "3")
     assert local.open_command() == "mlflow ui --backend-store-uri 'sqlite:////tmp/a b/mlflow.db'"
     assert local.address("r").startswith("http://127.0.0.1:5000/#/experiments/3/runs/r")

@@ -1,4 +1,4 @@
-"""The load of the machine goes into the journal beside everything else."""
+"""The load of the machine is logged in the journal, like everything else."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,8 @@ def wait_for(journal: Journal, number: int) -> None:
         assert journal.appended.wait_for(lambda: len(journal.records) >= number, timeout=60)
 
 
-def test_processor_memory_disk_and_network_are_journalled_by_steps_that_go_on_after_a_resume(journal: Journal) -> None:
+def test_the_load_is_logged_by_steps_that_a_resume_continues(journal: Journal) -> None:
+    """Of the processor, the memory, the disk and the network."""
     measured = SystemMetrics(journal)
     measured.start()
     wait_for(journal, 2)
@@ -62,10 +63,10 @@ def test_it_can_be_stopped_before_it_was_started(journal: Journal) -> None:
     assert journal.records == []
 
 
-def test_what_cannot_be_measured_or_written_ends_the_measuring_and_says_nothing_on_the_terminal(
+def test_an_error_ends_the_measuring_silently(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Training meets a full disk itself; a machine that does not tell its load is trained on all the same."""
+    """Training meets a full disk itself, and does not need to know the load."""
     for owner, name, error in (
         (Journal, "append", RunFailed("full")),
         (SystemMetrics, "_measure", OSError("no counters")),

@@ -35,9 +35,8 @@ from pipeline.sweep.worker.protocol import (
     TrialEnded,
     TrialStarted,
 )
-from pipeline.tracking.failed_runs import record_failure
-from pipeline.tracking.local_runs import local_id
-from pipeline.tracking.tracked_run import RUNS
+from pipeline.tracking.run_ref import RunRef
+from pipeline.tracking.sweep_runs import record_failure
 
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # a new process is safer after them
 EXPECTED = (UserError, RunFailed, RerunDiffers)
@@ -123,7 +122,7 @@ def release_memory() -> None:
 def _failed(request: RunTrial, error: BaseException, run_key: str | None) -> TrialEnded:
     """The answer to an exception. A trial without a run gets one, so that its failure is visible in MLflow."""
     kind = type(error).__name__
-    run = (local_id(RUNS / run_key) or run_key) if run_key else record_failure(vars(request), f"{kind}: {error}")
+    run = RunRef.of(run_key).name if run_key else record_failure(vars(request), f"{kind}: {error}")
     reason = "; ".join(str(error).strip().splitlines()) or kind
     if not isinstance(error, EXPECTED):
         reason = f"{kind}: {reason}"

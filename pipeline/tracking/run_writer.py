@@ -1,0 +1,143 @@
+"""One run in MLflow, and how each kind of journal record is written to it; writing a record again changes nothing."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model as ModelDescription
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from pipeline.runtime.files import publish
+from pipeline.tracking.artifact_uris import checked_location
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.records import (
+    Artifacts,
+    DatasetUsed,
+    Metrics,
+    Model,
+    Params,
+    ProcessStarted,
+    Record,
+    Status,
+    Tags,
+    Unknown,
+)
+from pipeline.tracking.store import Store
+
+MOST_PARAMS, MOST_METRICS = 100, 1000  # in one request: MLflow's limits
+LONGEST_DIGEST = 36  # characters that MLflow stores of a dataset's digest
+
+
+@dataclass(frozen=True)
+class RunWriter:
+    """Writes records of a journal to a run that exists in MLflow."""
+
+    client: mlflow.MlflowClient
+    store: Store
+    run_id: str
+    journal: Journal
+
+    def write(self, record: Record) -> None:
+        """Write one record, whatever its kind.
+
+        Raises:
+            ValueError: this version does not know its kind.
+            UserError, MlflowException, OSError, …: it could not be written; it can be tried again.
+        """
+        _WRITE[type(record)](self, record)
+
+    def _process(self, record: ProcessStarted) -> None:
+        self.client.update_run(self.run_id, status="RUNNING")
+        if "failure" in self.client.get_run(self.run_id).data.tags:  # of an earlier process
+            self.client.delete_tag(self.run_id, "failure")
+        tags = {**record.process, "heartbeat": int(record.time / 1000)}
+        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def _params(self, record: Params) -> None:
+        params = [Param(key, value) for key, value in record.values.items()]
+        for start in range(0, len(params), MOST_PARAMS):
+            self.client.log_batch(self.run_id, params=params[start : start + MOST_PARAMS])
+
+    def _metrics(self, record: Metrics) -> None:
+        # With the journal's time, since MLflow recognises a metric that it has by name, step, value and time.
+        metrics = [Metric(key, value, record.time, record.step) for key, value in record.values.items()]
+        for start in range(0, len(metrics), MOST_METRICS):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + MOST_METRICS])
+
+    def _tags(self, record: Tags) -> None:
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in record.values.items()])
+
+    def _dataset(self, record: DatasetUsed) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow has two equal sources for a folder, and warns that it chose one
+            source = resolve_dataset_source(record.source)
+        digest = record.digest[:LONGEST_DIGEST]
+        dataset = MetaDataset(source=source, name=record.name, digest=digest)  # type: ignore[abstract]
+        context = InputTag(MLFLOW_DATASET_CONTEXT, record.split)
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+
+    def _artifacts(self, record: Artifacts) -> None:
+        parcel = self.journal.outbox.path(record.parcel)
+        try:
+            if parcel.is_dir():  # when everything is sent again, another store may have it
+                self.client.log_artifacts(self.run_id, str(parcel), record.place)
+        except (MlflowException, OSError):
+            if parcel.is_dir():  # else a newer parcel replaced it in the meantime
+                raise
+
+    def _model(self, record: Model) -> None:
+        """Do what `mlflow.pyfunc.log_model` does with a model that lies in a folder, but only once."""
+        folder = self.journal.outbox.path(record.parcel)
+        if not folder.is_dir():
+            return
+        model_id, location = self._logged_model()
+        description = ModelDescription.load(str(folder))
+        description.run_id, description.model_id, description.artifact_path = self.run_id, model_id, location
+        hidden = self.journal.folder / ".MLmodel"  # outside the parcel, all of which is uploaded
+        description.save(str(hidden))
+        publish(hidden, folder / "MLmodel")
+        self.client.log_model_artifacts(model_id, str(folder))
+        self.client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+
+    def _logged_model(self) -> tuple[str, str]:
+        """The id and the location of the run's model in MLflow, which is created at the first attempt."""
+        experiments, of_run = [self.store.experiment_id], f"source_run_id = '{self.run_id}' AND name = 'model'"
+        found = self.client.search_logged_models(experiments, filter_string=of_run, max_results=1)
+        if found:
+            model = found[0]
+        else:
+            params = self.client.get_run(self.run_id).data.params
+            model = self.client.create_logged_model(
+                self.store.experiment_id, "model", source_run_id=self.run_id, params=params
+            )
+        checked_location("model", model.model_id, model.artifact_location, self.store.uri)
+        outputs = self.client.get_run(self.run_id).outputs
+        if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model.model_id, model.artifact_location
+
+    def _status(self, record: Status) -> None:
+        self.client.set_terminated(self.run_id, record.status, record.time)
+
+    def _unknown(self, record: Unknown) -> None:
+        kind = record.original["kind"]
+        raise ValueError(f"{self.journal.path}: has a record of the kind '{kind}', which this version does not know")
+
+
+_WRITE: dict[type[Record], Callable[[RunWriter, Any], None]] = {
+    ProcessStarted: RunWriter._process,
+    Params: RunWriter._params,
+    Metrics: RunWriter._metrics,
+    Tags: RunWriter._tags,
+    DatasetUsed: RunWriter._dataset,
+    Artifacts: RunWriter._artifacts,
+    Model: RunWriter._model,
+    Status: RunWriter._status,
+    Unknown: RunWriter._unknown,
+}
