@@ -117,7 +117,7 @@ def test_uploaded_checkpoints_can_be_resumed_anywhere(places: dict[str, Place], 
 def test_a_full_disk_ends_the_run_with_one_error(places: dict[str, Place]) -> None:
     """That it can be resumed when there is room again is one of the comparisons above."""
     place = places["full_disk_then_between_best_and_last"]
-    if "full" not in place.said:
+    if "full" not in place.ended:
         pytest.skip("a small tmpfs cannot be mounted here")
     ended = place.ended["full"]
     assert ended.status == 1
