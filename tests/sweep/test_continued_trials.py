@@ -151,5 +151,5 @@ def test_a_death_before_the_start_spares_another_machines_run(config: Config, mo
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
     monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
-    assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
+    assert trial_job._run(request(config, threads=2)).run == "a run of its own"
     assert not RUNS.exists()
