@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: arguments are wrong, or there is no such run.
     """
-    given = parse(arguments, (), ("run", "tracking.uri"))
+    given = parse(arguments, optional=("run", "tracking.uri")).values
     from pipeline.tracking.delivery import Delivery, read_position
     from pipeline.tracking.journal import Busy, Journal, begin_of
     from pipeline.tracking.local_runs import find_local, local_runs, mark_leftovers, tracking_of

@@ -139,7 +139,7 @@ def _unknown(override: Override) -> str | None:
     if override.is_delete():
         return f"{text}: no key can be taken away; set it to another value, or null where --help allows it"
     if key not in {*choices, *sections, "dataset.splits", *keys}:
-        return f"{text}: there is no key '{key}'{_nearest_key(key, [*keys, *choices])}"
+        return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
     if override.is_add():
         return f"{text}: '{key}' is there already; write {text.lstrip('+')}"
     if key in choices:

@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: arguments, run or data are wrong; nothing was scored.
     """
-    given = parse(arguments, ("run",), OWN_KEYS[1:], others=True)
-    overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
+    parsed = parse(arguments, OWN_KEYS[:1], OWN_KEYS[1:], overrides=True)
+    given, overrides = parsed.values, parsed.overrides
     allowed = ("dataset", "data_dir", *VIEWS)
     faults = [
         f"{override}: a stored run is scored as it was trained; only dataset, dataset.*, data_dir, {', '.join(VIEWS)} "
@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(*faults)
     # `with_data` looks whether the run's network can take the windows; here it is one that can take any.
     asked = checked_config([*overrides, "model.depth=1"])
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
+    read = OverridesParser.create().parse_overrides(overrides)
+    if swept := [override.input_line for override in read if override.is_sweep_override()]:
         raise UserError(*(f"{override}: one value expected" for override in swept))
     import_tensorflow()
     from pipeline.data.prepare import class_weights, prepare_dataset

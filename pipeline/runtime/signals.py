@@ -19,8 +19,8 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
     @property
-    def word(self) -> str:
-        """What happened, for a message."""
+    def message(self) -> str:
+        """What happened: `interrupted` or `terminated`."""
         return "terminated" if self.number == signal.SIGTERM else "interrupted"
 
 

@@ -169,9 +169,9 @@ def test_it_is_not_changed_itself(config: Config) -> None:
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
-        ("epochz=3", "epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
-        ("model.dept=3", "model.dept=3: there is no key 'model.dept' (did you mean 'model.depth'?)"),
-        ("+model.foo=3", "+model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
+        ("epochz=3", "epochz=3: unknown key 'epochz' (did you mean 'epochs'?)"),
+        ("model.dept=3", "model.dept=3: unknown key 'model.dept' (did you mean 'model.depth'?)"),
+        ("+model.foo=3", "+model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
         ("epochs=ten", "epochs=ten: a whole number expected, not 'ten'"),
         ("model.depth=99", "model.depth=99: at least 1 and at most 8 expected"),
         (

@@ -61,7 +61,7 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             "epochs=-3 model.dept=5 model.width=0",
             [
                 "error: epochs=-3: at least 1 expected",
-                "error: model.dept=5: there is no key 'model.dept' (did you mean 'model.depth'?)",
+                "error: model.dept=5: unknown key 'model.dept' (did you mean 'model.depth'?)",
                 "error: model.width=0: at least 1 expected",
             ],
         ),
@@ -70,19 +70,19 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
         ("seed=1,2", ["error: seed=1,2: several values are a sweep, python run.py -m seed=1,2 …; "]),
         (
             "-m seed=1,2 hydra.sweeper.n_trials=3",
-            ["error: hydra.sweeper.n_trials=3: only a search has it; sweep=optuna expected beside it"],
+            ["error: hydra.sweeper.n_trials=3: is for a search only; add sweep=optuna"],
         ),
         ("-m sweep=optuna seed=1,2 hydra.sweeper.n_trials=0", ["error: hydra.sweeper.n_trials=0: at least 1 expected"]),
         (
             "sweep=optuna epochs=0 tracking.uri=ftp://u:p@host sweep.storage=redis://host",
             [
-                "error: sweep=optuna: is for sweeps, which -m begins: python run.py -m sweep=optuna …",
+                "error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …",
                 "error: epochs=0: at least 1 expected",
                 "error: tracking.uri=ftp://***@host: http://, https://, sqlite:///, postgresql:// or mysql:// expected",
                 "error: sweep.storage=redis://host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://…",
             ],
         ),
-        ("sweep=optuna", ["error: sweep=optuna: is for sweeps, which -m begins: python run.py -m sweep=optuna …"]),
+        ("sweep=optuna", ["error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …"]),
         ("-m seed=1,2 --cfg job", ["error: --multirun runs a sweep and --cfg, --info only show: one of them expected"]),
     ],
 )

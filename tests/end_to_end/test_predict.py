@@ -115,13 +115,13 @@ def test_no_result_is_written_over_an_image(finished: Finished, images: Path, en
     ("command", "told"),
     [
         ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
-        ("unknown key", "inptu=own: there is no key 'inptu' (did you mean 'input'?)"),
+        ("unknown key", "inptu=own: unknown key 'inptu' (did you mean 'input'?)"),
         ("no input", "input=missing: there is no such file or folder"),
         ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
         ("no database", "there is no such database; start in the folder that holds mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
-        ("output is a file", "output=own/a.jpg: cannot be made a folder"),
+        ("output is a file", "output=own/a.jpg: cannot create this folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

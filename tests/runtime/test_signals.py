@@ -36,17 +36,17 @@ def test_a_signal_is_raised_at_once(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_the_exit_status_and_the_word_say_which_it_was(number: int, status: int, word: str) -> None:
+def test_status_and_message_say_which_signal_it_was(number: int, status: int, message: str) -> None:
     with pytest.raises(KeyboardInterrupt) as raised:  # what ends for Ctrl-C ends for SIGTERM, too
         send(number)
     assert isinstance(raised.value, Interrupted)
-    assert (raised.value.exit_status, raised.value.word) == (status, word)
+    assert (raised.value.exit_status, raised.value.message) == (status, message)
 
 
 def test_ctrl_c_is_what_an_interruption_is_by_default() -> None:
-    assert (Interrupted().exit_status, Interrupted().word) == (130, "interrupted")
+    assert (Interrupted().exit_status, Interrupted().message) == (130, "interrupted")
 
 
 @BOTH

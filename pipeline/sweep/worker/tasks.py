@@ -76,7 +76,7 @@ class Worker:
                     return {"status": "unsettled", "settings": settings}
             result = run_experiment(config, request["overrides"], request["hydra"], origin, trial, self._kept)
         except (UserError, RunFailed, RerunDiffers) as error:
-            report(error if isinstance(error, UserError) else UserError(str(error)))
+            report(error)
             return self._failed(request, error, begun)
         except (Exception, SystemExit) as error:  # a library that would end the program ends the trial
             traceback.print_exc()
