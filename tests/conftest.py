@@ -96,14 +96,14 @@ def write_voc(
     rng = np.random.default_rng(seed)
     sizes = size if isinstance(size, list) else [size]
     for split, count in (("train", train), ("val", val), ("test", test)):
-        ids = [f"{split}_{index}" for index in range(count)]
-        (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
-        for index, id in enumerate(ids):
+        image_ids = [f"{split}_{index}" for index in range(count)]
+        (lists / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in image_ids))
+        for index, image_id in enumerate(image_ids):
             image, mask = _example(rng, *sizes[index % len(sizes)], classes)
-            Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
+            Image.fromarray(image).save(images / f"{image_id}.jpg", quality=95)
             indexed = Image.fromarray(mask)
             indexed.putpalette(voc_palette().tobytes())
-            indexed.save(masks / f"{id}.png")
+            indexed.save(masks / f"{image_id}.png")
     return root
 
 

@@ -53,7 +53,7 @@ def help_text() -> str:
             lines.append(f"\n{group}:")
         label = f"  {name}={as_typed(OmegaConf.select(defaults, name))}"
         limits = allowed(item.metadata)
-        about = item.metadata["help"] + (f" ({limits})" if limits else "")
+        about = item.metadata["description"] + (f" ({limits})" if limits else "")
         indent = " " * COLUMN
         wrapped = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
         # A long key or value takes a line of its own.

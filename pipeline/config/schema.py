@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or 
 
 
 def key(
-    help: str,
+    description: str,
     default: Any = MISSING,
     *,
     choices: tuple[str, ...] = (),
@@ -33,8 +33,21 @@ def key(
     most: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A dataclass field with its one-line help and its allowed values: one of `choices`, or the bounds of a number."""
-    metadata = {"help": help, "choices": choices, "least": least, "above": above, "most": most, "below": below}
+    """A dataclass field with the facts that checks and the help text need.
+
+    Args:
+        description: one line that explains the key.
+        choices: the values that a text may have.
+        least, above, most, below: the bounds of a number: >=, >, <= and <.
+    """
+    metadata = {
+        "description": description,
+        "choices": choices,
+        "least": least,
+        "above": above,
+        "most": most,
+        "below": below,
+    }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -98,14 +98,14 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("+model.foo=3", "+model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
         ("++model.foo=3", "++model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
         ("+epochz=3", "+epochz=3: unknown key 'epochz' (did you mean 'epochs'?)"),
-        ("+epochs=3", "+epochs=3: 'epochs' is there already; write epochs=3"),
-        ("+experiment=classic", "+experiment=classic: 'experiment' is there already; write experiment=classic"),
+        ("+epochs=3", "+epochs=3: 'epochs' exists already; epochs=3 expected"),
+        ("+experiment=classic", "+experiment=classic: 'experiment' exists already; experiment=classic expected"),
         ("augment.scale.0=3", "augment.scale.0=3: unknown key 'augment.scale.0' (did you mean 'augment.scale'?)"),
         (
             "~model.depth",
-            "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
+            "~model.depth: a key cannot be removed; set it to another value, or to null where --help allows it",
         ),
-        ("~model", "~model: no key can be taken away; set it to another value, or null where --help allows it"),
+        ("~model", "~model: a key cannot be removed; set it to another value, or to null where --help allows it"),
         ("model=unett", f"model=unett: {MODELS} expected (did you mean 'unet'?)"),
         ("dataset=vocc2012", "dataset=vocc2012: folder, shapes, voc2007 or voc2012 expected (did you mean 'voc2012'?)"),
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
@@ -238,7 +238,7 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         (["epochs=0", "seed=1,2,3"], ["epochs=0: at least 1 expected"]),
         (
             ["seed=interval(0,9)"],
-            ["seed=interval(0,9): only sweep=optuna draws from an interval; a,b,c or range(…) is a grid"],
+            ["seed=interval(0,9): only sweep=optuna draws from an interval; for a grid type a,b,c or range(…)"],
         ),
         (["sweep=optuna", "model.width=interval(0,9)"], ["model.width=0: at least 1 expected"]),
         (["sweep=optuna", "model.width=interval(1,2.5)"], ["model.width=interval(1,2.5): whole numbers expected"]),
@@ -249,7 +249,7 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         ),
         (
             ["seed=tag(lgo,choice(1,2))"],
-            ["seed=tag(lgo,choice(1,2)): tag 'lgo' means nothing; tag(log, …) is the only one"],
+            ["seed=tag(lgo,choice(1,2)): unknown tag 'lgo'; tag(log, …) is the only one"],
         ),
         (
             ["sweep.objectives=[val/loss,best/val_mean_iou]", "sweep.pruner=median"],

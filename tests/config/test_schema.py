@@ -146,8 +146,10 @@ def test_value_at_the_edge_of_its_range(key: str, value: Any) -> None:
 
 def test_every_key_says_what_it_means() -> None:
     for name, item, _ in leaves(Config):
-        assert len(item.metadata["help"]) > 8, name
-        assert item.metadata["help"][0].islower() or item.metadata["help"].startswith(("MLflow", "Nesterov")), name
+        assert len(item.metadata["description"]) > 8, name
+        assert item.metadata["description"][0].islower() or item.metadata["description"].startswith(
+            ("MLflow", "Nesterov")
+        ), name
 
 
 def test_leaves_of_the_class_are_those_of_a_configuration() -> None:

@@ -176,7 +176,7 @@ def test_it_is_not_changed_itself(config: Config) -> None:
         ("model.depth=99", "model.depth=99: at least 1 and at most 8 expected"),
         (
             "~model.depth",
-            "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
+            "~model.depth: a key cannot be removed; set it to another value, or to null where --help allows it",
         ),
         ("loss=dicee", "loss=dicee: cross_entropy, cross_entropy_dice, dice or focal expected (did you mean 'dice'?)"),
         ("optimizer.name=adam", "optimizer.momentum=0.5: only optimizer=sgd has it, not adam"),
@@ -195,7 +195,7 @@ def test_a_groups_file_is_refused_and_what_is_advised_has_its_effect(config: Con
     with pytest.raises(UserError) as told:
         checked_config([override], config)
     (fault,) = told.value.faults
-    refusal = "a stored configuration has keys, not the files of conf/ that they came from; type "
+    refusal = "a stored configuration has keys, not the files of conf/ that set them; type "
     assert fault.startswith(f"{override}: {refusal}")
     advised = shlex.split(fault.partition(refusal)[2])
     found, chosen = flatten(checked_config(advised, config)), flatten(checked_config([override]))
