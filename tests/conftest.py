@@ -2,19 +2,16 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
-from omegaconf import DictConfig
 from PIL import Image
 from xdist.scheduler import LoadFileScheduling
 
-from pipeline.config import hydra_files, overrides
-from pipeline.config.schema import Config
 from pipeline.data.palette import VOID, voc_palette
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
@@ -39,23 +36,6 @@ class _Together(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """See pytest-xdist."""
     return _Together(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
-    original = overrides.compose_overrides
-
-    @functools.cache
-    def composed(_: Path, overrides: tuple[str, ...]) -> DictConfig:
-        return original(overrides)
-
-    def compose(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
-        return composed(hydra_files.CONF, tuple(overrides)) if base is None else original(overrides, base)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overrides, "compose_overrides", compose)
-        yield
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 from pipeline.config.hydra_files import compose_overrides
 from pipeline.config.keys import leaves
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
 
@@ -15,7 +14,6 @@ MODELS = (  # in the order of the files
     "unet, unet_efficientnet_lite0, unet_efficientnet_lite1, unet_efficientnet_lite2, unet_efficientnetv2_b0, "
     "unet_mobilenet_v2, unet_resnet50 or unet_vgg16"
 )
-KEYS = [name for name, _, _ in leaves(Config)]
 
 
 def faults_of(*overrides: str) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 from pipeline.config.help_text import help_text
 from pipeline.config.overrides import checked_config
 from pipeline.runtime.files import ROOT
-from tests.config.test_overrides import KEYS
+from tests.configs import KEYS
 
 
 def run(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.text import plain, short_value
+from pipeline.runtime.text import nearest, one_of, plain, short_value
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,12 @@ def test_the_rest_is_kept_and_what_was_shown_is_shown_again_as_it_is(text: str) 
 )
 def test_a_long_number_is_shown_by_four_digits(text: str, short: str) -> None:
     assert short_value(text) == short
+
+
+def test_nearest_is_silent_where_nothing_is_alike() -> None:
+    assert nearest("dept", ["width", "depth"]) == " (did you mean 'depth'?)"
+    assert nearest("zzz", ["width", "depth"]) == nearest("zzz", []) == ""
+
+
+def test_choices_in_words() -> None:
+    assert [one_of(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a or b", "a, b or c"]
