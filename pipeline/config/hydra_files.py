@@ -108,7 +108,7 @@ def _written_keys(name: str, section: str) -> Iterator[str]:
 
 def _leaf_keys(content: DictConfig, prefix: str) -> Iterator[str]:
     for name, value in content.items():
-        key = f"{prefix}.{name}" if prefix else str(name)
+        key = f"{prefix}.{name!s}" if prefix else str(name)
         if isinstance(value, DictConfig):
             yield from _leaf_keys(value, key)
         else:

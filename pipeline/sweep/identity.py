@@ -5,17 +5,12 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.config.fingerprint import sources
+from pipeline.config.fingerprint import CONF_NOT_IN_TRIAL, NOT_IN_SWEEP, NOT_IN_TRIAL, sources
 from pipeline.config.hydra_files import CONF
 from pipeline.config.keys import short_names
 from pipeline.config.schema import Config
 from pipeline.runtime.text import short_value
 
-# Overrides that change neither what is trained nor what is compared.
-NOT_IN_IT = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")
-# Of a trial neither what the search wants nor where it is kept matters: another search may use its result.
-NOT_IN_A_TRIAL = (*NOT_IN_IT, "sweep.", "sweep=", "resume=")
-WITHOUT_EFFECT = ("tracking/", "sweep/", "hydra/")  # files of conf/
 LONGEST = 4000  # characters of a tag
 
 
@@ -27,14 +22,14 @@ def sweep_name(config: Config, overrides: Iterable[str]) -> str:
     """
     if config.sweep.name is not None:
         return config.sweep.name
-    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_IT))
+    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_SWEEP))
     digest = hashlib.sha256(json.dumps(counted).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.tracking.experiment)[:80] or 'sweep'}-{digest[:8]}"
 
 
 def trial_of(overrides: Sequence[str]) -> str:
     """What a trial is known by: all overrides that may change its result, in one order, as one line."""
-    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_A_TRIAL))
+    counted = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_TRIAL))
     line = " ".join(counted) or "defaults"
     if len(line) <= LONGEST:
         return line
@@ -46,7 +41,7 @@ def sources_and_defaults() -> dict[str, str]:
     defaults = {
         f"conf/{path.relative_to(CONF).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(CONF.rglob("*.yaml"))
-        if not path.relative_to(CONF).as_posix().startswith(WITHOUT_EFFECT)
+        if not path.relative_to(CONF).as_posix().startswith(CONF_NOT_IN_TRIAL)
     }
     return sources() | defaults
 

@@ -118,6 +118,7 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("augment.scale=[a,b]", "augment.scale=[a,b]: a number expected, not 'a'"),
         ("augment.scale=0.5", "augment.scale=0.5: a list expected, such as '[0.5,2]'"),
         ("evaluate={overlay: 3}", "evaluate={overlay: 3}: Key 'overlay' not in 'EvaluateConfig'"),
+        ("dataset.classes=[[a],b]", "dataset.classes=[[a],b]: a list of single values expected"),
         ("threads=0", "threads=0: auto or at least 1 and at most 4096 expected"),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan: a finite number expected"),
         ("epochs=-3", "epochs=-3: at least 1 expected"),
@@ -251,7 +252,7 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         ),
         (
             ["sweep.objectives=[val/loss,best/val_mean_iou]", "sweep.pruner=median"],
-            ["sweep.pruner=median: prunes by one objective, not by 2; none expected"],
+            ["sweep.pruner=median: works with one objective, not 2; none expected"],
         ),
         (["sweep.name=../x"], ["sweep.name=../x: up to 100 letters, digits, '.', '_' and '-' expected"]),
     ],

@@ -101,9 +101,9 @@ def test_what_is_no_configuration_at_all_is_refused(tmp_path: Path, content: byt
 def test_one_that_is_too_large_is_not_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(stored, "LARGEST", path.stat().st_size)
+    monkeypatch.setattr(stored, "MAX_BYTES", path.stat().st_size)
     assert read_config(path)
-    monkeypatch.setattr(stored, "LARGEST", path.stat().st_size - 1)
+    monkeypatch.setattr(stored, "MAX_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr(stored.yaml, "parse", lambda _: pytest.fail("it was read"))
     with pytest.raises(UserError, match="cannot be read as a stored configuration: more than"):
         read_config(path)
