@@ -75,7 +75,7 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
     if in_use(folder):
         raise UserError(f"resume={name}: is still alive{where(process)}; it can be resumed when it has ended")
     beat = folder / "heartbeat"
-    if found.status == "RUNNING" and process is not None and not process.here and beat.is_file():
+    if found.status == "RUNNING" and process is not None and not process.on_this_host and beat.is_file():
         refuse_if_alive(name, process, time.time() - beat.stat().st_mtime)  # a shared folder without locks
     found.config.tracking = replace(tracking_of(read_journal(folder)[0], uri), run_name=found.config.tracking.run_name)
     return found
@@ -204,7 +204,7 @@ def refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
     Raises:
         UserError: it is, or may be.
     """
-    if process is not None and (process.lives if process.visible else silent < STALE_AFTER):
+    if process is not None and (process.is_alive if process.on_this_boot else silent < STALE_AFTER):
         raise UserError(
             f"resume={name}: is still alive{where(process)}, heard of {max(0, silent):.0f} s ago; "
             "it can be resumed when it has ended"

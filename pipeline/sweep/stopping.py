@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from pipeline.runtime import signals
-from pipeline.runtime.periodic import meanwhile
+from pipeline.runtime.periodic import repeating
 from pipeline.runtime.process import Process
 from pipeline.sweep.given_up import Failures
 from pipeline.sweep.worker.client import terminate_worker
@@ -18,7 +18,7 @@ EVERY = 0.3  # seconds between two looks
 @contextlib.contextmanager
 def stopped_with(home: Process, failures: Failures) -> Iterator[None]:
     """In this block, in a launcher's process, the warm child is told to end when the sweep stops or is dead."""
-    with _watching(lambda: failures.stopped or (home.visible and not home.lives), terminate_worker):
+    with _watching(lambda: failures.stopped or (home.on_this_boot and not home.is_alive), terminate_worker):
         yield
 
 
@@ -55,4 +55,4 @@ def _watching(happened: Callable[[], bool], then: Callable[[], None]) -> context
             then()
         return found
 
-    return meanwhile(EVERY, look)
+    return repeating(EVERY, look)

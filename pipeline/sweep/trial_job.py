@@ -66,7 +66,7 @@ class TrialJob:
     def __call__(self, composed: DictConfig) -> dict[str, Any]:
         hydra_config = HydraConfig.get()
         order = self.orders[int(hydra_config.job.num)]
-        elsewhere = not self.home.asks
+        elsewhere = not self.home.is_this_process
         if elsewhere:
             self._settle()
         if self.failures.hopeless:

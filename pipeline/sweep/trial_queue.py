@@ -9,7 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from pipeline.runtime.periodic import meanwhile
+from pipeline.runtime.periodic import repeating
 from pipeline.runtime.process import HEARTBEAT, STALE_AFTER, Process
 from pipeline.runtime.seeds import derive_seed
 from pipeline.sweep.search_space import SearchSpace
@@ -82,8 +82,8 @@ class TrialQueue:
             alone: whether no other process can work on the sweep.
         """
         owner = Process.read(trial.user_attrs.get(OWNER))
-        if owner is not None and owner.visible:
-            return not owner.lives
+        if owner is not None and owner.on_this_boot:
+            return not owner.is_alive
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         heard = float(trial.user_attrs.get(BEAT, started))
         return alone or time.time() - heard > STALE_AFTER
@@ -96,7 +96,7 @@ class TrialQueue:
                 with contextlib.suppress(Exception):  # a storage that does not answer, or a trial that is over
                     self._storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
 
-        return meanwhile(HEARTBEAT, beat)
+        return repeating(HEARTBEAT, beat)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

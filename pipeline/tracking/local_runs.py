@@ -61,7 +61,7 @@ def mark_leftovers(tracking: TrackingConfig, store: Store | None) -> list[str]:
         records = read_journal(folder)
         process = last_process(records)
         # Without one it died between the journal's first two lines; whoever writes them holds the lock.
-        if process is not None and (not process.here or process.lives):
+        if process is not None and (not process.on_this_host or process.is_alive):
             continue
         with contextlib.suppress(Busy):
             journal = Journal(folder)
@@ -131,7 +131,7 @@ def _mark_in_store(store: Store, known: list[str]) -> list[str]:
         process = Process.read(run.data.tags)
         if process is None or run.data.tags.get("run_key") in local or run.info.run_id in known:
             continue
-        if process.here and not process.lives and silence(run.data.tags) > STALE_AFTER:
+        if process.on_this_host and not process.is_alive and silence(run.data.tags) > STALE_AFTER:
             client.set_terminated(run.info.run_id, "KILLED")
             marked.append(plain(str(run.info.run_id)))
     return marked

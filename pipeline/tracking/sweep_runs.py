@@ -82,7 +82,7 @@ def find_sweep_run(name: str, store: Store) -> SweepRun | None:
         if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes a folder's name
             continue
         process = Process.read(tags)
-        lives = process.lives if process is not None and process.visible else silence(tags) < STALE_AFTER
+        lives = process.is_alive if process is not None and process.on_this_boot else silence(tags) < STALE_AFTER
         # Of a process that its journal here knows, the journal's lock tells more than how long it was silent.
         elsewhere = not is_current(read_journal(RUNS / key), tags)
         return SweepRun(key, run.info.status == "RUNNING" and lives and elsewhere)

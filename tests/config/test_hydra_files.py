@@ -99,7 +99,7 @@ def test_a_choice_changes_no_key_but_those_it_sets(group: str, choice: str) -> N
     assert {key for key in changed if changed[key] != default[key]} <= written <= set(KEYS)
 
 
-def test_written_keys_are_those_of_all_files_in_the_defaults_list() -> None:
+def test_written_keys_follow_the_defaults_list() -> None:
     model = {"model.name", "model.depth", "model.width", "model.norm", "model.dropout", "model.upsampling"}
     model |= {"model.logits", "model.encoder_weights"}
     assert set(written_keys("model", "unet")) == set(written_keys("model", "unet_vgg16")) == model

@@ -1,4 +1,4 @@
-"""Overrides: what they compose to, and every mistake of them in one line."""
+"""Overrides: what they compose to, and one line for every mistake."""
 
 import shlex
 
@@ -17,12 +17,12 @@ MODELS = (  # in the order of the files
 
 
 def faults_of(*overrides: str) -> list[str]:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         checked_config(overrides)
-    return list(told.value.faults)
+    return list(raised.value.faults)
 
 
-# ---- overrides that are right
+# ---- valid overrides
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
     assert checked_config(overrides) == checked(compose_overrides(overrides))
 
 
-# ---- overrides that are wrong: exactly one line
+# ---- invalid overrides: one line each
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_the_launchers_are_named_whatever_is_installed() -> None:
     ]
 
 
-def test_what_is_advised_works() -> None:
-    """The quoted form that the message names, as a shell hands it over."""
+def test_the_advised_quoting_works() -> None:
+    """The quoted form in the message, as a shell passes it on."""
     (fault,) = faults_of("tracking.uri=sqlite:////tmp/x.db?a=b")
     (advised,) = shlex.split(fault.rpartition("shell: ")[2])
     assert checked_config([advised]).tracking.uri == "sqlite:////tmp/x.db?a=b"
 
 
 def test_all_faults_at_once_in_the_order_given() -> None:
-    """Of unknown keys, of types, of ranges and of what does not go together, wherever they stand."""
+    """Unknown keys, types, ranges and contradictions are reported together."""
     faults = faults_of(
         "epochs=-3",
         "model.dept=2",
@@ -261,8 +261,8 @@ def test_every_value_of_a_sweep_is_checked(overrides: list[str], faults: list[st
     assert faults_of(*overrides) == faults
 
 
-def test_what_hydra_composes_is_checked_too() -> None:
-    """A combination that only a sweep's run has: it passes the schema again, in full."""
+def test_combinations_of_a_sweep_are_checked() -> None:
+    """A combination that only a trial of a sweep has: the trial is checked again, in full."""
     with pytest.raises(UserError, match=r"^image_size=48: model.depth=5 halves it 5 times"):
         checked(compose_overrides(["model.depth=5", "image_size=48"]))
     with pytest.raises(UserError, match="epochz"):

@@ -87,7 +87,7 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
         ),
     ],
 )
-def test_values_that_do_not_go_together(values: dict[str, Any], fault: str) -> None:
+def test_contradictory_values(values: dict[str, Any], fault: str) -> None:
     assert check(config_with(**values)) == [fault]
 
 
@@ -97,7 +97,7 @@ def test_scale_is_a_least_and_a_greatest_zoom(scale: list[float]) -> None:
     assert check(config_with(augment__scale=scale)) == [f"augment.scale={scale}: {expected}"]
 
 
-def test_a_batch_of_one_has_nothing_to_paste() -> None:
+def test_cutmix_needs_more_than_one_image() -> None:
     (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
     assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")
     assert check(config_with(batch_size=1)) == check(config_with(batch_size=2, augment__cutmix=0.5)) == []
@@ -158,7 +158,7 @@ def test_sweep_settings(values: dict[str, Any], fault: str) -> None:
 # ---- encoders
 
 
-def test_what_only_an_encoder_has_is_refused_without_one() -> None:
+def test_settings_of_an_encoder_are_refused_without_one() -> None:
     faults = check(config_with(model__encoder_norm="frozen", optimizer__encoder_rate=0.1))
     assert faults == [
         "model.encoder_norm=frozen: only a pretrained encoder, model=unet_<encoder>, has it; batch expected",
@@ -176,7 +176,7 @@ def test_a_random_encoder_is_not_frozen() -> None:
         assert check(config_with(**frozen | changed)) == []
 
 
-def test_random_normalisation_is_not_frozen() -> None:
+def test_untrained_normalisation_is_not_frozen() -> None:
     frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
     (fault,) = check(config_with(**frozen))
     assert fault.startswith("model.encoder_norm=frozen: the statistics would keep their initial values")
@@ -184,7 +184,7 @@ def test_random_normalisation_is_not_frozen() -> None:
         assert check(config_with(**frozen | changed)) == []
 
 
-def test_a_file_of_weights_that_would_not_be_looked_at_is_refused() -> None:
+def test_a_file_of_weights_that_is_not_used_is_refused() -> None:
     both = {"model__name": "unet_vgg16", "init_from": "0" * 32, "model__encoder_weights": "a.h5"}
     (fault,) = check(config_with(**both))
     assert fault == (

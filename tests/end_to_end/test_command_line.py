@@ -1,4 +1,4 @@
-"""`run.py` as a process: help, faults before the slow imports, what it shows, completion."""
+"""`run.py` as a process: help, faults before the slow imports, `--cfg`, completion."""
 
 import os
 import shlex
@@ -97,8 +97,8 @@ def test_configuration_errors(arguments: str, faults: list[str], tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["forbidden"]
 
 
-def test_the_slow_imports_are_seen_to_be_forbidden(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
-    """The negative control of the tests above: a run without faults goes on to import them."""
+def test_the_slow_imports_are_really_forbidden(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
+    """The negative control of the tests above: a run without faults imports them."""
     arguments = f"dataset=folder dataset.root={voc_folder()} 'dataset.classes=[background,cat,dog]' batch_size=1"
     assert "was imported" in run(arguments, tmp_path).stderr
 
@@ -140,7 +140,7 @@ def test_completion(typed: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == sorted(offered)
 
 
-def test_a_folder_in_which_no_run_can_be_kept_is_told_in_a_line(tmp_path: Path) -> None:
+def test_an_unusable_mlruns_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
     done = run("epochs=1", tmp_path)
     assert done.returncode == 2 and done.stdout == ""

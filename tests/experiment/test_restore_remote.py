@@ -126,7 +126,7 @@ def test_checkpoints_that_were_not_uploaded_are_where_the_run_was(store: Store, 
         find_resumable(id, store.uri)
     assert told.value.faults == (
         f"resume={id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every epoch) and are "
-        f"not here: resume it on another, process 1, or copy mlruns/runs/{key} from there to here",
+        f"not here: resume it on another (pid 1), or copy mlruns/runs/{key} from there to here",
     )
     assert not Path("mlruns").exists()
 
@@ -149,7 +149,7 @@ def test_a_finished_run_of_another_machine_needs_no_checkpoint(store: Store, upl
 
 def test_a_run_that_another_machine_still_works_on_is_left_alone(store: Store, uploaded: Uploaded) -> None:
     id, _ = uploaded(None)
-    with pytest.raises(UserError, match="is still alive on another, process 1, heard of"):
+    with pytest.raises(UserError, match=r"is still alive on another \(pid 1\), heard of"):
         find_resumable(id, store.uri)
     mlflow.MlflowClient(store.uri).set_tag(id, "heartbeat", f"{time.time() - STALE_AFTER - 5:.0f}")
     assert find_resumable(id, store.uri).name == id

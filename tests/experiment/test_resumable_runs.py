@@ -130,7 +130,7 @@ def test_the_address_that_is_given_is_where_the_run_goes_on() -> None:
 def test_a_run_whose_journal_another_process_writes_is_alive() -> None:
     folder = begun(status=None)
     with contextlib.closing(Journal(folder)):
-        with pytest.raises(UserError, match=rf"^resume={folder.name}: is still alive on .*, process {DEAD['pid']}; it"):
+        with pytest.raises(UserError, match=rf"^resume={folder.name}: is still alive on .* \(pid {DEAD['pid']}\); it"):
             find_resumable(folder.name, None)
         with pytest.raises(UserError, match="another process continues it already"):
             reopen(Resumable("x", CONFIG, folder, "RUNNING", "d"), CONFIG, "d")
@@ -141,7 +141,7 @@ def test_of_a_folder_that_machines_share_the_heartbeat_tells_who_is_alive() -> N
     folder = begun(status=None, process=ELSEWHERE)
     beat = folder / "heartbeat"
     beat.touch()
-    with pytest.raises(UserError, match=r"is still alive on another, process 1, heard of \d s ago"):
+    with pytest.raises(UserError, match=r"is still alive on another \(pid 1\), heard of \d s ago"):
         find_resumable(folder.name, None)
     os.utime(beat, (time.time() - STALE_AFTER - 5,) * 2)
     assert find_resumable(folder.name, None).folder == folder

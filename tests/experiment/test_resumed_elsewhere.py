@@ -91,7 +91,7 @@ def test_while_the_other_machine_trains_it_is_alive(tracking: TrackingConfig, go
     id, folder = left(tracking)
     go_on(id)
     before = (folder / "journal.jsonl").read_bytes()
-    with pytest.raises(UserError, match="is still alive on another, process 1, heard of"):
+    with pytest.raises(UserError, match=r"is still alive on another \(pid 1\), heard of"):
         find_resumable(id if by == "id" else folder.name, None)
     assert (folder / "journal.jsonl").read_bytes() == before
 

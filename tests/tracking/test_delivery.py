@@ -207,7 +207,7 @@ def test_what_another_machine_has_gone_on_with_is_left_to_it(
     delivery = Delivery(journal, tracking)
     for _ in range(2):  # it is tried again
         with pytest.raises(
-            UserError, match=r"^run \w+: was gone on with on another, process 5; what .* has besides is"
+            UserError, match=r"^run \w+: was gone on with on another \(pid 5\); what .* has besides is"
         ):
             delivery.send_next()
     assert told(tracking, journal.folder.name) == before and not delivery.done
