@@ -3,39 +3,38 @@
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
-from xdist.scheduler import LoadFileScheduling
 
 from pipeline.data.palette import VOID, voc_palette
+from pipeline.runtime.files import locked
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
 
-# Files that share a run or a store which takes long to make: one process makes it, and runs the tests of them all.
-SHARING = (
-    {"test_bad_inputs", "test_evaluate", "test_hostile", "test_predict", "test_rerun", "test_run"},
-    {"test_interrupts", "test_resume"},
-    {"test_browser", "test_compare", "test_in_mlflow"},
-)
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """made_once(name, make): a folder for all processes of this test session, which the first one to ask fills."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-class _Together(LoadFileScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return next((f"files {number}" for number, names in enumerate(SHARING) if PurePath(file).stem in names), file)
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        place, made = root / f"shared-{name}", root / f"shared-{name}.made"
+        with locked(root / f"shared-{name}.lock"):
+            if not made.exists():
+                place.mkdir()
+                make(place)
+                made.touch()
+        return place
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """See pytest-xdist."""
-    return _Together(config, log)
+    return folder
 
 
 @pytest.fixture

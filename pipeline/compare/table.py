@@ -11,7 +11,7 @@ from pipeline.compare.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
 from pipeline.config.fingerprint import changes_nothing
 from pipeline.config.keys import leaves, short_names
 from pipeline.config.schema import Config
-from pipeline.runtime.text import plain, short_value
+from pipeline.runtime.text import short_value
 
 SEED = "seed"
 MOST_IN_HEADING = 8  # parameters
@@ -121,20 +121,6 @@ def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
         params = [run.params.get(key, "") for key in keys]
         table.writerow([run.run_id, run.name, run.status, str(run.pruned).lower(), *params, *cells])
     return file.getvalue()
-
-
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
-    """Columns of text, two blanks apart, however long a line becomes; the last `numbers` columns to the right."""
-    lines = [[plain(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    first_number = len(head) - numbers
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column >= first_number else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def shown(value: float | None, digits: int = 4) -> str:

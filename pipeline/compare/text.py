@@ -2,8 +2,9 @@
 
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
-from pipeline.compare.table import NONE, SEED, shown, text_table
+from pipeline.compare.table import NONE, SEED, shown
 from pipeline.config.keys import short_names
+from pipeline.runtime.console import plain_table
 from pipeline.runtime.text import plain, short_value
 
 
@@ -16,16 +17,7 @@ def runs_table(answer: Analysis) -> str:
     """A line for each run: what it varies in, and how it scored."""
     short = short_names(answer.varying)
     known = any(run.score(PARAMETERS) is not None for run in answer.runs)
-    head = [
-        "",
-        "run",
-        *short.values(),
-        "status",
-        "val mIoU",
-        "test mIoU",
-        "minutes",
-        *(["parameters"] if known else []),
-    ]
+    numbers = ["val mIoU", "test mIoU", "minutes", *(["parameters"] if known else [])]
     rows = []
     for run in answer.runs:
         parameters = run.score(PARAMETERS)
@@ -39,7 +31,7 @@ def runs_table(answer: Analysis) -> str:
             NONE if run.seconds is None else f"{run.seconds / 60:.1f}",
         ]
         rows.append([*cells, *([NONE if parameters is None else f"{parameters:,.0f}"] if known else [])])
-    return text_table(head, rows, numbers=4 if known else 3)
+    return plain_table(["", "run", *short.values(), "status", *numbers], rows, right=numbers)
 
 
 def findings(answer: Analysis) -> list[str]:
@@ -52,8 +44,9 @@ def findings(answer: Analysis) -> list[str]:
             [*map(short_value, group.params.values()), str(len(group.ids)), _spread(group.val), _spread(group.test)]
             for group in answer.replicates
         ]
-        head = [*(short[key] for key in keys), "seeds", "val mIoU", "test mIoU"]
-        parts.append(f"over seeds, mean ± standard deviation\n{text_table(head, groups, numbers=3)}")
+        numbers = ["seeds", "val mIoU", "test mIoU"]
+        table = plain_table([*(short[key] for key in keys), *numbers], groups, right=numbers)
+        parts.append(f"over seeds, mean ± standard deviation\n{table}")
     if (found := answer.differences) is not None:
         rows = [
             [answer.headings[place], *(f"{part[row, 0]:+.4f}" for part in (found.difference, found.low, found.high))]
@@ -62,7 +55,7 @@ def findings(answer: Analysis) -> list[str]:
         ]
         parts.append(
             f"test mIoU minus that of the best run, on {found.images} images, 95 % bootstrap interval\n"
-            + text_table(["run", "difference", "from", "to"], rows, numbers=3)
+            + plain_table(["run", "difference", "from", "to"], rows, right=("difference", "from", "to"))
         )
     if answer.importances:
         listed = ", ".join(f"{short[key]} {100 * value:.0f} %" for key, value in answer.importances.items())

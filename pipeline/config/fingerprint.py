@@ -15,10 +15,12 @@ from pipeline.runtime.files import PACKAGE
 NOT_IN_FINGERPRINT = ("tracking.", "checkpoint.", "sweep.")
 PLACES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
 # Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
-NOT_IN_SWEEP = ("tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/")
-# A trial's result does not depend on what the search looks for, nor on where it is stored: another search may use it.
-NOT_IN_TRIAL = (*NOT_IN_SWEEP, "sweep.", "sweep=", "resume=")
-CONF_NOT_IN_TRIAL = ("tracking/", "sweep/", "hydra/")  # the same, of the files of conf/
+NOT_IN_SWEEP_NAME = (
+    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/",
+)  # fmt: skip
+# A trial does not depend on what a search optimises or where its study is stored: another search may use its result.
+NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")
+NOT_IN_DEFAULTS = ("tracking/", "sweep/", "hydra/")  # files of conf/ that change no result
 # Folders and files of this package that decide weights or scores. All others display, send, look up or organise.
 DECIDING = ("config/", "data/", "evaluate/", "model/", "train/", "runtime/hardware.py", "runtime/seeds.py")
 

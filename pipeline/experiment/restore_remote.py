@@ -17,7 +17,8 @@ from pipeline.tracking.journal import FILE, LOCK, Busy, Journal, locked, read_jo
 from pipeline.tracking.ownership import is_current
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun
-from pipeline.train.checkpoint import FILES, STATE, TrainingState, best_folder, read_best, read_checkpoint, step_folder
+from pipeline.train.checkpoint import FILES, STATE, best_folder, read_best, read_checkpoint, step_folder
+from pipeline.train.checkpoint_state import TrainingState
 
 
 class NoCheckpoint(UserError):

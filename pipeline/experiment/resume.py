@@ -28,7 +28,7 @@ from pipeline.tracking.store import Store
 from pipeline.tracking.stored_run import open_run, runs_with_fingerprint
 from pipeline.tracking.sweep_runs import IS_SWEEP
 from pipeline.tracking.tracked_run import RUNS, TrackedRun
-from pipeline.train.checkpoint import Start, best_folder, newest_start
+from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
 
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # what a resumed run may be told anew
 SCORE = "best/val_mean_iou"
@@ -159,14 +159,14 @@ def check_initial(run: Resumable, initial_sha256: str | None) -> None:
         )
 
 
-def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Path) -> Start:
+def take_over(run: Resumable, config: Config, data_digest: str, checkpoints: Path) -> ResumePoint:
     """Give a new and longer run the newest checkpoint of this one, which is returned.
 
     Raises:
         UserError: its data have changed, it has no whole checkpoint, was trained longer already, or stops at once.
     """
     _check_data(run, data_digest)
-    start, notes = newest_start(run.folder / "checkpoints")
+    start, notes = newest_resume_point(run.folder / "checkpoints")
     if start is None:
         raise UserError(f"resume={run.name}: has no whole checkpoint in {run.folder / 'checkpoints'}", *notes)
     if start.state.epoch >= config.epochs:

@@ -1,10 +1,18 @@
 """Output on stdout: progress bars on a terminal, plain lines in a file or a pipe."""
 
+import io
 import time
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.runtime.text import plain
+
+UNLIMITED = 10**6  # characters in a line
 
 SECONDS_BETWEEN = 5.0  # lines of the same work in a log
 
@@ -19,6 +27,30 @@ def duration(seconds: float) -> str:
 def text_console() -> Console:
     """A console for stdout that prints text as it is: no colours for numbers, no [markup] or :emoji: in names."""
     return Console(highlight=False, markup=False, emoji=False)
+
+
+def plain_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> str:
+    """Columns of plain text, two blanks apart: the same on a terminal, in a file and in a pipe.
+
+    No cell is cut or wrapped, however long a line becomes, so that run ids can be copied. Cells are shown as they are,
+    without rich's markup, and with control characters escaped.
+
+    Args:
+        headings: one for each column.
+        rows: one cell for each column.
+        right: headings of the columns that are aligned to the right, as numbers are.
+
+    Returns:
+        The lines, without a newline at the end.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in headings:
+        table.add_column(Text(plain(heading)), justify="right" if heading in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    output = io.StringIO()
+    Console(file=output, width=UNLIMITED, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 
 
 class PreparationDisplay:

@@ -39,7 +39,7 @@ class Child:
 
     key: str
     name: str  # MLflow's, or the run's key
-    trial: str  # what it is a trial of; see `pipeline.sweep.identity.trial_of`
+    trial: str  # what it is a trial of; see `pipeline.sweep.command.trial_name`
     status: str  # FINISHED, FAILED, KILLED or RUNNING
     alive: bool
     pruned: bool

@@ -90,7 +90,9 @@ def test_only_one_run_of_a_group_is_the_best(place: Path) -> None:
     first, second = open_run("one", None), open_run("two", None)
     for best in (first, second, second):
         tag_best(Group("", None, [open_run("one", None), open_run("two", None)], []), best.run_id)
-        tagged = [id for id in (first.run_id, second.run_id) if client_of(place).get_run(id).data.tags.get("best") == "true"]
+        tagged = [
+            id for id in (first.run_id, second.run_id) if client_of(place).get_run(id).data.tags.get("best") == "true"
+        ]
         assert tagged == [best.run_id]
 
 
@@ -98,7 +100,9 @@ def test_a_description_keeps_what_it_said_and_has_the_section_once(place: Path) 
     parent, best = open_run("three", None), open_run("one", None)
     client_of(place).set_tag(parent.run_id, NOTE, "Before.")
     describe_best(parent, best, "width 4", "python run.py rerun=1")
-    client_of(place).set_tag(parent.run_id, NOTE, client_of(place).get_run(parent.run_id).data.tags[NOTE] + "\n\nAfter.")
+    client_of(place).set_tag(
+        parent.run_id, NOTE, client_of(place).get_run(parent.run_id).data.tags[NOTE] + "\n\nAfter."
+    )
     describe_best(parent, best, HOSTILE, "python run.py rerun=2 tracking.uri='sqlite:////x y.db'")
     note = client_of(place).get_run(parent.run_id).data.tags[NOTE]
     assert note.count("<!-- comparison -->") == 1 and note.startswith("Before.\n\nAfter.\n\n")

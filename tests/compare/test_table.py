@@ -14,7 +14,6 @@ from pipeline.compare.table import (
     mean_and_deviation,
     over_seeds,
     ranked,
-    text_table,
     varying,
 )
 from pipeline.config.keys import short_names
@@ -113,12 +112,6 @@ def test_csv_keeps_any_name_and_every_digit() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table([odd, run("b", pruned=True)], ["loss.name"]))))
     assert float(rows[0]["best_val_mean_iou"]) == 1 / 3 and rows[0]["loss.name"] == 'x,"y"\nz'
     assert (rows[0]["minutes"], rows[0]["parameters"], rows[1]["minutes"], rows[1]["pruned"]) == ("0.5", "", "", "true")
-
-
-def test_columns_are_aligned_and_no_text_steers_the_terminal() -> None:
-    assert text_table(["a", "n"], [["long", "1"], ["x\x1b[2J", "22"]], numbers=1).splitlines() == [
-        "a          n", "long       1", "x\\x1b[2J  22",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from pipeline.tracking.provenance import Provenance
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start, read_state
+from pipeline.train.checkpoint import newest_resume_point, read_state
 from tests.experiment.test_resumable_runs import ELSEWHERE, begun, write_checkpoint
 
 
@@ -97,7 +97,7 @@ def test_a_run_of_another_machine_is_had_from_the_server_once(store: Store, uplo
     assert status_of(records) == "KILLED"
     assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
     assert [record["step"] for record in records if record["kind"] == "metrics"] == [1, 2]
-    start, notes = newest_start(found.folder / "checkpoints")
+    start, notes = newest_resume_point(found.folder / "checkpoints")
     assert start is not None and start.state.step == 20 and notes == []
     assert start.folder.name == "step-00000020"
 
@@ -202,7 +202,7 @@ def test_of_two_that_resume_a_run_at_once_the_second_leaves_the_first_alone(
     else:
         assert find_resumable(id, store.uri).folder == folder
     assert history_of(read_journal(folder))["val/mean_iou"] == {1: 0.5, 3: 0.75}
-    start, _ = newest_start(folder / "checkpoints")
+    start, _ = newest_resume_point(folder / "checkpoints")
     assert start is not None and start.state.step == 30
     assert in_use(folder) == alive
     held[0].close()
@@ -223,7 +223,7 @@ def test_while_a_run_is_made_here_a_second_process_is_told(
 
     monkeypatch.setattr(restore_remote, "copy_folder", meanwhile)
     found = find_resumable(id, store.uri)
-    assert len(told) == 1 and newest_start(found.folder / "checkpoints")[0] is not None
+    assert len(told) == 1 and newest_resume_point(found.folder / "checkpoints")[0] is not None
     assert sorted(path.name for path in found.folder.iterdir()) == [
         "checkpoints", "environment", "journal.jsonl", "lock", "sent.json",
     ]  # fmt: skip

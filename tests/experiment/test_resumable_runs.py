@@ -32,7 +32,8 @@ from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.tracking.delivery import write_position
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import Unfinished, best_folder, newest_start, step_folder
+from pipeline.train.checkpoint import best_folder, newest_resume_point, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter
 from tests.train.checkpoint_folders import files_at
 
 CONFIG = checked_config(["precision=float32", "threads=2", "epochs=4", "dataset.classes=[a,b]"])
@@ -69,7 +70,7 @@ def begun(
 def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
     """A checkpoint of epochs of ten steps, and the best epoch's weights."""
     weights = files_at(best)["weights.npz"]
-    Unfinished(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
+    CheckpointWriter(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
     state = {
         "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": 1.5, "told_collapse": False,
         "best": {
@@ -77,7 +78,7 @@ def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
             "weights_sha256": weights_sha256(weights),
         },
     }  # fmt: skip
-    Unfinished(step_folder(checkpoints, step), files_at(step)).commit(state)
+    CheckpointWriter(step_folder(checkpoints, step), files_at(step)).commit(state)
 
 
 # ---- a run on this machine
@@ -100,19 +101,19 @@ def test_a_run_keeps_its_name_and_the_hash_of_what_it_started_from() -> None:
 
 def test_what_it_started_from_is_not_needed_where_a_checkpoint_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be gone: a run that was deleted, a server that does not answer, a file on another machine."""
-    from pipeline.experiment import run as experiment
+    from pipeline.experiment import initial_weights
 
     def gone(config: Config, original: None) -> None:
         raise UserError("init_from=abc: no run has this id")
 
-    monkeypatch.setattr(experiment, "find_initial", gone)
+    monkeypatch.setattr(initial_weights, "requested_weights", gone)
     config = dataclasses.replace(CONFIG, init_from="abc")
     folder = begun(config=config, initial_weights_sha256="f00")
     origin = Lineage(resume=find_resumable(folder.name, None))
     with pytest.raises(UserError, match="init_from=abc"):
-        experiment._initial(config, origin)
+        initial_weights.find_initial_weights(config, origin)
     write_checkpoint(folder / "checkpoints")
-    assert experiment._initial(config, origin) == (None, "f00")
+    assert initial_weights.find_initial_weights(config, origin) == (None, "f00")
 
 
 def test_a_run_that_no_server_knows_yet_goes_by_its_key() -> None:
@@ -230,7 +231,7 @@ def test_a_longer_run_takes_over_the_newest_whole_checkpoint_and_its_best_weight
     run, longer = find_resumable(folder.name, None), dataclasses.replace(CONFIG, epochs=8)
     taken = take_over(run, longer, "d", Path("new"))
     assert sorted(path.name for path in Path("new").iterdir()) == ["best-0002", "step-00000020"]
-    start, notes = newest_start(Path("new"))
+    start, notes = newest_resume_point(Path("new"))
     assert start is not None and start.state.step == 20 and notes == []
     assert start.sha256 == taken.sha256
 

@@ -16,7 +16,7 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.sweep_runs import children
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start
+from pipeline.train.checkpoint import newest_resume_point
 from tests.experiment.test_resumable_runs import CONFIG, ELSEWHERE, begun, write_checkpoint
 
 
@@ -109,7 +109,7 @@ def test_it_goes_on_from_where_the_other_machine_left_it(store: Store, tracking:
     go_on(id, "KILLED")
     found = find_resumable(id, None)
     assert (found.name, found.folder, found.status) == (id, folder, "KILLED") and found.config.tracking == tracking
-    start, notes = newest_start(folder / "checkpoints")
+    start, notes = newest_resume_point(folder / "checkpoints")
     assert start is not None and start.state.step == 30 and notes == []
     run = TrackedRun(Journal(folder), tracking)
     run.journal.append("process", process={**ELSEWHERE, "host": "here again"})

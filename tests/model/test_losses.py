@@ -264,7 +264,7 @@ def uneven_batch() -> tuple[np.ndarray, np.ndarray]:
 def test_on_two_devices_it_is_that_of_the_whole_batch() -> None:
     """And so is its gradient, however uneven the devices' shares are."""
     done = python("-c", ON_DEVICES, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     mask, logits = uneven_batch()
     for (loss, gradient), config in zip(json.loads(done.stdout), (PLAIN, FOCAL, DICE, BOTH), strict=True):
         alone, slope = gradient_of(mask, logits, config)

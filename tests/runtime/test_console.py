@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.runtime import console
-from pipeline.runtime.console import PreparationDisplay, duration
+from pipeline.runtime.console import PreparationDisplay, duration, plain_table
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,29 @@ def test_a_terminal_has_a_bar_for_each_kind_of_work(terminal: io.StringIO) -> No
 def test_the_console_prints_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     console.text_console().print("in /data/[/b]/:smile:", soft_wrap=True)
     assert capsys.readouterr().out == "in /data/[/b]/:smile:\n"
+
+
+# ---- tables of text
+
+
+def test_a_table_aligns_columns_and_cuts_nothing() -> None:
+    rows = [["*", "a" * 32, "8", "0.5"], ["", "b" * 300, "16", "-"]]
+    blanks = " " * 268
+    assert plain_table(["", "run", "width", "IoU"], rows, right=["IoU"]).splitlines() == [
+        f"   run{blanks}{' ' * 29}  width  IoU",
+        f"*  {'a' * 32}{blanks}  8      0.5",
+        f"   {'b' * 300}  16       -",
+    ]
+
+
+def test_a_table_shows_any_text_as_it_is() -> None:
+    texts = ["[b]bold[/b] :car:", "$x$", "学习率", "x\x1b[2J\n\ty", "", "\u202ereversed"]
+    heading, *lines = plain_table(["[i]", "n"], [[text, "1"] for text in texts]).splitlines()
+    assert heading.split() == ["[i]", "n"]
+    shown = [line.removesuffix("1").strip() for line in lines]
+    assert shown == [*texts[:3], "x\\x1b[2J\\n\\ty", "", "\\u202ereversed"]
+    assert lines[2].index("1") == lines[0].index("1") - 3  # each of the three characters is two columns wide
+
+
+def test_a_table_without_rows_is_its_headings() -> None:
+    assert plain_table(["a", "b"], []) == "a  b"

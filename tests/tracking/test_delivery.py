@@ -206,9 +206,7 @@ def test_what_another_machine_has_gone_on_with_is_left_to_it(
     journal.metrics({"a": 0.25}, step=3)
     delivery = Delivery(journal, tracking)
     for _ in range(2):  # it is tried again
-        with pytest.raises(
-            UserError, match=r"^run \w+: was gone on with on another \(pid 5\); what .* has besides is"
-        ):
+        with pytest.raises(UserError, match=r"^run \w+: was gone on with on another \(pid 5\); what .* has besides is"):
             delivery.send_next()
     assert told(tracking, journal.folder.name) == before and not delivery.done
     journal.close()
