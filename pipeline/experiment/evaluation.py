@@ -16,7 +16,7 @@ def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset,
     examples = dataset.splits["test"]
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(network, loss, examples, dataset.checked.facts["test"].sizes, config)
+    evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
     scores = evaluate(prediction_writer(predictions))
     write_overlays(overlays, predictions, examples, dataset.classes, scores, config.evaluate.overlays, "test")
     write_scores(tables, dataset.classes, scores)

@@ -54,4 +54,4 @@ def comparison(name: str, key: str, uri: str | None) -> str:
             compared = compare([key], uri, output)
     except UserError as error:
         return f"note: the trials are not compared: {'; '.join(error.faults)}"
-    return "\n\n".join([*findings(compared.answer), f"compared: {(output / 'comparison.html').resolve()}"])
+    return "\n\n".join([*findings(compared.analysis), f"compared: {(output / 'comparison.html').resolve()}"])

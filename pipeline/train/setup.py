@@ -88,16 +88,15 @@ def training_setup(
         images: of the training split.
         checkpoints: the run's folder of checkpoints.
     """
-    train, validation = dataset.checked.facts["train"], dataset.checked.facts["val"]
     examples = len(dataset.splits["train"])
-    factors = repeat_factors(train.class_pixels) if config.sampling == "balanced" else None
+    factors = repeat_factors(dataset.class_pixels("train")) if config.sampling == "balanced" else None
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     return TrainingSetup(
         network=network,
         loss=loss,
         batches_from=lambda step: training_stream(images, examples, config, step, factors),
         steps_per_epoch=steps_per_epoch(examples, config.batch_size),
-        validate=Evaluator(network, loss, dataset.splits["val"], validation.sizes, config),
+        validate=Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,
         observer=observer,

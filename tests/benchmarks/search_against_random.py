@@ -18,7 +18,8 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 
-from pipeline.data.synthetic.shapes import CLASSES, make_shapes
+from pipeline.data.synthetic.drawing import CLASSES
+from pipeline.data.synthetic.shapes import make_shapes
 from pipeline.runtime.console import plain_table
 from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs

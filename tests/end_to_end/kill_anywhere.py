@@ -21,7 +21,7 @@ from tests.end_to_end.forks import ForkServer, fork_server
 from tests.end_to_end.killing import Death, in_parallel, kill_after
 from tests.end_to_end.outcome import Outcome, differing, empty_store, outcome, run_folders
 
-# Three epochs of four steps; the first epoch is the best. Checkpoints after steps 3, 4, 6, 8, 9 and 12.
+# Three epochs of four steps, each epoch better than the one before. Checkpoints after steps 3, 4, 6, 8, 9 and 12.
 OPTIONS = tiny(
     model__dropout="0.3", optimizer__ema="0.5", optimizer__learning_rate="0.03", checkpoint__every_steps="3",
     optimizer__accumulate="2", epochs="3", seed="2",
