@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: arguments, run or input folder are wrong; nothing was predicted.
     """
-    given = parse(arguments, ("run", "input", "output"), ("tracking.uri",))
+    given = parse(arguments, ("run", "input", "output"), ("tracking.uri",)).values
     paths = _images(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
     from pipeline.data.decode import decode_file

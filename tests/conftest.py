@@ -2,17 +2,14 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
-from omegaconf import DictConfig
 from PIL import Image
 
-from pipeline.config import hydra_files, overrides
-from pipeline.config.schema import Config
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.runtime.files import locked
 
@@ -38,23 +35,6 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
         return place
 
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
-    original = overrides.compose_overrides
-
-    @functools.cache
-    def composed(_: Path, overrides: tuple[str, ...]) -> DictConfig:
-        return original(overrides)
-
-    def compose(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
-        return composed(hydra_files.CONF, tuple(overrides)) if base is None else original(overrides, base)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overrides, "compose_overrides", compose)
-        yield
 
 
 @pytest.fixture
@@ -95,14 +75,14 @@ def write_voc(
     rng = np.random.default_rng(seed)
     sizes = size if isinstance(size, list) else [size]
     for split, count in (("train", train), ("val", val), ("test", test)):
-        ids = [f"{split}_{index}" for index in range(count)]
-        (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
-        for index, id in enumerate(ids):
+        image_ids = [f"{split}_{index}" for index in range(count)]
+        (lists / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in image_ids))
+        for index, image_id in enumerate(image_ids):
             image, mask = _example(rng, *sizes[index % len(sizes)], classes)
-            Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
+            Image.fromarray(image).save(images / f"{image_id}.jpg", quality=95)
             indexed = Image.fromarray(mask)
             indexed.putpalette(voc_palette().tobytes())
-            indexed.save(masks / f"{id}.png")
+            indexed.save(masks / f"{image_id}.png")
     return root
 
 

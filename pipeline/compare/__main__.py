@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import nearest, plain
+from pipeline.runtime.text import plain
 
 HELP = """\
 Compares runs: scores, curves, the influence of each parameter, and the same images predicted by every run, in one page.
@@ -34,12 +34,9 @@ def main(arguments: list[str]) -> int:
     as_csv = "--csv" in arguments
     arguments = [argument for argument in arguments if argument != "--csv"]
     # Runs and experiments are given without a key. An experiment with `=` in its name can be given by its runs.
-    names = [argument for argument in arguments if "=" not in argument and not argument.startswith("-")]
-    given = parse([argument for argument in arguments if argument not in names], (), KEYS)
-    wanted = given.get("register", "false").lower()
+    parsed = parse(arguments, optional=KEYS, booleans=("register",), names=True)
+    given, names = parsed.values, parsed.names
     faults = [] if names else ["the id of a sweep's run, ids of several runs, or the name of an experiment expected"]
-    if wanted not in ("true", "false"):
-        faults.append(f"register={wanted}: true or false expected{nearest(wanted, ['true', 'false'])}")
     if as_csv and (useless := sorted(set(given) - {"tracking.uri"})):
         faults.append(f"--csv only prints the table; remove {', '.join(useless)}")
     if faults:
@@ -55,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return 0
     data_root = Path(given["data_root"]).expanduser() if "data_root" in given else None
     output = Path(given.get("output", "comparison")).expanduser()
-    comparison = compare(names, uri, output, data_root, register=wanted == "true")
+    comparison = compare(names, uri, output, data_root, register=parsed.is_true("register"))
     print(summary(comparison.analysis))
     print(f"\nopen it: {(output / 'comparison.html').resolve()}")
     if comparison.registered is not None:

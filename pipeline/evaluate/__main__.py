@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: arguments, run or data are wrong; nothing was scored.
     """
-    given = parse(arguments, ("run",), OWN_KEYS[1:], others=True)
-    overrides = [argument for argument in arguments if argument.partition("=")[0] not in OWN_KEYS]
+    parsed = parse(arguments, OWN_KEYS[:1], OWN_KEYS[1:], overrides=True)
+    given, overrides = parsed.values, parsed.overrides
     split = given.get("split", "test")
     faults = forbidden(overrides, OWN_KEYS)
     if split not in ("train", "val", "test"):

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: bars on a terminal, plain lines where stdout is a file or a pipe."""
+"""Output on stdout: progress bars on a terminal, plain lines in a file or a pipe."""
 
 import io
 import time
@@ -14,6 +14,8 @@ from pipeline.runtime.text import plain
 
 UNLIMITED = 10**6  # characters in a line
 
+SECONDS_BETWEEN = 5.0  # lines of the same work in a log
+
 
 def duration(seconds: float) -> str:
     """Seconds as 0:07, 12:34 or 1:23:45."""
@@ -23,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 def text_console() -> Console:
-    """A console for stdout that shows text as it is: no colours for numbers, no [markup] or :emoji: in names."""
+    """A console for stdout that prints text as it is: no colours for numbers, no [markup] or :emoji: in names."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
@@ -52,7 +54,11 @@ def plain_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: C
 
 
 class PreparationDisplay:
-    """Shows how far preparing the data is; called as `pipeline.runtime.progress.Progress`."""
+    """Displays the progress of preparing the data; an instance is a `pipeline.runtime.progress.Progress`.
+
+    On a terminal each kind of work has a bar. In a log it has a line every few seconds and one at its end; work that
+    takes less has none.
+    """
 
     def __init__(self) -> None:
         self._console = text_console()
@@ -61,8 +67,8 @@ class PreparationDisplay:
             console=self._console, transient=True, disable=not self._console.is_terminal,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
-        self._unfinished: set[str] = set()  # what was said not to be at its end
+        self._printed: dict[str, float] = {}  # when a line was last printed, or the work began
+        self._unfinished: set[str] = set()  # work whose last line was not that of its end
 
     def __enter__(self) -> "PreparationDisplay":
         self._bars.start()
@@ -79,9 +85,8 @@ class PreparationDisplay:
                 self._tasks[what] = self._bars.add_task(what)
             self._bars.update(self._tasks[what], completed=done, total=total)
             return
-        # In a log, a line every few seconds and one at the end: work that is soon over says nothing.
         now = time.monotonic()
-        if now - self._said.setdefault(what, now) > 5 or (what in self._unfinished and done == total):
-            self._said[what] = now
+        if now - self._printed.setdefault(what, now) > SECONDS_BETWEEN or (what in self._unfinished and done == total):
+            self._printed[what] = now
             (self._unfinished.discard if done == total else self._unfinished.add)(what)
             self._console.print(f"{what}: {100 * done // total} %" if total else what, soft_wrap=True)

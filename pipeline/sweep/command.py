@@ -15,20 +15,13 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.fingerprint import sources
+from pipeline.config.fingerprint import NOT_IN_DEFAULTS, NOT_IN_SWEEP_NAME, NOT_IN_TRIAL_NAME, sources
 from pipeline.config.hydra_files import CONF
 from pipeline.config.keys import short_names
 from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
 from pipeline.runtime.text import short_value
 
-# Overrides that change neither what is trained nor what is compared.
-NOT_IN_SWEEP_NAME = (
-    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/",
-)  # fmt: skip
-# A trial does not depend on what a search optimises or where its study is stored: another search may use its result.
-NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")
-NOT_IN_DEFAULTS = ("tracking/", "sweep/", "hydra/")  # files of conf/ that change no result
 CHOOSE_DATA = ("dataset", "data_dir", "experiment")  # prefixes of overrides that may select other data
 TAG_LENGTH = 4000  # characters
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.runtime import signals
-from pipeline.runtime.periodic import meanwhile
+from pipeline.runtime.periodic import repeating
 from pipeline.runtime.process import Process
 from pipeline.sweep.worker.client import terminate_worker
 
@@ -58,7 +58,7 @@ def ends_with_sweep(sweep_process: Process, state: StopState) -> contextlib.Abst
     """In this block, in a launcher's process, the warm child is terminated when the sweep stops or is dead."""
 
     def over() -> bool:
-        return state.stop_requested or (sweep_process.visible and not sweep_process.lives)
+        return state.stop_requested or (sweep_process.on_this_boot and not sweep_process.is_alive)
 
     return _when(over, terminate_worker)
 
@@ -103,4 +103,4 @@ def _when(condition: Callable[[], bool], action: Callable[[], None]) -> contextl
             action()
         return holds
 
-    return meanwhile(POLL_INTERVAL, poll)
+    return repeating(POLL_INTERVAL, poll)

@@ -67,7 +67,7 @@ class TrialJob:
         """Run the trial of the job that Hydra has just composed."""
         hydra_config = HydraConfig.get()
         spec = self.specs[int(hydra_config.job.num)]
-        in_launcher_process = not self.sweep_process.asks
+        in_launcher_process = not self.sweep_process.is_this_process
         if in_launcher_process:
             self._settle()
         if self.stop_state.forbids_trials:

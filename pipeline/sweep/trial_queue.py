@@ -9,7 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from pipeline.runtime.periodic import meanwhile
+from pipeline.runtime.periodic import repeating
 from pipeline.runtime.process import HEARTBEAT, STALE_AFTER, Process
 from pipeline.runtime.seeds import derive_seed
 from pipeline.sweep.search_space import SearchSpace
@@ -83,8 +83,8 @@ class TrialQueue:
             only_process: whether no other process can be working on the sweep.
         """
         owner = Process.read(trial.user_attrs.get(OWNER))
-        if owner is not None and owner.visible:
-            return not owner.lives
+        if owner is not None and owner.on_this_boot:
+            return not owner.is_alive
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         last = float(trial.user_attrs.get(LAST_HEARTBEAT, started))
         return only_process or time.time() - last > STALE_AFTER
@@ -97,7 +97,7 @@ class TrialQueue:
                 with contextlib.suppress(Exception):  # the storage does not answer, or the trial has ended
                     self._storage.set_trial_user_attr(trial._trial_id, LAST_HEARTBEAT, time.time())
 
-        return meanwhile(HEARTBEAT, beat)
+        return repeating(HEARTBEAT, beat)
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -71,7 +71,7 @@ def test_csv_is_the_whole_table_and_nothing_else(
     ("arguments", "fault"),
     [
         ([], "the id of a sweep's run, ids of several runs, or the name of an experiment expected"),
-        (["x", "ouput=y"], "ouput=y: there is no key 'ouput' \\(did you mean 'output'\\?\\)"),
+        (["x", "ouput=y"], "ouput=y: unknown key 'ouput' \\(did you mean 'output'\\?\\)"),
         (["x", "register=yes"], "register=yes: true or false expected"),
         (["x", "--csv", "output=y"], "--csv only prints the table; remove output"),
         (["x", "--fast"], "--fast: key=value expected"),

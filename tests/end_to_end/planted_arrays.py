@@ -157,7 +157,7 @@ RESUME: dict[str, tuple[Plant, str]] = {
             copy.tag("host", "\x1b[2J"), copy.tag("boot", "x"), copy.tag("pid", "1"), copy.tag("started", "1"),
             shutil.rmtree(copy.root / "checkpoints/last"),
         ),
-        r"resume it on \x1b[2J, process 1",
+        r"resume it on \x1b[2J (pid 1)",
     ),
     "host without a name": (
         lambda copy: (

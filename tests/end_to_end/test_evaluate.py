@@ -132,7 +132,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
         ("classes", f"dataset.classes: 3 names, but the run has 5: {', '.join(CLASSES)}"),
         ("shapes", f"dataset.classes: 8 names, but the run has 5: {', '.join(CLASSES)}"),
         ("window", "evaluate.window=18: model.depth="),
-        ("output", "output=VOC/ImageSets/Segmentation/val.txt: cannot be made a folder: File exists"),
+        ("output", "output=VOC/ImageSets/Segmentation/val.txt: cannot create this folder: File exists"),
         ("network", "model.depth=3: a stored run is scored as it was trained"),
         ("misspelt", "(did you mean 'split'?)"),
         ("dataset", "(did you mean 'voc2012'?)"),

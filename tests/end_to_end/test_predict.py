@@ -113,13 +113,13 @@ def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: 
     ("command", "message"),
     [
         ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
-        ("unknown key", "inptu=own: there is no key 'inptu' (did you mean 'input'?)"),
+        ("unknown key", "inptu=own: unknown key 'inptu' (did you mean 'input'?)"),
         ("no input", "input=missing: not found; an image or a folder expected"),
         ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
         ("no database", "this database does not exist; start in the folder that contains mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
-        ("output is a file", "output=own/a.jpg: cannot be made a folder"),
+        ("output is a file", "output=own/a.jpg: cannot create this folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

@@ -240,7 +240,7 @@ ABSENT = "no run has this id or run_key at tracking.uri=sqlite:///"
         ("FAILED", "is FAILED, and only a FINISHED run can be repeated; resume="),
         ("newer", f"newer version of this program (schema {SCHEMA_VERSION + 1}, this one: {SCHEMA_VERSION})"),
         ("empty", "has no weights_sha256 to compare with"),
-        ("no key", "model.deepth=3: there is no key 'model.deepth' (did you mean 'model.depth'?)"),
+        ("no key", "model.deepth=3: unknown key 'model.deepth' (did you mean 'model.depth'?)"),
         ("out of range", "epochs=0: at least 1 expected"),
     ],
 )

@@ -157,7 +157,7 @@ def test_tags_description_and_status(finished: Finished) -> None:
     )
     assert tags["weights_sha256"] != tags["last_weights_sha256"]  # so other tests can see which of the two are used
     assert tags["schema"] == str(SCHEMA_VERSION) and not {"rerun_of", "resumed_from", "failure"} & tags.keys()
-    assert Process.read(tags) is not None and not Process.read(tags).lives
+    assert Process.read(tags) is not None and not Process.read(tags).is_alive
     assert abs(float(tags["heartbeat"]) - finished.run.info.end_time / 1000) < STALE_AFTER
     revision = json.loads(finished.artifact("environment/git.json").read_text())["revision"]
     assert tags.get("mlflow.source.git.commit") == revision

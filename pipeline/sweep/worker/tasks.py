@@ -98,7 +98,7 @@ class Worker:
                     return NeedsSettings(int(config.threads), config.deterministic)
             result = run_experiment(config, request.overrides, request.hydra_yaml, lineage, trial, self._data)
         except EXPECTED as error:
-            report(error if isinstance(error, UserError) else UserError(str(error)))
+            report(error)
             return _failed(request, error, run_key)
         except (Exception, SystemExit) as error:  # a library that would end the program ends the trial
             traceback.print_exc()
