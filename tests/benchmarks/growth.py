@@ -42,9 +42,13 @@ def images(folder: Path) -> Iterator[str]:
             place = Path(name).absolute()
             images, masks = [], []
             for copy in range(copies):
-                for id in ids:
-                    images.append(_linked(folder / "JPEGImages" / f"{id}.jpg", place / f"{id}_{copy}.jpg"))
-                    masks.append(_linked(folder / "SegmentationClass" / f"{id}.png", place / f"{id}_{copy}.png"))
+                for example_id in ids:
+                    images.append(
+                        _linked(folder / "JPEGImages" / f"{example_id}.jpg", place / f"{example_id}_{copy}.jpg")
+                    )
+                    masks.append(
+                        _linked(folder / "SegmentationClass" / f"{example_id}.png", place / f"{example_id}_{copy}.png")
+                    )
             decoded = place / "decoded.bin"
             settings = {
                 "images": images, "masks": masks, "crop": 256, "batch": 8, "threads": 2, "cache_mb": cache_mb,
