@@ -1,133 +1,135 @@
-"""Train, evaluate and track one U-Net: compose the configuration, check it, hand it to the experiment."""
+"""Train, evaluate and track one U-Net, or many in a sweep: `python run.py`, with Hydra's overrides."""
 
 import argparse
 import logging
 import os
-import signal
 import sys
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.help_text import help_text
 from pipeline.config.hydra_files import register
 from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
 from pipeline.config.validation import checked, reason
-from pipeline.experiment.lineage import parse_lineage
+from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.runtime import signals
-from pipeline.runtime.cli import report, report_unusable
-from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
+from pipeline.runtime.cli import exit_status, run_tool
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
-SEARCH, N_TRIALS = {"sweep=optuna", "hydra/sweeper=optuna"}, "hydra.sweeper.n_trials"
+N_TRIALS = "hydra.sweeper.n_trials"
+SEARCHES = {"sweep=optuna", "hydra/sweeper=optuna"}  # overrides with which a sweep is a search
 
 
-def main() -> int:
-    """Run what the command line asks for and return the exit status."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a class may be called anything
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
-        print(help_text())
-        return 0
-    import hydra
-    from hydra._internal.utils import get_args_parser
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
-
-    # Hydra then raises its errors instead of printing them and choosing the exit status itself.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    signals.install()
-    begun = False
-    try:
-        origin, sys.argv[1:] = parse_lineage(sys.argv[1:])
-        flags = get_args_parser().parse_args()
-        # Shell completion asks in the middle of typing, when nothing is whole enough to be checked.
-        if not flags.shell_completion:
-            faults = _flag_faults(flags)
-            try:
-                first = checked_config([text for text in flags.overrides if not text.startswith(N_TRIALS)], origin.base)
-            except UserError as error:
-                faults += error.faults
-            if faults:
-                raise UserError(*faults)
-            if flags.multirun:
-                from pipeline.sweep.launchers import check_installed
-                from pipeline.sweep.plugins import register as register_sweepers
-
-                for override in flags.overrides:
-                    if override.startswith("hydra/launcher="):
-                        check_installed(override.partition("=")[2])
-                register_sweepers(origin, first)
-
-        @hydra.main(version_base="1.3", config_path="conf", config_name=register(origin.base))
-        def job(composed: DictConfig) -> float:
-            # Help and faults of the configuration come before the seconds that this import takes.
-            from pipeline.runtime.hardware import import_tensorflow
-
-            import_tensorflow()
-            from pipeline.experiment.run import run_experiment
-
-            hydra_config = HydraConfig.get()
-            overrides = [*origin.typed, *hydra_config.overrides.task]
-            try:
-                return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), origin).score
-            except Exception as error:
-                raise PastHydra(error) from error
-
-        logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(_mask)
-        try:
-            job()
-        except PastHydra as carried:
-            begun = True
-            raise carried.error from None
-    except UserError as error:
-        report(error)
-        return 2
-    except HydraException as error:
-        report(UserError(reason(error)))
-        return 2
-    except OSError as error:
-        status = report_unusable(error)
-        return 1 if begun else status
-    except RunFailed as error:
-        report(UserError(str(error)))
-        return 1
-    except RerunDiffers as error:
-        report(UserError(str(error)))
-        return 3
-    except signals.Interrupted as error:
-        print(error.word, file=sys.stderr)
-        return error.exit_status
-    return 0
-
-
-def _flag_faults(flags: argparse.Namespace) -> list[str]:
-    """What only has a meaning beside something else, one line a fault."""
-    faults, shows = [], flags.cfg or flags.info
-    if flags.multirun and shows:
-        faults.append("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-    for override in flags.overrides:
-        key, _, value = override.partition("=")
-        if key == "sweep" and not flags.multirun and not shows:
-            faults.append(f"{override}: is for sweeps, which -m begins: python run.py -m {override} …")
-        if key == N_TRIALS and not SEARCH & set(flags.overrides):
-            faults.append(f"{override}: only a search has it; sweep=optuna expected beside it")
-        elif key == N_TRIALS and (not value.isdecimal() or int(value) < 1):
-            faults.append(f"{override}: at least 1 expected")
-    return faults
-
-
-class PastHydra(BaseException):
-    """Carries an error out of a job: of an Exception Hydra first prints all overrides, passwords included."""
+class JobError(BaseException):
+    """Carries an error from a job past Hydra, which prints all overrides, passwords included, for an Exception."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
 
 
+def main(arguments: list[str]) -> int:
+    """Run what the command line asks for and return the exit status.
+
+    Raises:
+        UserError: a mistake in the arguments, before the slow imports; every fault at once.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
+    signals.install()
+    lineage, overrides_and_flags = parse_lineage(arguments)
+    sys.argv[1:] = overrides_and_flags  # where Hydra reads them
+    flags = get_args_parser().parse_args()
+    try:
+        if not flags.shell_completion:  # which asks in the middle of typing, when nothing is complete
+            first = _check(flags, lineage)
+            if flags.multirun:
+                _prepare_sweep(flags.overrides, lineage, first)
+        _run_jobs(lineage)
+        return 0
+    except HydraException as error:
+        raise UserError(reason(error)) from error
+    except JobError as carried:
+        failure = carried.error
+    return exit_status(failure, run_begun=True)
+
+
+def _check(flags: argparse.Namespace, lineage: Lineage) -> Config:
+    """The checked configuration, in a sweep that of the first values.
+
+    Raises:
+        UserError: with every fault of the flags and the overrides.
+    """
+    faults = _flag_faults(flags)
+    overrides = [override for override in flags.overrides if not override.startswith(N_TRIALS)]
+    try:
+        config = checked_config(overrides, lineage.base)
+    except UserError as error:
+        raise UserError(*faults, *error.faults) from error
+    if faults:
+        raise UserError(*faults)
+    return config
+
+
+def _flag_faults(flags: argparse.Namespace) -> list[str]:
+    """The faults of flags and overrides that are valid only in combination with others, one line each."""
+    faults, shows = [], flags.cfg or flags.info
+    if flags.multirun and shows:
+        faults.append("--multirun runs a sweep and --cfg, --info only show: one of them expected")
+    for override in flags.overrides:
+        key, _, value = override.partition("=")
+        if key == "sweep" and not flags.multirun and not shows:
+            faults.append(f"{override}: is for a sweep, which needs -m: python run.py -m {override} …")
+        if key == N_TRIALS and not SEARCHES & set(flags.overrides):
+            faults.append(f"{override}: is for a search only; add sweep=optuna")
+        elif key == N_TRIALS and (not value.isdecimal() or int(value) < 1):
+            faults.append(f"{override}: at least 1 expected")
+    return faults
+
+
+def _prepare_sweep(overrides: list[str], lineage: Lineage, first: Config) -> None:
+    """Check the launcher and make the sweepers known to Hydra."""
+    from pipeline.sweep.launchers import check_installed
+    from pipeline.sweep.plugins import register as register_sweepers
+
+    for override in overrides:
+        if override.startswith("hydra/launcher="):
+            check_installed(override.partition("=")[2])
+    register_sweepers(lineage, first)
+
+
+def _run_jobs(lineage: Lineage) -> None:
+    """Let Hydra read `sys.argv`, compose, and run one job, or the trials of a sweep."""
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name=register(lineage.base))
+    def job(composed: DictConfig) -> float:
+        # Imported here, since help and faults of the configuration must not wait seconds for it.
+        from pipeline.runtime.hardware import import_tensorflow
+
+        import_tensorflow()
+        from pipeline.experiment.run import run_experiment
+
+        hydra_config = HydraConfig.get()
+        overrides = [*lineage.typed, *hydra_config.overrides.task]
+        try:
+            return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), lineage).score
+        except Exception as error:
+            raise JobError(error) from error
+
+    logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(_mask)
+    job()
+
+
 def _mask(record: logging.LogRecord) -> bool:
-    """Of each run of `-m hydra/sweeper=basic` Hydra tells the overrides as they were typed."""
+    """Mask credentials in a log record: `-m hydra/sweeper=basic` logs the overrides of each run as they were typed."""
     record.msg = mask_credentials(str(record.msg))
     return True
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main, help_text, needs_arguments=False)

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: arguments are wrong, or there is no such run.
     """
-    given = parse(arguments, (), ("run", "tracking.uri"))
+    given = parse(arguments, optional=("run", "tracking.uri")).values
     from pipeline.tracking.dead_runs import mark_dead_runs
     from pipeline.tracking.local_runs import find_local, local_runs
     from pipeline.tracking.run_ref import RUNS

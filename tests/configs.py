@@ -1,12 +1,14 @@
-"""Configurations that tests of their checks share."""
+"""Configurations and keys that several tests share."""
 
 import dataclasses
 from typing import Any
 
+from pipeline.config.keys import leaves
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 
 DEFAULT = checked_config([])
+KEYS = [name for name, _, _ in leaves(Config)]  # of every leaf, dotted
 
 
 def config_with(**values: Any) -> Config:

@@ -2,60 +2,39 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
-from omegaconf import DictConfig
 from PIL import Image
-from xdist.scheduler import LoadFileScheduling
 
-from pipeline.config import hydra_files, overrides
-from pipeline.config.schema import Config
 from pipeline.data.palette import VOID, voc_palette
+from pipeline.runtime.files import locked
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
 
-# Files that share a run or a store which takes long to make: one process makes it, and runs the tests of them all.
-SHARING = (
-    {"test_bad_inputs", "test_evaluate", "test_hostile", "test_predict", "test_rerun", "test_run"},
-    {"test_interrupts", "test_resume"},
-    {"test_browser", "test_compare", "test_in_mlflow"},
-)
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """made_once(name, make): a folder for all processes of this test session, which the first one to ask fills."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-class _Together(LoadFileScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return next((f"files {number}" for number, names in enumerate(SHARING) if PurePath(file).stem in names), file)
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        place, made = root / f"shared-{name}", root / f"shared-{name}.made"
+        with locked(root / f"shared-{name}.lock"):
+            if not made.exists():
+                place.mkdir()
+                make(place)
+                made.touch()
+        return place
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """See pytest-xdist."""
-    return _Together(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra takes a fifth of a second to compose, and most tests start from the same files."""
-    original = overrides.compose_overrides
-
-    @functools.cache
-    def composed(_: Path, overrides: tuple[str, ...]) -> DictConfig:
-        return original(overrides)
-
-    def compose(overrides: Sequence[str], base: Config | None = None) -> DictConfig:
-        return composed(hydra_files.CONF, tuple(overrides)) if base is None else original(overrides, base)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overrides, "compose_overrides", compose)
-        yield
+    return folder
 
 
 @pytest.fixture
@@ -96,14 +75,14 @@ def write_voc(
     rng = np.random.default_rng(seed)
     sizes = size if isinstance(size, list) else [size]
     for split, count in (("train", train), ("val", val), ("test", test)):
-        ids = [f"{split}_{index}" for index in range(count)]
-        (lists / f"{split}.txt").write_text("".join(f"{id}\n" for id in ids))
-        for index, id in enumerate(ids):
+        image_ids = [f"{split}_{index}" for index in range(count)]
+        (lists / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in image_ids))
+        for index, image_id in enumerate(image_ids):
             image, mask = _example(rng, *sizes[index % len(sizes)], classes)
-            Image.fromarray(image).save(images / f"{id}.jpg", quality=95)
+            Image.fromarray(image).save(images / f"{image_id}.jpg", quality=95)
             indexed = Image.fromarray(mask)
             indexed.putpalette(voc_palette().tobytes())
-            indexed.save(masks / f"{id}.png")
+            indexed.save(masks / f"{image_id}.png")
     return root
 
 

@@ -111,7 +111,7 @@ def test_one_run_is_sent_by_its_key_or_its_id(written: Callable[..., RunRef], na
 def test_a_run_that_is_not_here_is_refused() -> None:
     with pytest.raises(UserError, match="run=abc: no run under mlruns/runs has this run_key or id"):
         sync.main(["run=abc"])
-    with pytest.raises(UserError, match=r"there is no key 'runs' \(did you mean 'run'"):
+    with pytest.raises(UserError, match=r"unknown key 'runs' \(did you mean 'run'"):
         sync.main(["runs=abc"])
 
 

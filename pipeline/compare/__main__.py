@@ -5,18 +5,18 @@ from pathlib import Path
 
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import nearest, plain
+from pipeline.runtime.text import plain
 
 HELP = """\
-Compares runs: scores, curves, what each parameter did, and the same images predicted by every run in one page.
+Compares runs: scores, curves, the influence of each parameter, and the same images predicted by every run, in one page.
 
-  python -m pipeline.compare <run id of a sweep>                its child runs; the answer is kept with the sweep, too
-  python -m pipeline.compare <run id> <run id> ...              these runs; a run_key is taken as well
+  python -m pipeline.compare <run id of a sweep>                its child runs; the result is stored with the sweep, too
+  python -m pipeline.compare <run id> <run id> ...              these runs, by their run ids or run_keys
   python -m pipeline.compare <experiment>                       every run of an experiment
-  python -m pipeline.compare <experiment> --csv > runs.csv      the table for other programs; nothing else is done
+  python -m pipeline.compare <experiment> --csv > runs.csv      only prints the table, as CSV for other programs
 
-output=…         folder for comparison.html (one file that needs no network), runs.csv and PNGs; default: comparison
-data_root=…      folder of the dataset (JPEGImages/, SegmentationClass/, ImageSets/), if it is not where it was
+output=…         folder for comparison.html (one file, works offline), runs.csv and PNGs; default: comparison
+data_root=…      folder of the dataset (JPEGImages/, SegmentationClass/, ImageSets/), if it was moved since the runs
 register=true    puts the best run's model into MLflow's registry, with the alias `best`
 tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
 
@@ -26,40 +26,37 @@ KEYS = ("output", "data_root", "register", "tracking.uri")
 
 
 def main(arguments: list[str]) -> int:
-    """Compare, print and write; 0.
+    """Compare, print and write; returns the exit status 0.
 
     Raises:
         UserError: arguments are wrong, there is nothing to compare, or MLflow does not answer.
     """
     as_csv = "--csv" in arguments
     arguments = [argument for argument in arguments if argument != "--csv"]
-    # A run or an experiment has no key; an experiment whose name holds `=` is named by its runs.
-    names = [argument for argument in arguments if "=" not in argument and not argument.startswith("-")]
-    given = parse([argument for argument in arguments if argument not in names], (), KEYS)
-    wanted = given.get("register", "false").lower()
+    # Runs and experiments are given without a key. An experiment with `=` in its name can be given by its runs.
+    parsed = parse(arguments, optional=KEYS, booleans=("register",), names=True)
+    given, names = parsed.values, parsed.names
     faults = [] if names else ["the id of a sweep's run, ids of several runs, or the name of an experiment expected"]
-    if wanted not in ("true", "false"):
-        faults.append(f"register={wanted}: true or false expected{nearest(wanted, ['true', 'false'])}")
     if as_csv and (useless := sorted(set(given) - {"tracking.uri"})):
-        faults.append(f"--csv prints the table and does nothing else: without {', '.join(useless)}")
+        faults.append(f"--csv only prints the table; remove {', '.join(useless)}")
     if faults:
         raise UserError(*faults)
     from pipeline.compare.build import compare, table
-    from pipeline.compare.text import told
+    from pipeline.compare.text import summary
 
     uri = given.get("tracking.uri")
     if as_csv:
         lines = table(names, uri)
-        # A file keeps any name; a terminal would obey what is in it.
+        # A file keeps every name as it is; on a terminal, control characters would have an effect.
         sys.stdout.write("\n".join(map(plain, lines.split("\n"))) if sys.stdout.isatty() else lines)
         return 0
     data_root = Path(given["data_root"]).expanduser() if "data_root" in given else None
     output = Path(given.get("output", "comparison")).expanduser()
-    done = compare(names, uri, output, data_root, register=wanted == "true")
-    print(told(done.answer))
+    comparison = compare(names, uri, output, data_root, register=parsed.is_true("register"))
+    print(summary(comparison.analysis))
     print(f"\nopen it: {(output / 'comparison.html').resolve()}")
-    if done.registered is not None:
-        print(f"registered: {done.registered}")
+    if comparison.registered is not None:
+        print(f"registered: {comparison.registered}")
     return 0
 
 

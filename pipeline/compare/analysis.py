@@ -1,4 +1,4 @@
-"""Everything that is known of a group of runs, put together: ranking, means, importances, differences, images."""
+"""What a comparison finds out about a group of runs: ranking, means, importances, differences, images."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.compare.colours import RUN_COLOURS
-from pipeline.compare.examples import ComparedImages, collect_images
 from pipeline.compare.importance import importances
-from pipeline.compare.runs import CURVE, ComparedRun, read_run
+from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_run
+from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
 from pipeline.compare.table import Replicates, best_of, headings, over_seeds, ranked, varying
 from pipeline.config.schema import Config, DatasetConfig
@@ -27,8 +26,8 @@ MOST_COLUMNS = len(RUN_COLOURS)  # runs in the grid of images
 class Differences:
     """IoU of runs minus that of the best run, with the ends of 95 % intervals, each (runs, 1 + classes) float64."""
 
-    images: int
-    runs: Sequence[int]  # which runs the rows are
+    images: int  # their number
+    runs: Sequence[int]  # the run of each row, as its place in the ranking
     difference: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -36,36 +35,35 @@ class Differences:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a comparison came to. Runs are in the order of their ranking."""
+    """The result of a comparison. Runs are in the order of their ranking, and mentioned by their place in it."""
 
     title: str
     runs: Sequence[ComparedRun]
-    headings: Sequence[str]
-    varying: Sequence[str]
+    headings: Sequence[str]  # of each run: the parameters that distinguish it
+    varying: Sequence[str]  # the parameters in which runs differ
     best: ComparedRun | None
-    command: str  # which runs the best one again; empty where there is none
+    command: str  # repeats the best run; empty without one
     replicates: Sequence[Replicates]
     importances: Mapping[str, float]
     classes: Sequence[str] = ()
-    columns: Sequence[int] = ()  # which of the runs are columns of the grid
+    columns: Sequence[int] = ()  # the runs that are columns of the grid
     images: ComparedImages = field(default_factory=ComparedImages)
     differences: Differences | None = None
     notes: Sequence[str] = ()
 
     @property
     def best_heading(self) -> str:
-        """What tells the best run from the others."""
+        """The heading of the best run; empty without one."""
         return "" if self.best is None else self.headings[self.runs.index(self.best)]
 
 
-def table_of(group: Group, uri: str | None) -> Analysis:
-    """The comparison without images: what parameters and metrics say.
+def analyse(group: Group, uri: str | None) -> Analysis:
+    """Compare parameters and metrics; images are added by `with_images`.
 
     Args:
-        uri: the tracking address as it was typed, for the command that runs the best run again.
+        uri: the tracking address as the user gave it, for the command that repeats the best run.
     """
-    found = [read_run(stored, curves(stored, (CURVE,))) for stored in group.runs]
-    runs = ranked(found)
+    runs = ranked(read_run(stored, curves(stored, (CURVE,))) for stored in group.runs)
     keys = varying(runs)
     best = best_of(runs)
     command = "" if best is None else f"python run.py rerun={best.run_id}"
@@ -73,7 +71,7 @@ def table_of(group: Group, uri: str | None) -> Analysis:
         command += f" tracking.uri={shlex.quote(mask_credentials(uri))}"
     notes = list(group.left_out)
     if len({run.data for run in runs if run.data is not None}) > 1:
-        notes.append("The runs' data are not the same: what differs between their scores may be the data's.")
+        notes.append("The runs used different data, which alone can make their scores differ.")
     return Analysis(
         title=group.title,
         runs=runs,
@@ -87,70 +85,79 @@ def table_of(group: Group, uri: str | None) -> Analysis:
     )
 
 
-def with_images(answer: Analysis, group: Group, data_root: Path | None) -> Analysis:
-    """The same with the runs' predictions.
+def with_images(analysis: Analysis, group: Group, data_root: Path | None) -> Analysis:
+    """Add the runs' predictions, and their differences on the test images.
 
     Args:
-        data_root: the dataset's folder; None: where the best run says that it was.
+        data_root: the dataset's folder; None: where the best run recorded it.
+
+    Raises:
+        UserError: `data_root` is given but is not a dataset's folder.
     """
     stored = {run.run_id: run for run in group.runs}
-    first = answer.best or answer.runs[0]
-    notes = list(answer.notes)
+    first = stored[(analysis.best or analysis.runs[0]).run_id]
     try:
-        config = stored[first.run_id].config()
+        config = first.config()
     except UserError as error:
-        return replace(answer, notes=[*notes, f"No images: {error.faults[0]}"])
+        return replace(analysis, notes=[*analysis.notes, f"No images: {error.faults[0]}"])
+    classes = config.dataset.classes
+    columns, column_notes = _choose_columns(analysis.runs, stored, classes)
+    examples, data_notes = find_data(first, config, data_root)
+    images = collect_images([stored[analysis.runs[place].run_id] for place in columns], examples, len(classes))
+    return replace(
+        analysis,
+        classes=list(classes),
+        columns=columns,
+        images=images,
+        differences=_differences(analysis, columns, images),
+        notes=[*analysis.notes, *column_notes, *data_notes, *images.notes],
+    )
+
+
+def _choose_columns(
+    runs: Sequence[ComparedRun], stored: Mapping[str, StoredRun], classes: list[str]
+) -> tuple[list[int], list[str]]:
+    """The best of the finished runs that have these classes, and a note on each that is left out."""
     columns: list[int] = []
-    for place, run in enumerate(answer.runs):
+    notes: list[str] = []
+    for place, run in enumerate(runs):
         if len(columns) == MOST_COLUMNS:
-            notes.append(f"The images are those of the {MOST_COLUMNS} best of {len(answer.runs)} runs.")
+            notes.append(f"Images are shown for the {MOST_COLUMNS} best of {len(runs)} runs.")
             break
         if run.status != "FINISHED":
             continue
-        if _classes(stored[run.run_id]) == config.dataset.classes:
+        if _classes(stored[run.run_id]) == classes:
             columns.append(place)
         else:
-            notes.append(f"Run {run.name} is not among the images: its classes are others than the best run's.")
-    examples, told = find_data(stored[first.run_id], config, data_root)
-    notes += told
-    images = collect_images(
-        [stored[answer.runs[place].run_id] for place in columns], examples, len(config.dataset.classes)
-    )
-    return replace(
-        answer,
-        classes=list(config.dataset.classes),
-        columns=columns,
-        images=images,
-        differences=_differences(answer, columns, images),
-        notes=[*notes, *images.notes],
-    )
+            notes.append(f"Run {run.name} has no column among the images: its classes differ from the best run's.")
+    return columns, notes
 
 
 def find_data(stored: StoredRun, config: Config, data_root: Path | None) -> tuple[dict[str, Example], list[str]]:
-    """Photographs and truths of the validation and test splits by id, and a note where they are not there.
+    """The examples of the validation and test splits by id, and a note if they are missing.
 
     Raises:
-        UserError: `data_root` is given and is no dataset's folder.
+        UserError: `data_root` is given but is not a dataset's folder.
     """
     if data_root is not None:
         return _examples(data_root, config.dataset), []
     recorded = recorded_data_folder(stored)
-    named = config.dataset.root or str(Path(config.data_dir) / config.dataset.name)
-    for place in (recorded, Path(named).expanduser()):
+    configured = config.dataset.root or str(Path(config.data_dir) / config.dataset.name)
+    for place in (recorded, Path(configured).expanduser()):
         if place is not None and place.is_dir():
             try:
                 return _examples(place, config.dataset), []
             except UserError:
                 continue
     return {}, [
-        f"Without photographs and true masks: the dataset is not at {recorded or named} any more; "
-        "data_root=<folder> says where it is now. Images are sorted by how much the runs disagree."
+        f"Photographs and true masks are missing: the dataset was not found at {recorded or configured}; "
+        "give its folder with data_root=<folder>. Images are sorted by how much the runs disagree."
     ]
 
 
 def _examples(root: Path, dataset: DatasetConfig) -> dict[str, Example]:
     only = [split for split in ("val", "test") if split == "val" or dataset.splits.test is not None]
-    splits, _ = find_examples(root, dataset, only)  # an image with a fault is not among them
+    splits, _ = find_examples(root, dataset, only)  # images with faults are left out
     return {example.id: example for examples in splits.values() for example in examples}
 
 
@@ -161,13 +168,13 @@ def _classes(stored: StoredRun) -> list[str] | None:
         return None
 
 
-def _differences(answer: Analysis, columns: Sequence[int], images: ComparedImages) -> Differences | None:
-    """Of the runs with test predictions to the best run; None where the best has none, or there is no truth."""
-    if images.scored is None or answer.best is None:
+def _differences(analysis: Analysis, columns: Sequence[int], images: ComparedImages) -> Differences | None:
+    """None without true masks, or unless the best run and another one have test predictions."""
+    if images.confusion_matrices is None or analysis.best is None:
         return None
     runs = [columns[place] for place in images.scored_runs]
-    ids = [answer.runs[place].run_id for place in runs]
-    if answer.best.run_id not in ids or len(runs) < 2:
+    run_ids = [analysis.runs[place].run_id for place in runs]
+    if analysis.best.run_id not in run_ids or len(runs) < 2:
         return None
-    found = bootstrap_differences(images.scored, ids.index(answer.best.run_id))
-    return Differences(images.scored.shape[1], runs, *found)
+    found = bootstrap_differences(images.confusion_matrices, run_ids.index(analysis.best.run_id))
+    return Differences(images.confusion_matrices.shape[1], runs, *found)

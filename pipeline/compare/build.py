@@ -1,6 +1,6 @@
-"""One comparison from its runs to its files, and to what is kept of it in MLflow.
+"""A comparison from beginning to end: find the runs, analyse them, write the files, store the result in MLflow.
 
-compare([parent_id], uri, Path("comparison"))    what a sweep calls at its end
+compare([parent_id], uri, Path("comparison"))    as a sweep does when it ends
 """
 
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.compare.analysis import Analysis, table_of, with_images
+from pipeline.compare.analysis import Analysis, analyse, with_images
 from pipeline.compare.charts import write_charts
 from pipeline.compare.page.page import page
 from pipeline.compare.table import csv_table
@@ -17,10 +17,10 @@ from pipeline.tracking.run_groups import Group, describe_best, find_group, log_c
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What a comparison came to and where it is."""
+class Comparison:
+    """A finished comparison, and where its results are."""
 
-    answer: Analysis
+    analysis: Analysis
     files: Sequence[Path]
     registered: str | None  # the address of the registered model
 
@@ -31,50 +31,55 @@ def compare(
     output: Path,
     data_root: Path | None = None,
     register: bool = False,
-) -> Compared:
-    """Compare runs, write comparison.html, runs.csv and PNGs, and tell a parent run what came of it.
+) -> Comparison:
+    """Compare runs, write comparison.html, runs.csv and PNGs, and store the result with the parent run, if any.
 
-    Of a parent run, the files are attached to it under comparison/, its description links the best child and says how
-    to run that again, and the best child, and no other, has the tag `best`.
+    A parent run gets the files as artifacts below comparison/, and a section of its description that links the best
+    child and says how to repeat it; the best child, and no other, gets the tag `best`.
 
     Args:
         names: the id or run_key of a parent run; or those of several runs; or the name of an experiment.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
-        output: the folder for the files, made where it is missing.
-        data_root: the dataset's folder; None: where the best run says that it was.
-        register: whether the best run's model is put into MLflow's registry, with the alias `best`.
+        output: the folder for the files; created if it is missing.
+        data_root: the dataset's folder; None: where the best run recorded it.
+        register: whether to put the best run's model into MLflow's registry, with the alias `best`.
 
     Raises:
         UserError: there is nothing to compare, a folder is wrong, or MLflow does not answer.
     """
-    with opened(names, uri) as group:
-        answer = with_images(table_of(group, uri), group, data_root)
-        files = write(answer, output)
-        best = next((run for run in group.runs if answer.best is not None and run.run_id == answer.best.run_id), None)
+    with find_runs(names, uri) as group:
+        analysis = with_images(analyse(group, uri), group, data_root)
+        files = write(analysis, output)
+        best_id = None if analysis.best is None else analysis.best.run_id
+        best = next((run for run in group.runs if run.run_id == best_id), None)
         if group.parent is not None:
             log_comparison(group.parent, files)
             if best is not None:
                 tag_best(group, best.run_id)
-                describe_best(group.parent, best, answer.best_heading, answer.command)
+                describe_best(group.parent, best, analysis.best_heading, analysis.command)
         if register and best is None:
-            raise UserError("register=true: no run has come to its end with a validation score")
-        return Compared(answer, files, register_model(best) if register and best is not None else None)
+            raise UserError("register=true: no run finished with a validation score")
+        return Comparison(analysis, files, register_model(best) if register and best is not None else None)
 
 
 def table(names: Sequence[str], uri: str | None) -> str:
-    """The runs as CSV; nothing is written.
+    """The runs as CSV; writes nothing.
 
     Raises:
         UserError: there is nothing to compare, or MLflow does not answer.
     """
-    with opened(names, uri) as group:
-        answer = table_of(group, uri)
-        return csv_table(answer.runs, answer.varying)
+    with find_runs(names, uri) as group:
+        analysis = analyse(group, uri)
+        return csv_table(analysis.runs, analysis.varying)
 
 
 @contextlib.contextmanager
-def opened(names: Sequence[str], uri: str | None) -> Iterator[Group]:
-    """The runs that are named; what was fetched of them is gone afterwards."""
+def find_runs(names: Sequence[str], uri: str | None) -> Iterator[Group]:
+    """The runs that are named; at the end, the files that were fetched from them are deleted.
+
+    Raises:
+        UserError: there is nothing to compare, or MLflow does not answer.
+    """
     group = find_group(names, uri)
     with contextlib.ExitStack() as folders:
         for stored in (*group.runs, *([group.parent] if group.parent is not None else [])):
@@ -82,8 +87,8 @@ def opened(names: Sequence[str], uri: str | None) -> Iterator[Group]:
         yield group
 
 
-def write(answer: Analysis, output: Path) -> list[Path]:
-    """Write the page, the table and the charts.
+def write(analysis: Analysis, output: Path) -> list[Path]:
+    """Write the page, the table and the charts; returns their files.
 
     Raises:
         UserError: the folder cannot be written.
@@ -91,8 +96,8 @@ def write(answer: Analysis, output: Path) -> list[Path]:
     try:
         output.mkdir(parents=True, exist_ok=True)
         html, csv = output / "comparison.html", output / "runs.csv"
-        html.write_text(page(answer), encoding="utf-8")
-        csv.write_text(csv_table(answer.runs, answer.varying), encoding="utf-8")
-        return [html, csv, *write_charts(output, answer)]
+        html.write_text(page(analysis), encoding="utf-8")
+        csv.write_text(csv_table(analysis.runs, analysis.varying), encoding="utf-8")
+        return [html, csv, *write_charts(output, analysis)]
     except OSError as error:
         raise UserError(f"output={output}: cannot be written: {error.strerror}") from error

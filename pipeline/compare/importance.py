@@ -1,19 +1,23 @@
-"""Which parameters moved the validation score: Optuna's importances over runs that are finished already."""
+"""How much each parameter influences the validation score: Optuna's importances, from runs that are finished."""
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline.compare.runs import MOST, ComparedRun
+from pipeline.compare.runs import LARGEST_NUMBER, ComparedRun
 from pipeline.compare.table import SEED
 
-FEWEST = 4  # runs; of fewer, no importance means anything
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+FEWEST = 4  # runs; from fewer, importances mean nothing
 
 
 def importances(runs: Sequence[ComparedRun], keys: Sequence[str]) -> dict[str, float]:
-    """The share of each parameter in the variance of the validation mean IoU, the largest first; the sum is 1.
+    """The share of each parameter in the variance of the validation mean IoU, the largest first; their sum is 1.
 
-    By fANOVA (Hutter, Hoos and Leyton-Brown 2014), with a fixed seed. Empty where there are fewer than `FEWEST` runs
-    with a score, or where nothing varies.
+    By fANOVA (Hutter, Hoos and Leyton-Brown 2014), with a fixed seed. Empty if fewer than `FEWEST` runs have a score,
+    or if no parameter or score varies.
     """
     scored = [run for run in runs if run.finished and run.val is not None]
     common = [key for key in keys if all(key in run.params for run in scored)]
@@ -41,16 +45,16 @@ def importances(runs: Sequence[ComparedRun], keys: Sequence[str]) -> dict[str, f
 
 
 def _numbers(texts: list[str]) -> list[float] | None:
-    """The values of a parameter as numbers, None where one of them is none."""
+    """The values of a parameter as numbers; None if any of them is not a number."""
     try:
         values = [float(text) for text in texts]
     except ValueError:
         return None
-    return values if all(abs(value) < MOST for value in values) else None
+    return values if all(abs(value) < LARGEST_NUMBER for value in values) else None
 
 
-def _distribution(texts: list[str], numbers: list[float] | None, key: str):  # type: ignore[no-untyped-def]
-    """What Optuna is told of a parameter: a range of numbers, by decades where it spans more than one, or choices."""
+def _distribution(texts: list[str], numbers: list[float] | None, key: str) -> "BaseDistribution":
+    """A parameter's values for Optuna: a range of numbers, logarithmic if it spans more than a decade, or choices."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if numbers is None or key == SEED:  # neighbouring seeds have nothing in common

@@ -1,11 +1,11 @@
-"""Parallel coordinates: where each run's value stands on the axis of each parameter, and on that of the score."""
+"""Parallel coordinates: the height of each run's value on the axis of each parameter, and on that of the score."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.compare.runs import MOST, ComparedRun
-from pipeline.compare.table import NONE, SEED
+from pipeline.compare.runs import LARGEST_NUMBER, ComparedRun
+from pipeline.compare.table import MISSING, SEED
 from pipeline.config.keys import short_names
 from pipeline.runtime.text import short_value
 
@@ -15,35 +15,39 @@ MOST_TICKS = 9
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis, from 0 at its foot to 1."""
+    """One axis. Heights are from 0 at the bottom to 1 at the top."""
 
     name: str
-    heights: Sequence[float | None]  # of each run; None where it has no value
-    ticks: Sequence[tuple[float, str]]
+    heights: Sequence[float | None]  # of each run; None if it has no value
+    ticks: Sequence[tuple[float, str]]  # height and label
 
 
 def parallel_axes(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Axis]:
-    """An axis for each parameter, then one for the validation score; runs in the given order."""
+    """An axis for each parameter, then one for the validation score, if any run has one."""
     short = short_names(keys)
-    axes = [_parameter(short[key], [run.params.get(key, NONE) for run in runs], key == SEED) for key in keys]
+    axes = [_parameter(short[key], [run.params.get(key, MISSING) for run in runs], key == SEED) for key in keys]
     scores = [run.val for run in runs]
-    there = [score for score in scores if score is not None]
-    if not there:
+    existing = [score for score in scores if score is not None]
+    if not existing:
         return axes
-    low, high = min(there), max(there)
+    low, high = min(existing), max(existing)
     ticks = [low + (high - low) * step / 4 for step in range(5)] if high > low else [low]
     return [*axes, Axis(SCORE, _heights(scores), [(_height(tick, low, high), f"{tick:.3f}") for tick in ticks])]
 
 
 def _parameter(name: str, texts: list[str], choices: bool) -> Axis:
-    """Numbers stand where their value is, by decades where they span more than one; texts at equal distances."""
+    """Numbers are placed by value, on a logarithmic axis if they span a factor of 8 or more; texts at equal distances.
+
+    Args:
+        choices: place numbers like texts.
+    """
     numbers: list[float | None] = []
     for text in texts:
         try:
             numbers.append(float(text))
         except ValueError:
             numbers.append(None)
-    values = [number for number in numbers if number is not None and abs(number) < MOST]
+    values = [number for number in numbers if number is not None and abs(number) < LARGEST_NUMBER]
     if choices or len(values) < len(texts):
         order = sorted(set(texts), key=_by_number)
         heights = {text: place / max(1, len(order) - 1) if len(order) > 1 else 0.5 for place, text in enumerate(order)}
@@ -65,8 +69,8 @@ def _by_number(text: str) -> tuple[bool, float, str]:
 
 
 def _heights(values: Sequence[float | None]) -> list[float | None]:
-    there = [value for value in values if value is not None]
-    return [None if value is None else _height(value, min(there), max(there)) for value in values]
+    existing = [value for value in values if value is not None]
+    return [None if value is None else _height(value, min(existing), max(existing)) for value in values]
 
 
 def _height(value: float, low: float, high: float) -> float:
@@ -74,7 +78,7 @@ def _height(value: float, low: float, high: float) -> float:
 
 
 def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The ticks that do not stand on another's label; the first and the last always."""
+    """The ticks whose labels do not overlap; the first and the last are always among them."""
     kept: list[tuple[float, str]] = []
     for tick in ticks:
         if not kept or tick[0] - kept[-1][0] >= 1 / (MOST_TICKS - 1):

@@ -1,4 +1,4 @@
-"""What is compared of a run: parameters, scores, curves and its classes' IoU, as plain values."""
+"""A run as the comparison sees it: its colour, parameters, scores, curves and IoU of each class, as plain values."""
 
 import csv
 import math
@@ -11,12 +11,26 @@ from pipeline.tracking.stored_run import StoredRun
 VAL, TEST, BEST_EPOCH = "best/val_mean_iou", "test/mean_iou", "best/epoch"
 SECONDS, PARAMETERS = "time/total_seconds", "model/parameters"
 CURVE = "val/mean_iou"
-MOST = 1e300  # what is larger is taken for no number: differences of two could be infinite
+LARGEST_NUMBER = 1e300  # larger values do not count as numbers: the difference of two could be infinite
+
+# One colour for each run, the same in the page, its charts and the PNGs: hues far apart, of a middle lightness that is
+# clear on white as on dark grey. The first ones are Okabe and Ito's ("Color Universal Design", 2008), without black
+# and yellow.
+RUN_COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#d7497e", "#5d8a2f",
+    "#4c72c4", "#7f7f7f",
+)  # fmt: skip
+OTHER_COLOUR = "#9a9a9a"  # of all further runs
+
+
+def run_colour(place: int) -> str:
+    """The colour of the run at this place of the ranking, from 0."""
+    return RUN_COLOURS[place] if place < len(RUN_COLOURS) else OTHER_COLOUR
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as the comparison sees it. Its texts come from a server, and are escaped wherever they are shown."""
+    """What is compared of a run. The texts come from a server: they are escaped wherever they are shown."""
 
     run_id: str
     name: str
@@ -25,36 +39,36 @@ class ComparedRun:
     metrics: Mapping[str, float]
     pruned: bool = False
     failure: str = ""
-    data: str | None = None  # digest of its data; None of a run that had none yet
-    initial: str | None = None  # hash of the weights that it started from; None for random ones
+    data: str | None = None  # digest of its data; None if it ended before it had any
+    initial: str | None = None  # hash of its initial weights; None for random ones
     started: int = 0  # milliseconds since 1970
     seconds: float | None = None
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # metric -> epoch -> value
-    class_iou: Mapping[str, float | None] = field(default_factory=dict)  # of the test split
+    class_iou: Mapping[str, float | None] = field(default_factory=dict)  # on the test split
 
     @property
     def finished(self) -> bool:
-        """Whether it was trained and scored to its end, so that it may be the best."""
+        """Whether it was trained and evaluated completely: only such a run can be the best."""
         return self.status == "FINISHED" and not self.pruned
 
     def score(self, metric: str) -> float | None:
-        """A metric, None where the run has none that is a number."""
+        """A metric; None if the run does not have it, or it is not a number."""
         value = self.metrics.get(metric)
-        return value if value is not None and abs(value) < MOST else None
+        return value if value is not None and abs(value) < LARGEST_NUMBER else None
 
     @property
     def val(self) -> float | None:
-        """The best validation mean IoU; of a run that did not come to its end, the best of its epochs."""
+        """The best validation mean IoU; for an unfinished run, the best of its epochs so far."""
         if (value := self.score(VAL)) is not None:
             return value
         return max((value for value in self.curves.get(CURVE, {}).values() if math.isfinite(value)), default=None)
 
 
 def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> ComparedRun:
-    """What MLflow knows of a run.
+    """Read what is compared of a run from MLflow.
 
     Args:
-        curves: its metrics by epoch, as `pipeline.tracking.run_groups.curves` gives them.
+        curves: its metrics by epoch, as `pipeline.tracking.run_groups.curves` returns them.
     """
     info, data = stored.run.info, stored.run.data
     seconds = data.metrics.get(SECONDS)
@@ -78,7 +92,7 @@ def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> Co
 
 
 def read_class_iou(stored: StoredRun) -> dict[str, float | None]:
-    """IoU of each class on the test split, None for a class without one; empty where the run has no such table."""
+    """IoU of each class on the test split, None for a class without one; empty if the run does not have this table."""
     try:
         listed = stored.listed("evaluation")
         text = stored.fetch("evaluation/per_class.csv", listed).read_text(encoding="utf-8")
@@ -88,7 +102,7 @@ def read_class_iou(stored: StoredRun) -> dict[str, float | None]:
 
 
 def parse_class_iou(text: str) -> dict[str, float | None]:
-    """The columns `class` and `iou` of a per_class.csv; what is no number between 0 and 1 is None."""
+    """The columns `class` and `iou` of a per_class.csv; an IoU that is not a number between 0 and 1 is None."""
     found: dict[str, float | None] = {}
     try:
         for row in list(csv.DictReader(text.splitlines()))[:255]:

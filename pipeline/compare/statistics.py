@@ -1,62 +1,45 @@
-"""Scores of single images under several runs, and how sure a difference between runs is. Pure numpy."""
+"""Differences between runs: by image, and over a split with bootstrap intervals. Pure NumPy."""
 
 import warnings
 
 import numpy as np
 
-from pipeline.data.palette import VOID
-from pipeline.evaluate.metrics import iou_per_class, mean_iou
+from pipeline.evaluate.metrics import intersection_and_union, iou, iou_per_class, mean_over_classes
 
 RESAMPLES, SEED = 2000, 0
 
 
-def image_confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Counts of (truth, prediction) pairs over the valid pixels of an image, (classes, classes) int64.
+def image_ious(confusion_matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean IoU and IoU per class of each image alone: (...,) and (..., classes) float64, NaN where undefined.
 
     Args:
-        truth, prediction: (height, width) uint8 class indices; truth is 255 where void.
-
-    Raises:
-        ValueError: shapes differ, or a valid pixel has an index without a class.
+        confusion_matrices: (..., classes, classes) int64.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"truth has {truth.shape} pixels and prediction {prediction.shape}")
-    valid = truth != VOID
-    true, predicted = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
-    if true.size and max(true.max(), predicted.max()) >= classes:
-        raise ValueError(f"class index {max(true.max(), predicted.max())}; at most {classes - 1} expected")
-    return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
-def image_ious(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean IoU and IoU of each class for every image alone: (…,) and (…, classes) float64, NaN where there is none.
-
-    Args:
-        counts: (…, classes, classes) int64 confusion matrices.
-    """
-    matrices = counts.reshape(-1, *counts.shape[-2:])
-    means = np.array([mean_iou(matrix) if matrix.any() else np.nan for matrix in matrices])
-    classes = np.array([iou_per_class(matrix) for matrix in matrices])
-    return means.reshape(counts.shape[:-2]), classes.reshape(counts.shape[:-1])
+    ious = iou_per_class(confusion_matrices)
+    has_pixels = confusion_matrices.any(axis=(-2, -1))
+    return np.where(has_pixels, mean_over_classes(ious), np.nan), ious
 
 
 def iou_gaps(ious: np.ndarray) -> np.ndarray:
-    """Largest minus smallest IoU over the runs, the first axis; NaN where fewer than two runs have one."""
-    there = np.isfinite(ious)
-    high = np.where(there, ious, -np.inf).max(axis=0)
-    low = np.where(there, ious, np.inf).min(axis=0)
-    return np.where(there.sum(axis=0) > 1, high - low, np.nan)
+    """Largest minus smallest IoU over the runs, which are the first axis; NaN where fewer than two runs have one."""
+    exists = np.isfinite(ious)
+    high = np.where(exists, ious, -np.inf).max(axis=0)
+    low = np.where(exists, ious, np.inf).min(axis=0)
+    return np.where(exists.sum(axis=0) > 1, high - low, np.nan)
 
 
 def disagreement(predictions: list[np.ndarray]) -> float:
-    """Share of the pixels for which not all predictions are the same: the gap where there is no truth."""
+    """Share of the pixels at which the predictions are not all equal: the gap for an image without a true mask.
+
+    0 for fewer than two predictions, and for predictions of different sizes, which cannot be compared.
+    """
     if len(predictions) < 2 or any(mask.shape != predictions[0].shape for mask in predictions):
         return 0.0
     return float(np.any([mask != predictions[0] for mask in predictions[1:]], axis=0).mean())
 
 
 def bootstrap_differences(
-    counts: np.ndarray, best: int, resamples: int = RESAMPLES, seed: int = SEED, level: float = 0.95
+    confusion_matrices: np.ndarray, best: int, resamples: int = RESAMPLES, seed: int = SEED, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """IoU of each run minus that of the best one, with percentile bootstrap intervals over images.
 
@@ -64,30 +47,28 @@ def bootstrap_differences(
     images are summed, as for the score of a split (Efron and Tibshirani 1993, chapter 13).
 
     Args:
-        counts: (runs, images, classes, classes) int64 confusion matrices.
+        confusion_matrices: (runs, images, classes, classes) int64.
         best: index of the run that the others are compared with.
 
     Returns:
         Difference, lower and upper end, each (runs, 1 + classes) float64: first the mean IoU, then each class. NaN
-        where a class has no IoU.
+        for a class without an IoU.
     """
-    images = counts.shape[1]
-    both = np.einsum("rpcc->rpc", counts).astype(np.float64)
-    union = counts.sum(axis=2) + counts.sum(axis=3) - both  # (runs, images, classes)
+    images = confusion_matrices.shape[1]
+    # Each (runs, images, classes); in float64, so that the sums over resamples are matrix products.
+    intersection, union = (part.astype(np.float64) for part in intersection_and_union(confusion_matrices))
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
-    exact = _ious(both.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))  # (runs, 1, 1 + classes)
-    ious = _ious(drawn @ both, drawn @ union)  # (runs, resamples, 1 + classes)
+    exact = _mean_and_classes(intersection.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))
+    ious = _mean_and_classes(drawn @ intersection, drawn @ union)  # (runs, resamples, 1 + classes)
     tail = 50 * (1 - level)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a class that no resample has
+        warnings.simplefilter("ignore", RuntimeWarning)  # a class that is in no resample
         low, high = np.nanpercentile(ious - ious[best], [tail, 100 - tail], axis=1)
     return (exact - exact[best])[:, 0], low, high
 
 
-def _ious(both: np.ndarray, union: np.ndarray) -> np.ndarray:
-    """Mean IoU and IoU of each class, (…, 1 + classes), from intersections and unions (…, classes)."""
-    ious = np.divide(both, union, out=np.full(both.shape, np.nan), where=union > 0)
-    there = np.isfinite(ious)
-    mean = np.where(there, ious, 0).sum(axis=-1) / np.maximum(1, there.sum(axis=-1))
-    return np.concatenate([mean[..., None], ious], axis=-1)
+def _mean_and_classes(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Mean IoU, then IoU per class, (..., 1 + classes), from intersections and unions (..., classes)."""
+    ious = iou(intersection, union)
+    return np.concatenate([mean_over_classes(ious)[..., None], ious], axis=-1)

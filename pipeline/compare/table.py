@@ -1,4 +1,4 @@
-"""Runs as a table: the parameters in which they differ, their order, means over seeds, and the same as CSV."""
+"""Runs as a table: the parameters in which they differ, their order, means over seeds; the table as CSV."""
 
 import csv
 import io
@@ -11,19 +11,19 @@ from pipeline.compare.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
 from pipeline.config.fingerprint import changes_nothing
 from pipeline.config.keys import leaves, short_names
 from pipeline.config.schema import Config
-from pipeline.runtime.text import plain, short_value
+from pipeline.runtime.text import short_value
 
 SEED = "seed"
 MOST_IN_HEADING = 8  # parameters
-NONE = "-"  # what a cell shows that has no value
+MISSING = "-"  # the cell of a missing value
 SCHEMA_ORDER = {name: place for place, (name, _, _) in enumerate(leaves(Config))}
 
 
 def varying(runs: Sequence[ComparedRun]) -> list[str]:
-    """The parameters in which runs differ, in the order of the schema, the seed last.
+    """The parameters in which runs differ, in the order of the schema, with the seed last.
 
-    Keys that change no weight and no score (`tracking.…`) are left out, and so is where data and starting weights lie,
-    unless runs have others.
+    Keys that change neither weights nor scores (`tracking.…`) are left out. So are those that only say where data and
+    initial weights are stored, unless the runs used different ones.
     """
     begun = [run for run in runs if run.data is not None]
     shown = set[str]()
@@ -37,12 +37,12 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def heading(run: ComparedRun, keys: Sequence[str]) -> str:
-    """What tells a run from the others: `width 8, seed 1`; its name where no parameter differs."""
+    """The values of the varying parameters, as in `width 8, seed 1`; the run's name if no parameter varies."""
     short = short_names(keys)
-    told = [f"{short[key]} {_cut(short_value(run.params.get(key, NONE)))}" for key in keys[:MOST_IN_HEADING]]
+    parts = [f"{short[key]} {_cut(short_value(run.params.get(key, MISSING)))}" for key in keys[:MOST_IN_HEADING]]
     if len(keys) > MOST_IN_HEADING:
-        told.append(f"and {len(keys) - MOST_IN_HEADING} more")
-    return ", ".join(told) or _cut(run.name, 80)
+        parts.append(f"and {len(keys) - MOST_IN_HEADING} more")
+    return ", ".join(parts) or _cut(run.name, 80)
 
 
 def _cut(text: str, most: int = 40) -> str:
@@ -50,16 +50,16 @@ def _cut(text: str, most: int = 40) -> str:
 
 
 def headings(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[str]:
-    """`heading` of each run; runs with the same parameters are told apart by the start of their ids."""
+    """`heading` of each run; equal ones are followed by the start of the run's id."""
     texts = [heading(run, keys) for run in runs]
     count = Counter(texts)
     return [text if count[text] == 1 else f"{text} ({run.run_id[:6]})" for run, text in zip(runs, texts, strict=True)]
 
 
 def ranked(runs: Iterable[ComparedRun]) -> list[ComparedRun]:
-    """Finished runs by their validation mean IoU, the best first; then the others, those with a score first.
+    """Finished runs by validation mean IoU, the best first; then the others, those with a score first.
 
-    Of equal scores the run that was started first comes first, so the order is always the same.
+    Runs with equal scores are in the order in which they were started, so that the ranking is always the same.
     """
 
     def place(run: ComparedRun) -> tuple[bool, bool, float, int, str]:
@@ -78,20 +78,20 @@ class Replicates:
     """Runs that differ in nothing but their seed."""
 
     params: Mapping[str, str]  # the varying ones, without the seed
-    ids: tuple[str, ...]
-    val: tuple[float, float] | None  # mean and standard deviation; None where fewer than two runs have a score
+    run_ids: tuple[str, ...]
+    val: tuple[float, float] | None  # mean and standard deviation; None if fewer than two runs have a score
     test: tuple[float, float] | None
 
 
 def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
-    """Means over the finished runs that differ only in their seed, the best first; empty where no two do."""
+    """Means over the finished runs that differ only in their seed, the best first; empty if no two do."""
     groups: dict[tuple[str | None, ...], list[ComparedRun]] = {}
     others = [key for key in keys if key != SEED]
     for run in ranked(run for run in runs if run.finished):
         groups.setdefault(tuple(run.params.get(key) for key in others), []).append(run)
     found = [
         Replicates(
-            {key: members[0].params.get(key, NONE) for key in others},
+            {key: members[0].params.get(key, MISSING) for key in others},
             tuple(run.run_id for run in members),
             mean_and_deviation([run.val for run in members]),
             mean_and_deviation([run.score(TEST) for run in members]),
@@ -103,13 +103,13 @@ def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replica
 
 
 def mean_and_deviation(values: Iterable[float | None]) -> tuple[float, float] | None:
-    """Mean and sample standard deviation (n - 1) of the values that are there; None for fewer than two."""
-    there = [value for value in values if value is not None]
-    return (statistics.fmean(there), statistics.stdev(there)) if len(there) > 1 else None
+    """Mean and sample standard deviation (n - 1) of the values that are not None; None for fewer than two."""
+    existing = [value for value in values if value is not None]
+    return (statistics.fmean(existing), statistics.stdev(existing)) if len(existing) > 1 else None
 
 
 def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
-    """The runs, one a line, as CSV with a heading; numbers in full, a missing one is an empty cell."""
+    """The runs as CSV, a line each below the headings; numbers in full, missing values as empty cells."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     scores = {"best_val_mean_iou": "", "best_epoch": BEST_EPOCH, "test_mean_iou": TEST, "parameters": PARAMETERS}
@@ -123,20 +123,6 @@ def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
     return file.getvalue()
 
 
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
-    """Columns of text, two blanks apart, however long a line becomes; the last `numbers` columns to the right."""
-    lines = [[plain(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    first_number = len(head) - numbers
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column >= first_number else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def shown(value: float | None, digits: int = 4) -> str:
-    """A score as it is shown."""
-    return NONE if value is None else f"{value:.{digits}f}"
+def format_score(value: float | None, digits: int = 4) -> str:
+    """A score with a fixed number of decimals; `-` for None."""
+    return MISSING if value is None else f"{value:.{digits}f}"

@@ -1,79 +1,84 @@
-"""A comparison on the screen."""
+"""A comparison as text, for the screen."""
 
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
-from pipeline.compare.table import NONE, SEED, shown, text_table
+from pipeline.compare.table import MISSING, SEED, format_score
 from pipeline.config.keys import short_names
+from pipeline.runtime.console import plain_table
 from pipeline.runtime.text import plain, short_value
 
 
-def told(answer: Analysis) -> str:
-    """The comparison as text: a line for each run, and what was found."""
-    return "\n\n".join([runs_table(answer), *findings(answer)])
+def summary(analysis: Analysis) -> str:
+    """The table of runs, then the findings, in paragraphs."""
+    return "\n\n".join([runs_table(analysis), *findings(analysis)])
 
 
-def runs_table(answer: Analysis) -> str:
-    """A line for each run: what it varies in, and how it scored."""
-    short = short_names(answer.varying)
-    known = any(run.score(PARAMETERS) is not None for run in answer.runs)
-    head = [
-        "",
-        "run",
-        *short.values(),
-        "status",
-        "val mIoU",
-        "test mIoU",
-        "minutes",
-        *(["parameters"] if known else []),
-    ]
+def runs_table(analysis: Analysis) -> str:
+    """A line for each run: the parameters in which runs differ, and its scores."""
+    short = short_names(analysis.varying)
+    with_parameters = any(run.score(PARAMETERS) is not None for run in analysis.runs)
+    numbers = ["val mIoU", "test mIoU", "minutes", *(["parameters"] if with_parameters else [])]
     rows = []
-    for run in answer.runs:
+    for run in analysis.runs:
         parameters = run.score(PARAMETERS)
         cells = [
-            "*" if run is answer.best else "",
-            run.run_id if len(answer.runs) < 100 else run.run_id[:8],
-            *(short_value(run.params.get(key, NONE)) for key in answer.varying),
+            "*" if run is analysis.best else "",
+            run.run_id if len(analysis.runs) < 100 else run.run_id[:8],
+            *(short_value(run.params.get(key, MISSING)) for key in analysis.varying),
             "pruned" if run.pruned else run.status.lower(),
-            shown(run.val),
-            shown(run.score(TEST)),
-            NONE if run.seconds is None else f"{run.seconds / 60:.1f}",
+            format_score(run.val),
+            format_score(run.score(TEST)),
+            MISSING if run.seconds is None else f"{run.seconds / 60:.1f}",
+            *([MISSING if parameters is None else f"{parameters:,.0f}"] if with_parameters else []),
         ]
-        rows.append([*cells, *([NONE if parameters is None else f"{parameters:,.0f}"] if known else [])])
-    return text_table(head, rows, numbers=4 if known else 3)
+        rows.append(cells)
+    return plain_table(["", "run", *short.values(), "status", *numbers], rows, right=numbers)
 
 
-def findings(answer: Analysis) -> list[str]:
-    """What the runs say together, in paragraphs: means over seeds, differences, importances, the best run."""
-    short = short_names(answer.varying)
-    parts = []
-    if answer.replicates:
-        keys = [key for key in answer.varying if key != SEED]
-        groups = [
-            [*map(short_value, group.params.values()), str(len(group.ids)), _spread(group.val), _spread(group.test)]
-            for group in answer.replicates
-        ]
-        head = [*(short[key] for key in keys), "seeds", "val mIoU", "test mIoU"]
-        parts.append(f"over seeds, mean ± standard deviation\n{text_table(head, groups, numbers=3)}")
-    if (found := answer.differences) is not None:
-        rows = [
-            [answer.headings[place], *(f"{part[row, 0]:+.4f}" for part in (found.difference, found.low, found.high))]
-            for row, place in enumerate(found.runs)
-            if answer.runs[place] is not answer.best
-        ]
-        parts.append(
-            f"test mIoU minus that of the best run, on {found.images} images, 95 % bootstrap interval\n"
-            + text_table(["run", "difference", "from", "to"], rows, numbers=3)
+def findings(analysis: Analysis) -> list[str]:
+    """Paragraphs on what the runs show together: means over seeds, differences, importances, the best run, notes."""
+    short = short_names(analysis.varying)
+    paragraphs = []
+    if analysis.replicates:
+        paragraphs.append(f"over seeds, mean ± standard deviation\n{_replicates_table(analysis)}")
+    if analysis.differences is not None:
+        paragraphs.append(
+            f"test mIoU minus that of the best run, on {analysis.differences.images} images, "
+            f"95 % bootstrap interval\n{_differences_table(analysis)}"
         )
-    if answer.importances:
-        listed = ", ".join(f"{short[key]} {100 * value:.0f} %" for key, value in answer.importances.items())
-        parts.append(f"importance for the validation score (fANOVA): {plain(listed)}")
-    if answer.best is not None:
-        score = shown(answer.best.val)
-        parts.append(f"best run {answer.best.run_id} ({plain(answer.best_heading)}): val mIoU {score}")
-        parts[-1] += f"\nrun it again: {answer.command}"
-    parts += [f"note: {plain(note)}" for note in answer.notes]
-    return parts
+    if analysis.importances:
+        shares = ", ".join(f"{short[key]} {100 * value:.0f} %" for key, value in analysis.importances.items())
+        paragraphs.append(f"importance for the validation score (fANOVA): {plain(shares)}")
+    if analysis.best is not None:
+        score = format_score(analysis.best.val)
+        paragraphs.append(
+            f"best run {analysis.best.run_id} ({plain(analysis.best_heading)}): val mIoU {score}\n"
+            f"run it again: {analysis.command}"
+        )
+    return paragraphs + [f"note: {plain(note)}" for note in analysis.notes]
+
+
+def _replicates_table(analysis: Analysis) -> str:
+    short = short_names(analysis.varying)
+    numbers = ["seeds", "val mIoU", "test mIoU"]
+    rows = [
+        [*map(short_value, group.params.values()), str(len(group.run_ids)), _spread(group.val), _spread(group.test)]
+        for group in analysis.replicates
+    ]
+    return plain_table([*(short[key] for key in analysis.varying if key != SEED), *numbers], rows, right=numbers)
+
+
+def _differences_table(analysis: Analysis) -> str:
+    found = analysis.differences
+    assert found is not None
+    numbers = ["difference", "from", "to"]
+    rows = [
+        [analysis.headings[place], *(f"{part[row, 0]:+.4f}" for part in (found.difference, found.low, found.high))]
+        for row, place in enumerate(found.runs)
+        if analysis.runs[place] is not analysis.best
+    ]
+    return plain_table(["run", *numbers], rows, right=numbers)
 
 
 def _spread(pair: tuple[float, float] | None) -> str:
-    return NONE if pair is None else f"{pair[0]:.4f} ± {pair[1]:.4f}"
+    return MISSING if pair is None else f"{pair[0]:.4f} ± {pair[1]:.4f}"

@@ -1,4 +1,4 @@
-"""Where runs are kept and where a search's study is: forms of addresses, before anything connects to them."""
+"""Addresses of MLflow's store and of a search's study: checked and made absolute before anything connects."""
 
 from pathlib import Path
 from urllib.parse import unquote
@@ -6,22 +6,22 @@ from urllib.parse import unquote
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
-HOME = Path("mlruns")  # under the current directory: all that runs write
-JOURNAL = "journal:"
+HOME = Path("mlruns")  # in the current directory: everything that runs write
+JOURNAL = "journal:"  # starts the address of a study that is a file of Optuna's journal
+SCHEMES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
 
 
 def tracking_uri(uri: str | None) -> str:
-    """The absolute form of an address; null is a database under the current directory.
+    """The absolute form of `tracking.uri`; None stands for a database in the current directory.
 
     Raises:
-        UserError: MLflow knows no such address.
+        UserError: MLflow cannot use such an address.
     """
     if uri is None:
         return _sqlite_uri(HOME / "mlflow.db")
     scheme, colon, _ = uri.partition(":")
     scheme = scheme.lower()
-    known = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
-    if not colon or scheme not in known:
+    if not colon or scheme not in SCHEMES:
         raise UserError(
             f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )
@@ -35,10 +35,10 @@ def tracking_uri(uri: str | None) -> str:
 
 
 def storage_address(address: str | None) -> str:
-    """The absolute form of `sweep.storage`.
+    """The absolute form of `sweep.storage`; None stands for a database in the current directory.
 
     Raises:
-        UserError: it is no such address.
+        UserError: Optuna cannot use such an address.
     """
     if address is None:
         return f"sqlite:///{(HOME / 'optuna.db').absolute()}"
@@ -55,11 +55,11 @@ def storage_address(address: str | None) -> str:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an address that `tracking_uri` gave, None for a server."""
+    """The file of an address that `tracking_uri` returned; None for a server."""
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])) if uri.startswith("sqlite:///") else None
 
 
 def _sqlite_uri(file: Path) -> str:
-    """SQLAlchemy reads % as an escape and ? as the start of its options."""
+    """The address of a file. SQLAlchemy reads % as an escape and ? as the start of its options."""
     path = str(file.expanduser().resolve())
     return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"

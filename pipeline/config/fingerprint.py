@@ -1,4 +1,7 @@
-"""What makes two runs the same: resolved configuration, data, and the sources that affect weights or scores."""
+"""What makes two runs the same: resolved configuration, data, and the sources that affect weights or scores.
+
+What makes no difference is listed here for all that ask: fingerprints, and the identity of sweeps and of their trials.
+"""
 
 import hashlib
 import json
@@ -7,22 +10,32 @@ from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
 from pipeline.runtime.files import PACKAGE
 
-NOT_IN_IT = ("tracking.", "checkpoint.", "sweep.")  # prefixes of keys that change no weight and no score
-WHERE_DATA_LIES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
-# Folders and files of this package that decide weights or scores. The others show, send, ask or arrange.
+# Keys of the configuration that change no weight and no score, by their prefixes: how a run is recorded. Of where data
+# and initial weights lie, the content counts, which the fingerprint has hashes of.
+NOT_IN_FINGERPRINT = ("tracking.", "checkpoint.", "sweep.")
+PLACES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
+# Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
+NOT_IN_SWEEP_NAME = (
+    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/",
+)  # fmt: skip
+# A trial does not depend on what a search optimises or where its study is stored: another search may use its result.
+NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")
+NOT_IN_DEFAULTS = ("tracking/", "sweep/", "hydra/")  # files of conf/ that change no result
+# Folders and files of this package that decide weights or scores. All others display, send, look up or organise.
 DECIDING = ("config/", "data/", "evaluate/", "model/", "train/", "runtime/hardware.py", "runtime/seeds.py")
 
 
 def changes_nothing(key: str) -> bool:
-    """Whether a key of the configuration is without effect on weights and scores."""
-    return key.startswith(NOT_IN_IT) or key in WHERE_DATA_LIES
+    """Whether a key of the configuration has no effect on weights and scores."""
+    return key.startswith(NOT_IN_FINGERPRINT) or key in PLACES
 
 
 def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) -> str:
-    """SHA-256 over the resolved configuration, the data, what is started from, and the sources.
+    """SHA-256, in hexadecimal, over the resolved configuration, the data, the initial weights, and the sources.
 
     Args:
-        initial_sha256: of the weights, or of another run's checkpoint, that is started from; None for random ones.
+        data_digest: over the contents of all splits and the class names.
+        initial_sha256: of the initial weights, or of the checkpoint that they are from; None for random ones.
     """
     keys = {key: value for key, value in flatten(config).items() if not changes_nothing(key)}
     content = {"config": keys, "data": data_digest, "initial": initial_sha256, "sources": sources_sha256()}
@@ -30,7 +43,7 @@ def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) ->
 
 
 def sources_sha256() -> str:
-    """SHA-256 over names and contents of this package's files that affect weights or scores."""
+    """SHA-256 over the names and contents of this package's files that affect weights or scores."""
     return hashlib.sha256(json.dumps(sorted(sources().items())).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The text of `run.py --help`, written from the schema and the files of conf/, so that it cannot be out of date."""
+"""The text of `run.py --help`, written from the schema and the files of conf/, so that it is never out of date."""
 
 import textwrap
 
@@ -9,26 +9,36 @@ from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import Config
 
 HELP = """\
-Trains a U-Net on images in PASCAL VOC layout, scores it on the test split and keeps everything in MLflow.
+Trains a U-Net for semantic segmentation on images in PASCAL VOC layout, scores it on the test split and records
+everything in MLflow.
 
-  python run.py                                        the default job on generated shapes, minutes on two cores
+Train:
+  python run.py                                        the default job: generated shapes, minutes on two cores
   python run.py dataset=voc2012 model.width=64         PASCAL VOC 2012, downloaded on first use
   python run.py dataset=folder dataset.root=/my/VOC 'dataset.classes=[background,cat,dog]'
-  python run.py -m model.depth=2,3,4 seed=0,1,2        a sweep, one run for each combination; typed again, it goes on
+                                                       your own images
+  python run.py --cfg job                              only print the composed configuration
+
+Sweep (repeat the command to continue a sweep):
+  python run.py -m model.depth=2,3,4 seed=0,1,2        one run for each combination
   python run.py -m sweep=optuna hydra.sweeper.n_trials=30 'optimizer.learning_rate=tag(log,interval(1e-4,1e-2))'
-                                                       a search until 30 trials are completed or pruned in all;
-                                                       also interval(a,b), range(a,b,step) and a,b,c
-  python run.py --cfg job                              shows the composed configuration, runs nothing
-  python run.py rerun=<run id>                         repeats a tracked run and says whether it gave the same bits;
-                                                       further keys change it; rerun_strict=true: exit status 3 if not
-  python run.py resume=<run id>                        continues an interrupted run; with epochs=N, a longer new one
-  python run.py resume=auto ...                        takes the score of, or continues, a run of the same fingerprint
-  python -m pipeline.sync                              sends what MLflow missed while it did not answer
+                                                       search until 30 trials are completed or pruned in total;
+                                                       values: interval(a,b), range(a,b,step) or a,b,c
 
-Then:  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     and open the address that a run prints at its end.
+Repeat and resume:
+  python run.py rerun=<run id>                         repeat a run and compare the results bit by bit; further
+                                                       keys change it; rerun_strict=true: exit status 3 if they differ
+  python run.py resume=<run id>                        continue an interrupted run; with epochs=N, train longer, in a
+                                                       new run that starts from the last checkpoint
+  python run.py resume=auto ...                        continue an interrupted run with the same fingerprint, or return
+                                                       the score of a finished one
+  python -m pipeline.sync                              send what MLflow missed while it did not answer
 
-Choose a group's file with group=name, and change any key with key=value. The values below are the default job's; what
-others come to is shown by --cfg job beside them.
+Look at the runs:
+  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db       then open the address that a run prints at its end
+
+Choose a file of a group with group=name, and change any key with key=value. The values below are those of the default
+job; add --cfg job to a command to see its own.
 
 {groups}
 
@@ -42,24 +52,30 @@ WIDTH = 118
 
 
 def help_text() -> str:
-    """Every group and key: its value in the default job, what it means and what it may be."""
-    defaults = compose_overrides([])
-    lines = []
-    section = None
-    for name, item, _ in leaves(Config):
-        group = name.partition(".")[0] if "." in name else "the run"
-        if group != section:
-            section = group
-            lines.append(f"\n{group}:")
-        label = f"  {name}={as_typed(OmegaConf.select(defaults, name))}"
-        limits = allowed(item.metadata)
-        about = item.metadata["help"] + (f" ({limits})" if limits else "")
-        indent = " " * COLUMN
-        wrapped = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
-        # A long key or value takes a line of its own.
-        lines.append(f"{label}{wrapped[len(label) :]}" if len(label) < COLUMN else f"{label}\n{wrapped}")
-    listed = "\n".join(
+    """Every group with its choices, and every key: its value in the default job, its meaning and its allowed values."""
+    return HELP.format(groups="\n".join(_group_lines()), keys="\n".join(_key_lines()).strip("\n"))
+
+
+def _group_lines() -> list[str]:
+    return [
         textwrap.fill(" | ".join(choices), WIDTH, initial_indent=f"  {group + '=':<14}", subsequent_indent=" " * 16)
         for group, choices in groups().items()
-    )
-    return HELP.format(groups=listed, keys="\n".join(lines).strip("\n"))
+    ]
+
+
+def _key_lines() -> list[str]:
+    defaults = compose_overrides([])
+    lines, section = [], None
+    for name, item, _ in leaves(Config):
+        own_section = name.partition(".")[0] if "." in name else "the run"
+        if own_section != section:
+            section = own_section
+            lines.append(f"\n{section}:")
+        label = f"  {name}={as_typed(OmegaConf.select(defaults, name))}"
+        limits = allowed(item.metadata)
+        about = item.metadata["description"] + (f" ({limits})" if limits else "")
+        indent = " " * COLUMN
+        wrapped = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
+        # A long key or value gets a line of its own.
+        lines.append(f"{label}{wrapped[len(label) :]}" if len(label) < COLUMN else f"{label}\n{wrapped}")
+    return lines

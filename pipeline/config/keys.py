@@ -1,4 +1,4 @@
-"""The keys of a configuration by their dotted names, and what they may be in words."""
+"""The keys of a configuration by their dotted names, and their allowed values in words."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ def flatten(config: Config) -> dict[str, Any]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """For each key its last part, `width` for `model.width`, or as many parts as tell it from the others."""
+    """{key: its last part}, `width` for `model.width`, or as many parts as distinguish it from the other keys."""
     names = {}
     for key in keys:
         parts = key.lstrip("+").split(".")
@@ -42,14 +42,14 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def allowed(metadata: Mapping[str, Any]) -> str:
-    """What a key may be, in words: its choices, its bounds, or both; empty where its type says all."""
+    """The allowed values of a key in words: its choices, its bounds, or both; empty if every value of its type is."""
     bounds = {"at least": "least", "more than": "above", "at most": "most", "less than": "below"}
     limits = [f"{words} {metadata[bound]}" for words, bound in bounds.items() if metadata[bound] is not None]
     return " or ".join(part for part in (one_of(metadata["choices"]), " and ".join(limits)) if part)
 
 
 def as_typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """A value as a person types it on the command line."""
     if value is None:
         return "null"
     if isinstance(value, ListConfig | list):

@@ -1,7 +1,7 @@
-"""From the command line to a checked configuration, every fault at once.
+"""From the command line to a checked configuration, with every fault reported at once.
 
-Hydra stops at the first mistake and ends with status 1; here each override is looked at alone, so that all faults are
-reported together with the nearest valid name, before TensorFlow or MLflow is imported.
+Hydra stops at the first mistake and ends with status 1. Here each override is looked at alone, so that all faults are
+reported together, each with the nearest valid name, before TensorFlow or MLflow is imported.
 """
 
 import copy
@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.hydra_files import compose_overrides, groups, written_keys
 from pipeline.config.keys import as_typed, flatten, leaves
 from pipeline.config.schema import Config
-from pipeline.config.sweep_values import Values, interval_faults, values_of
+from pipeline.config.sweep_values import Setting, interval_faults, values_of
 from pipeline.config.validation import check, reason, typed
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest, one_of
@@ -30,96 +30,131 @@ from pipeline.runtime.text import nearest, one_of
 def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
     """Compose, validate and return the configuration that the overrides ask for.
 
-    Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked beside the
-    first ones of the rest. Their combinations, and what a sweeper draws from an interval, are checked when their run
-    starts.
+    Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked together
+    with the first values of the other overrides. All other combinations, and what a sweeper draws from an interval, are
+    checked when their run starts.
 
     Args:
-        base: a stored configuration that the overrides change; None: that of conf/.
+        base: a stored configuration that the overrides change; None: the configuration of conf/.
 
     Raises:
         UserError: with every fault of every override, one line each, in the order of the overrides.
     """
     faults: list[str] = []
-    files: list[Values] = []  # overrides that choose a file of conf/, or are Hydra's own
-    keys: list[Values] = []
+    files, keys = _settings(overrides, base, faults)
+    # Files first: they decide the values that keys change.
+    composed, files = _compose_files(files, base, faults)
+    keys = _with_valid_types(keys, composed, faults)
+    configs = [typed(trial) for trial in _trials(composed, files, keys, base)]
+    faults += [fault for config in configs for fault in check(config)]
+    if faults:
+        raise UserError(*_in_order(faults, overrides))
+    return configs[0]
+
+
+def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) -> tuple[list[Setting], list[Setting]]:
+    """The overrides that choose a file of conf/ or are Hydra's own, and those that set a key; faults are added."""
+    files: list[Setting] = []
+    keys: list[Setting] = []
     parsed: list[Override] = []
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(_unparsable(text))
+            faults.append(_syntax_fault(text))
             continue
         parsed.append(override)
-        if fault := _unknown(override) or (_group_of_stored(override, base) if base is not None else None):
+        if fault := _name_fault(override) or (_group_fault(override, base) if base is not None else None):
             faults.append(fault)
-        else:
+        elif values := values_of(override):
             kind = files if _chooses_file(override.key_or_group) else keys
-            kind.append(Values(text, override.key_or_group, values_of(override), override.is_sweep_override()))
+            kind.append(Setting(text, override.key_or_group, values, override.is_sweep_override()))
     faults += interval_faults(parsed)
+    return files, keys
 
-    # Files first: they decide the value that a key starts from.
-    chosen_files, files = _compose_files([file for file in files if file.values], faults, base)
+
+def _compose_files(files: list[Setting], base: Config | None, faults: list[str]) -> tuple[DictConfig, list[Setting]]:
+    """The configuration before its keys are changed, and the settings that Hydra accepts; faults are added."""
+    try:
+        return _composed(files, base), files
+    except (HydraException, OmegaConfBaseException):
+        accepted: list[Setting] = []
+        for file in files:
+            try:
+                _composed([*accepted, file], base)
+                accepted.append(file)
+            except (HydraException, OmegaConfBaseException) as error:
+                faults.append(f"{file.text}: {reason(error)}")
+        return _composed(accepted, base), accepted
+
+
+def _composed(files: Sequence[Setting], base: Config | None) -> DictConfig:
+    return compose_overrides([file.override(file.values[0]) for file in files], base)
+
+
+def _with_valid_types(keys: Sequence[Setting], composed: DictConfig, faults: list[str]) -> list[Setting]:
+    """The settings of which every value has its key's type; faults are added."""
     accepted = []
     for setting in keys:
         try:
             for value in setting.values:
-                typed(_changed(chosen_files, {setting.key: value}))
+                typed(_changed(composed, {setting.key: value}))
             accepted.append(setting)
         except OmegaConfBaseException as error:
             faults.append(f"{setting.text}: {reason(error)}")
-
-    first = {setting.key: setting.values[0] for setting in accepted if setting.values}
-    chosen = _changed(chosen_files, first)
-    trials = [chosen]
-    trials += [_changed(chosen, {setting.key: value}) for setting in accepted for value in setting.values[1:]]
-    trials += [
-        _changed(
-            compose_overrides([file.single(value if file is swept else file.values[0]) for file in files], base), first
-        )
-        for swept in files
-        for value in swept.values[1:]
-    ]
-    configs = [typed(trial) for trial in trials]
-    faults += [fault for config in configs for fault in check(config)]
-    if faults:
-        given = [_key(text) for text in overrides]
-        order = {key: place for place, key in reversed(list(enumerate(given)))}
-        raise UserError(*sorted(dict.fromkeys(faults), key=lambda fault: order.get(_key(fault), len(given))))
-    return configs[0]
+    return accepted
 
 
-def _chooses_file(key: str) -> bool:
-    return key in groups() or key == "hydra" or key.startswith(("hydra.", "hydra/"))
+def _trials(
+    composed: DictConfig, files: Sequence[Setting], keys: Sequence[Setting], base: Config | None
+) -> Iterator[DictConfig]:
+    """The configuration of all first values, then one for each further value of a setting.
 
-
-def _compose_files(files: list[Values], faults: list[str], base: Config | None) -> tuple[DictConfig, list[Values]]:
-    """The configuration before its keys are changed, and the overrides in it: those that Hydra refuses are told."""
-
-    def composed(files: list[Values]) -> DictConfig:
-        return compose_overrides([file.single(file.values[0]) for file in files], base)
-
-    try:
-        return composed(files), files
-    except (HydraException, OmegaConfBaseException):
-        good: list[Values] = []
-        for file in files:
-            try:
-                composed([*good, file])
-                good.append(file)
-            except (HydraException, OmegaConfBaseException) as error:
-                faults.append(f"{file.text}: {reason(error)}")
-        return composed(good), good
+    Args:
+        composed: the first values of `files`.
+    """
+    first_values = {setting.key: setting.values[0] for setting in keys}
+    first = _changed(composed, first_values)
+    yield first
+    for setting in keys:
+        for value in setting.values[1:]:
+            yield _changed(first, {setting.key: value})
+    for swept in files:
+        for value in swept.values[1:]:
+            chosen = [file.override(value if file is swept else file.values[0]) for file in files]
+            yield _changed(compose_overrides(chosen, base), first_values)
 
 
 def _changed(config: DictConfig, settings: dict[str, Any]) -> DictConfig:
+    """A copy with these values, {dotted key: value}."""
     changed = copy.deepcopy(config)
     for key, value in settings.items():
         OmegaConf.update(changed, key, value, merge=True)
     return changed
 
 
-def _unparsable(text: str) -> str:
+def _in_order(faults: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The faults, each once, in the order of the overrides that they are of; those of no override come last."""
+    given = [_key(text) for text in overrides]
+    places = {key: place for place, key in reversed(list(enumerate(given)))}
+    return sorted(dict.fromkeys(faults), key=lambda fault: places.get(_key(fault), len(given)))
+
+
+def _key(text: str) -> str:
+    """The key that an override, or a fault, starts with."""
+    return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)
+
+
+def _chooses_file(key: str) -> bool:
+    return key in groups() or _is_hydras(key)
+
+
+def _is_hydras(key: str) -> bool:
+    return key == "hydra" or key.startswith(("hydra.", "hydra/"))
+
+
+def _syntax_fault(text: str) -> str:
+    """What to type instead of an override that Hydra cannot parse."""
     key, equals, value = text.partition("=")
     if value.startswith("[") and "]" not in value:
         return f"{text}: a list is written without spaces, and quoted for the shell: '{key}=[a,b]'"
@@ -128,20 +163,20 @@ def _unparsable(text: str) -> str:
     return f"{text}: key=value expected"
 
 
-def _unknown(override: Override) -> str | None:
-    """The fault of an override whose key, or choice of a group, does not exist."""
+def _name_fault(override: Override) -> str | None:
+    """The fault of an override whose key, or whose choice of a group, does not exist; else None."""
     text, key = str(override.input_line), override.key_or_group
-    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+    if _is_hydras(key):
         return None
     choices = groups()
     sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
     keys = [name for name, _, _ in leaves(Config)]
     if override.is_delete():
-        return f"{text}: no key can be taken away; set it to another value, or null where --help allows it"
+        return f"{text}: a key cannot be removed; set it to another value, or to null where --help allows it"
     if key not in {*choices, *sections, "dataset.splits", *keys}:
-        return f"{text}: there is no key '{key}'{_nearest_key(key, [*keys, *choices])}"
+        return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
     if override.is_add():
-        return f"{text}: '{key}' is there already; write {text.lstrip('+')}"
+        return f"{text}: '{key}' exists already; {text.lstrip('+')} expected"
     if key in choices:
         values = values_of(override)
         wrong = [value for value in values if value not in choices[key]]
@@ -151,13 +186,13 @@ def _unknown(override: Override) -> str | None:
     return None
 
 
-def _group_of_stored(override: Override, base: Config) -> str | None:
-    """The fault of choosing a group's file where a stored configuration, which has none, is the base.
+def _group_fault(override: Override, base: Config) -> str | None:
+    """The fault of choosing a file of conf/ for a stored configuration, which has keys only; else None.
 
-    What is to be typed instead gives the values of the file, also where the file leaves a key as conf/ has it.
+    It names the keys to type instead: those that the file sets, and those that `base` has otherwise than conf/.
     """
     group, values = override.key_or_group, values_of(override)
-    if group not in groups() or group == "sweep":  # which sweep it is in is no part of what a run stored
+    if group not in groups() or group == "sweep":  # the sweep that a run belonged to is not for the next one
         return None
     composed, stored = flatten(typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
     written = set(written_keys(group, str(values[0])))
@@ -168,21 +203,16 @@ def _group_of_stored(override: Override, base: Config) -> str | None:
         if key in written or (key.partition(".")[0] in sections and value != stored[key])
     ]
     return (
-        f"{override.input_line}: a stored configuration has keys, not the files of conf/ that they came from; "
+        f"{override.input_line}: a stored configuration has keys, not the files of conf/ that set them; "
         f"type {' '.join(keys)}"
     )
 
 
 def _nearest_key(key: str, known: list[str]) -> str:
-    """The known key most like this one, in its whole, in its last part (`width`) or in its initials (`lr`)."""
+    """The known key most like this one: as a whole, by its last part (`width`), or by initials (`lr`)."""
     if whole := nearest(key, known):
         return whole
     last = {name.rpartition(".")[2]: name for name in known}
     last |= {"".join(word[0] for word in part.split("_")): name for part, name in last.items() if "_" in part}
     close = difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
     return f" (did you mean '{last[close[0]]}'?)" if close else " (see --help)"
-
-
-def _key(text: str) -> str:
-    """The key that an override, or a fault, starts with."""
-    return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)

@@ -1,8 +1,7 @@
 """The typed schema of a configuration: every key, what it means, and what it may be.
 
-OmegaConf merges conf/ and the command line into these dataclasses, so a wrong type or an unknown key is refused there;
-`pipeline.config.validation` then finds everything that types cannot say. The help text of `run.py` is written from the
-same fields.
+OmegaConf merges conf/ and the command line into these dataclasses and refuses unknown keys and wrong types.
+`pipeline.config.checks` finds what types cannot express. The help text of `run.py` is written from the same fields.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-ENCODERS = (  # networks for ImageNet that can be the encoder of a U-Net
+ENCODERS = (  # networks trained on ImageNet that can be the encoder of a U-Net
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
@@ -19,12 +18,12 @@ ENCODERS = (  # networks for ImageNet that can be the encoder of a U-Net
     "efficientnetv2_b0",
     "vgg16",
 )
-ENCODER_DEPTH = 5  # each of them has features at strides up to 2**5
-SCHEMA_VERSION = 1  # stored with every run; raised when a key is taken away or changes its meaning
+ENCODER_DEPTH = 5  # all of them have features at strides up to 2**5
+SCHEMA_VERSION = 1  # stored with every run; raised when a key is removed or changes its meaning
 
 
 def key(
-    help: str,
+    description: str,
     default: Any = MISSING,
     *,
     choices: tuple[str, ...] = (),
@@ -33,8 +32,21 @@ def key(
     most: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A dataclass field with its one-line help and its allowed values: one of `choices`, or the bounds of a number."""
-    metadata = {"help": help, "choices": choices, "least": least, "above": above, "most": most, "below": below}
+    """A dataclass field with the facts that checks and the help text need.
+
+    Args:
+        description: one line that explains the key.
+        choices: the values that a text may have.
+        least, above, most, below: the bounds of a number: >=, >, <= and <.
+    """
+    metadata = {
+        "description": description,
+        "choices": choices,
+        "least": least,
+        "above": above,
+        "most": most,
+        "below": below,
+    }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -42,51 +54,50 @@ def key(
 
 @dataclass
 class SplitsConfig:
-    train: str = key("list file of the training images, ImageSets/Segmentation/<name>.txt")
-    val: str | None = key("list file that chooses the best epoch; null holds out a part of train")
-    test: str | None = key("list file scored once at the end; null gives no test scores")
-    extra: str | None = key(
-        "list file of further training images in the same folders, such as SBD's; none of them is held out", None
-    )
+    train: str = key("list of the training images: ImageSets/Segmentation/<name>.txt")
+    val: str | None = key("list of the images that choose the best epoch; null: a part of train is held out")
+    test: str | None = key("list of the images that are scored once, at the end; null: no test scores")
+    extra: str | None = key("list of further training images, none of which is held out, such as SBD's", None)
 
 
 @dataclass
 class DatasetConfig:
     name: str = key("where the images come from", choices=("shapes", "voc2007", "voc2012", "folder"))
     root: str | None = key(
-        "folder with JPEGImages/, SegmentationClass/ and ImageSets/; null: its place in data_dir", None
+        "folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; null: the dataset's folder in data_dir", None
     )
     classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
     splits: SplitsConfig = field(default_factory=SplitsConfig)
-    val_fraction: float = key("share of train that is held out when splits.val is null", 0.1, above=0, below=1)
+    val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
 
 
 @dataclass
 class ModelConfig:
     name: str = key("architecture", choices=("unet", *(f"unet_{encoder}" for encoder in ENCODERS)))
-    depth: int = key("down-sampling steps; each halves the image; at most 5 with an encoder", least=1, most=8)
-    width: int = key(
-        "channels of the first level; they double at each step down; with an encoder: the decoder's", least=1
+    depth: int = key(
+        f"number of down-sampling steps, each of which halves the image; at most {ENCODER_DEPTH} with an encoder",
+        least=1,
+        most=8,
     )
+    width: int = key("channels of the first level, doubled at each step; with an encoder, of the decoder", least=1)
     norm: str = key("normalisation after each convolution", choices=("batch", "group", "none"))
     dropout: float = key(
-        "rate of dropout at the two deepest levels; with an encoder at the deepest alone", least=0, below=1
+        "dropout rate at the two deepest levels; with an encoder, at the deepest one only", least=0, below=1
     )
     upsampling: str = key(
-        "transposed: 2x2 transposed convolution; nearest, bilinear: 1x1 convolution, then that interpolation",
+        "transposed: 2x2 transposed convolution; nearest, bilinear: 1x1 convolution, then interpolation",
         choices=("transposed", "nearest", "bilinear"),
     )
     encoder_weights: str | None = key(
-        "what unet_<encoder> starts from: imagenet, or a file of weights for that network; null: random weights", None
+        "initial weights of the encoder in unet_<encoder>: imagenet, or a file; null: random weights", None
     )
     encoder_norm: str = key(
-        "the encoder's BatchNormalization: batch: trained like any other; frozen: stays as it starts, statistics too",
+        "BatchNormalization of the encoder; batch: trained like any other; frozen: neither trained nor updated",
         "batch",
         choices=("batch", "frozen"),
     )
     logits: str = key(
-        "finest: of the decoder's last level; every_level: the sum of all levels' logits, by which deep features reach "
-        "the loss directly",
+        "finest: from the decoder's last level; every_level: the sum of the logits of all levels",
         "finest",
         choices=("finest", "every_level"),
     )
@@ -95,37 +106,31 @@ class ModelConfig:
 @dataclass
 class OptimizerConfig:
     name: str = key("optimizer", choices=("adam", "adamw", "sgd"))
-    learning_rate: float = key("highest learning rate, reached after warm-up", above=0)
-    weight_decay: float | None = key("decoupled decay of the kernels; adamw and sgd only", None, least=0)
-    momentum: float | None = key("Nesterov momentum; sgd only", None, least=0, below=1)
+    learning_rate: float = key("highest learning rate, reached after the warm-up", above=0)
+    weight_decay: float | None = key("decoupled weight decay of the kernels; for adamw and sgd only", None, least=0)
+    momentum: float | None = key("Nesterov momentum; for sgd only", None, least=0, below=1)
     encoder_rate: float = key(
-        "share of the learning rate for the encoder of unet_<encoder>, which decays at all of it; 0: it is frozen",
-        1.0,
-        least=0,
+        "factor on the learning rate of the encoder in unet_<encoder>, not on its weight decay; 0: frozen", 1.0, least=0
     )
-    accumulate: int = key(
-        "batches whose gradients are averaged for one update of the weights; memory holds one of them at a time",
-        1,
-        least=1,
-    )
-    clip_norm: float | None = key("gradients are scaled down to this global norm; null: never", None, above=0)
+    accumulate: int = key("number of batches whose gradients are averaged for one update of the weights", 1, least=1)
+    clip_norm: float | None = key("gradients are scaled down to this global norm; null: no clipping", None, above=0)
     ema: float | None = key(
-        "momentum of the weights' moving average used for evaluation; null: none", None, above=0, below=1
+        "momentum of a moving average of the weights, which is then evaluated; null: no average", None, above=0, below=1
     )
 
 
 @dataclass
 class ScheduleConfig:
-    name: str = key("how the learning rate falls after warm-up", choices=("constant", "cosine", "poly"))
-    warmup_epochs: float = key("epochs (fractions allowed) over which it first rises from zero", 0.0, least=0)
-    power: float | None = key("exponent of the fall; poly only", None, above=0)
+    name: str = key("how the learning rate falls after the warm-up", choices=("constant", "cosine", "poly"))
+    warmup_epochs: float = key("epochs, or a fraction of one, in which the learning rate rises from zero", 0.0, least=0)
+    power: float | None = key("exponent of the fall; for poly only", None, above=0)
 
 
 @dataclass
 class LossConfig:
     cross_entropy: float = key("weight of the cross-entropy over valid pixels", least=0)
-    focal_gamma: float = key("focus of the cross-entropy on hard pixels (Lin et al. 2017); 0: plain", 0.0, least=0)
-    class_weights: str = key("weights in the cross-entropy", "none", choices=("none", "median_frequency"))
+    focal_gamma: float = key("focus of the cross-entropy on hard pixels (Lin et al. 2017); 0: none", 0.0, least=0)
+    class_weights: str = key("class weights of the cross-entropy", "none", choices=("none", "median_frequency"))
     dice: float = key("weight of the soft Dice loss over the classes present", least=0)
 
 
@@ -136,36 +141,35 @@ class AugmentConfig:
     brightness: float = key("greatest relative change of brightness", least=0, below=1)
     contrast: float = key("greatest relative change of contrast", least=0, below=1)
     saturation: float = key("greatest relative change of saturation", least=0, below=1)
-    hue: float = key("greatest turn of the hue, as a share of the full circle", least=0, most=0.5)
+    hue: float = key("greatest shift of the hue, as a share of the full circle", least=0, most=0.5)
     cutmix: float = key(
-        "share of the crops that get a rectangle of the batch's next one (Yun et al. 2019)", 0.0, least=0, most=1
+        "share of crops that get a rectangle of the next one in the batch (Yun et al. 2019)", 0.0, least=0, most=1
     )
 
 
 @dataclass
 class EvaluateConfig:
-    batch_size: int = key("images per batch of equal padded size; does not change any prediction", 8, least=1)
+    batch_size: int = key("images of equal padded size per batch; does not change any prediction", 8, least=1)
     scales: list[float] = key(  # noqa: RUF009
-        "sizes, as shares of the working scale, that each image is predicted at; their probabilities are averaged",
-        [1.0],
+        "sizes, relative to the working size, at which an image is predicted; the probabilities are averaged", [1.0]
     )
-    flip: bool = key("each image is predicted mirrored, too, and the probabilities are averaged", False)
+    flip: bool = key("predict the mirrored image as well and average the probabilities", False)
     window: int | None = key(
-        "side of the square windows, overlapping by half, that an image is predicted in; null: whole", None, least=8
+        "predict square windows of this side, overlapping by half; null: the whole image at once", None, least=8
     )
-    overlays: int = key("overlay images kept of the test split, and as many of the best and of the worst", 8, least=0)
-    val_predictions: int = key("validation images whose predicted masks are kept after every epoch", 4, least=0)
+    overlays: int = key("number of test overlays that are stored, and of the best and of the worst ones", 8, least=0)
+    val_predictions: int = key("number of validation images whose predictions are stored every epoch", 4, least=0)
 
 
 @dataclass
 class CheckpointConfig:
     every_steps: int | None = key(
-        "also after so many steps, so that little of a long epoch is lost; null: never", None, least=1
+        "save a checkpoint after so many steps, in addition to every epoch; null: only every epoch", None, least=1
     )
-    keep: int = key("newest checkpoints kept on the disk, beside the best epoch's weights", 2, least=1)
+    keep: int = key("number of newest checkpoints on the disk, in addition to the best epoch's weights", 2, least=1)
     upload: str = key(
-        "what MLflow gets: best: the best epoch's weights, at the end; end: and the last checkpoint; epoch: both after "
-        "every epoch, so that another machine can resume",
+        "upload to MLflow: best: the best epoch's weights, at the end; end: the last checkpoint as well; epoch: both "
+        "after every epoch, so that another machine can resume the run",
         "end",
         choices=("best", "end", "epoch"),
     )
@@ -175,35 +179,33 @@ class CheckpointConfig:
 class TrackingConfig:
     uri: str | None = key("MLflow tracking address; null: mlruns/mlflow.db in the current directory", None)
     experiment: str = key("MLflow experiment", "segmentation")
-    run_name: str | None = key("name of the run; null: made from dataset, model and seed", None)
+    run_name: str | None = key("name of the run in MLflow; null: made from dataset, model and seed", None)
 
 
 @dataclass
 class SweepConfig:
     name: str | None = key(
-        "with -m: the sweep's identity; the same command or name goes on with the same sweep; null: made from the "
-        "experiment and a hash of what is typed",
-        None,
+        "name of the sweep; the same name continues it; null: made from the experiment and a hash of the command", None
     )
-    max_failures: int | None = key("a sweep is given up after so many failed trials; null: never", None, least=1)
-    retry_failed: bool = key("a sweep that is started again also repeats the trials that failed", False)
+    max_failures: int | None = key("stop the sweep after so many failed trials; null: never", None, least=1)
+    retry_failed: bool = key("when a sweep is continued, repeat its failed trials as well", False)
     objectives: list[str] = key(  # noqa: RUF009
-        "metrics that sweep=optuna optimises; losses, times and `parameters`, the number of weights, are made small, "
-        "all others large",
+        "metrics that sweep=optuna optimises, or `parameters`, the number of weights; losses, times and parameters are "
+        "minimised, all others maximised",
         ["best/val_mean_iou"],
     )
     sampler: str = key(
-        "how sweep=optuna draws; cmaes needs the package cmaes, gp the package torch",
+        "Optuna's sampler; cmaes needs the package cmaes, gp needs torch",
         "tpe",
         choices=("tpe", "cmaes", "random", "nsga2", "gp"),
     )
     pruner: str = key(
-        "what ends a trial early by its val/mean_iou; one objective only",
+        "Optuna's pruner, which ends bad trials early by val/mean_iou; for one objective only",
         "none",
         choices=("none", "median", "hyperband"),
     )
     storage: str | None = key(
-        "where sweep=optuna keeps its study: an SQLAlchemy address or journal:<file>; null: mlruns/optuna.db", None
+        "where sweep=optuna stores its study: an SQLAlchemy address, or journal:<file>; null: mlruns/optuna.db", None
     )
 
 
@@ -219,37 +221,35 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    image_size: int = key("side of the square training crop, pixels", least=8)
+    image_size: int = key("side of the square training crop, in pixels", least=8)
     long_side: int | None = key(
-        "long side that images are scaled to, in training and evaluation; null: own size", least=8
+        "long side that images are scaled to, in training and in evaluation; null: their own size", least=8
     )
     batch_size: int = key("training crops per step", least=1)
     sampling: str = key(
-        "uniform: every image once in an epoch; balanced: images with rare objects more often, others less",
+        "uniform: every image once per epoch; balanced: images with rare classes more often than others",
         "uniform",
         choices=("uniform", "balanced"),
     )
     epochs: int = key("passes over the training split", least=1)
-    early_stopping: int | None = key(
-        "stop after so many epochs without a better validation mIoU; null: never", None, least=1
-    )
+    early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
     init_from: str | None = key(
-        "a finished run of the same network whose weights are started from; with other classes, the logits' are new",
+        "finished run of the same network that the weights are taken from; with other classes, the logits start anew",
         None,
     )
-    seed: int = key("every random choice is a function of it", 0, least=0, most=2**31 - 1)
-    data_dir: str = key("where datasets are downloaded to or generated", "data")
+    seed: int = key("seed of every random choice", 0, least=0, most=2**31 - 1)
+    data_dir: str = key("folder where datasets are downloaded or generated", "data")
     cache_mb: int = key(
-        "decoded training images stay in memory up to so many MiB, else in a file in data_dir; 0: in neither",
+        "MiB of memory for decoded training images; more of them go into a file in data_dir; 0: no cache",
         4096,
         least=0,
     )
     precision: str = key(
-        "arithmetic of the network; auto: by the hardware's capabilities",
+        "arithmetic of the network; auto: chosen by the hardware's capabilities",
         "auto",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     threads: int | str = key(
-        "processor threads; auto: one for each processor available", "auto", least=1, most=4096, choices=("auto",)
+        "CPU threads; auto: one for each available processor", "auto", least=1, most=4096, choices=("auto",)
     )
-    deterministic: bool = key("the same bits on every run on the same machine", True)
+    deterministic: bool = key("produce the same bits in every run on the same machine", True)

@@ -1,4 +1,4 @@
-"""A configuration stored with a run becomes a checked one again, without TensorFlow, resolvers or code."""
+"""Read a configuration that was stored with a run. It may be hostile: nothing in it is resolved or executed."""
 
 from pathlib import Path
 
@@ -10,57 +10,58 @@ from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
 
-LARGEST = 2**20  # bytes: reading YAML takes a minute for every ten millions
+MAX_BYTES = 2**20  # reading YAML takes a minute for every ten million
+MAX_DEPTH = 9  # of nesting
 
 
 def read_config(path: Path) -> Config:
-    """A configuration from a file; see `parse_config`.
+    """Read a configuration from a file; see `parse_config`.
 
     Raises:
-        UserError: it cannot be read, or is no such configuration.
+        UserError: the file cannot be read, or is not a valid configuration.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"more than {LARGEST} bytes")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
         return parse_config(path.read_text(encoding="utf-8"), str(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a stored configuration: {error}") from error
 
 
-def parse_config(text: str, origin: str) -> Config:
-    """Plain values in YAML that pass the schema like ones typed by hand.
+def parse_config(text: str, source: str) -> Config:
+    """Parse plain values in YAML, which pass the same checks as values typed by hand.
 
     Args:
-        origin: where they are from, for messages.
+        source: where the text is from, for messages.
 
     Raises:
-        UserError: it is no such configuration; also where it holds an interpolation (`${…}`), which a stored
-            configuration never has and which could read this machine's environment.
+        UserError: it is not a valid configuration. It must not contain an interpolation (`${…}`) either: a stored
+            configuration never does, and it could read this machine's environment.
     """
     try:
         stored = yaml.safe_load(text) if _is_plain(text) else None
-        # Looked for in the values, since YAML can write the two characters as escapes.
+        # Searched for in the values, since YAML can write the two characters as escapes.
         if not isinstance(stored, dict) or "${" in str(stored):
             raise UserError(
-                f"{origin}: is not a stored configuration: plain keys and values expected, no '${{', type or alias"
+                f"{source}: is not a stored configuration: plain keys and values expected, no '${{', type or alias"
             )
         composed = OmegaConf.create(stored)
-        if missing := sorted(OmegaConf.missing_keys(composed)):  # the schema's default would take their place
-            raise UserError(*(f"{origin}: {key} has no value" for key in missing))
+        if missing := sorted(OmegaConf.missing_keys(composed)):  # the schema's defaults would replace them
+            raise UserError(*(f"{source}: {key} has no value" for key in missing))
     except (ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{origin}: cannot be read as a stored configuration: {told}") from error
+        details = " ".join(str(error).split())
+        raise UserError(f"{source}: cannot be read as a stored configuration: {details}") from error
     try:
         return checked(composed)
     except UserError as error:
-        raise UserError(*(f"{origin}: {fault}" for fault in error.faults)) from error
+        raise UserError(*(f"{source}: {fault}" for fault in error.faults)) from error
 
 
 def _is_plain(text: str) -> bool:
-    """Whether YAML is without types (`!!…`), and without what fills memory from few bytes: aliases, deep nesting."""
+    """Whether YAML has no types (`!!…`), and nothing that fills memory from few bytes: aliases or deep nesting."""
     depth = 0
     for event in yaml.parse(text):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > 9 or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+        if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
             return False
     return True

@@ -1,4 +1,4 @@
-"""The values that one override stands for: one, several of a sweep, or the ends of an interval."""
+"""The values that one override stands for: one value, the several of a sweep, or the ends of an interval."""
 
 import typing
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)
-class Values:
-    """One override and its values: one, or several for a sweep; of an interval its ends."""
+class Setting:
+    """One override and its values."""
 
-    text: str
-    key: str
-    values: list[Any]
-    sweep: bool
+    text: str  # as it was typed
+    key: str  # or the group
+    values: list[Any]  # at least one; of an interval, its ends
+    is_sweep: bool
 
-    def single(self, value: Any) -> str:
-        """The override with one value."""
-        return f"{self.text.partition('=')[0]}={value}" if self.sweep else self.text
+    def override(self, value: Any) -> str:
+        """The override that sets one of the values."""
+        return f"{self.text.partition('=')[0]}={value}" if self.is_sweep else self.text
 
 
 def values_of(override: Override) -> list[Any]:
-    """What an override gives its key, one after the other."""
+    """The values of an override, in order; of an interval, its ends; none where no choice matches a glob."""
     if not override.is_sweep_override():
         return [override.value()]
     if override.value_type is ValueType.INTERVAL_SWEEP:
@@ -50,24 +50,28 @@ def is_whole(key: str) -> bool:
 
 
 def interval_faults(overrides: Sequence[Override]) -> list[str]:
-    """The faults of intervals and of tags: only a search can draw from them, and a logarithm needs numbers above 0."""
+    """The faults of intervals and tags. Only a search can draw from an interval; a logarithm needs numbers above 0."""
     searches = any(override.key_or_group == "sweep" and override.value() == "optuna" for override in overrides)
     faults = []
     for override in overrides:
         swept = override.value()
         if not isinstance(swept, Sweep):
             continue
-        text = override.input_line
-        if isinstance(swept, IntervalSweep):
-            assert swept.start is not None and swept.end is not None
-            if not searches:
-                faults.append(f"{text}: only sweep=optuna draws from an interval; a,b,c or range(…) is a grid")
-            elif swept.start >= swept.end:
-                faults.append(f"{text}: the end must be above the start")
-            elif "log" in swept.tags and swept.start <= 0:
-                faults.append(f"{text}: the logarithm needs a start above 0")
-            elif is_whole(override.key_or_group) and not (swept.start.is_integer() and swept.end.is_integer()):
-                faults.append(f"{text}: whole numbers expected")
-        if wrong := sorted(swept.tags - {"log"}):
-            faults.append(f"{text}: tag '{wrong[0]}' means nothing; tag(log, …) is the only one")
+        if isinstance(swept, IntervalSweep) and (fault := _interval_fault(override, swept, searches)):
+            faults.append(f"{override.input_line}: {fault}")
+        if unknown := sorted(swept.tags - {"log"}):
+            faults.append(f"{override.input_line}: unknown tag '{unknown[0]}'; tag(log, …) is the only one")
     return faults
+
+
+def _interval_fault(override: Override, interval: IntervalSweep, searches: bool) -> str | None:
+    assert interval.start is not None and interval.end is not None
+    if not searches:
+        return "only sweep=optuna draws from an interval; for a grid type a,b,c or range(…)"
+    if interval.start >= interval.end:
+        return "the end must be above the start"
+    if "log" in interval.tags and interval.start <= 0:
+        return "the logarithm needs a start above 0"
+    if is_whole(override.key_or_group) and not (interval.start.is_integer() and interval.end.is_integer()):
+        return "whole numbers expected"
+    return None

@@ -1,8 +1,8 @@
 """Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
 
-What happens to the crops of an epoch is drawn for all of them at once; then each crop is made.
-Scale and crop are a window of whole pixels that is resized to the crop's side: the image bilinearly, the mask by the
-nearest neighbour, with grey and 255 where the window reaches beyond the image.
+The random numbers of an epoch are drawn for all its crops at once; then each crop is made.
+Scale and crop are one window of whole pixels that is resized to the side of the crop: the image bilinearly, the mask by
+the nearest neighbour. Where the window reaches beyond the image, the crop is grey and its mask 255.
 """
 
 import math
@@ -13,19 +13,20 @@ import tensorflow as tf
 from pipeline.config.schema import AugmentConfig
 from pipeline.data.palette import VOID
 
-OUTSIDE = 124.0  # grey near the mean of photographs, where a crop reaches beyond its image
+OUTSIDE = 124.0  # grey near the mean of natural images, where a crop reaches beyond its image
 
-# RGB to luma and the two colour differences of YIQ, in which a turn of the hue is a rotation.
+# RGB to YIQ: luma (ITU-R BT.601) and two colour differences, in which a change of hue is a rotation.
 TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 
 
 def random_numbers(seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Eight numbers in [0, 1) for each row, (rows, 8) float32, as a function of (seed, epoch, row).
 
-    Philox counts: the numbers of a row do not depend on how many follow, and are the same on any device.
+    Philox is a counter-based generator (Salmon et al. 2011): the numbers of a row do not depend on how many rows
+    follow, and are the same on any device.
 
     Args:
-        seed: of 31 bits.
+        seed: a non-negative integer of 31 bits.
         epoch: integer scalar from 0, below 2**32.
         rows: (rows,) integers from 0, such as the indices of examples.
     """
@@ -34,31 +35,36 @@ def random_numbers(seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 class Window(NamedTuple):
-    """What of images becomes which part of their crops: (..., 2) int32 over height and width, in whole pixels."""
+    """Which part of an image becomes which part of its crop: (..., 2) int32 over height and width, in whole pixels."""
 
-    start: tf.Tensor  # the visible part of the image
-    extent: tf.Tensor
-    place: tf.Tensor  # where that part begins in the crop
-    size: tf.Tensor  # and how large it is there
-    mirrored: tf.Tensor  # (...) bool
+    start: tf.Tensor  # where the visible part begins in the image
+    extent: tf.Tensor  # how large it is there
+    place: tf.Tensor  # where it begins in the crop
+    size: tf.Tensor  # how large it is there
+    mirrored: tf.Tensor  # (...) bool, left and right exchanged
 
 
 def crop_windows(sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> Window:
-    """Draw square windows of `crop / scale` pixels, rounded to whole ones, anywhere in the images.
+    """Draw square windows with sides of `crop / scale` pixels, rounded to whole pixels, anywhere in the images.
 
-    A scale of 1 copies pixels. Where a window is larger than its image, the image lies anywhere inside of it.
+    The scale is log-uniform between the two values of config.scale; a scale of 1 copies pixels. Where a window is
+    larger than its image, the image lies anywhere within the window.
 
     Args:
         sizes: (crops, 2) int32 height and width of the images.
-        numbers: (crops, 8) float32 in [0, 1); the first four columns are used.
+        crop: side of the crops in pixels.
+        numbers: (crops, 8) float32 in [0, 1); columns 0 to 3 are used.
+
+    Returns:
+        A window for each crop: (crops, 2) int32 tensors and (crops,) bool.
     """
     low, high = (math.log(edge) for edge in config.scale)
     side = tf.maximum(tf.cast(tf.round(crop / tf.exp(low + numbers[:, :1] * (high - low))), tf.int32), 1)  # (crops, 1)
-    room = sizes - side
+    room = sizes - side  # (crops, 2), negative where the window is larger
     drawn = tf.floor(numbers[:, 1:3] * tf.cast(tf.abs(room) + 1, tf.float32))
     begin = tf.cast(drawn, tf.int32) * tf.sign(room)  # from 0 to room
     start, end = tf.maximum(begin, 0), tf.minimum(begin + side, sizes)
-    # The edges of the visible part in the crop, to the nearest pixel, and at least one pixel apart.
+    # The edges of the visible part in the crop, rounded to whole pixels, at least one pixel apart.
     first, last = ((2 * (edge - begin) * crop + side) // (2 * side) for edge in (start, end))
     first = tf.minimum(first, crop - 1)
     return Window(
@@ -71,11 +77,13 @@ def crop_windows(sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf
 
 
 def warp(image: tf.Tensor, mask: tf.Tensor, window: Window, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """A crop from the visible part of its window.
+    """Make one crop from the visible part of its image and mask.
 
     Args:
-        image, mask: that part, (height, width, 3) and (height, width), both uint8.
-        window: of this crop alone.
+        image: (height, width, 3) uint8, the visible part alone.
+        mask: (height, width) uint8, the same part.
+        window: of this crop, so without the axis of crops.
+        crop: side of the crop in pixels.
 
     Returns:
         (crop, crop, 3) float32 from 0 to 255, not rounded, and (crop, crop) uint8.
@@ -83,35 +91,45 @@ def warp(image: tf.Tensor, mask: tf.Tensor, window: Window, crop: int) -> tuple[
     mirrored, (top, left), (tall, wide) = window.mirrored, tf.unstack(window.place), tf.unstack(window.size)
     left = tf.where(mirrored, crop - left - wide, left)
     around = [[top, crop - top - tall], [left, crop - left - wide]]
-    # A reversal is fast on bytes; the same by a stride of -1 takes ten times as long.
+    # tf.reverse is fast on bytes; slicing with a stride of -1 takes ten times as long.
     image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
     resized = tf.image.resize(tf.cast(image, tf.float32), window.size)
     resized = tf.pad(resized, [*around, [0, 0]], constant_values=OUTSIDE)
     rows, columns = (_nearest(*pair) for pair in zip(tf.unstack(window.extent), (tall, wide), strict=True))
     columns = tf.where(mirrored, window.extent[1] - 1 - columns, columns)
-    # Whole rows twice: to gather along the second axis, byte after byte, takes twice as long.
+    # Two gathers of whole rows and two transpositions: gathering single bytes along axis 1 takes twice as long.
     labels = tf.transpose(tf.gather(tf.transpose(tf.gather(mask, rows)), columns))
     labels = tf.pad(labels, around, constant_values=tf.constant(VOID, tf.uint8))
     return tf.ensure_shape(resized, (crop, crop, 3)), tf.ensure_shape(labels, (crop, crop))
 
 
 def _nearest(length: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Which of `length` pixels each of `wanted` equal parts has its centre in, (wanted,) int32, exactly."""
+    """Nearest neighbours along one axis, (wanted,) int32: the pixel of `length` in which the centre of each part lies.
+
+    The axis is cut into `wanted` equal parts; in integers, so without rounding errors.
+    """
     return (2 * tf.range(wanted) + 1) * length // (2 * wanted)
 
 
 class ColourChange(NamedTuple):
-    """New colours are `matrix` of the old ones and `lift` of the crop's mean luma."""
+    """New colours are old colours @ matrix + lift * mean luma of the crop."""
 
-    matrix: tf.Tensor  # (..., 3, 3) float32, of colours as rows
+    matrix: tf.Tensor  # (..., 3, 3) float32, multiplied from the right to colours as rows
     lift: tf.Tensor  # (...) float32
 
 
 def colour_changes(config: AugmentConfig, numbers: tf.Tensor) -> ColourChange | None:
-    """Draw changes of brightness, contrast, saturation and hue; all four are linear in RGB. None: no colours change.
+    """Draw changes of brightness, contrast, saturation and hue, all four of which are linear in RGB.
+
+    Hue is turned first, as a rotation of the colour plane of YIQ by up to config.hue of a circle either way. Then
+    saturation, contrast and brightness are multiplied by factors within 1 ± config.saturation and so on: saturation
+    blends with the pixel's luma, contrast with the mean luma of the crop, brightness with black.
 
     Args:
         numbers: (crops, 8) float32 in [0, 1); columns 4 to 7 are used.
+
+    Returns:
+        A change for each crop: (crops, 3, 3) and (crops,). None if config changes no colours.
     """
     strengths = (config.brightness, config.contrast, config.saturation, config.hue)
     if not any(strengths):
@@ -123,27 +141,28 @@ def colour_changes(config: AugmentConfig, numbers: tf.Tensor) -> ColourChange | 
     rotation = tf.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], axis=1)
     to_yiq = tf.constant(TO_YIQ)
     hue = tf.linalg.inv(to_yiq) @ tf.reshape(rotation, (-1, 3, 3)) @ to_yiq  # (crops, 3, 3)
-    grey = tf.ones((3, 1)) @ to_yiq[:1]  # every channel becomes the luma
+    grey = tf.ones((3, 1)) @ to_yiq[:1]  # (3, 3): every channel becomes the luma
     matrix = brightness * contrast * (saturation * tf.eye(3) + (1 - saturation) * grey) @ hue
     return ColourChange(tf.transpose(matrix, (0, 2, 1)), (brightness * (1 - contrast))[:, 0, 0])
 
 
 def change_colours(image: tf.Tensor, change: ColourChange | None) -> tf.Tensor:
-    """A crop with its new colours, rounded to bytes, halves up.
+    """A crop with its new colours, clipped to 0..255 and rounded to the nearest integer, halves up.
 
     Args:
         image: (height, width, 3) float32 from 0 to 255.
+        change: of this crop, so without the axis of crops; None: colours are only rounded.
 
     Returns:
         (height, width, 3) uint8.
     """
     colours = tf.reshape(image, (-1, 3))
     if change is not None:
-        # A mean over rows first: it adds up along contiguous memory.
+        # Over rows first, which adds along contiguous memory.
         mean = tf.reduce_mean(tf.reduce_mean(image, axis=0), axis=0)  # (3,)
         luma = tf.tensordot(mean, tf.constant(TO_YIQ[0]), 1)
         colours = colours @ change.matrix + change.lift * luma
-    # One operation rounds and clips, where those of their own would go through memory three times more.
+    # One operation clips, rounds and converts; separate ones would go through memory three times more.
     rounded = tf.raw_ops.QuantizeV2(
         input=colours, min_range=0.0, max_range=255.0, T=tf.quint8, mode="SCALED", round_mode="HALF_AWAY_FROM_ZERO"
     ).output
@@ -153,11 +172,17 @@ def change_colours(image: tf.Tensor, change: ColourChange | None) -> tf.Tensor:
 def cut_and_mix(images: tf.Tensor, masks: tf.Tensor, numbers: tf.Tensor, share: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Paste a rectangle of the batch's next crop into a share of the crops (CutMix: Yun et al. 2019, section 3.1).
 
-    Its sides are those of a uniformly drawn share of the area, its centre lies anywhere; what reaches out is cut off.
+    The rectangle is a square whose share of the crop's area is drawn uniformly and whose centre lies anywhere in the
+    crop; what reaches beyond the crop is cut off.
 
     Args:
-        images, masks: (batch, crop, crop, 3) and (batch, crop, crop), both uint8.
-        numbers: (batch, 4 or more) float32 in [0, 1).
+        images: (batch, crop, crop, 3) uint8.
+        masks: (batch, crop, crop) uint8.
+        numbers: (batch, 4 or more) float32 in [0, 1): whether, area, row and column of the centre.
+        share: of the crops that are changed, from 0 to 1.
+
+    Returns:
+        Images and masks of the same shapes and dtypes.
     """
     crop = masks.shape[1]
     half = crop * tf.sqrt(numbers[:, 1:2]) / 2  # (batch, 1)

@@ -1,93 +1,127 @@
-"""The data of one run kept for the next in the same process, as long as no file of them has changed."""
+"""Reuses the data of one run for the next run of the same process, as long as no file has changed."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
-from pipeline.data import decode
+from pipeline.data import decode, image_files
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
 from pipeline.data.training_images import TrainingImages, training_images
 from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 
-Stamps = tuple[tuple[str, int, int, int], ...]  # path, size, time of change and number of each file
+
+class FileStamp(NamedTuple):
+    """What changes when a file or folder changes."""
+
+    path: str
+    size: int
+    modified_ns: int
+    inode: int
+
+
+Stamps = list[FileStamp]
+
+
+@dataclass(frozen=True)
+class _CachedDataset:
+    key: object
+    stamps: Stamps  # when it was checked
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class _CachedImages:
+    key: object
+    images: TrainingImages
 
 
 class DataCache:
-    """The last dataset, checked, and its training images, decoded."""
+    """Holds the latest dataset, checked, and its training images, decoded."""
 
     def __init__(self) -> None:
-        self._dataset: tuple[object, Stamps, Dataset] | None = None
-        self._images: tuple[object, TrainingImages] | None = None
+        self._dataset: _CachedDataset | None = None
+        self._images: _CachedImages | None = None
 
     def dataset(self, config: Config, progress: Progress = silent, trains: bool = True) -> Dataset:
-        """As `prepare_dataset`, which is asked only where something is different.
+        """The result of `prepare_dataset`, which is called only if another dataset is named or a file has changed.
 
         Raises:
-            UserError: it cannot be had, or has faults.
+            UserError: as `prepare_dataset`.
         """
-        named = _named(config)
-        if self._dataset is not None:
-            key, stamps, dataset = self._dataset
-            if key == named and stamps == _stamps(dataset):
-                if trains and (faults := too_few_images(config, dataset.splits)):
-                    raise UserError(*faults)
-                return dataset
+        key, cached = _dataset_key(config), self._dataset
+        if cached is not None and cached.key == key and cached.stamps == _stamps(cached.dataset):
+            if trains and (faults := too_few_images(config, cached.dataset.splits)):
+                raise UserError(*faults)
+            return cached.dataset
         self._dataset = None
         dataset = prepare_dataset(config, progress, trains=trains)
-        if (stamps_now := _stamps(dataset)) is not None:
-            self._dataset = named, stamps_now, dataset
+        if (stamps := _stamps(dataset)) is not None:
+            self._dataset = _CachedDataset(key, stamps, dataset)
         return dataset
 
     def images(self, config: Config, dataset: Dataset, progress: Progress = silent) -> TrainingImages:
-        """As `training_images` of the dataset's training split, decoded once for all runs on the same files.
+        """The `training_images` of the dataset's train split, decoded once for all runs on the same files.
 
         Raises:
-            UserError: files changed since they were checked.
+            UserError: files changed since they were checked; or as `training_images`.
         """
-        key = (_named(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
-        if self._images is not None and self._images[0] == key:
-            return self._images[1]
-        self._images = None  # before the new ones need the memory
-        examples, sizes = dataset.splits["train"], dataset.checked.facts["train"].sizes
-        # Their bytes, and what turns them into pixels.
-        code = hashlib.sha256(Path(decode.__file__).read_bytes()).hexdigest()[:8]
-        name = f"{dataset.checked.split_digests['train']}-{config.long_side or 'own'}-{tf.__version__}-{code}.bin"
-        decoded = Path(config.data_dir).expanduser() / "decoded" / name
-        before = self._dataset[1] if self._dataset is not None and self._dataset[2] is dataset else _stamps(dataset)
-        images = training_images(examples, sizes, config.long_side, config.cache_mb, decoded, progress)
-        if _files(before, dataset) != _files(_stamps(dataset), dataset):
-            decoded.unlink(missing_ok=True)  # it would stand for the digest of what is no longer there
+        key = (_dataset_key(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
+        if self._images is not None and self._images.key == key:
+            return self._images.images
+        self._images = None  # frees its memory before the new images need it
+        cached = self._dataset
+        before = cached.stamps if cached is not None and cached.dataset is dataset else _stamps(dataset)
+        decoded = _decoded_file(config, dataset)
+        images = training_images(
+            dataset.splits["train"], dataset.sizes("train"), config.long_side, config.cache_mb, decoded, progress
+        )
+        if _training_stamps(before, dataset) != _training_stamps(_stamps(dataset), dataset):
+            decoded.unlink(missing_ok=True)  # its name has the digest of files that have changed
             raise UserError(f"{dataset.root}: images or masks changed while they were decoded; start again")
-        self._images = key, images
+        self._images = _CachedImages(key, images)
         return images
 
 
-def _named(config: Config) -> object:
-    """All of a configuration that says which data are meant."""
-    data = {key: str(value) for key, value in flatten(config).items() if key.startswith("dataset.")}
-    return (tuple(data.items()), str(Path(config.data_dir).expanduser().absolute()))
+def _dataset_key(config: Config) -> object:
+    """The part of a configuration that decides which data are meant."""
+    values = tuple((key, str(value)) for key, value in flatten(config).items() if key.startswith("dataset."))
+    return values, str(Path(config.data_dir).expanduser().absolute())
+
+
+def _decoded_file(config: Config, dataset: Dataset) -> Path:
+    """The file for decoded images, named after the bytes of the images and after what turns them into pixels."""
+    sources = (decode.__file__, image_files.__file__)
+    code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:8]
+    digest, scale = dataset.checked.split_digests["train"], config.long_side or "own"
+    return Path(config.data_dir).expanduser() / "decoded" / f"{digest}-{scale}-{tf.__version__}-{code}.bin"
 
 
 def _stamps(dataset: Dataset) -> Stamps | None:
-    """What changes when a file changes, of the lists, the folders, the images and the masks; None if one is gone."""
+    """The stamps of folders, lists, images and masks; None if one of them is missing."""
     root = dataset.root
     paths = [root / IMAGES, root / MASKS, root / LISTS, *sorted((root / LISTS).glob("*.txt"))]
     for examples in dataset.splits.values():
         for example in examples:
             paths += [example.image, example.mask]
     try:
-        found = [(path, path.stat()) for path in paths]
+        return [_stamp(path) for path in paths]
     except OSError:
         return None
-    return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ino) for path, at in found)
 
 
-def _files(stamps: Stamps | None, dataset: Dataset) -> list[tuple[str, int, int, int]] | None:
-    """The stamps of training images and masks alone: other files may come into their folders."""
-    wanted = {str(path) for example in dataset.splits["train"] for path in (example.image, example.mask)}
-    return None if stamps is None else [stamp for stamp in stamps if stamp[0] in wanted]
+def _stamp(path: Path) -> FileStamp:
+    stat = path.stat()
+    return FileStamp(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _training_stamps(stamps: Stamps | None, dataset: Dataset) -> Stamps | None:
+    """The stamps of training images and masks alone: other files may be added to their folders meanwhile."""
+    training = {str(path) for example in dataset.splits["train"] for path in (example.image, example.mask)}
+    return None if stamps is None else [stamp for stamp in stamps if stamp.path in training]

@@ -1,7 +1,7 @@
-"""Every listed pair is looked at before training: can it be decoded, do the sizes agree, are all labels classes?
+"""Checks every listed pair before training: can it be decoded, do the sizes agree, are all labels those of classes?
 
-What is learnt on the way (sizes, pixels of each class) is needed later, and is kept with the digest of the bytes, so
-that an unchanged folder is hashed but not decoded again.
+What is measured on the way (sizes, pixels of each class) is needed later. It is stored under the digest of the files'
+bytes, so that an unchanged dataset is hashed but not decoded again.
 """
 
 import hashlib
@@ -16,86 +16,81 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.data.decode import decode_file
-from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
+from pipeline.data.image_files import UNDECODABLE, open_whole, read_index_mask, undecodable
 from pipeline.data.palette import VOID
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import write_atomic
 from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
 Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
-RULES = 3  # counts the changes of what is checked: verdicts of other rules are not trusted
+RULES = 3  # raised with every change of what is checked, so that results of earlier rules are not used
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """What is known of a split, in the order of its examples."""
+class SplitStatistics:
+    """What was measured on a split, in the order of its examples."""
 
     sizes: np.ndarray  # (examples, 2) int64: height, width in pixels
     class_pixels: np.ndarray  # (examples, classes) int64: pixels of each class; void is not counted
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A dataset without faults."""
+class CheckedDataset:
+    """The result of checking a dataset without faults."""
 
     digest: str  # SHA-256 over the ordered (id, image hash, mask hash) of each split and the class names
     split_digests: dict[str, str]  # the same over one split each
-    contents: Contents  # what they are over
-    facts: dict[str, SplitFacts]
+    contents: Contents  # what the digests are over
+    statistics: dict[str, SplitStatistics]  # by split
 
 
 def check_dataset(
-    splits: Splits, classes: list[str], verdicts: Path, progress: Progress = silent, faults: Sequence[str] = ()
-) -> Checked:
-    """Hash, and where these bytes were never checked before, decode every pair of every split.
+    splits: Splits, classes: list[str], results: Path, progress: Progress = silent, faults: Sequence[str] = ()
+) -> CheckedDataset:
+    """Hash every pair of every split and, unless these bytes were checked before, decode it.
 
     Args:
-        verdicts: folder in which the verdict on these bytes is kept.
-        faults: what is already known to be wrong with the lists; told together with what is found here.
+        results: folder for the results of checks, by digest.
+        faults: faults of the lists that are known already; reported together with those found here.
 
     Raises:
-        UserError: with the first 20 faults and the count of the others.
+        UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
     """
     examples = [example for split in splits.values() for example in split]
-    hashes = _each(_hashes, examples, "hashing images", progress)
-    contents = _contents(splits, hashes)
+    contents = _contents(splits, _for_each(_hashes, examples, "hashing images", progress))
     digest = _digest(contents, classes)
-    kept = verdicts / f"{digest}-{RULES}.json"
-    table = _read_verdict(kept, len(examples), len(classes))
-    if faults or table is None:
-        found = _each(lambda example: check_pair(example, len(classes)), examples, "checking images", progress)
-        faults = [*faults, *(fault for pair_faults, _ in found for fault in pair_faults)]
-        if faults:
-            raise UserError(*shortened(faults))
-        rows = [row for _, row in found]
-        _write_whole(kept, json.dumps(rows))
-        table = np.array(rows, np.int64)
-    facts, start = {}, 0
-    for split, listed in splits.items():
-        part = table[start : start + len(listed)]
-        facts[split] = SplitFacts(sizes=part[:, :2], class_pixels=part[:, 2:])
-        start += len(listed)
-    split_digests = {split: _digest({split: rows}, classes) for split, rows in contents.items()}
-    return Checked(digest, split_digests, contents, facts)
+    stored = results / f"{digest}-{RULES}.json"
+    table = _read_table(stored, len(examples), len(classes))
+    if table is None or faults:
+        table = _check_pairs(examples, len(classes), progress, faults)
+        _write_table(stored, table)
+    return CheckedDataset(
+        digest,
+        {split: _digest({split: rows}, classes) for split, rows in contents.items()},
+        contents,
+        _statistics(splits, table),
+    )
 
 
 def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
-    """(faults, [height, width, pixels of class 0, 1, …]) of one image and its mask."""
+    """Check one image and its mask.
+
+    Returns:
+        The faults, and (height, width, pixels of class 0, 1, …), which is empty if the mask cannot be read.
+    """
     image, mask = f"{IMAGES}/{example.id}{example.image.suffix}", f"{MASKS}/{example.id}{example.mask.suffix}"
     faults = []
     size = None
     try:
         with open_whole(example.image) as opened:
             size = opened.size
-        decode_file(example.image)  # Pillow reads some damaged files on which training would stop
+        decode_file(example.image)  # Pillow reads some damaged files that would stop the training
     except UNDECODABLE as error:
         faults.append(f"{image}: {undecodable(error)}")
     try:
-        with open_whole(example.mask, ("PNG",)) as opened:
-            if (kind := _kind_without_indices(example.mask, opened.mode)) is not None:
-                return [*faults, f"{mask}: is {kind}; a palette or one-channel 8-bit PNG of indices expected"], []
-            labels = np.asarray(opened, np.uint8)  # (height, width)
+        labels = read_index_mask(example.mask)  # (height, width)
     except UNDECODABLE as error:
         return [*faults, f"{mask}: {undecodable(error)}"], []
     height, width = labels.shape
@@ -111,20 +106,27 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
     return faults, [height, width, *map(int, pixels[:classes])]
 
 
-def _kind_without_indices(path: Path, mode: str) -> str | None:
-    """What kind of PNG cannot hold indices; None for one that can.
+def _check_pairs(examples: list[Example], classes: int, progress: Progress, faults: Sequence[str]) -> np.ndarray:
+    """(examples, 2 + classes) int64: the row of `check_pair` for each; raises UserError with all faults."""
+    found = _for_each(lambda example: check_pair(example, classes), examples, "checking images", progress)
+    every = [*faults, *(fault for pair_faults, _ in found for fault in pair_faults)]
+    if every:
+        raise UserError(*shortened(every))
+    return np.array([row for _, row in found], np.int64)
 
-    Pillow stretches two and four bits of grey to 0..255, which would be other labels.
-    """
-    if mode not in ("P", "L", "1"):
-        return mode
-    with path.open("rb") as file:
-        bits, colour_type = file.read(26)[24:]  # of the header (ISO/IEC 15948, 11.2.2)
-    return f"grey of {bits} bits" if colour_type == 0 and bits not in (1, 8) else None
+
+def _statistics(splits: Splits, table: np.ndarray) -> dict[str, SplitStatistics]:
+    """Args: table: (examples of all splits, 2 + classes) int64."""
+    statistics, start = {}, 0
+    for split, examples in splits.items():
+        rows = table[start : start + len(examples)]
+        statistics[split] = SplitStatistics(sizes=rows[:, :2], class_pixels=rows[:, 2:])
+        start += len(examples)
+    return statistics
 
 
 def _hashes(example: Example) -> tuple[str | None, str | None]:
-    """SHA-256 of the image's and the mask's bytes; None for a file that cannot be read, as `check_pair` will tell."""
+    """SHA-256 of the image's and the mask's bytes; None for a file that cannot be read, which `check_pair` reports."""
 
     def sha256(path: Path) -> str | None:
         try:
@@ -138,14 +140,15 @@ def _hashes(example: Example) -> tuple[str | None, str | None]:
 
 def _contents(splits: Splits, hashes: Iterable[tuple[str | None, str | None]]) -> Contents:
     pairs = iter(hashes)
-    return {split: [[example.id, *next(pairs)] for example in listed] for split, listed in splits.items()}
+    return {split: [[example.id, *next(pairs)] for example in examples] for split, examples in splits.items()}
 
 
 def _digest(contents: Contents, classes: list[str]) -> str:
     return hashlib.sha256(json.dumps({"classes": classes, "splits": contents}).encode()).hexdigest()
 
 
-def _each(work: Callable[[Example], T], examples: list[Example], what: str, progress: Progress) -> list[T]:
+def _for_each(work: Callable[[Example], T], examples: list[Example], what: str, progress: Progress) -> list[T]:
+    """The results of `work` in the order of the examples, worked on in parallel."""
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release Python's lock
         for result in pool.map(work, examples):
@@ -154,8 +157,8 @@ def _each(work: Callable[[Example], T], examples: list[Example], what: str, prog
     return results
 
 
-def _read_verdict(path: Path, examples: int, classes: int) -> np.ndarray | None:
-    """The rows of a verdict, (examples, 2 + classes) int64; None where there is none that can be trusted."""
+def _read_table(path: Path, examples: int, classes: int) -> np.ndarray | None:
+    """(examples, 2 + classes) int64; None if the file is missing or damaged."""
     try:
         table = np.array(json.loads(path.read_text()))
     except (OSError, ValueError):
@@ -163,12 +166,8 @@ def _read_verdict(path: Path, examples: int, classes: int) -> np.ndarray | None:
     return table if table.shape == (examples, 2 + classes) and table.dtype == np.int64 else None
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write to a private name first: a verdict is there in full or not at all, also when two processes write it."""
-    private = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_table(path: Path, table: np.ndarray) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        private.write_text(text)
-        private.replace(path)
+        write_atomic(path, json.dumps(table.tolist()))
     except OSError as error:
         raise UserError(f"{path.parent}: cannot be written: {error.strerror}; set another data_dir") from error

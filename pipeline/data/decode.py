@@ -1,6 +1,6 @@
-"""The one way from a file to what the network sees: decode, scale to the long side, pad to what the network can halve.
+"""The one way from a file to the input of the network: decode, scale to the long side, pad to a multiple.
 
-Training, validation, test, prediction and serving all come through here, so they see the same numbers.
+Training, validation, test, prediction and serving all use these functions, so they see the same numbers.
 """
 
 import zlib
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+
+from pipeline.data.image_files import read_index_mask
 
 BYTES = [bytes([value]) for value in range(256)]
+# The checksum of an 8-bit PNG's header differs by CRC_CHANGE between palette (colour type 3) and grey (0).
 PALETTE, GREY = (zlib.crc32(b"IHDR" + bytes(8) + bytes([8, colour_type, 0, 0, 0])) for colour_type in (3, 0))
 CRC_CHANGE = np.frombuffer((PALETTE ^ GREY).to_bytes(4, "big"), np.uint8)
 
@@ -18,11 +20,15 @@ CRC_CHANGE = np.frombuffer((PALETTE ^ GREY).to_bytes(4, "big"), np.uint8)
 def decode_image(path: tf.Tensor) -> tf.Tensor:
     """The image of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
 
-    Grey is repeated, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG standard's reference transform
-    and what Pillow uses; TensorFlow's faster default gives other pixels.
+    Grey is repeated in all three channels, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG
+    standard's reference transform, which Pillow uses too; TensorFlow's faster default gives other pixels.
+
+    Args:
+        path: scalar string.
 
     Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or no image. (A GIF would pass: `open_image` refuses it.)
+        tf.errors.InvalidArgumentError: the file is damaged or not an image. (GIFs are decoded; `open_image` refuses
+            them.)
     """
     content = tf.io.read_file(path)
     image = tf.cond(
@@ -34,7 +40,7 @@ def decode_image(path: tf.Tensor) -> tf.Tensor:
 
 
 def decode_file(path: Path) -> np.ndarray:
-    """`decode_image` outside of a graph.
+    """`decode_image` outside of a graph, (height, width, 3) uint8.
 
     Raises:
         ValueError: the file is damaged.
@@ -48,12 +54,18 @@ def decode_file(path: Path) -> np.ndarray:
 def decode_mask(path: tf.Tensor) -> tf.Tensor:
     """The class indices of a palette or one-channel PNG, (height, width) uint8; 255 is void.
 
-    TensorFlow's decoder would turn a palette's indices into colours. It is given the file as if it had no palette: that
-    is twice as fast as Pillow, and waits for no lock of Python's.
+    TensorFlow's decoder turns the indices of a palette into colours, so it is given the file without the palette. That
+    is twice as fast as Pillow and does not wait for Python's lock. Other kinds of PNG are left to Pillow.
+
+    Args:
+        path: scalar string.
+
+    Raises:
+        tf.errors.OpError, OSError, ValueError: the file is damaged or does not hold indices.
     """
     content = tf.io.read_file(path)
-    head = tf.strings.join([tf.strings.substr(content, 0, 41), b"\x00" * 41])  # however short the file is
-    kind, next_chunk = tf.strings.substr(head, 24, 2), tf.strings.substr(head, 37, 4)  # bits and colour type
+    head = tf.strings.join([tf.strings.substr(content, 0, 41), b"\x00" * 41])  # long enough, even of an empty file
+    kind, next_chunk = tf.strings.substr(head, 24, 2), tf.strings.substr(head, 37, 4)  # kind: bits, colour type
     mask = tf.case(
         [
             (kind == b"\x08\x00", lambda: tf.io.decode_png(content, channels=1)[..., 0]),
@@ -62,17 +74,27 @@ def decode_mask(path: tf.Tensor) -> tf.Tensor:
                 lambda: tf.io.decode_png(_without_palette(content), channels=1)[..., 0],
             ),
         ],
-        # Fewer bits, or chunks of another order. In a graph numpy_function hands over the path itself, else an array.
-        lambda: tf.numpy_function(lambda path: read_mask(np.asarray(path).item()), [path], tf.uint8, stateful=False),
+        # Fewer bits, or other chunks before the palette.
+        lambda: tf.numpy_function(_decode_by_pillow, [path], tf.uint8, stateful=False),
     )
     return tf.ensure_shape(mask, (None, None))
 
 
-def _without_palette(content: tf.Tensor) -> tf.Tensor:
-    """An 8-bit palette PNG as the grey one of its indices: another colour type, no palette and no transparency.
+def _decode_by_pillow(path: bytes | np.ndarray) -> np.ndarray:
+    """(height, width) uint8.
 
-    PNG specification (ISO/IEC 15948), 5.3 and 11.2: the colour type is byte 25, the checksum of what it stands in bytes
-    29 to 32. A CRC is linear, so the same change of the content is always the same change of the checksum.
+    Args:
+        path: `numpy_function` passes bytes within a graph, and an array of one string outside of one.
+    """
+    return read_index_mask(Path(tf.compat.as_str(np.asarray(path).item())))
+
+
+def _without_palette(content: tf.Tensor) -> tf.Tensor:
+    """The bytes of an 8-bit palette PNG, turned into a grey PNG whose grey values are the indices.
+
+    The colour type is changed; palette and transparency are removed. PNG specification (ISO/IEC 15948), 5.3 and 11.2:
+    the colour type is byte 25, and bytes 29 to 32 are the checksum of the header. A CRC is linear: the same change of
+    the content always changes the checksum in the same way.
     """
     crc = tf.bitwise.bitwise_xor(tf.io.decode_raw(tf.strings.substr(content, 29, 4), tf.uint8), CRC_CHANGE)
     at = 33
@@ -88,14 +110,15 @@ def _without_palette(content: tf.Tensor) -> tf.Tensor:
     )  # fmt: skip
 
 
-def read_mask(path: bytes | str | Path) -> np.ndarray:
-    """`decode_mask` by Pillow, for any PNG that has class indices."""
-    with Image.open(path.decode() if isinstance(path, bytes) else path, formats=("PNG",)) as image:
-        return np.array(image, np.uint8)
-
-
 def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """(..., height and width) int32 of images scaled to the long side, at least one pixel each; null: their own."""
+    """Height and width of images scaled to the long side, at least one pixel each; None: their own size.
+
+    Args:
+        size: (..., 2) int32.
+
+    Returns:
+        (..., 2) int32.
+    """
     if long_side is None:
         return size
     exact = tf.cast(size, tf.float64) * (long_side / tf.cast(tf.reduce_max(size, -1, keepdims=True), tf.float64))
@@ -103,7 +126,11 @@ def working_size(size: tf.Tensor, long_side: int | None) -> tf.Tensor:
 
 
 def scale_image(image: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """The image with the given long side, (height, width, 3) uint8, interpolated bilinearly with anti-aliasing."""
+    """The image scaled to the long side, (height, width, 3) uint8: bilinearly, with anti-aliasing.
+
+    Args:
+        image: (height, width, 3) uint8.
+    """
     if long_side is None:
         return image
     size = tf.shape(image)[:2]
@@ -112,7 +139,11 @@ def scale_image(image: tf.Tensor, long_side: int | None) -> tf.Tensor:
 
 
 def scale_mask(mask: tf.Tensor, long_side: int | None) -> tf.Tensor:
-    """The mask beside `scale_image`, (height, width) uint8, by the nearest neighbour; for training, not for scores."""
+    """The mask of a scaled image, (height, width) uint8: by the nearest neighbour; for training, not for scores.
+
+    Args:
+        mask: (height, width) uint8.
+    """
     if long_side is None:
         return mask
     size = working_size(tf.shape(mask), long_side)
@@ -120,14 +151,18 @@ def scale_mask(mask: tf.Tensor, long_side: int | None) -> tf.Tensor:
 
 
 def padded_length(length: int, multiple: int) -> int:
-    """The next multiple."""
+    """The length rounded up to a multiple."""
     return -(-length // multiple) * multiple
 
 
 def pad_reflect(image: tf.Tensor, multiple: int) -> tf.Tensor:
-    """The image reflected beyond its right and bottom edge up to the next multiple of both sides, same dtype.
+    """The image padded at the right and bottom so that both sides are multiples, same dtype.
 
-    The edge pixel is not repeated, and an image smaller than its padding is reflected to and fro.
+    The padding is the image's reflection, as numpy's mode "reflect": the edge pixel is not repeated, and an image that
+    is smaller than its padding is reflected several times.
+
+    Args:
+        image: (height, width, channels).
     """
     for axis in (0, 1):
         length = tf.shape(image)[axis]

@@ -1,15 +1,15 @@
-"""PASCAL VOC's palette: which colour a class index is stored and shown with."""
+"""PASCAL VOC's palette: the colour with which each class index is stored and shown."""
 
 import numpy as np
 
-VOID = 255
+VOID = 255  # the index of pixels without a class
 
 
 def voc_palette() -> np.ndarray:
     """The 256 colours of VOC's palette PNGs, (256, 3) uint8 RGB.
 
-    The bits of the index are dealt to the high bits of red, green and blue in turn (VOCcode/VOClabelcolormap.m of
-    the VOC development kit), so neighbouring indices get clearly different colours; 255 is (224, 224, 192).
+    The bits of an index become the highest bits of red, green and blue in turn (VOCcode/VOClabelcolormap.m of the VOC
+    development kit), so that neighbouring indices have clearly different colours; 255 is (224, 224, 192).
     """
     index = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)

@@ -1,9 +1,9 @@
-"""Which images an epoch has and in which order, as pure functions of (seed, epoch)."""
+"""Which examples an epoch has and in which order, as pure functions of (seed, epoch)."""
 
 import numpy as np
 import tensorflow as tf
 
-UNIT = 2**16  # repeat factors as integers: their sums are then exact, in any order
+UNIT = 2**16  # repeat factors are counted in integer units of 1 / UNIT: their sums are then exact in any order
 
 
 def shuffled_indices(seed: int, epoch: tf.Tensor, count: int) -> tf.Tensor:
@@ -11,6 +11,9 @@ def shuffled_indices(seed: int, epoch: tf.Tensor, count: int) -> tf.Tensor:
 
     It sorts random keys. `tf.random.experimental.index_shuffle` would need no memory but is far from uniform: over 4000
     seeds the chi-squared of (position, index) was 12 to 16 times its degrees of freedom.
+
+    Args:
+        epoch: integer scalar.
     """
     key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), tf.cast(epoch, tf.int64))
     drawn = tf.random.stateless_uniform([count], key, minval=None, maxval=None, dtype=tf.int64, alg="philox")
@@ -18,37 +21,44 @@ def shuffled_indices(seed: int, epoch: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def repeat_factors(class_pixels: np.ndarray) -> np.ndarray:
-    """How often each image is wanted against one of the commonest object alone, (examples,) float64, 1 or more.
+    """How often each image is drawn relative to an image of the commonest object alone, (examples,) float64, from 1.
 
-    That of a class is the square root of (share of images with the commonest object / share with this one), that of a
-    image the largest of its classes (repeat factor sampling: Gupta, Dollár and Girshick 2019, section 5.2, with the
-    commonest object's share as the threshold).
+    The factor of a class is the square root of (share of images with the commonest object / share with this one); the
+    factor of an image is the largest among its classes. This is repeat factor sampling (Gupta, Dollár and Girshick
+    2019, section 5.2) with the share of the commonest object as the threshold.
 
     Args:
         class_pixels: (examples, classes) pixels of each class in each image; class 0 is the background.
     """
-    objects = class_pixels[:, 1:] > 0
+    objects = class_pixels[:, 1:] > 0  # (examples, classes - 1)
     images = objects.sum(axis=0)  # (classes - 1,) with each object
     of_class = np.sqrt(images.max(initial=1) / np.maximum(images, 1))
     return np.max(np.where(objects, of_class, 1.0), axis=1, initial=1.0)
 
 
 def balanced_draws(seed: int, epoch: tf.Tensor, factors: np.ndarray, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """An epoch in which images are as frequent as their repeat factors, in a uniformly drawn order.
+    """The draws of an epoch in which images are as frequent as their repeat factors, in a uniformly drawn order.
 
-    Systematic sampling of a shuffled row of images: each comes floor or ceil of its expected number of times.
+    Systematic sampling: the images lie side by side on a line in a shuffled order, each as long as its factor, and
+    `count` evenly spaced points from a random start each draw the image they lie in. So each image is drawn
+    floor or ceil of its expected number of times.
+
+    Args:
+        epoch: integer scalar.
+        factors: (examples,) from `repeat_factors`.
+        count: number of draws.
 
     Returns:
-        (count,) int32 indices, and (count,) int32 how often each was drawn before in the epoch.
+        (count,) int32 indices of examples, and (count,) int32 how often each was drawn before in the epoch.
     """
-    row = shuffled_indices(seed, epoch, len(factors))
-    ends = tf.cumsum(tf.gather(tf.constant(np.rint(factors * UNIT), tf.int64), row))
+    line = shuffled_indices(seed, epoch, len(factors))
+    ends = tf.cumsum(tf.gather(tf.constant(np.rint(factors * UNIT), tf.int64), line))  # (examples,)
     key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 1], tf.int64), tf.cast(epoch, tf.int64)), 0)
     start = tf.random.stateless_uniform(
         [], key, maxval=ends[-1], minval=tf.constant(0, tf.int64), dtype=tf.int64, alg="philox"
     )
     points = (tf.range(count, dtype=tf.int64) * ends[-1] + start) // count
-    places = tf.searchsorted(ends, points, side="right")  # in the row, ascending
+    places = tf.searchsorted(ends, points, side="right")  # (count,) on the line, ascending
     repeated = tf.range(count) - tf.searchsorted(places, places)
     mixed = shuffled_indices(seed + 1, epoch, count)
-    return tf.gather(tf.gather(row, places), mixed), tf.gather(repeated, mixed)
+    return tf.gather(tf.gather(line, places), mixed), tf.gather(repeated, mixed)

@@ -1,143 +1,154 @@
-"""A confusion matrix as an image: how the pixels of every true class were predicted, and each class's IoU."""
+"""The confusion matrix as an image: how the pixels of each true class were predicted, and the IoU of each class."""
 
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from PIL import Image, ImageChops
 
-from pipeline.evaluate.overlay import FAINT_INK, INK, PAPER, font, lettering
+from pipeline.evaluate.figures import FAINT_INK, GRID, INK, drawable, figure_style, to_image
+from pipeline.evaluate.metrics import iou_per_class, mean_iou
 
-# White to dark blue, every step darker than the one before: the colours of ColorBrewer's 9-class "Blues" (Brewer,
-# colorbrewer2.org), begun with white so that an empty cell is paper. Readable in greyscale and with any colour vision.
-BLUES = np.array(
-    [
-        (255, 255, 255), (222, 235, 247), (198, 219, 239), (158, 202, 225), (107, 174, 214),
-        (66, 146, 198), (33, 113, 181), (8, 81, 156), (8, 48, 107),
-    ]
-)  # fmt: skip
-NO_PIXELS = (226, 226, 226)  # a grey, which no share is painted in: a class that never occurs in the truth
-GRID, BAR_GROUND = (218, 218, 218), (238, 238, 238)
+# ColorBrewer's Blues, but from white: even a few percent differ from an empty cell. "bad" is a class without pixels.
+BLUES = matplotlib.colormaps["Blues"](np.linspace(0.1, 1, 10))
+COLOURS = LinearSegmentedColormap.from_list("share", ["white", *BLUES]).with_extremes(bad="#d4d4d4")
+BAR, BAR_GROUND = COLOURS(0.7), "#eeeeee"
+WHITE_TEXT = 0.65  # from this share on, white text has more contrast with the cell than dark text
+LONGEST_NAME = 28  # characters
 
-MATRIX_SIDE, SMALLEST_CELL, LARGEST_CELL = 760, 22, 120  # pixels
-CELL_FOR_TEXT, CELL_FOR_DECIMAL = 27, 60  # pixels: from here on a cell says its percent, and with a decimal
-LETTER, TITLE, LONGEST_NAME = 15, 21, 190  # pixels
-MARGIN, GAP, BAR, SCALE = 24, 10, 100, 14  # pixels; the last two: length of a full IoU bar, width of the colour scale
+# All lengths are in pixels.
+DPI = 100
+MATRIX_SIDE, SMALLEST_CELL, LARGEST_CELL = 760, 14, 140
+CELL_FOR_TEXT, CELL_FOR_DECIMAL = 24, 56  # from this size on a cell shows its percentage, and one decimal of it
+BAR_LENGTH, SCALE_WIDTH, SCALE_HEIGHT, GAP, MARGIN = 120, 14, 320, 24, 24
+ROOM = 480  # around the matrix, for names and titles; what stays empty is cropped
 
 
 def confusion_image(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """A heat map of the matrix with each row divided by its sum, and beside each row the IoU of its class as a bar.
+    """A heat map of the row-normalised matrix, with the IoU of each class next to its row, as a mode RGB image.
 
-    `confusion_matrix` is (classes, classes) integers: pixels, with truth in rows and prediction in columns; `classes`
-    are the names in index order. Returns a mode RGB image. Cells show their percent where it fits (up to 28 classes),
-    and stay empty where it rounds to 0. A class that never occurs in the truth has a grey row with '-'; an IoU of '-'
-    means that it was not predicted either.
-    Raises ValueError on another shape or dtype, a negative count, or another number of names than of rows.
+    Cells show their percentage where it fits (up to 31 classes), and nothing where it rounds to 0. A class without
+    true pixels has a grey row; its IoU is '-' if it was never predicted either.
+
+    Args:
+        confusion_matrix: (classes, classes) integer counts of pixels; rows are the true class.
+        classes: names in index order.
+
+    Raises:
+        ValueError: the matrix has another shape or dtype, or a negative count.
     """
     _check(confusion_matrix, classes)
-    count = len(classes)
-    truth_pixels = confusion_matrix.sum(axis=1)
-    share = confusion_matrix / np.maximum(truth_pixels, 1)[:, None]  # (truth, prediction), 0 to 1
-    cell = min(LARGEST_CELL, max(SMALLEST_CELL, MATRIX_SIDE // count))
-    side, decimals = count * cell, int(cell >= CELL_FOR_DECIMAL)
-    names = [lettering(name, LETTER, LONGEST_NAME) for name in classes]
-    name_width = round(max(font(LETTER).getlength(name) for name in names))
-    upright = name_width > cell - 6  # names that do not fit under their column are turned
+    with figure_style():
+        image = to_image(confusion_figure(confusion_matrix, classes))
+    drawn = ImageChops.invert(image).getbbox()  # of all that is not white
+    assert drawn is not None
+    left, top, right, bottom = drawn
+    return image.crop((left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN))
 
-    # From left to right: axis title, names, matrix, IoU, colour scale. From top to bottom: heads, matrix, names, title.
-    left, top = MARGIN + LETTER + 2 * GAP + name_width + GAP, MARGIN + TITLE + 2 * LETTER + 4 * GAP
-    iou_left = left + side + 2 * GAP
-    scale_left = iou_left + BAR + 5 * LETTER
-    below = top + side + GAP + (name_width if upright else LETTER) + 2 * GAP
-    head, remark = "Confusion matrix", "percent of the true class's pixels"
-    width = max(scale_left + SCALE + 4 * LETTER, MARGIN + round(font(TITLE).getlength(head)))
-    image = Image.new("RGB", (width, below + LETTER + MARGIN), PAPER)
-    draw = ImageDraw.Draw(image)
 
-    _write(draw, (MARGIN, MARGIN + TITLE // 2), head, TITLE)
-    _write(draw, (MARGIN, MARGIN + TITLE + GAP + LETTER // 2), remark, LETTER, FAINT_INK)
-    _write(draw, (left + side / 2, below + LETTER // 2), "predicted class", LETTER, FAINT_INK, align=0.5)
-    _write_upwards(image, (MARGIN, top + side // 2), "true class", FAINT_INK, align=0.5)
+def confusion_figure(confusion_matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """The figure of `confusion_image`: axes of the matrix, of the IoUs and of the colour scale, in this order."""
+    cell = min(LARGEST_CELL, max(SMALLEST_CELL, MATRIX_SIDE // len(classes)))
+    side = len(classes) * cell
+    width, height = side + 2 * ROOM, side + 2 * ROOM
+    figure = Figure((width / DPI, height / DPI), dpi=DPI)
 
-    draw.rectangle((left - 1, top - 1, left + side - 1, top + side - 1), fill=GRID)
-    for row, column in np.ndindex(count, count):
-        x, y = left + column * cell, top + row * cell
-        colour = _blue(float(share[row, column])) if truth_pixels[row] else NO_PIXELS
-        draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=colour)
-        text = f"{100 * share[row, column]:.{decimals}f}" if truth_pixels[row] else "-"
-        if cell >= CELL_FOR_TEXT and text not in ("0", "0.0"):
-            ink = (INK if truth_pixels[row] else FAINT_INK) if _luminance(colour) > 140 else PAPER
-            _write(draw, (x + cell / 2 - 1, y + cell / 2 - 1), text, min(18, round(0.39 * cell)), ink, align=0.5)
+    def axes_at(left: int, axes_width: int, axes_height: int) -> Axes:
+        """Axes whose upper edge is that of the matrix."""
+        bottom = ROOM + side - axes_height
+        return figure.add_axes((left / width, bottom / height, axes_width / width, axes_height / height))
 
-    for index, name in enumerate(names):
-        middle = index * cell + cell // 2
-        _write(draw, (left - GAP, top + middle), name, LETTER, align=1)
-        if upright:
-            _write_upwards(image, (left + middle - LETTER // 2 - 1, top + side + GAP), name, INK, align=0)
+    bars_left = ROOM + side + GAP
+    matrix = axes_at(ROOM, side, side)
+    bars = axes_at(bars_left, BAR_LENGTH, side)
+    scale = axes_at(bars_left + BAR_LENGTH + 3 * GAP, SCALE_WIDTH, min(SCALE_HEIGHT, side))
+
+    _draw_matrix(matrix, confusion_matrix, [_label(index, name) for index, name in enumerate(classes)], cell)
+    _draw_ious(bars, iou_per_class(confusion_matrix), mean_iou(confusion_matrix), cell)
+    figure.colorbar(matrix.images[0], cax=scale, format=PercentFormatter(1), ticks=np.linspace(0, 1, 5))
+    scale.tick_params(length=3, labelsize=9)
+    scale.spines[:].set_visible(False)
+    return figure
+
+
+def _draw_matrix(axes: Axes, confusion_matrix: np.ndarray, labels: list[str], cell: int) -> None:
+    true_pixels = confusion_matrix.sum(axis=1)
+    share = confusion_matrix / np.maximum(true_pixels, 1)[:, None]  # (true, predicted), 0 to 1
+    share[true_pixels == 0] = np.nan
+    axes.imshow(share, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    if cell >= CELL_FOR_TEXT:
+        _write_percentages(axes, share, cell)
+    _write_class_names(axes, labels, true_pixels > 0, cell)
+    _write_titles(axes, has_grey=bool((true_pixels == 0).any()))
+    edges = np.arange(len(labels) + 1) - 0.5
+    axes.hlines(edges, edges[0], edges[-1], color=GRID, linewidth=0.7, clip_on=False)
+    axes.vlines(edges, edges[0], edges[-1], color=GRID, linewidth=0.7, clip_on=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _write_percentages(axes: Axes, share: np.ndarray, cell: int) -> None:
+    decimals = int(cell >= CELL_FOR_DECIMAL)
+    size = _points(min(16, 0.38 * cell))
+    for (row, column), value in np.ndenumerate(share):
+        text = f"{100 * value:.{decimals}f}"
+        if not np.isnan(value) and float(text) > 0:
+            ink = "white" if value > WHITE_TEXT else INK
+            axes.text(column, row, text, color=ink, size=size, ha="center", va="center_baseline")
+
+
+def _write_class_names(axes: Axes, labels: list[str], has_pixels: np.ndarray, cell: int) -> None:
+    letter = min(14, 0.8 * cell)  # pixels
+    axes.set_xticks(range(len(labels)), labels, size=_points(letter))
+    axes.set_yticks(range(len(labels)), labels, size=_points(letter))
+    for label, has in zip(axes.get_yticklabels(), has_pixels, strict=True):
+        label.set_color(INK if has else FAINT_INK)
+    if 0.6 * letter * max(map(len, labels)) < cell:  # names fit below their columns
+        return
+    for label in axes.get_xticklabels():
+        if cell >= 2 * SMALLEST_CELL:
+            label.set(rotation=45, rotation_mode="anchor", horizontalalignment="right")
         else:
-            _write(draw, (left + middle, top + side + GAP + LETTER // 2), name, LETTER, align=0.5)
-
-    _write(draw, (iou_left, top - GAP - LETTER // 2), "IoU, %", LETTER, FAINT_INK)
-    thickness = min(20, cell - 8)
-    for index, iou in enumerate(_iou(confusion_matrix)):
-        middle = top + index * cell + cell // 2
-        bar_top, bar_bottom = middle - thickness // 2, middle - thickness // 2 + thickness - 1
-        text = "-" if np.isnan(iou) else f"{100 * iou:.1f}"
-        for fill, length in ((BAR_GROUND, BAR), (_blue(0.7), round(BAR * float(np.nan_to_num(iou))))):
-            if length and text != "-":
-                draw.rectangle((iou_left, bar_top, iou_left + length - 1, bar_bottom), fill=fill)
-        _write(draw, (iou_left + BAR + 3 * LETTER, middle), text, LETTER, align=1)
-
-    for y in range(side):
-        draw.line((scale_left, top + y, scale_left + SCALE, top + y), fill=_blue(1 - y / max(1, side - 1)))
-    draw.rectangle((scale_left, top - 1, scale_left + SCALE, top + side - 1), outline=GRID)
-    for percent in (0, 25, 50, 75, 100):
-        y = top + round((1 - percent / 100) * (side - 1))
-        draw.line((scale_left + SCALE, y, scale_left + SCALE + 4, y), fill=FAINT_INK)
-        _write(draw, (scale_left + SCALE + GAP, y), str(percent), LETTER, FAINT_INK)
-    return image
+            label.set_rotation(90)
 
 
-def _iou(confusion_matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, (classes,) float64; NaN where the class is neither true nor predicted."""
-    intersection = np.diagonal(confusion_matrix)
-    union = confusion_matrix.sum(axis=0) + confusion_matrix.sum(axis=1) - intersection
-    return np.where(union > 0, intersection / np.maximum(union, 1), np.nan)
+def _write_titles(axes: Axes, has_grey: bool) -> None:
+    axes.set_xlabel("predicted class", labelpad=10)
+    axes.set_ylabel("true class", labelpad=10)
+    subtitle = "percent of the true class's pixels" + ("\ngrey: class without true pixels" if has_grey else "")
+    axes.set_title("Confusion matrix", loc="left", pad=44 if has_grey else 30, size=15)
+    axes.annotate(
+        subtitle, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", color=FAINT_INK, va="bottom"
+    )
 
 
-def _blue(share: float) -> tuple[int, int, int]:
-    """The colour of a share between 0 and 1, linear between the colours of `BLUES`."""
-    steps = np.linspace(0, 1, len(BLUES))
-    red, green, blue = (round(float(np.interp(share, steps, channel))) for channel in BLUES.T)
-    return red, green, blue
+def _draw_ious(axes: Axes, ious: np.ndarray, mean: float, cell: int) -> None:
+    rows = range(len(ious))
+    exists = ~np.isnan(ious)
+    thickness = min(0.7, 22 / cell)
+    axes.barh(rows, np.where(exists, 1, 0), thickness, color=BAR_GROUND)
+    axes.barh(rows, np.nan_to_num(ious), thickness, color=BAR)
+    size = _points(min(13, 0.8 * cell))
+    for row, iou in enumerate(ious):
+        text = f"{100 * iou:.1f}" if exists[row] else "-"
+        axes.text(1.33, row, text, size=size, ha="right", va="center_baseline", color=INK if exists[row] else FAINT_INK)
+    axes.set(xlim=(0, 1), ylim=(len(ious) - 0.5, -0.5))  # rows of the matrix
+    axes.set_axis_off()
+    axes.set_title(f"IoU, %\nmean {100 * mean:.1f}", loc="left", size=10, color=FAINT_INK, pad=8)
 
 
-def _luminance(colour: tuple[int, int, int]) -> float:
-    """Brightness from 0 to 255 as the eye weighs the channels (ITU-R BT.601, luma)."""
-    red, green, blue = colour
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+def _label(index: int, name: str) -> str:
+    """The name, preceded by the class index if the font lacks some of its characters."""
+    label = drawable(name, LONGEST_NAME)
+    return f"{index}: {label}" if "?" in label and "?" not in name else label
 
 
-def _write(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[float, float],
-    text: str,
-    size: int,
-    ink: tuple[int, int, int] = INK,
-    align: float = 0,
-) -> None:
-    """Text with figures centred on height at[1], and at at[0] its left end (align 0), middle (0.5) or right end (1)."""
-    _, figure_top, _, figure_bottom = font(size).getbbox("0")
-    x, y = at[0] - align * font(size).getlength(text), at[1] - (figure_top + figure_bottom) / 2
-    draw.text((round(x), round(y)), text, ink, font(size))
-
-
-def _write_upwards(image: Image.Image, at: tuple[int, int], text: str, ink: tuple[int, int, int], align: float) -> None:
-    """Text turned a quarter to the left: at[0] is its left edge, at[1] its upper end (align 0) or its middle (0.5)."""
-    length = max(1, round(font(LETTER).getlength(text)))
-    strip = Image.new("L", (length, round(1.4 * LETTER)))
-    ImageDraw.Draw(strip).text((0, 0), text, 255, font(LETTER))
-    turned = strip.transpose(Image.Transpose.ROTATE_90)
-    image.paste(ink, (at[0], round(at[1] - align * length)), turned)
+def _points(pixels: float) -> float:
+    return pixels * 72 / DPI
 
 
 def _check(confusion_matrix: np.ndarray, classes: Sequence[str]) -> None:

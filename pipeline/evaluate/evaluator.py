@@ -16,26 +16,29 @@ from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
 
-# Called with each example and its predicted class indices, (height, width) uint8 at the file's own size.
+# Called with each example and its predicted class indices, (height, width) uint8 at the image's own size.
 OnPrediction = Callable[[Example, np.ndarray], None]
 
 
 def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf.Tensor:
-    """Counts of (truth, prediction) pairs over the valid pixels, (classes, classes) int64.
+    """Confusion matrix of one image over its valid pixels, (classes, classes) int64: rows true, columns predicted.
+
+    For TensorFlow graphs; `pipeline.evaluate.metrics.image_confusion_matrix` does the same to arrays.
 
     Args:
-        mask, prediction: integer tensors of one shape; mask is 255 where void.
+        mask: integer tensor of class indices, 255 where void.
+        prediction: integer tensor of the same shape, with indices below `classes`.
     """
     bins = classes**2
     pairs = tf.cast(mask, tf.int32) * classes + tf.cast(prediction, tf.int32)
-    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # void pixels have a bin of their own
-    with tf.device("CPU:0"):  # on GPUs bincount refuses to run under op determinism
+    pairs = tf.where(tf.equal(mask, VOID), bins, pairs)  # void pixels have a bin of their own, dropped below
+    with tf.device("CPU:0"):  # on a GPU, bincount raises under op determinism
         counts = tf.math.bincount(tf.reshape(pairs, [-1]), minlength=bins + 1, maxlength=bins + 1, dtype=tf.int64)
     return tf.reshape(counts[:bins], (classes, classes))
 
 
 class Evaluator:
-    """Scores one split with whatever weights the model has when it is called; compiled once."""
+    """Scores one split with the weights that the model has at each call; compiled once."""
 
     def __init__(
         self,
@@ -45,7 +48,13 @@ class Evaluator:
         sizes: np.ndarray,
         config: Config,
     ) -> None:
-        """Args: sizes: (examples, 2) height and width of the files' images."""
+        """Prepare the stream of images and the graph.
+
+        Args:
+            loss: scored for each image, next to the confusion matrix.
+            sizes: (examples, 2) height and width of the images as they are in their files.
+            config: how images are scaled, batched and viewed.
+        """
         self.examples = examples
         self.classes = len(config.dataset.classes)
         self.stream = whole_images(
@@ -67,7 +76,7 @@ class Evaluator:
             logits = predict_logits(self._model, padded, working, own, self._views)
             prediction = class_indices(logits)
             counts = confusion_matrix(mask, prediction, self.classes)
-            # As large as the batch's largest image again, so that images of a batch can be stacked.
+            # Padded to the common size of the batch's masks again, so that predictions can be stacked.
             filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
             return counts, self._loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
 
@@ -80,7 +89,7 @@ class Evaluator:
 
         Args:
             on_prediction: called once for each image, in the order of the stream.
-            progress: called with (images done, images in all).
+            progress: called after each batch with the number of images done and their total.
         """
         total = np.zeros((self.classes, self.classes), np.int64)
         losses, pixels, image_iou = [], [], {}
@@ -99,6 +108,6 @@ class Evaluator:
                     on_prediction(example, prediction[:height, :width])
             if progress is not None:
                 progress(len(losses), len(self.examples))
-        # Summed in the order of the examples' stream, which the batch size changes: fsum is exact in any order.
+        # The batch size changes the order of the stream; the sum of fsum is the same in any order.
         loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True)) / max(1, sum(pixels))
         return Scores(total, loss, image_iou)

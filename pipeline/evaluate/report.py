@@ -1,28 +1,35 @@
-"""The files that an evaluation leaves: predicted masks, overlays, and the confusion matrix as tables and an image."""
+"""The files that an evaluation writes (predicted masks, overlays, tables, the confusion matrix), and its table."""
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.decode import decode_file, read_mask
+from pipeline.data.decode import decode_file
+from pipeline.data.fixed_choice import smallest_hashes
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
 from pipeline.evaluate.confusion_plot import confusion_image
 from pipeline.evaluate.evaluator import OnPrediction
 from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class
-from pipeline.evaluate.overlay import comparison, to_palette_png, write_png
+from pipeline.evaluate.overlay import to_palette_png, write_png
+from pipeline.evaluate.overlay_sheet import overlay_sheet
 
 
 def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
     """The examples with the smallest SHA-256 of their ids: the same images in every run on a dataset."""
-    return sorted(examples, key=lambda example: hashlib.sha256(example.id.encode()).digest())[:count]
+    by_id = {example.id: example for example in examples}
+    return [by_id[example_id] for example_id in smallest_hashes(by_id, count)]
 
 
 def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
-    """What writes each prediction, or those of some examples, as <folder>/<id>.png in VOC's palette."""
+    """A callback that writes each prediction as <folder>/<id>.png, an index mask with VOC's palette.
+
+    Args:
+        only: the examples whose predictions are written; None: all.
+    """
     chosen = None if only is None else {example.id for example in only}
 
     def write(example: Example, prediction: np.ndarray) -> None:
@@ -41,29 +48,32 @@ def write_overlays(
     count: int,
     split: str,
 ) -> None:
-    """Write overlays/<split>/ for a fixed choice of examples, overlays/best/ and overlays/worst/.
+    """Write the overlays of three groups of examples to <folder>/<split>/ (a fixed choice), best/ and worst/.
 
     Args:
-        predictions: where `prediction_writer` wrote every example's prediction.
-        count: how many of each of the three.
+        folder: created even if `count` is 0.
+        predictions: the folder where `prediction_writer` wrote the prediction of every example.
+        count: examples in each group.
     """
-    folder.mkdir(parents=True, exist_ok=True)  # also when none is wanted
+    folder.mkdir(parents=True, exist_ok=True)
     ranked = sorted(
         (example for example in examples if example.id in scores.image_iou),
         key=lambda example: -scores.image_iou[example.id],
     )
-    chosen = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
-    for place, listed in chosen.items():
-        for example in listed:
-            prediction = read_mask(predictions / f"{example.id}.png")
+    groups = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
+    for group, members in groups.items():
+        for example in members:
+            prediction = read_index_mask(predictions / f"{example.id}.png")
             iou = scores.image_iou.get(example.id)
-            heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "void alone")
-            sheet = comparison(decode_file(example.image), read_mask(example.mask), prediction, classes, heading)
-            write_png(folder / place / f"{example.id}.png", sheet)
+            heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
+            sheet = overlay_sheet(
+                decode_file(example.image), read_index_mask(example.mask), prediction, classes, heading
+            )
+            write_png(folder / group / f"{example.id}.png", sheet)
 
 
 def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
-    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; a missing IoU is an empty cell."""
+    """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; missing scores are empty cells."""
     folder.mkdir(parents=True, exist_ok=True)
     matrix = scores.confusion_matrix
     true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
@@ -81,7 +91,12 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
 
 
 def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
-    """IoU of each class and the totals, a column for each split; accuracy of each class for the last one."""
+    """A row for each class and for the totals; a column of IoUs for each split, and one of accuracies for the last.
+
+    Args:
+        classes: names in index order.
+        scores: of each split.
+    """
     table = Table(title="scores", title_justify="left", min_width=48)
     table.add_column("class")
     for split in scores:
@@ -92,11 +107,11 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     accuracy = accuracy_per_class(scores[last].confusion_matrix)
     for index, name in enumerate(classes):
         values = [*(ious[split][index] for split in scores), accuracy[index]]
-        # A class that is nowhere in the split has no score, and "nan" would look like a fault.
+        # A class that is not in the split has no score; "nan" would look like an error.
         table.add_row(name, *("-" if value != value else f"{value:.4f}" for value in values))
     table.add_section()
     table.add_row(
-        "mean", *(f"{s.mean_iou:.4f}" for s in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)"
+        "mean", *(f"{found.mean_iou:.4f}" for found in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)"
     )
-    table.add_row("loss", *(f"{s.loss:.4f}" for s in scores.values()), "")
+    table.add_row("loss", *(f"{found.loss:.4f}" for found in scores.values()), "")
     return table

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config.schema import Config
+from pipeline.runtime.cli import parse
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import nearest
 
 if TYPE_CHECKING:  # both import MLflow, which takes seconds, and most commands need neither
     from pipeline.experiment.rerun import Original
@@ -45,22 +45,9 @@ def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
     Raises:
         UserError: the keys are wrong or contradict each other, or the run cannot be repeated or continued.
     """
-    given: dict[str, str] = {}
-    typed, rest, faults = [], [], []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or key.lstrip("+") not in KEYS:
-            rest.append(argument)
-        elif key in given:
-            faults.append(f"{argument}: {key} is given twice")
-        elif not value or key not in KEYS:
-            faults.append(f"{argument}: {key.lstrip('+')}=<run id> expected")
-        else:
-            given[key] = value
-            typed.append(argument)
-    strict = given.get("rerun_strict", "false").lower()
-    if strict not in ("true", "false"):
-        faults.append(f"rerun_strict={strict}: true or false expected{nearest(strict, ['true', 'false'])}")
+    parsed = parse(arguments, optional=KEYS, booleans=("rerun_strict",), overrides=True)
+    given, rest, faults = parsed.values, parsed.overrides, []
+    typed = tuple(argument for argument in arguments if argument.partition("=")[0] in given)
     if "rerun_strict" in given and "rerun" not in given:
         faults.append("rerun_strict: only with rerun=<run id>")
     if "rerun" in given and "resume" in given:
@@ -73,12 +60,12 @@ def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
         from pipeline.experiment.rerun import find_original
 
         found = find_original(given["rerun"], _tracking_uri(rest))
-        return Lineage(rerun=found, strict=strict == "true", typed=tuple(typed)), rest
+        return Lineage(rerun=found, strict=parsed.is_true("rerun_strict"), typed=typed), rest
     if given.get("resume", AUTO) != AUTO:
         from pipeline.experiment.resume import find_resumable
 
-        return Lineage(resume=find_resumable(given["resume"], _tracking_uri(rest)), typed=tuple(typed)), rest
-    return Lineage(auto=given.get("resume") == AUTO, typed=tuple(typed)), rest
+        return Lineage(resume=find_resumable(given["resume"], _tracking_uri(rest)), typed=typed), rest
+    return Lineage(auto=given.get("resume") == AUTO, typed=typed), rest
 
 
 def _tracking_uri(arguments: Sequence[str]) -> str | None:

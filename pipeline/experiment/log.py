@@ -1,31 +1,55 @@
-"""What a run starts from, written down before it trains: configuration, environment, data."""
+"""What is logged of a run, and when: its inputs, its network, its results. `epoch_logger` logs the epochs."""
 
 import getpass
 import os
 import tempfile
+import time
 from pathlib import Path
 
+import keras
+import numpy as np
 from omegaconf import OmegaConf
 
 from pipeline.config.fingerprint import sources
 from pipeline.config.keys import flatten
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, TrackingConfig
+from pipeline.data.decode import decode_image
 from pipeline.data.prepare import Dataset
 from pipeline.evaluate.metrics import Scores, iou_per_class
+from pipeline.experiment.initial_weights import log_initial_weights
+from pipeline.experiment.messages import print_note
+from pipeline.experiment.rerun import Original, Verdict, changed_keys, compare
+from pipeline.experiment.trial import Result
+from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
-from pipeline.runtime.text import mask_credentials
-from pipeline.tracking.provenance import Provenance, differences, read_provenance, write_provenance
+from pipeline.runtime.text import mask_credentials, plain
+from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.provenance import differences, read_provenance, write_provenance
+from pipeline.tracking.pyfunc import save_model
 from pipeline.tracking.records import Params
+from pipeline.tracking.store import Store, open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
-from pipeline.train.epochs import Trained
+from pipeline.train.setup import TrainingResult
+
+
+def open_tracking(tracking: TrackingConfig) -> Store | None:
+    """Open the store, and mark as KILLED the runs whose process died silently; None while it does not answer.
+
+    Raises:
+        UserError: the address is wrong.
+    """
+    store = open_if_it_answers(tracking)
+    for name in mark_dead_runs(tracking, store):
+        print_note(f"run {name} was left RUNNING by a process that died: it is KILLED now; resume={name} continues it")
+    return store
 
 
 def run_name(config: Config, varying: str | None = None) -> str:
-    """The name of a run in MLflow's table: the configured one, or what is told apart at a glance.
+    """The name of a run in MLflow's table: the configured one, or one made of dataset, network and seed.
 
     Args:
-        varying: in what a trial differs from the others of its sweep.
+        varying: of a trial, the parameters that distinguish it from the others of its sweep.
     """
     model = config.model
     if varying:
@@ -36,17 +60,23 @@ def run_name(config: Config, varying: str | None = None) -> str:
 
 
 def log_inputs(
-    run: TrackedRun, config: Config, dataset: Dataset, hydra_yaml: str, original: Provenance | None
+    run: TrackedRun,
+    config: Config,
+    dataset: Dataset,
+    hydra_yaml: str,
+    original: Original | None,
+    initial_sha256: str | None,
 ) -> list[str]:
     """Log config/, environment/, the data of each split and, last of all, the parameters.
 
-    Of a resumed run all this was logged when it began.
+    Of a resumed run all this is logged already.
 
     Args:
-        original: what the run that this one repeats was made with.
+        original: the run that this one repeats.
+        initial_sha256: of the weights that this one starts from.
 
     Returns:
-        How what this process makes the run with differs from what the original, or the resumed run, was made with.
+        How this process makes the run differently from how the original, or the resumed run, was made.
     """
     environment = run.folder / "environment"
     if run.journal.of(Params):
@@ -63,7 +93,69 @@ def log_inputs(
     for split in dataset.splits:
         run.log_dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
     run.log_params(flatten(config))
-    return differences(original, now) if original is not None else []
+    if original is None:
+        return []
+    found = changed_keys(original.config, config) + differences(original.provenance, now)
+    if original.initial_sha256 != initial_sha256:
+        found.insert(0, f"initial weights: {plain(str(original.initial_sha256))} -> {initial_sha256}")
+    return found
+
+
+def log_network(run: TrackedRun, config: Config, network: keras.Model, initial: InitialWeights | None) -> None:
+    """Log the number of parameters, and the initial weights where they may not be available later."""
+    if initial is not None:
+        log_initial_weights(run, config, initial)
+    run.log_metrics({"model/parameters": network.count_params()}, step=0)
+
+
+def log_pruned(run: TrackedRun) -> Result:
+    """Mark a trial that its sweep ended early; returns its result."""
+    run.set_tags({"pruned": "true"})
+    return Result.of(run, max(run.journal.history()["val/mean_iou"].values()), pruned=True)
+
+
+def log_results(
+    run: TrackedRun,
+    config: Config,
+    dataset: Dataset,
+    trained: TrainingResult,
+    scores: dict[str, Scores],
+    started: float,
+) -> float:
+    """Log the scores, the hashes of the weights, the model, the checkpoints, the duration and a description.
+
+    Args:
+        scores: by split.
+        started: `time.perf_counter()` when this process began with the run.
+
+    Returns:
+        The seconds that the run took, in all processes that took part.
+    """
+    _log_scores(run, dataset, trained, scores)
+    _log_model(run, dataset, trained)
+    run.log_artifacts(trained.best, "checkpoints/best")
+    if config.checkpoint.upload != "best":
+        run.log_artifacts(trained.last, "checkpoints/last")
+    seconds = trained.earlier_seconds + time.perf_counter() - started
+    run.log_metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
+    description = _description(run.key, config, dataset, trained, scores, seconds)
+    run.set_tags({"mlflow.note.content": description})
+    return seconds
+
+
+def log_verdict(
+    run: TrackedRun, original: Original | None, trained: TrainingResult, differences: list[str]
+) -> Verdict | None:
+    """Compare a run with the one that it repeats, if it repeats one, and log the verdict.
+
+    Args:
+        differences: between how the two were made.
+    """
+    if original is None:
+        return None
+    verdict = compare(original, run.journal.history(), trained.best_weights_sha256, differences)
+    run.set_tags({"rerun_verdict": verdict.text})
+    return verdict
 
 
 def _log_config(run: TrackedRun, hydra_yaml: str) -> None:
@@ -87,7 +179,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores]) -> None:
+def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scores: dict[str, Scores]) -> None:
     """Log `best/*` and `test/*`, at the best epoch as step, and the hashes of the weights."""
     metrics = {"best/val_mean_iou": trained.best_scores.mean_iou, "best/epoch": float(trained.best_epoch)}
     if "test" in scores:
@@ -103,10 +195,24 @@ def log_scores(run: TrackedRun, config: Config, dataset: Dataset, trained: Train
     run.set_tags({"weights_sha256": trained.best_weights_sha256, "last_weights_sha256": trained.last_weights_sha256})
 
 
-def describe_run(
-    run: TrackedRun, config: Config, dataset: Dataset, trained: Trained, scores: dict[str, Scores], seconds: float
-) -> None:
-    """Set the run's description: a short summary in Markdown."""
+def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> None:
+    """Log the best weights as a model that loads with `mlflow.pyfunc`."""
+    # A corner of an image: MLflow writes the input example out as text, twice.
+    corner = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]  # (height, width, 3) uint8
+    stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
+    save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
+    run.move_model(run.folder / "model")
+
+
+def _description(
+    run_key: str,
+    config: Config,
+    dataset: Dataset,
+    trained: TrainingResult,
+    scores: dict[str, Scores],
+    seconds: float,
+) -> str:
+    """A short summary in Markdown."""
     model, optimizer = config.model, config.optimizer
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     lines = [
@@ -118,5 +224,5 @@ def describe_run(
     ]
     for split, found in scores.items():
         lines.append(f"| {split} | {found.mean_iou:.4f} | {found.pixel_accuracy:.4f} | {found.loss:.4f} |")
-    lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run.key}`."]
-    run.set_tags({"mlflow.note.content": "\n".join(lines)})
+    lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run_key}`."]
+    return "\n".join(lines)

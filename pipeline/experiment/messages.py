@@ -1,70 +1,127 @@
-"""What a run tells a person when it begins, goes on and ends."""
+"""What a run prints when it begins, resumes and ends."""
 
 import keras
 
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
+from pipeline.evaluate.metrics import Scores
+from pipeline.evaluate.report import score_table
+from pipeline.experiment.rerun import Original, Verdict
+from pipeline.experiment.resume import Finished
+from pipeline.experiment.trial import Result
 from pipeline.model.build import InitialWeights
-from pipeline.runtime.console import duration
+from pipeline.runtime.console import duration, text_console
+from pipeline.runtime.text import plain
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import TrainingState
-from pipeline.train.epochs import Trained
+from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.setup import TrainingResult
 
 
-def opening(
+def print_note(text: str) -> None:
+    """Something that a person should know."""
+    _print(f"note      {text}")
+
+
+def print_opening(
     config: Config,
     dataset: Dataset,
     network: keras.Model,
     initial: InitialWeights | None,
     run: TrackedRun,
-    answers: bool,
-) -> str:
-    """The lines before training: data, network, start, run, and what a person should know of them.
+    reachable: bool,
+) -> None:
+    """The lines before training: data, network, initial weights, run, and what a person should know of them.
 
     Args:
-        answers: whether the tracking server does.
+        reachable: whether the tracking server answers.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     # A balanced epoch draws some images twice, so others are left out in any case.
-    left_over = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
-    where = f"in experiment '{config.tracking.experiment}'" if answers else "in its journal until MLflow answers"
-    lines = [
-        f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}",
+    left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
+    place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
+    _print(f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}")
+    _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
-        f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads",
-        f"run       {run.name} {where}",
-    ]
+        f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"
+    )
     if initial is not None:
-        lines.insert(2, f"start     {initial.origin}, SHA-256 {initial.sha256[:12]}…")
-        lines += [f"note      {initial.note}"] if initial.note else []
-    if left_over:
-        lines.append(
-            f"note      batch_size={config.batch_size}: each epoch leaves out {left_over} other training images"
+        _print(f"start     {initial.source}, SHA-256 {initial.sha256[:12]}…")
+    _print(f"run       {run.name} {place}")
+    if initial is not None and initial.note:
+        print_note(initial.note)
+    if left_out:
+        print_note(
+            f"batch_size={config.batch_size}: each epoch leaves out {left_out} of the training images, "
+            "which do not fill a batch; which ones differs from epoch to epoch"
         )
     if dataset.absent_classes:
         absent = ", ".join(dataset.absent_classes)
-        lines.append(f"warning   no training mask contains: {absent}; nothing can be learnt of them")
-    return "\n".join(lines)
+        _print(f"warning   no training mask contains: {absent}; the network cannot learn them")
 
 
-def closing(run: TrackedRun, trained: Trained, seconds: float) -> str:
-    """The lines after evaluation: the best epoch, and where the run is opened."""
-    lines = [
-        f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all",
-        f"run {run.name}",
-    ]
+def print_differences(differences: list[str]) -> None:
+    """How this run is made differently from the one that it repeats or continues."""
+    for difference in differences:
+        _print(f"differs   {difference}")
+
+
+def print_resumption(state: TrainingState | None, damaged: list[str], config: Config) -> None:
+    """Where training continues.
+
+    Args:
+        state: of the checkpoint that training resumes from; None: there is no complete one.
+        damaged: a message for each damaged checkpoint.
+    """
+    for message in damaged:
+        print_note(message)
+    if state is not None:
+        print_note(_continuation(state, config))
+    elif damaged:
+        print_note("no checkpoint is complete: training starts over")
+
+
+def print_undecoded(config: Config) -> None:
+    """There was no room for decoded training images."""
+    print_note(f"no room for decoded training images in {config.data_dir}: each is decoded again in every epoch")
+
+
+def print_finished(run: Finished) -> None:
+    """There was nothing to do."""
+    _print(f"run {plain(run.name)} is FINISHED, best val mIoU {run.score:.4f}: nothing is left to train")
+
+
+def print_pruned(result: Result) -> None:
+    """The trial ended early."""
+    _print(f"pruned: best val mIoU so far {result.score:.4f}\nrun {result.name}")
+
+
+def print_results(
+    run: TrackedRun, dataset: Dataset, trained: TrainingResult, scores: dict[str, Scores], seconds: float
+) -> None:
+    """The scores, the best epoch, and where the run can be looked at."""
+    text_console().print(score_table(dataset.classes, scores))
+    _print(f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all")
+    _print(f"run {run.name}")
     if run.store is not None:
         command = run.store.open_command()
-        lines += [f"open it:  {command}"] if command else []
-        lines.append(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.name)}")
-    return "\n".join(lines)
+        if command:
+            _print(f"open it:  {command}")
+        _print(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.name)}")
 
 
-def goes_on_with(state: TrainingState, config: Config) -> str:
-    """What is next for a run that a checkpoint is there of."""
-    done, epoch = state.step - state.epoch * state.steps_per_epoch, state.epoch + 1
+def print_verdict(original: Original, verdict: Verdict) -> None:
+    """Whether the run repeated its original."""
+    _print(f"rerun of {original.run_id}: {verdict.text}")
+
+
+def _continuation(state: TrainingState, config: Config) -> str:
+    done, epoch = state.steps_into_epoch, state.epoch + 1
     if state.is_over(config):
-        return "every epoch is trained: goes on with what follows"
+        return "all epochs are trained; continuing with the evaluation"
     if done == state.steps_per_epoch:
-        return f"goes on with the validation of epoch {epoch}"
-    return f"goes on with epoch {epoch}" + (f", after its step {done} of {state.steps_per_epoch}" if done else "")
+        return f"continuing with the validation of epoch {epoch}"
+    return f"continuing with epoch {epoch}" + (f" after step {done} of {state.steps_per_epoch}" if done else "")
+
+
+def _print(text: str) -> None:
+    text_console().print(text, soft_wrap=True)

@@ -24,7 +24,8 @@ from pipeline.tracking.records import Begin, Params, Status
 from pipeline.tracking.run_ref import RunRef, write_position
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun
-from pipeline.train.checkpoint import FILES, STATE, TrainingState, best_folder, read_best, read_checkpoint, step_folder
+from pipeline.train.checkpoint import FILES, STATE, best_folder, read_best, read_checkpoint, step_folder
+from pipeline.train.checkpoint_state import TrainingState
 
 
 class NoCheckpoint(UserError):

@@ -70,7 +70,7 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
     found, owner = _resumable(run), run.owner()
     if run.in_use:
         raise UserError(f"resume={name}: is still alive{where(owner)}; it can be resumed when it has ended")
-    if owner is not None and not owner.here and run.status() == "RUNNING":
+    if owner is not None and not owner.on_this_host and run.status() == "RUNNING":
         _refuse_if_alive(name, owner, run.silence())  # a folder shared by machines, on a file system without locks
     found.config.tracking = replace(tracking_of(_begin(run), uri), run_name=found.config.tracking.run_name)
     return found

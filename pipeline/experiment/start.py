@@ -22,7 +22,7 @@ from pipeline.tracking.local_runs import find_local
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import Start, best_folder, newest_start
+from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
 
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # keys that a resumed run may have other values of
 
@@ -144,13 +144,13 @@ def check_initial(resumed: Resumable, initial_sha256: str | None) -> None:
         )
 
 
-def longer_start(resumed: Resumable, config: Config) -> Start:
+def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
     """The checkpoint from which a longer run continues: the newest complete one of the run that it extends.
 
     Raises:
         UserError: there is no complete checkpoint, it was trained longer already, or training would stop at once.
     """
-    start, notes = newest_start(resumed.checkpoints)
+    start, notes = newest_resume_point(resumed.checkpoints)
     if start is None:
         raise UserError(f"resume={resumed.name}: has no complete checkpoint in {resumed.checkpoints}", *notes)
     if start.state.epoch >= config.epochs:
@@ -166,7 +166,7 @@ def longer_start(resumed: Resumable, config: Config) -> Start:
     return start
 
 
-def copy_checkpoint(start: Start, checkpoints: Path) -> None:
+def copy_checkpoint(start: ResumePoint, checkpoints: Path) -> None:
     """Copy a checkpoint, and the best weights that it names, into the checkpoints of a new run."""
     folders = [start.folder]
     if start.state.best is not None:

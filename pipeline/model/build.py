@@ -1,4 +1,4 @@
-"""The network of a configuration, new, with a start of its own or with recorded weights, always built by this code."""
+"""Build the network of a configuration: untrained, with initial weights, or with the recorded weights of a run."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,50 +15,56 @@ from pipeline.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Weights in the place of random ones: an encoder's, or all, with other classes all but those of the logits.
+    """Weights that replace the random ones: an encoder's, all of a network's, or all but the logits'.
 
-    `origin` is the key that names them; `note` says what a person should know of them.
+    The logits are left out where the weights come from a network with other classes.
+
+    Attributes:
+        arrays: "<layer>/<variable>" -> values, float32.
+        source: the configuration key and value that names them, for messages.
+        encoder_only: only the encoder's weights are replaced.
+        note: what the user should know about them.
     """
 
     arrays: Arrays
-    origin: str
+    source: str
     encoder_only: bool = False
     note: str | None = None
 
     @property
     def new_logits(self) -> bool:
-        """Whether what gives the logits starts from random weights."""
+        """Whether the layers that compute the logits keep their random weights."""
         return not self.encoder_only and not any(name.startswith(LOGITS) for name in self.arrays)
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of the arrays, whatever file they came in."""
+        """The hash of the arrays; it does not depend on the file that they were read from."""
         return weights_sha256(self.arrays)
 
     def put_into(self, network: keras.Model) -> None:
         """Replace the network's weights.
 
         Raises:
-            UserError: it has others.
+            UserError: a name, shape or dtype differs from the network's.
         """
         variables = named_variables(network)
         arrays = self.arrays
-        if self.encoder_only:  # and of that not what lies behind the last features that the network uses
+        if self.encoder_only:  # the file also has layers behind the deepest features that the network uses
             variables = {name: variable for name, variable in variables.items() if name.startswith(ENCODER)}
             arrays = {name: array for name, array in arrays.items() if name in variables}
         elif self.new_logits:
             variables = {name: variable for name, variable in variables.items() if not name.startswith(LOGITS)}
-        assign(variables, arrays, self.origin)
+        assign(variables, arrays, self.source)
 
 
 def build_network(config: Config, initial: InitialWeights | None = None) -> keras.Model:
     """The untrained network of a configuration, from (batch, height, width, 3) uint8 to float32 logits.
 
     Args:
-        initial: weights that it starts from; None: random ones.
+        initial: weights to start from; None: random weights.
 
     Raises:
-        UserError: the weights are another network's.
+        UserError: the weights belong to another network.
     """
     network = build_unet(config.model, len(config.dataset.classes), config.seed)
     if initial is not None:
@@ -70,10 +76,14 @@ def build_network(config: Config, initial: InitialWeights | None = None) -> kera
 
 
 def load_network(config: Config, weights: Path, expected_sha256: str) -> keras.Model:
-    """The network of a configuration with recorded weights.
+    """The network of a configuration with the weights of a stored run.
+
+    Args:
+        weights: an npz file, see `pipeline.model.weights`.
+        expected_sha256: the `weights_sha256` that the run recorded.
 
     Raises:
-        UserError: the weights are damaged, are not the recorded ones, or belong to another network.
+        UserError: the file is damaged, has another hash, or belongs to another network.
     """
     arrays = read_arrays(weights)
     found = weights_sha256(arrays)

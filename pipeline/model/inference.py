@@ -1,4 +1,4 @@
-"""From a padded image to logits and class indices: one way for validation, test, predict and serving."""
+"""From a padded image to logits and class indices: the one implementation for validation, test, predict and serving."""
 
 from collections.abc import Callable
 
@@ -11,43 +11,52 @@ from pipeline.model.tta import Views
 
 
 def predict_logits(
-    model: keras.Model, padded: tf.Tensor, working: tf.Tensor, own: tf.Tensor, views: Views
+    model: keras.Model, padded: tf.Tensor, scaled_size: tf.Tensor, original_size: tf.Tensor, views: Views
 ) -> tf.Tensor:
-    """Logits of one image at its own size.
+    """Logits of one image at its original size.
 
-    The network sees one image at a time: with more, processors and GPUs choose other kernels, and the last bits of a
-    image's logits would depend on its neighbours.
+    The network sees one image at a time: for larger batches CPUs and GPUs choose other kernels, and the last bits of an
+    image's logits would depend on the other images of its batch.
 
     Args:
-        padded: (height, width, 3) uint8, scaled to the long side and padded.
-        working: (2,) int32 size of the image in `padded`.
-        own: (2,) int32 size of the file's image.
-        views: what of it the network sees.
+        model: (batch, height, width, 3) uint8 -> (batch, height, width, classes) float32.
+        padded: (height, width, 3) uint8, scaled to `long_side`, then padded at the right and bottom.
+        scaled_size: (2,) int32, height and width of the image within `padded`.
+        original_size: (2,) int32, height and width of the image in its file.
+        views: which views of the image are predicted and averaged.
 
     Returns:
-        (own height, own width, classes) float32.
+        (original height, original width, classes) float32.
     """
 
     def network(images: tf.Tensor) -> tf.Tensor:
         return model(images, training=False)
 
-    if not views.plain:
-        logits = views.joined(network, padded[: working[0], : working[1]], own)
+    if not views.single:
+        logits = views.averaged(network, padded[: scaled_size[0], : scaled_size[1]], original_size)
     else:
-        whole = views.logits(network, padded)[:, : working[0], : working[1]]
-        # Bilinear at unchanged size would be the identity, at the cost of a copy.
-        logits = tf.cond(tf.reduce_all(working == own), lambda: whole, lambda: tf.image.resize(whole, own))[0]
-    return tf.ensure_shape(logits, (None, None, model.output_shape[-1]))  # the sum over windows forgets the classes
+        scaled = views.logits(network, padded)[:, : scaled_size[0], : scaled_size[1]]  # (1, height, width, classes)
+        # A bilinear resize to the same size would be the identity, at the cost of a copy.
+        unchanged = tf.reduce_all(scaled_size == original_size)
+        logits = tf.cond(unchanged, lambda: scaled, lambda: tf.image.resize(scaled, original_size))[0]
+    # The loop over windows loses the static number of classes.
+    return tf.ensure_shape(logits, (None, None, model.output_shape[-1]))
 
 
 def class_indices(logits: tf.Tensor) -> tf.Tensor:
-    """(height, width) uint8 of the greatest logit; the first of equals."""
+    """The class with the greatest logit at each pixel; of equal ones, the first.
+
+    Args:
+        logits: (height, width, classes) float32.
+
+    Returns:
+        (height, width) uint8.
+    """
     return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
 
 def predictor(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
     """A compiled function from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
-
     views = Views.of(config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)

@@ -1,4 +1,4 @@
-"""Batch normalisation by one operation of TensorFlow's instead of Keras's dozen."""
+"""Batch normalisation by one fused TensorFlow operation instead of a dozen separate ones."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer over the last axis of (batch, height, width, channels), with the same weights and the same results.
 
-    Keras composes it of moments, differences and products, each of which reads and writes all features; TensorFlow's
-    fused operation does so twice. Under op determinism both are deterministic, on GPUs too.
+    Keras composes it from moments, differences and products, each of which reads and writes all features; TensorFlow's
+    fused operation does so twice. With op determinism enabled both are deterministic, on GPUs too.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
@@ -18,22 +18,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         scale, offset = (tf.convert_to_tensor(weight.value) for weight in (self.gamma, self.beta))
         if not (training and self.trainable):
             mean, variance = (tf.convert_to_tensor(weight.value) for weight in (self.moving_mean, self.moving_variance))
-            if training:  # of the layers before this one
+            if training:  # this layer is frozen, but those before it are trained
                 return self._frozen(x, scale, offset, mean, variance)
             return self._fused(x, scale, offset, mean, variance, is_training=False)[0]
-        nothing = tf.zeros([0])
-        y, mean, variance = self._fused(x, scale, offset, nothing, nothing, is_training=True)[:3]
+        unused = tf.zeros([0])
+        y, mean, variance = self._fused(x, scale, offset, unused, unused, is_training=True)[:3]
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
-        # The operation gives the unbiased estimate, Keras keeps the other; of one value GPUs give no number.
+        # The operation returns the unbiased variance, Keras uses the biased one. Of a single value GPUs return NaN.
         variance = tf.math.multiply_no_nan(variance, (count - 1) / count)
-        for kept, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            kept.assign(kept * self.momentum + now * (1 - self.momentum))
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return y
 
     def _frozen(
         self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
     ) -> tf.Tensor:
-        """With its own statistics; the operation's own gradient has no deterministic kernel on GPUs for these."""
+        """Normalise by the moving statistics, where the fused operation's gradient has no deterministic GPU kernel."""
 
         @tf.custom_gradient
         def normalized(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -48,7 +48,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(
         self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, is_training: bool
     ) -> tuple[tf.Tensor, ...]:
-        # In bfloat16 a processor takes ten times as long where the channels are no multiple of its vectors.
+        # In bfloat16 a CPU takes ten times as long where the channels are not a multiple of its vector length.
         slow = x.dtype == tf.bfloat16 and x.shape[-1] % 16 != 0
         y, *statistics = tf.raw_ops.FusedBatchNormV3(
             x=tf.cast(x, tf.float32) if slow else x, scale=scale, offset=offset, mean=mean, variance=variance,

@@ -1,4 +1,4 @@
-"""An image too large for the network at once, seen through windows that overlap by half (`evaluate.window`)."""
+"""Sliding-window prediction: logits of a large image from windows that overlap by half (`evaluate.window`)."""
 
 from collections.abc import Callable
 
@@ -7,47 +7,48 @@ import tensorflow as tf
 Network = Callable[[tf.Tensor], tf.Tensor]  # (1, height, width, 3) uint8 to (1, height, width, classes) logits
 
 
-def by_windows(network: Network, padded: tf.Tensor, window: int) -> tf.Tensor:
-    """The mean, at each pixel, of the logits of all windows over it.
+def sliding_window_logits(network: Network, padded: tf.Tensor, window: int) -> tf.Tensor:
+    """The mean, at each pixel, of the logits of all windows that cover it.
 
-    A row of windows is summed in a band of their height, and each band added to the whole once: to add every window to
-    the whole image would cost an image's logits each time.
+    Windows with the same top are first summed in a band of their height, and each band is added to the image once:
+    adding every window to the full image would read and write all of its logits each time.
 
     Args:
         padded: (height, width, 3) uint8.
-        window: side of the squares; a side of the image that is no longer is taken whole.
+        window: side of the square windows; a shorter side of the image is used as a whole.
 
     Returns:
-        (1, height, width, classes).
+        (1, height, width, classes) float32.
     """
-    whole_height, whole_width = tf.unstack(tf.shape(padded)[:2])
-    height, width = tf.minimum(whole_height, window), tf.minimum(whole_width, window)
-    tops, lefts = _positions(whole_height, height), _positions(whole_width, width)
+    image_height, image_width = tf.unstack(tf.shape(padded)[:2])
+    height, width = tf.minimum(image_height, window), tf.minimum(image_width, window)
+    tops, lefts = _positions(image_height, height), _positions(image_width, width)
 
-    def in_band(top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
-        """Logits of a window among zeros, (1, height, whole width, classes)."""
+    def window_logits(top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+        """Logits of a window, padded with zeros to the width of the image: (1, height, image width, classes)."""
         logits = network(padded[tf.newaxis, top : top + height, left : left + width])
-        return tf.pad(logits, [[0, 0], [0, 0], [left, whole_width - left - width], [0, 0]])
+        return tf.pad(logits, [[0, 0], [0, 0], [left, image_width - left - width], [0, 0]])
 
-    def in_whole(top: tf.Tensor) -> tf.Tensor:
-        """The band whose windows begin at `top`, summed, among zeros, (1, whole height, whole width, classes)."""
-        band = _sum_over(lefts, lambda left: in_band(top, left))
-        return tf.pad(band, [[0, 0], [top, whole_height - top - height], [0, 0], [0, 0]])
+    def band_logits(top: tf.Tensor) -> tf.Tensor:
+        """The sum of the windows at `top`, padded with zeros: (1, image height, image width, classes)."""
+        band = _sum_over(lefts, lambda left: window_logits(top, left))
+        return tf.pad(band, [[0, 0], [top, image_height - top - height], [0, 0], [0, 0]])
 
-    total = _sum_over(tops, in_whole)
-    count = _windows_over(whole_height, tops, height)[:, tf.newaxis] * _windows_over(whole_width, lefts, width)
+    total = _sum_over(tops, band_logits)
+    count = _coverage(image_height, tops, height)[:, tf.newaxis] * _coverage(image_width, lefts, width)
     return total / count[tf.newaxis, ..., tf.newaxis]
 
 
 def _sum_over(positions: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """The sum over positions of a function's (1, height, width, classes), one after the other to hold only two."""
+    """The sum of function(position), each (1, height, width, classes).
+
+    One position after the other, so that memory holds two of them. The initial value has one element, which the first
+    addition broadcasts: the network then occurs once in the graph.
+    """
     _, total = tf.while_loop(
         lambda number, _: number < tf.shape(positions)[0],
         lambda number, total: (number + 1, total + function(positions[number])),
-        (
-            tf.constant(0),
-            tf.zeros([1, 1, 1, 1]),
-        ),  # broadcast by the first sum, so that the network is in the graph once
+        (tf.constant(0), tf.zeros([1, 1, 1, 1])),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([1, None, None, None])),
         parallel_iterations=1,
     )
@@ -55,12 +56,12 @@ def _sum_over(positions: tf.Tensor, function: Callable[[tf.Tensor], tf.Tensor]) 
 
 
 def _positions(length: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """Where windows of a side begin: evenly from 0 to the end, no further apart than half a side."""
+    """First pixels of the windows along one axis, int32: evenly spaced from edge to edge, at most half a side apart."""
     gaps = -(-2 * (length - side) // side)
     return tf.range(gaps + 1) * (length - side) // tf.maximum(gaps, 1)
 
 
-def _windows_over(length: tf.Tensor, positions: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """How many windows there are over each pixel of a side, (length,) float32."""
-    behind = tf.range(length) - positions[:, tf.newaxis]  # (windows, length)
-    return tf.reduce_sum(tf.cast((behind >= 0) & (behind < side), tf.float32), axis=0)
+def _coverage(length: tf.Tensor, positions: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """How many windows cover each pixel along one axis, (length,) float32."""
+    offsets = tf.range(length) - positions[:, tf.newaxis]  # (windows, length)
+    return tf.reduce_sum(tf.cast((offsets >= 0) & (offsets < side), tf.float32), axis=0)

@@ -1,4 +1,4 @@
-"""Several views of one image, mirrored, scaled or by windows, whose predictions are joined (`evaluate.*`)."""
+"""Test-time augmentation: scaled and mirrored views of an image whose predictions are averaged (`evaluate.*`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,14 +7,18 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data import decode
-from pipeline.model.sliding_window import Network, by_windows
+from pipeline.model.sliding_window import Network, sliding_window_logits
 
 
 @dataclass(frozen=True)
 class Views:
-    """What an image is looked at as: at each scale, as it is and, with `flip`, mirrored; whole or by windows.
+    """Which views of an image the network predicts: one for each scale and, with `flip`, its mirror image.
 
-    `multiple` is what the network's sides must be multiples of.
+    Attributes:
+        multiple: the sides of the network's input must be multiples of this number.
+        scales: sizes of the views, as shares of the image's size.
+        flip: each view is also predicted mirrored from left to right.
+        window: side of the sliding windows that a view is predicted in; None: the whole view at once.
     """
 
     multiple: int
@@ -24,17 +28,20 @@ class Views:
 
     @classmethod
     def of(cls, config: Config) -> "Views":
-        """Those of a configuration."""
+        """The views that a configuration asks for."""
         evaluate = config.evaluate
         return cls(2**config.model.depth, tuple(evaluate.scales), evaluate.flip, evaluate.window)
 
     @property
-    def plain(self) -> bool:
-        """Whether the one view is the image itself."""
+    def single(self) -> bool:
+        """Whether the image itself is the only view."""
         return self.scales == (1.0,) and not self.flip
 
     def images(self, image: tf.Tensor) -> Iterator[tuple[tf.Tensor, bool]]:
-        """Each view of an image (height, width, 3) uint8, of its own size, and whether it is mirrored."""
+        """Each view of an image (height, width, 3) uint8, and whether it is mirrored.
+
+        The views are uint8 images too; their sizes differ by `scales`.
+        """
         size = tf.cast(tf.shape(image)[:2], tf.float32)
         for scale in self.scales:
             view = image
@@ -48,23 +55,25 @@ class Views:
                 yield view[:, ::-1], True
 
     def logits(self, network: Network, padded: tf.Tensor) -> tf.Tensor:
-        """Logits (1, height, width, classes) of one padded view (height, width, 3) uint8, whole or by windows."""
-        return network(padded[tf.newaxis]) if self.window is None else by_windows(network, padded, self.window)
+        """Logits (1, height, width, classes) of one padded view (height, width, 3) uint8, at once or by windows."""
+        if self.window is None:
+            return network(padded[tf.newaxis])
+        return sliding_window_logits(network, padded, self.window)
 
-    def joined(self, network: Network, image: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-        """The logarithm of the mean of the views' probabilities at the image's own size.
+    def averaged(self, network: Network, image: tf.Tensor, original_size: tf.Tensor) -> tf.Tensor:
+        """The logarithm of the mean of the views' probabilities at the image's original size.
 
         Args:
             image: (height, width, 3) uint8.
-            own: (2,) int32.
+            original_size: (2,) int32, height and width.
 
         Returns:
-            (own height, own width, classes) float32; a softmax gives back the mean.
+            (original height, original width, classes) float32 logits, whose softmax is the mean of the probabilities.
         """
-        logarithms = []
+        log_probabilities = []
         for view, mirrored in self.images(image):
             height, width = tf.unstack(tf.shape(view)[:2])
             logits = self.logits(network, decode.pad_reflect(view, self.multiple))[:, :height, :width]
-            logits = tf.image.resize(logits[:, :, ::-1] if mirrored else logits, own)[0]
-            logarithms.append(tf.nn.log_softmax(logits))
-        return tf.reduce_logsumexp(tf.stack(logarithms), axis=0) - tf.math.log(float(len(logarithms)))
+            logits = tf.image.resize(logits[:, :, ::-1] if mirrored else logits, original_size)[0]
+            log_probabilities.append(tf.nn.log_softmax(logits))
+        return tf.reduce_logsumexp(tf.stack(log_probabilities), axis=0) - tf.math.log(float(len(log_probabilities)))

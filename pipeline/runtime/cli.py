@@ -1,45 +1,90 @@
-"""What the side tools share: `key=value` arguments, exit status 2 for faults, a network from a stored run."""
+"""What every command shares: `key=value` arguments, messages on stderr, and the exit status."""
 
 import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
+from pipeline.runtime.signals import Interrupted
 from pipeline.runtime.text import nearest, plain
+
+# Errors that end a command with a message and a status instead of a traceback. An OSError and an interrupt do, too.
+EXIT_STATUSES: dict[type[Exception], int] = {UserError: 2, RunFailed: 1, RerunDiffers: 3}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a command, parsed."""
+
+    values: dict[str, str] = field(default_factory=dict)  # of the command's keys that were given
+    names: list[str] = field(default_factory=list)  # arguments without `=`, for a command that takes names
+    overrides: list[str] = field(default_factory=list)  # arguments for Hydra, for a command that passes them on
+
+    def is_true(self, key: str) -> bool:
+        """Whether a boolean key was set to true; where it is not given, it is false."""
+        return self.values.get(key) == "true"
 
 
 def parse(
-    arguments: Sequence[str], required: Sequence[str], optional: Sequence[str], others: bool = False
-) -> dict[str, str]:
-    """`key=value` arguments as a dictionary.
+    arguments: Sequence[str],
+    required: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    *,
+    booleans: Sequence[str] = (),
+    names: bool = False,
+    overrides: bool = False,
+) -> Arguments:
+    """Parse `key=value` arguments.
 
     Args:
-        others: whether keys beside the named ones may follow; they are returned too.
+        booleans: those of the keys whose value is true or false, in either case.
+        names: whether arguments without `=` may be given as well, unless they look like an option (`--fast`).
+        overrides: whether arguments with any other key may be given as well. They are not looked at.
 
     Raises:
-        UserError: a key is unknown, repeated or missing, or an argument is no `key=value`.
+        UserError: with every fault: an unknown, repeated or missing key, or a value that is empty or not a boolean.
     """
-    faults, found = [], {}
+    faults, found = [], Arguments()
     known = [*required, *optional]
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or not value:
+        name = key.lstrip("+")
+        if equals and key in known:
+            if fault := _value_fault(argument, key, value, key in booleans, key in found.values):
+                faults.append(fault)
+            found.values.setdefault(key, value.lower() if key in booleans else value)
+        elif equals and name in known:
+            faults.append(f"{argument}: {name} is not an override of the configuration; {name}=… expected")
+        elif overrides:
+            found.overrides.append(argument)
+        elif not equals and names and not argument.startswith("-"):
+            found.names.append(argument)
+        elif not equals:
             faults.append(f"{argument}: key=value expected, with one of the keys {', '.join(known)}")
-        elif key not in known and not others:
-            faults.append(f"{argument}: there is no key '{key}'{nearest(key, known)}; the keys are {', '.join(known)}")
-        elif key in found:
-            faults.append(f"{argument}: {key} is given twice")
         else:
-            found[key] = value
-    faults += [f"{key}: missing; {key}=… expected" for key in required if key not in found]
+            faults.append(f"{argument}: unknown key '{key}'{nearest(key, known)}; the keys are {', '.join(known)}")
+    faults += [f"{key}: missing; {key}=… expected" for key in required if key not in found.values]
     if faults:
         raise UserError(*faults)
     return found
 
 
+def _value_fault(argument: str, key: str, value: str, boolean: bool, repeated: bool) -> str | None:
+    """The fault of a known key's value, or None."""
+    if repeated:
+        return f"{argument}: {key} is given twice"
+    if not value:
+        return f"{argument}: {key}=… expected"
+    if boolean and value.lower() not in ("true", "false"):
+        return f"{argument}: true or false expected{nearest(value.lower(), ['true', 'false'])}"
+    return None
+
+
 def output_folder(name: str) -> Path:
-    """The folder `output=…` names, made where it is not there.
+    """The folder that `output=…` names; it is made if it is missing.
 
     Raises:
         UserError: it cannot be made.
@@ -48,45 +93,64 @@ def output_folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"output={name}: cannot be made a folder: {error.strerror}") from error
+        raise UserError(f"output={name}: cannot create this folder: {error.strerror}") from error
     return folder
 
 
-def run_tool(main: Callable[[list[str]], int], help_text: str, needs_arguments: bool = True) -> None:
-    """Run a side tool as a program: `--help`, faults on stderr with `run.py`'s exit status, 130 when interrupted."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file may be called anything
+def run_tool(
+    main: Callable[[list[str]], int], help_text: str | Callable[[], str], needs_arguments: bool = True
+) -> None:
+    """Run a command as a program, and end the process with its exit status.
+
+    Args:
+        main: the command: takes the arguments and returns the exit status.
+        help_text: what `--help` prints, or a function that returns it.
+        needs_arguments: whether the command has nothing to do without arguments; it then prints the help, status 2.
+    """
+    # A class or a file may have any name; a terminal's encoding may not have all characters.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = sys.argv[1:]
-    if (needs_arguments and not arguments) or {"--help", "-h"} & set(arguments):
-        print(help_text)
+    if {"--help", "-h"} & set(arguments) or (needs_arguments and not arguments):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
+        print(help_text if isinstance(help_text, str) else help_text())
         sys.exit(0 if arguments else 2)
     try:
         sys.exit(main(arguments))
-    except UserError as error:
-        report(error)
-        sys.exit(2)
-    except RunFailed as error:
-        report(UserError(str(error)))
-        sys.exit(1)
-    except OSError as error:
-        sys.exit(report_unusable(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(exit_status(error))
 
 
-def report(error: UserError) -> None:
-    """Print a user's faults, one line each, on stderr."""
-    for fault in error.faults:
-        print(f"error: {plain(fault)}", file=sys.stderr)
+def exit_status(error: Exception | KeyboardInterrupt, run_begun: bool = False) -> int:
+    """Print an error's message on stderr and return the exit status of the command that it ended.
 
+    1: a run failed, or a disk is full; 2: a mistake of the user's, a file that cannot be used included; 3: a rerun
+    differs; 130: Ctrl-C; 143: SIGTERM.
 
-def report_unusable(error: OSError) -> int:
-    """Print which file or folder cannot be used; returns the exit status: 2, since its place was the user's choice.
+    Args:
+        run_begun: whether the command had begun a run. A file that cannot be used is then a failure of the run (1).
 
-    A disk that is full is nobody's mistake: 1. What names no file is no place of the user's, and raised again.
+    Raises:
+        Exception: the error itself, if it is none of these: it is a fault of the program, and needs its traceback.
     """
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not full and not (error.filename and error.strerror):
+    if isinstance(error, KeyboardInterrupt):
+        interrupted = error if isinstance(error, Interrupted) else Interrupted()
+        print(interrupted.message, file=sys.stderr)
+        return interrupted.exit_status
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and not (error.filename and error.strerror):
+            raise error
+        cannot = "written" if full else "read or written"
+        report(RunFailed(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
+        return 1 if full or run_begun else 2
+    status = next((status for kind, status in EXIT_STATUSES.items() if isinstance(error, kind)), None)
+    if status is None:
         raise error
-    cannot = "written" if full else "read or written"
-    report(UserError(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
-    return 1 if full else 2
+    report(error)
+    return status
+
+
+def report(error: Exception) -> None:
+    """Print an error on stderr, one line for each fault."""
+    for fault in error.faults if isinstance(error, UserError) else [str(error)]:
+        print(f"error: {plain(fault)}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""The one exception for mistakes that the user can mend: it ends a command with status 2 and no traceback."""
+"""Errors that end a command with a message and an exit status, without a traceback (`pipeline.runtime.cli`)."""
 
 
 class UserError(Exception):
-    """Everything found wrong with the user's input, one clear line a fault.
+    """Everything found wrong with the user's input, one line for each fault; exit status 2.
 
     A line names the key or the file, the value, what was expected, and the nearest valid choice.
     """
@@ -13,8 +13,8 @@ class UserError(Exception):
 
 
 class RunFailed(Exception):
-    """A run that had to stop for a reason that one line tells: status 1, no traceback."""
+    """A run that had to stop, for a reason that its message explains in one line; exit status 1."""
 
 
 class RerunDiffers(Exception):
-    """A rerun that had to give the same results gave others: status 3."""
+    """A rerun that was required to give the same results gave different ones; exit status 3."""

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, and locks between processes; and where this code lies."""
+"""Files that are complete or absent, locks between processes, and where this project's files are."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 PACKAGE = Path(__file__).resolve().parent.parent  # pipeline/
 ROOT = PACKAGE.parent  # the project's folder: run.py, conf/, pipeline/
-OUTDATED = ".outdated"  # ends the name of a folder while another takes its place
+OUTDATED = ".outdated"  # suffix of a folder while another one replaces it
 
 
 class Busy(Exception):
@@ -18,7 +18,7 @@ class Busy(Exception):
 
 
 def flush(path: Path) -> None:
-    """Have the content of a file, or the names in a folder, on the disk (fsync)."""
+    """Write the content of a file, or the names in a folder, to the disk (fsync)."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -27,12 +27,12 @@ def flush(path: Path) -> None:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file that is complete or absent, whenever the process or the power ends; folders are made.
+    """Write a file, and the folders that it is in: it is complete or absent whenever the process or the power ends.
 
     Several processes may write it at once: the last one wins, and nobody reads half a file.
 
     Raises:
-        OSError: it cannot be written; what was there before is unchanged.
+        OSError: it cannot be written; a previous file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
@@ -44,10 +44,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def publish(hidden: Path, target: Path) -> None:
-    """Give a file or folder that was written under a hidden name its own name, with all of its bytes on the disk.
+    """Flush a file or folder that was written under a hidden name to the disk, then rename it.
 
-    A file replaces the one of that name. A folder can only be renamed to a free name, so one that is there is moved
-    aside to `<name>.outdated` first and removed at the end: at any instant one of the two is complete.
+    A file replaces a previous one. A folder can only get a name that is free, so a previous one is first renamed to
+    `<name>.outdated` and removed at the end: at any instant, one of the two is complete.
 
     Args:
         hidden: next to `target`, on the same file system.
@@ -67,13 +67,13 @@ def publish(hidden: Path, target: Path) -> None:
 
 
 def try_lock(path: Path) -> BaseFileLock:
-    """Take the lock of a file at once; `release()` gives it back, and so does the end of the process, however it ends.
+    """Acquire the lock of a file without waiting. `release()` releases it, and so does the end of the process.
 
-    The file is made where missing and stays: removing it would let two processes lock two files.
+    The file is created if it is missing, and stays: if it were removed, two processes could lock two files.
 
     Raises:
-        Busy: another process, or another place of this one, holds it.
-        OSError: the file cannot be made, or its file system has no locks.
+        Busy: another process, or another part of this one, holds it.
+        OSError: the file cannot be created, or its file system has no locks.
     """
     lock = _lock(path)
     try:
@@ -85,13 +85,13 @@ def try_lock(path: Path) -> BaseFileLock:
 
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file; its folder is made.
+    """Hold the lock of a file while the block runs. The file and its folder are created if they are missing.
 
     Args:
-        on_wait: called once if another process holds it and this one has to wait.
+        on_wait: called once if another process holds the lock, before waiting for it.
 
     Raises:
-        OSError: the file cannot be made, or its file system has no locks.
+        OSError: the file cannot be created, or its file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -107,5 +107,5 @@ def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[N
 
 
 def _lock(path: Path) -> BaseFileLock:
-    # Without flock, a marker file would stand for the lock, and would outlive a process that is killed.
+    # Where there is no flock, filelock would use a marker file, which outlives a process that is killed.
     return FileLock(path, thread_local=False, fallback_to_soft=False)

@@ -1,4 +1,4 @@
-"""TensorFlow brought up as the configuration asks: quietly, with so many threads, deterministic, in a precision."""
+"""TensorFlow on this hardware: imported quietly, and set up with the configured threads, determinism and precision."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, without the lines that its libraries print at import and at the first operation.
+    """Import TensorFlow without the lines that its libraries print at import and at the first operation.
 
-    They go to file descriptor 2 past Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the import fails, what was
-    printed is shown.
+    They are written to file descriptor 2, not through Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the
+    import fails, they are printed.
+
+    Returns:
+        The module tensorflow.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as printed:
         os.dup2(printed.fileno(), 2)
         try:
@@ -37,19 +40,21 @@ def import_tensorflow() -> Any:
             return tf
         except Exception:
             printed.seek(0)
-            os.write(kept, printed.read())
+            os.write(stderr, printed.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def resolve_auto(config: Config) -> Config:
-    """The configuration with `auto` replaced by a fixed rule on the hardware's capabilities, never by a timing.
+    """The configuration with every `auto` replaced. The rule looks at the hardware's capabilities, never at timings.
 
-    precision: on GPUs mixed_bfloat16 from compute capability 8.0 on, mixed_float16 from 7.0 on; on processors that
-    multiply bfloat16 in hardware (AVX512_BF16, AMX_BF16) mixed_bfloat16; else float32.
-    threads: the processors this process may use.
+    precision, with GPUs: that of the GPU with the lowest compute capability: mixed_bfloat16 from 8.0, mixed_float16
+    from 7.0, else float32. Without: mixed_bfloat16 if the CPU multiplies bfloat16 in hardware (AVX512_BF16, AMX_BF16),
+    else float32.
+
+    threads: the number of processors that this process may use, in a SLURM job at most those that it was allocated.
     """
     threads = config.threads if isinstance(config.threads, int) else _processors()
     precision = _precision() if config.precision == "auto" else config.precision
@@ -57,17 +62,17 @@ def resolve_auto(config: Config) -> Config:
 
 
 def threads_each(jobs: int) -> int:
-    """Threads of each of several processes that work at the same time, so that together they have all processors."""
+    """Threads for each of several processes that work at the same time and share all processors."""
     return max(1, _processors() // jobs)
 
 
 def set_up(config: Config) -> None:
     """Set threads, determinism and precision of this process's TensorFlow and Keras.
 
-    Threads can only be set before TensorFlow's first operation; a later run in the same process must want the same.
-    float32 is float32 on GPUs too, whose convolutions would otherwise keep ten bits of it (TF32): what was asked for
-    coarser is asked for as a mixed precision. Of a GPU's memory no more is taken than is needed, since another trial of
-    a sweep, or a prediction beside a training, may share it.
+    Threads can only be set before TensorFlow's first operation; a later run in the same process needs the same number.
+    float32 is float32 on GPUs as well: their convolutions would otherwise round it to ten bits (TF32), and coarser
+    arithmetic is what the mixed precisions are for. No more of a GPU's memory is allocated than is needed, since
+    another trial of a sweep, or a prediction next to a training, may share it.
 
     Raises:
         UserError: TensorFlow already runs with another number of threads.
@@ -76,7 +81,7 @@ def set_up(config: Config) -> None:
     import keras
 
     for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has taken
+        with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated
             tf.config.experimental.set_memory_growth(gpu, True)
     threads = int(config.threads)
     try:
@@ -89,16 +94,16 @@ def set_up(config: Config) -> None:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    keras.utils.clear_session()  # forgets the graphs of an earlier run in this process
+    keras.utils.clear_session()  # drop the graphs of an earlier run in this process
     keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
     keras.config.set_dtype_policy(config.precision)
 
 
 def strategy(config: Config) -> Any:
-    """How training is spread: over all GPUs where there are several, else not at all.
+    """TensorFlow's distribution strategy: all GPUs share each batch if there are several.
 
     Raises:
-        UserError: they cannot share a batch evenly, or should accumulate gradients, which Keras does on one device.
+        UserError: they cannot share a batch evenly, or have to accumulate gradients, which Keras does on one GPU only.
     """
     tf = import_tensorflow()
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -112,7 +117,7 @@ def strategy(config: Config) -> Any:
         )
     if accumulate > 1:
         faults.append(
-            f"optimizer.accumulate={accumulate}: gradients are accumulated on one GPU only, and here are {gpus}; 1 "
+            f"optimizer.accumulate={accumulate}: gradients are accumulated on one GPU only, and there are {gpus}; 1 "
             "expected, or one GPU (CUDA_VISIBLE_DEVICES=0)"
         )
     if faults:
@@ -121,7 +126,7 @@ def strategy(config: Config) -> Any:
 
 
 def describe() -> dict[str, str]:
-    """What the results may depend on beside configuration, data and code: machine and TensorFlow build."""
+    """What results may depend on besides configuration, data and code: the machine and the build of TensorFlow."""
     tf = import_tensorflow()
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
@@ -140,31 +145,29 @@ def describe() -> dict[str, str]:
 
 
 def _processors() -> int:
-    """Those that this process may use; a job of SLURM may be promised fewer than its node lets it use."""
+    """How many this process may use. A SLURM job may be allocated fewer than its node lets it use."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    promised = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(allowed, int(promised)) if promised.isdigit() and int(promised) > 0 else allowed
+    allocated = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(allowed, int(allocated)) if allocated.isdigit() and int(allocated) > 0 else allowed
 
 
 def _precision() -> str:
+    """What `precision=auto` stands for; see `resolve_auto`."""
     tf = import_tensorflow()
     capabilities = [
         tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    if capabilities:
-        return (
-            "mixed_bfloat16"
-            if min(capabilities) >= (8, 0)
-            else "mixed_float16"
-            if min(capabilities) >= (7, 0)
-            else "float32"
-        )
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(_cpu_field("flags").split()) else "float32"
+    if not capabilities:
+        return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(_cpu_field("flags").split()) else "float32"
+    lowest = min(capabilities)
+    if lowest >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if lowest >= (7, 0) else "float32"
 
 
 def _cpu_field(name: str) -> str:
-    """A field of the first processor in Linux's /proc/cpuinfo; empty elsewhere."""
+    """A field of the first processor in /proc/cpuinfo; empty on other systems than Linux."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

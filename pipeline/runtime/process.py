@@ -1,4 +1,4 @@
-"""Which process works on a run, and whether it still lives: host, process id and when it was started."""
+"""The process that works on a run, and whether it is still alive: host, process id and start time."""
 
 import os
 import socket
@@ -14,24 +14,24 @@ HEARTBEAT = 20.0  # seconds between two
 
 @dataclass(frozen=True)
 class Process:
-    """A process that no later one can be taken for, since process ids are given out again."""
+    """A process, identified so that a later one with the same process id is not mistaken for it."""
 
-    host: str  # with the namespace of process ids: two containers of one machine do not see each other's
-    boot: str  # another one after every start of the machine; empty where it is not known
+    host: str  # with the namespace of process ids: two containers on one machine cannot see each other's
+    boot: str  # a different one each time the machine starts; empty where it is not known
     pid: int
-    started: float  # seconds after the machine's start: since the epoch they would move when the clock is set
+    started: float  # seconds after the machine's start: seconds since the epoch would change when the clock is set
 
     @staticmethod
     def this() -> "Process":
-        """The process that asks."""
+        """The calling process."""
         return Process(_host(), _boot(), os.getpid(), _started(psutil.Process()))
 
     @staticmethod
     def read(stored: Any) -> "Process | None":
-        """What `vars` of a process became as JSON or as tags, or None where it is nothing of the kind."""
+        """A process from its `vars` as they were stored in JSON or in tags; None if they are not those of a process."""
         try:
             started = float(stored["started"])
-            if started > 2**30:  # 34 years: written when it was still counted from the epoch
+            if started > 2**30:  # 34 years: earlier versions stored seconds since the epoch
                 started -= psutil.boot_time()
             found = Process(stored["host"], stored["boot"], int(stored["pid"]), started)
         except (KeyError, TypeError, ValueError):
@@ -39,24 +39,24 @@ class Process:
         return found if isinstance(found.host, str) and isinstance(found.boot, str) and found.pid > 0 else None
 
     @property
-    def here(self) -> bool:
-        """Whether it runs, or ran, on a machine of this name; several machines can have one name."""
+    def on_this_host(self) -> bool:
+        """Whether it runs, or ran, on a machine of this name. Several machines may have the same name."""
         return self.host == _host()
 
     @property
-    def visible(self) -> bool:
-        """Whether it can be looked up: it belongs to this start of this machine."""
-        return self.here and self.boot == _boot()
+    def on_this_boot(self) -> bool:
+        """Whether it belongs to this machine since its last start, so that its process id can be looked up."""
+        return self.on_this_host and self.boot == _boot()
 
     @property
-    def asks(self) -> bool:
-        """Whether it is the process that asks."""
-        return self.visible and self.pid == os.getpid()
+    def is_this_process(self) -> bool:
+        """Whether it is the calling process."""
+        return self.on_this_boot and self.pid == os.getpid()
 
     @property
-    def lives(self) -> bool:
-        """Whether a visible process is still there; of any other nothing can be seen."""
-        if not self.visible:
+    def is_alive(self) -> bool:
+        """Whether it still runs; False for one that cannot be looked up (see `on_this_boot`)."""
+        if not self.on_this_boot:
             return False
         try:
             process = psutil.Process(self.pid)
@@ -66,14 +66,15 @@ class Process:
 
 
 def where(process: Process | None) -> str:
-    """` on <host>, process <id>`, or nothing where that is not known."""
-    return "" if process is None else f" on {process.host.partition(' ')[0]}, process {process.pid}"
+    """` on <host> (pid <pid>)` for a message; empty if it is not known."""
+    return "" if process is None else f" on {process.host.partition(' ')[0]} (pid {process.pid})"
 
 
 def _started(process: psutil.Process) -> float:
-    """Both instants are counted from one start of the machine, which setting the clock moves; what is between stays.
+    """When a process started, in seconds after the machine's start.
 
-    On macOS only within a process: psutil knows of no step before it was imported.
+    psutil gives both instants since the epoch; setting the clock moves both, and their difference stays. On macOS it
+    does so only within a process, since psutil does not learn of clock changes before it was imported.
     """
     return float(process.create_time() - psutil.boot_time())
 

@@ -1,9 +1,9 @@
-"""How long work tells its caller how far it is: a plain callback, so that nothing below knows of a terminal."""
+"""How long-running work reports its progress: a plain callback, so that the work does not depend on a terminal."""
 
 from collections.abc import Callable
 
-# (what is being done, how much is done, how much there is in all or None where unknown), in bytes or in images.
-# Called often: the receiver thins it out.
+# (what is being done, how much is done, how much there is in total or None if unknown), in bytes or in images.
+# It is called often: the receiver decides how often to show something.
 Progress = Callable[[str, int, int | None], None]
 
 

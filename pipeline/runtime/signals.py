@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: in training, the step in flight is finished and a checkpoint written first."""
+"""Ctrl-C and SIGTERM: while training, the step in flight is finished and a checkpoint is written first."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__()
-        self.number = number
+        self.number = number  # of the signal
 
     @property
     def exit_status(self) -> int:
@@ -19,8 +19,8 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
     @property
-    def word(self) -> str:
-        """What happened, for a message."""
+    def message(self) -> str:
+        """What happened: `interrupted` or `terminated`."""
         return "terminated" if self.number == signal.SIGTERM else "interrupted"
 
 
@@ -29,23 +29,23 @@ _deferred = False
 
 
 def install() -> None:
-    """Let both signals raise `Interrupted`, at once or, while they are deferred, where the program asks."""
+    """Make both signals raise `Interrupted`: at once or, in a `deferred` block, at `raise_pending`."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _received)
+        signal.signal(number, _handle)
 
 
-def _received(number: int, _frame: FrameType | None) -> None:
+def _handle(number: int, _frame: FrameType | None) -> None:
     global _pending
     first = _pending is None
     interrupted = Interrupted(number)
     _pending = interrupted
-    if not (_deferred and first):  # a second signal ends at once
+    if not (_deferred and first):  # a second signal ends the program at once
         raise interrupted
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """In this block the first signal only leaves a mark for `raise_pending`; at its end it is raised."""
+    """In this block the first signal waits for `raise_pending`, which the end of the block calls as well."""
     global _deferred
     _deferred = True
     try:
@@ -56,11 +56,15 @@ def deferred() -> Iterator[None]:
 
 
 def pending() -> bool:
-    """Whether a signal waits."""
+    """Whether a signal is waiting."""
     return _pending is not None
 
 
 def raise_pending() -> None:
-    """Raise the signal that waits, if there is one."""
+    """Raise the signal that is waiting, if there is one.
+
+    Raises:
+        Interrupted: there is one.
+    """
     if _pending is not None:
         raise _pending

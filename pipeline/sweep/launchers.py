@@ -1,12 +1,21 @@
-"""The launchers: what each needs installed, how many jobs it runs at the same time, and what they share."""
+"""Hydra's launchers: what each needs installed, how many jobs it runs at the same time, and how it is called."""
 
+import contextlib
+import copy
 import importlib.util
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import threads_each
+from pipeline.sweep.command import Command
+from pipeline.sweep.stopping import StopState, jobs_end_on_signal
+from pipeline.sweep.trial_job import TrialJob
 
 # The package of a launcher, and the extra that installs it, by the file in conf/hydra/launcher/.
 LAUNCHERS = {
@@ -15,6 +24,11 @@ LAUNCHERS = {
     "submitit_local": ("hydra_submitit_launcher", "submitit"),
     "submitit_slurm": ("hydra_submitit_launcher", "submitit"),
 }
+VERBOSE = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins")  # loggers that print all overrides
+
+
+class LauncherFailed(Exception):
+    """A launcher ended with an error of its own and returned nothing about its jobs."""
 
 
 def check_installed(name: str) -> None:
@@ -29,13 +43,13 @@ def check_installed(name: str) -> None:
     if name not in LAUNCHERS:
         return
     package, extra = LAUNCHERS[name]
-    # Not `hydra_plugins.<package>`, which is where it lies: without any plugin that parent does not exist.
+    # In two steps: without any plugin installed, the parent package `hydra_plugins` does not exist.
     if (
         importlib.util.find_spec("hydra_plugins") is None
         or importlib.util.find_spec(f"hydra_plugins.{package}") is None
     ):
-        exactly = "" if extra == "ray" else "-c constraints.txt "  # its plugin needs older versions of others
-        raise UserError(f"hydra/launcher={name}: needs the extra {extra}: pip install {exactly}-e '.[{extra}]'")
+        constraints = "" if extra == "ray" else "-c constraints.txt "  # ray's plugin needs older versions of others
+        raise UserError(f"hydra/launcher={name}: needs the extra {extra}: pip install {constraints}-e '.[{extra}]'")
 
 
 def kind(launcher: DictConfig) -> str:
@@ -43,62 +57,58 @@ def kind(launcher: DictConfig) -> str:
     return str(launcher._target_).rpartition(".")[2]
 
 
-def runs_here(launcher: DictConfig) -> bool:
-    """Whether jobs run in this very process."""
+def runs_in_process(launcher: DictConfig) -> bool:
+    """Whether jobs run in the process of the sweep itself."""
     return kind(launcher) == "BasicLauncher"
 
 
-def jobs_at_once(launcher: DictConfig) -> int:
-    """Jobs that run at the same time, on whatever machine; as many trials are drawn at once.
+def parallel_jobs(launcher: DictConfig) -> int:
+    """Jobs that run at the same time, on whatever machine; a search draws as many trials at once.
 
     Raises:
-        UserError: it would be none.
+        UserError: the launcher is configured to run none.
     """
-    which = kind(launcher)
-    if which == "JoblibLauncher":
-        asked = int(launcher.n_jobs or 1)
+    name = kind(launcher)
+    if name == "JoblibLauncher":
+        jobs = int(launcher.n_jobs or 1)
         # As joblib counts: -1 is all processors, -2 all but one.
-        return asked if asked > 0 else max(1, threads_each(1) + 1 + asked)
-    if which == "RayLauncher":
+        return jobs if jobs > 0 else max(1, threads_each(1) + 1 + jobs)
+    if name == "RayLauncher":
         each = launcher.ray.remote.get("num_cpus") or 1
-        jobs = int((launcher.ray.init.get("num_cpus") or _cluster_processors(launcher)) // each)
         given = launcher.ray.init.get("num_cpus")
+        jobs = int((given or _cluster_processors(launcher)) // each)
         return _at_least_one("hydra.launcher.ray.init.num_cpus", given, jobs, f"at least remote.num_cpus={each}")
-    if which in ("LocalLauncher", "SlurmLauncher"):
+    if name in ("LocalLauncher", "SlurmLauncher"):
         jobs = int(launcher.array_parallelism)
         return _at_least_one("hydra.launcher.array_parallelism", jobs, jobs, "at least 1")
     return 1
 
 
-def sharing(launcher: DictConfig) -> int:
-    """Jobs among which the processors that one of them may use are divided.
+def jobs_per_machine(launcher: DictConfig) -> int:
+    """Jobs that share the processors which one of them may use.
 
-    A job of SLURM has its own; of a Ray cluster, whose machines may differ, each has what its task was given.
+    1 for a job of SLURM, which has processors of its own, and for a task of a Ray cluster, whose machines may differ.
     """
     if kind(launcher) == "SlurmLauncher" or _on_cluster(launcher):
         return 1
-    return jobs_at_once(launcher)
+    return parallel_jobs(launcher)
 
 
-def threads_given(launcher: DictConfig) -> int | None:
-    """Threads of each job where the launcher says so: the processors of a task of a Ray cluster."""
+def threads_per_job(launcher: DictConfig) -> int | None:
+    """Threads of each job where the launcher decides it: the processors of a task of a Ray cluster."""
     return int(launcher.ray.remote.get("num_cpus") or 1) if _on_cluster(launcher) else None
 
 
-def all_at_once(launcher: DictConfig) -> bool:
-    """Whether the launcher starts whatever it is given, so that it must not be given more than may run."""
+def starts_all_at_once(launcher: DictConfig) -> bool:
+    """Whether the launcher starts every job at once, so that it must not be given more than may run together."""
     return kind(launcher) == "LocalLauncher"
 
 
 def start(launcher: DictConfig) -> None:
-    """Start Ray, which sets signals that are this program's; the launcher then finds it started."""
+    """Start Ray, which replaces this program's signal handlers; the launcher then finds it started."""
     if kind(launcher) != "RayLauncher":
         return
-    import logging
-
     import ray
-
-    from pipeline.runtime import signals
 
     if not ray.is_initialized():
         settings: dict[str, Any] = OmegaConf.to_container(launcher.ray.init, resolve=True)  # type: ignore[assignment]
@@ -113,6 +123,35 @@ def shut_down(launcher: DictConfig) -> None:
         import ray
 
         ray.shutdown()
+
+
+def launch(command: Command, job: TrialJob, overrides: Sequence[list[str]], state: StopState) -> list[Any]:
+    """Run a job for each list of overrides with the command's launcher.
+
+    Returns:
+        For each, what the job returned, or the exception that it raised.
+
+    Raises:
+        LauncherFailed: how its jobs ended is in their journals.
+        Interrupted: by a signal.
+    """
+    config = copy.deepcopy(command.config)
+    launcher = config.hydra.launcher
+    if starts_all_at_once(launcher):
+        with open_dict(launcher):
+            del launcher.array_parallelism  # a key of this program: the launcher knows no such limit
+    start(launcher)
+    plugin = Plugins.instance().instantiate_launcher(hydra_context=command.hydra, task_function=job, config=config)
+    for name in VERBOSE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with contextlib.nullcontext() if runs_in_process(launcher) else jobs_end_on_signal(state):
+            returned = plugin.launch(list(overrides), initial_job_idx=0)
+    except Exception as error:
+        signals.raise_pending()
+        first_line = str(error).strip().partition("\n")[0]
+        raise LauncherFailed(f"the launcher failed: {type(error).__name__}: {first_line}") from error
+    return [job_return._return_value for job_return in returned]  # the property return_value prints and raises
 
 
 def _on_cluster(launcher: DictConfig) -> bool:

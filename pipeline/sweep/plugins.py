@@ -1,4 +1,4 @@
-"""The sweepers of this program made known to Hydra."""
+"""Registers the sweepers of this program with Hydra."""
 
 import sys
 from types import ModuleType
@@ -13,25 +13,25 @@ from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
 from pipeline.sweep.command import Command
 
-# Hydra makes only plugins that are found in its own package; nothing needs to be installed there.
-PLACE = "hydra_plugins.segmentation_pipeline"
+# Hydra accepts only plugins from its own package; the module exists in memory alone.
+MODULE = "hydra_plugins.segmentation_pipeline"
 
 
 class _Sweeper(Sweeper):
-    """What both sweepers share: Hydra's side of a sweep."""
+    """Hydra's interface to both sweepers."""
 
-    # Hydra hands nothing of the kind on.
-    origin = Lineage()  # the run that every trial repeats
+    # Class attributes, since Hydra creates the instance and passes on nothing of this program's.
+    lineage = Lineage()  # the run that every trial repeats
     first: Config  # the checked configuration of the first values
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """See Hydra. The task is replaced by one that knows of the sweep."""
+        """See Hydra. The task function is ignored: a sweep has its own (`TrialJob`)."""
         self.hydra_context, self.config = hydra_context, config
 
     def command(self, arguments: list[str]) -> Command:
-        """What was typed, as the sweep needs it."""
+        """The command line as the sweep needs it."""
         assert self.hydra_context is not None and self.config is not None
-        return Command(self.hydra_context, self.config, self.origin, arguments)
+        return Command(self.hydra_context, self.config, self.lineage, arguments)
 
 
 class GridSweeper(_Sweeper):
@@ -50,7 +50,7 @@ class GridSweeper(_Sweeper):
 
 
 class OptunaSweeper(_Sweeper):
-    """A search: the next trials are drawn from the scores of the last."""
+    """A search: each trial is drawn by the scores of those before."""
 
     def __init__(self, n_trials: int) -> None:
         self.n_trials = n_trials
@@ -62,19 +62,19 @@ class OptunaSweeper(_Sweeper):
         return run_search(self.command(arguments), self.first, self.n_trials)
 
 
-def register(origin: Lineage, first: Config) -> None:
-    """Make the sweepers known to Hydra.
+def register(lineage: Lineage, first: Config) -> None:
+    """Register the sweepers with Hydra.
 
     Args:
-        origin: the run that every trial repeats, where there is one.
+        lineage: the run that every trial repeats, if there is one.
         first: the checked configuration of the first values.
     """
-    _Sweeper.origin, _Sweeper.first = origin, first
-    plugins = Plugins.instance()  # first, since it looks for what is installed in Hydra's package
-    package, _, name = PLACE.partition(".")
-    place = ModuleType(PLACE)
-    setattr(sys.modules.setdefault(package, ModuleType(package)), name, place)
+    _Sweeper.lineage, _Sweeper.first = lineage, first
+    plugins = Plugins.instance()  # before the module exists, since it scans Hydra's package for what is installed
+    package, _, name = MODULE.partition(".")
+    module = ModuleType(MODULE)
+    setattr(sys.modules.setdefault(package, ModuleType(package)), name, module)
     for sweeper in (GridSweeper, OptunaSweeper):
-        sweeper.__module__ = PLACE
-        setattr(place, sweeper.__name__, sweeper)
+        sweeper.__module__ = MODULE
+        setattr(module, sweeper.__name__, sweeper)
         plugins.register(sweeper)

@@ -13,21 +13,21 @@ from pipeline.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What every trial has, and what is drawn for each."""
+    """The overrides that all trials share, and the distributions that the others are drawn from."""
 
     fixed: dict[str, str]
     distributions: dict[str, BaseDistribution]
 
     def overrides(self, drawn: Mapping[str, Any]) -> list[str]:
-        """The overrides of the trial with these parameters."""
+        """The overrides of the trial with the drawn parameters."""
         return [f"{key}={value}" for key, value in {**self.fixed, **self.values(drawn)}.items()]
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, str]:
-        """The drawn parameters as they are typed, in the order of the space."""
+        """The drawn parameters as overrides spell them, in the order of the space."""
         return {key: str(drawn[key]) for key in self.distributions}
 
     def described(self) -> dict[str, str]:
-        """The space as plain text, to be compared with that of an earlier start."""
+        """The space as text, to be compared with that of an earlier start."""
         return {key: repr(distribution) for key, distribution in self.distributions.items()}
 
 
@@ -35,7 +35,7 @@ def search_space(overrides: Sequence[Override]) -> SearchSpace:
     """`interval(a,b)` is continuous, or whole numbers where the key has those; `range` has its step; a,b,c is a choice.
 
     Raises:
-        UserError: with a line for each override that cannot be searched.
+        UserError: overrides that cannot be searched, one line each.
     """
     fixed: dict[str, str] = {}
     drawn: dict[str, BaseDistribution] = {}
@@ -64,10 +64,10 @@ def search_space(overrides: Sequence[Override]) -> SearchSpace:
 
 
 def _distribution(override: Override) -> BaseDistribution | str:
-    """What a swept override is drawn from, or its only value.
+    """The distribution of a swept override, or its only value.
 
     Raises:
-        ValueError: it has no such distribution.
+        ValueError: it has no distribution.
     """
     swept: Any = override.value()
     log = "log" in getattr(swept, "tags", ())
@@ -78,7 +78,7 @@ def _distribution(override: Override) -> BaseDistribution | str:
         return FloatDistribution(swept.start, swept.end, log=log)
     choices = list(dict.fromkeys(override.sweep_string_iterator()))
     if not choices:
-        raise ValueError("there is no value in it")
+        raise ValueError("no value in it")
     if len(choices) == 1:
         return choices[0]
     if isinstance(swept, RangeSweep):

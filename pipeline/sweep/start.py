@@ -12,112 +12,134 @@ from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy
-from pipeline.sweep.command import Command
-from pipeline.sweep.identity import sources_and_defaults, sweep_name
-from pipeline.sweep.launchers import jobs_at_once, runs_here, sharing
+from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
+from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
+from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
 from pipeline.tracking.dead_runs import mark_dead_runs
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import open_if_it_answers
+from pipeline.tracking.store import Store, open_if_it_answers
 from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
 
 @contextlib.contextmanager
 def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig], join: bool = False) -> Iterator[Sweep]:
-    """A sweep, begun or taken up again, and shown in MLflow as alive until this block ends.
+    """A new or resumed sweep, which MLflow shows as alive until this block ends.
 
     Args:
         config: of the first values.
-        datasets: configurations with all the data that its trials may be trained on.
+        datasets: configurations that cover all the data of its trials.
         join: whether several processes may work on it at once.
 
     Raises:
-        UserError: it cannot start: the data, the tracking address, or what it was made with before.
+        UserError: the data or the tracking address cannot be used, it was started with other code or data before, or
+            another process runs it.
     """
-    name = sweep_name(config, [*command.origin.typed, *command.arguments])
+    name = sweep_name(config, command.typed)
     launcher = command.config.hydra.launcher
-    jobs = jobs_at_once(launcher)
-    start_worker()  # it imports TensorFlow, while this process does not
+    jobs = parallel_jobs(launcher)
+    start_worker()  # it imports TensorFlow, which this process does not
     try:
         store = open_if_it_answers(config.tracking)
-        for id in mark_dead_runs(config.tracking, store):
-            print(f"note      run {id} was left by a dead process: KILLED now")
-        made_with = {"sources": sources_and_defaults(), "data": _look(config, datasets, sharing(launcher))}
-        if not runs_here(launcher):
+        for run in mark_dead_runs(config.tracking, store):
+            print(f"note      run {run} was left RUNNING by a process that died: it is KILLED now")
+        contents = _check_data(config, datasets, jobs_per_machine(launcher))
+        if not runs_in_process(launcher):
             close_worker()
-        run: TrackedRun | None = None
-        with sweep_lock(name):
-            kept = read_sweep(name)
-            elsewhere = None if store is None else find_sweep_run(name, store)
-            if elsewhere is not None and not RunRef.of(kept["run_key"]).is_here:  # begun in another folder or machine
-                kept["run_key"] = elsewhere.key
-            _check_unchanged(name, kept, made_with)
-            made_with["data"] = {**kept.get("data", {}), **made_with["data"]}
-            write_sweep(name, {"run_key": kept["run_key"], **made_with})
-            text = OmegaConf.to_yaml(OmegaConf.structured(config))
-            typed = [*command.origin.typed, *command.arguments]
-            try:
-                if elsewhere is not None and elsewhere.alive:
-                    raise Busy()
-                run = open_sweep_run(kept["run_key"], name, config.tracking, {}, text, typed)
-            except Busy as error:
-                if not join:
-                    raise UserError(f"sweep.name={name}: another process runs this sweep") from error
-        with run or contextlib.nullcontext():
-            sweep = Sweep(name, command, config, kept["run_key"], run, store, jobs, joined=join)
+        key, own_run = _open_run(name, command, config, store, contents, join)
+        with own_run or contextlib.nullcontext():
+            sweep = Sweep(name, command, config, key, own_run, store, jobs, shared=join)
             try:
                 yield sweep
             finally:
-                sweep.failures.forget()
+                sweep.stop_state.remove()
     finally:
         close_worker()
 
 
-def _look(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
-    """The contents of every dataset by a name for it; one with faults is left to its trials, if it is not the only."""
-    looked: dict[str, Any] = {}
+def _open_run(
+    name: str, command: Command, config: Config, store: Store | None, contents: dict[str, Any], join: bool
+) -> tuple[str, TrackedRun | None]:
+    """The key of a sweep's own run, and the run; None where another process has it and this one joins.
+
+    Args:
+        contents: content hashes of the data; they are recorded, and compared with those of earlier starts.
+    """
+    made_with = {"sources": sources_and_defaults(), "data": contents}
+    with sweep_lock(name):
+        record = read_sweep(name)
+        elsewhere = None if store is None else find_sweep_run(name, store)
+        if elsewhere is not None and not RunRef.of(record["run_key"]).is_here:  # started elsewhere
+            record["run_key"] = elsewhere.key
+        key = record["run_key"]
+        _check_unchanged(name, record, made_with)
+        write_sweep(name, {"run_key": key, **made_with, "data": {**record.get("data", {}), **contents}})
+        try:
+            if elsewhere is not None and elsewhere.alive:
+                raise Busy()
+            config_yaml = OmegaConf.to_yaml(OmegaConf.structured(config))
+            return key, open_sweep_run(key, name, config.tracking, {}, config_yaml, command.typed)
+        except Busy as error:
+            if not join:
+                raise UserError(f"sweep.name={name}: another process runs this sweep") from error
+            return key, None
+
+
+def _check_data(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
+    """The content hashes of every dataset, by a name for it, from the warm child.
+
+    Raises:
+        UserError: no dataset can be used. Faults of one among several are left to its trials.
+    """
+    contents: dict[str, Any] = {}
     faults: list[str] = []
     seen: set[tuple[str, str | None]] = set()
     for composed in datasets:
-        # Nothing but the data is of the trial: what else it has may be refused.
+        # Only the data is the trial's: other keys of it may be invalid, which is that trial's failure alone.
         trial = for_worker(composed, jobs)
         data = {key: trial[key] for key in ("dataset", "data_dir")}
         config = {**for_worker(OmegaConf.structured(first), jobs), **data}
-        named = json.dumps({**config["dataset"], "root": None}, sort_keys=True)
-        if (named, config["dataset"]["root"]) in seen:
+        name = json.dumps({**config["dataset"], "root": None}, sort_keys=True)
+        if (name, config["dataset"]["root"]) in seen:
             continue
-        several = sum(other == named for other, _ in seen)  # `dataset.root=/a,/b`: each has a name by its place
-        seen.add((named, config["dataset"]["root"]))
-        named += f" {several + 1}" if several else ""
+        same_name = sum(other == name for other, _ in seen)  # `dataset.root=/a,/b`: they are numbered
+        seen.add((name, config["dataset"]["root"]))
+        name += f" {same_name + 1}" if same_name else ""
         try:
-            answer = warm_worker(settings_of(config)).ask({"kind": "data", "config": config})
+            answer = warm_worker(settings_of(config)).ask(CheckData(config))
         except WorkerDied as error:
             raise UserError(f"the sweep cannot start: {error}") from error
-        if answer["status"] == "interrupted":
+        if isinstance(answer, Stopped):
             raise signals.Interrupted(signal.SIGTERM)
-        if answer["status"] == "looked":
-            looked[named] = answer["contents"]
+        if isinstance(answer, DataChecked):
+            contents[name] = answer.contents
         else:
-            faults += answer["faults"]
-    if not looked:
+            faults += answer.faults
+    if not contents:
         raise UserError(*faults)
-    return looked
+    return contents
 
 
-def _check_unchanged(name: str, kept: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to mix trials of one sweep that were made with different code or data."""
-    lines = differences(Provenance({}, {}, {}, kept.get("sources", {}), {}), Provenance({}, {}, {}, now["sources"], {}))
-    for named, contents in now["data"].items():
-        before = kept.get("data", {}).get(named)
-        if before is not None:
-            lines += differences(Provenance({}, {}, {}, {}, before), Provenance({}, {}, {}, {}, contents))
+def _check_unchanged(name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Compare code and data with those of the sweep's earlier starts.
+
+    Raises:
+        UserError: they differ; trials that were made with different code or data are not mixed.
+    """
+    lines = differences(
+        Provenance({}, {}, {}, before.get("sources", {}), {}), Provenance({}, {}, {}, now["sources"], {})
+    )
+    for dataset, contents in now["data"].items():
+        earlier = before.get("data", {}).get(dataset)
+        if earlier is not None:
+            lines += differences(Provenance({}, {}, {}, {}, earlier), Provenance({}, {}, {}, {}, contents))
     if lines:
         raise UserError(
             *(f"sweep.name={name}: {line}" for line in lines),
-            f"sweep.name={name}: its trials were made with that and are not mixed with others; give another sweep.name",
+            f"sweep.name={name}: its earlier trials were made with other code or data; give another sweep.name",
         )

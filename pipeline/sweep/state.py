@@ -18,7 +18,7 @@ def sweep_lock(name: str) -> contextlib.AbstractContextManager[None]:
 
 
 def read_sweep(name: str) -> dict[str, Any]:
-    """The record of a sweep; of a new one, the key of its own run and nothing else."""
+    """The record of a sweep: `run_key` (of its own run), `sources` and `data`. A new sweep's has a new key only."""
     try:
         record = json.loads((SWEEPS / name / FILE).read_text())
     except (OSError, ValueError):

@@ -1,36 +1,57 @@
-"""The end of a sweep on the screen: a line for each trial, and one for each that failed."""
+"""The end of a sweep: a table of its trials, the reasons of those that failed, and their comparison."""
 
 from collections.abc import Sequence
 
-from pipeline.runtime.console import duration
+from pipeline.runtime.console import duration, plain_table
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
-from pipeline.sweep.objectives import score, unbeaten
+from pipeline.sweep.objectives import pareto_front, score
+from pipeline.sweep.state import SWEEPS, sweep_lock
 from pipeline.sweep.trial_job import TrialResult
 
 
-def table(outcomes: Sequence[TrialResult], objectives: Sequence[str]) -> list[str]:
+def table(results: Sequence[TrialResult], objectives: Sequence[str]) -> str:
     """A line for each trial: number, status, scores, time, run and parameters, below a heading.
 
-    A star marks the best; of several objectives, every trial that no other beats in one without losing in another.
+    A star marks the best trial or, of several objectives, every trial on the Pareto front.
     """
-    rows = [[" ", "trial", "status", *objectives, "time", "run", "parameters"]]
-    finished = [outcome.metrics if outcome.status == "finished" else None for outcome in outcomes]
-    best = unbeaten(finished, objectives)
-    for number, outcome in enumerate(outcomes, 1):
-        scores = [score(outcome.metrics, objective) for objective in objectives]
-        told = ["-" if value is None else f"{value:.6g}" for value in scores]
-        time = "earlier" if outcome.earlier else duration(outcome.seconds)
+    rows = []
+    best = pareto_front([result.metrics if result.status == "finished" else None for result in results], objectives)
+    for number, result in enumerate(results, 1):
+        scores = [score(result.metrics, objective) for objective in objectives]
+        shown = ["-" if value is None else f"{value:.6g}" for value in scores]
+        time = "earlier" if result.earlier else duration(result.seconds)
         star = "*" if best[number - 1] else ""
-        rows.append([star, str(number), outcome.status, *told, time, plain(outcome.run) or "-", plain(outcome.label)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        rows.append([star, str(number), result.status, *shown, time, result.run or "-", result.label])
+    return plain_table([" ", "trial", "status", *objectives, "time", "run", "parameters"], rows)
 
 
-def reasons(outcomes: Sequence[TrialResult]) -> list[str]:
+def failures(results: Sequence[TrialResult]) -> list[str]:
     """Why trials have no result, a line each."""
     return [
-        f"trial {number} {outcome.status}: {plain(outcome.label)}: {plain(outcome.reason)}"
-        + (" (earlier; sweep.retry_failed=true trains it again)" if outcome.earlier else "")
-        for number, outcome in enumerate(outcomes, 1)
-        if outcome.reason
+        f"trial {number} {result.status}: {plain(result.label)}: {plain(result.reason)}"
+        + (" (earlier; sweep.retry_failed=true trains it again)" if result.earlier else "")
+        for number, result in enumerate(results, 1)
+        if result.reason
     ]
+
+
+def comparison(name: str, key: str, uri: str | None) -> str:
+    """Compare a sweep's trials, upload the page and its images to the sweep's own run, and return the findings as text.
+
+    Args:
+        name: of the sweep.
+        key: run_key of its own run.
+        uri: MLflow's address, as it was configured.
+    """
+    # Imported late: it takes seconds, which only a sweep with finished trials needs.
+    from pipeline.compare.build import compare
+    from pipeline.compare.text import findings
+
+    output = SWEEPS / name / "comparison"
+    try:
+        with sweep_lock(name):  # several processes of one search may end at once
+            compared = compare([key], uri, output)
+    except UserError as error:
+        return f"note: the trials are not compared: {'; '.join(error.faults)}"
+    return "\n\n".join([*findings(compared.analysis), f"compared: {(output / 'comparison.html').resolve()}"])

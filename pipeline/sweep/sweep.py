@@ -1,47 +1,38 @@
-"""A sweep that is under way: what became of its trials, what is still to do, and the table at its end."""
+"""A sweep that is running: what is still to do for each trial, the launches, and the summary at the end."""
 
 import contextlib
-import math
 import sys
-import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
 
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.schema import Config
 from pipeline.config.validation import reason
-from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.files import Busy
-from pipeline.runtime.text import plain
-from pipeline.sweep.answer import answer
-from pipeline.sweep.command import Command
-from pipeline.sweep.given_up import Failures
-from pipeline.sweep.identity import label, trial_of
-from pipeline.sweep.launchers import all_at_once, sharing, shut_down, threads_given
-from pipeline.sweep.launching import LauncherFailed, launched
+from pipeline.sweep import launchers
+from pipeline.sweep.command import Command, label, trial_name
+from pipeline.sweep.known_trials import ORPHAN_TIMEOUT, KnownTrials, result_of
 from pipeline.sweep.state import SWEEPS
-from pipeline.sweep.stopping import wait_for_jobs
-from pipeline.sweep.summary import reasons, table
+from pipeline.sweep.stopping import StopState, wait_for_jobs
+from pipeline.sweep.summary import comparison, failures, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
+from pipeline.sweep.worker.protocol import StudyTrialArguments
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweep_runs import SWEEP, TRIAL, Child, children, mark_failed, record_failure, wait_for_end
+from pipeline.tracking.sweep_runs import SWEEP, TRIAL, mark_failed, record_failure, wait_for_end
 from pipeline.tracking.tracked_run import TrackedRun
 
-Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials
-ORPHANS = 150.0  # seconds in which a trial of a sweep that was killed ends by itself
-POLL = 2.0  # seconds between two looks at a trial that another process trains
+Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials that are to be run, and what else they need
 
 
 @dataclass
 class Sweep:
-    """A sweep that is open: its own run is alive, and what became of its trials before is known."""
+    """An open sweep: its own run is alive, and the runs of its earlier trials are known."""
 
     name: str
     command: Command
@@ -49,31 +40,22 @@ class Sweep:
     key: str  # run_key of its own run
     run: TrackedRun | None  # None in a process that joined another's sweep
     store: Store | None
-    jobs: int
-    joined: bool = False  # whether other processes may work on it too
-    outcomes: dict[int, TrialResult] = field(default_factory=dict)  # by trial number
-    failures: Failures = field(init=False)
-    total: int = 0
-    _known: dict[str, Child] = field(default_factory=dict)  # of earlier starts, by trial
-    _ended: dict[str, TrialResult] = field(default_factory=dict)  # in this start, by trial: a search may draw one twice
+    jobs: int  # that run at the same time
+    shared: bool = False  # whether other processes may work on it too
+    total: int = 0  # trials
+    results: dict[int, TrialResult] = field(default_factory=dict)  # by trial number
+    stop_state: StopState = field(init=False)
+    _known: KnownTrials = field(init=False)
+    _ended: dict[str, TrialResult] = field(default_factory=dict)  # in this start, by name: a search may draw one twice
 
     def __post_init__(self) -> None:
-        self._new_failures()
-        self.look_again()
-
-    def look_again(self) -> None:
-        """Find the trials that there are; of several of the same the one that is furthest."""
-        rank = {"FINISHED": 3, "RUNNING": 2, "KILLED": 2, "FAILED": 1}
-        self._known = {}
-        for child in children(self.name, self.config.tracking, self.store):
-            before = self._known.get(child.trial)
-            if before is None or rank[child.status] > rank[before.status]:
-                self._known[child.trial] = child
+        self._reset_stop_state()
+        self._known = KnownTrials(self.name, self.config.tracking, self.store, self.shared)
 
     def plan(
-        self, number: int, overrides: Sequence[str], values: dict[str, str], study: dict[str, Any] | None = None
+        self, number: int, overrides: Sequence[str], values: dict[str, str], study: StudyTrialArguments | None = None
     ) -> TrialSpec | None:
-        """What is still to do for a trial; None where its outcome is known already, and is then noted.
+        """What is still to do for a trial; None where its result is known already, which is then recorded.
 
         Args:
             values: of the parameters that vary.
@@ -81,160 +63,133 @@ class Sweep:
         Raises:
             UserError: another process trains it.
         """
-        trial, named = trial_of([*self.command.origin.typed, *overrides]), label(values)
+        trial, named = self._name_of(overrides), label(values)
         if trial in self._ended:
-            self.outcomes[number] = replace(self._ended[trial], label=named, earlier=True)
+            self.results[number] = replace(self._ended[trial], label=named, earlier=True)
             return None
-        self._wait_for(trial, named)
-        child = self._known.get(trial)
-        order = TrialSpec(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
-        if child is None or (child.status == "FAILED" and self.config.sweep.retry_failed):
-            return order
-        if child.status in ("KILLED", "RUNNING"):
-            return replace(order, continues=child.key)
-        self.outcomes[number] = outcome_of(child, named, earlier=True)
+        run = self._known.find_idle(trial, named)
+        spec = TrialSpec(number, named, {SWEEP: self.name, TRIAL: trial}, study=study)
+        if run is None or (run.status == "FAILED" and self.config.sweep.retry_failed):
+            return spec
+        if run.status in ("KILLED", "RUNNING"):
+            return replace(spec, resumes=run.key)
+        self.results[number] = result_of(run, named, earlier=True)
         return None
 
-    def _wait_for(self, trial: str, named: str) -> None:
-        """Wait until no process trains a trial any more.
-
-        A search may draw what another process of it trains, and takes its result; to a list of combinations nobody else
-        can have begun one, but a trial of a start that was killed may still be ending itself.
-
-        Raises:
-            UserError: it does not end.
-        """
-        until = time.monotonic() + (math.inf if self.joined else ORPHANS)
-        told = False
-        while (child := self._known.get(trial)) is not None and child.alive:
-            if time.monotonic() > until:
-                raise UserError(f"sweep.name={self.name}: run {child.name} ({named}) is trained by another process")
-            if not told:
-                told = True
-                print(f"{named}: waits for run {plain(child.name)}, in which another process trains it", flush=True)
-            if RunRef.of(child.key).in_use:
-                wait_for_end(child.key, POLL)
-            else:  # on another machine
-                time.sleep(POLL)
-            self.look_again()
-
-    def note_known(self, number: int, overrides: Sequence[str], values: dict[str, str]) -> None:
-        """Note the outcome of a trial of an earlier start, if it has ended."""
-        child = self._known.get(trial_of([*self.command.origin.typed, *overrides]))
-        if child is not None and child.status in ("FINISHED", "FAILED"):
-            self.outcomes[number] = outcome_of(child, label(values), earlier=True)
+    def record_earlier(self, number: int, overrides: Sequence[str], values: dict[str, str]) -> None:
+        """Record the result of a trial of an earlier start, if its run has ended."""
+        run = self._known.find(self._name_of(overrides))
+        if run is not None and run.status in ("FINISHED", "FAILED"):
+            self.results[number] = result_of(run, label(values), earlier=True)
 
     def launch(self, work: Work) -> None:
-        """Have the launcher run trials, and note their outcomes."""
-        composable: Work = []
-        for overrides, order in work:
-            try:
-                self.command.compose(overrides)
-                composable.append((overrides, order))
-            except (HydraException, OmegaConfBaseException) as error:
-                self._refused(overrides, order, reason(error))
+        """Have the launcher run trials, and record their results."""
+        waiting = [(overrides, spec) for overrides, spec in work if self._can_compose(overrides, spec)]
         launcher = self.command.config.hydra.launcher
-        size = self.jobs if all_at_once(launcher) else max(1, len(composable))
-        while composable:
-            left = self._launch(composable[:size])
-            if len(left) == len(composable[:size]):  # the launcher began none of them, and would not the next time
-                for _, order in left:
-                    why = "the launcher failed before it was begun"
-                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
-                left = []
-            composable = left + composable[size:]
+        size = self.jobs if launchers.starts_all_at_once(launcher) else max(1, len(waiting))
+        while waiting:
+            batch, waiting = waiting[:size], waiting[size:]
+            not_started = self._launch_batch(batch)
+            if len(not_started) < len(batch):
+                waiting = not_started + waiting
+            else:  # the launcher would not start them the next time either
+                for _, spec in not_started:
+                    self._fail(spec, "the launcher failed before this trial was started")
 
-    def _launch(self, work: Work) -> Work:
-        """Have the launcher run trials; returns those that it had not begun when it failed."""
-        launcher = self.command.config.hydra.launcher
-        orders = dict(enumerate(order for _, order in work))
-        job = TrialJob(
-            orders, self.key, self.command.origin.typed, sharing(launcher), self.failures, self.total,
-            threads_given(launcher),
-        )  # fmt: skip
-        try:
-            returned = launched(self.command, job, [overrides for overrides, _ in work], self.failures)
-        except LauncherFailed as error:
-            return self._lost(work, str(error))
-        for order, told in zip(orders.values(), returned, strict=True):
-            if isinstance(told, dict):
-                self.outcomes[order.number] = TrialResult(**told)
-            else:
-                why = f"the launcher failed: {type(told).__name__}: {told}"
-                if self._lost([([], order)], why):
-                    self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why)
-            outcome = self.outcomes[order.number]
-            if outcome.status not in ("interrupted", "skipped"):
-                self._ended[order.tags[TRIAL]] = outcome
-        return []
-
-    def end(self) -> str:
-        """Show what became of every trial; returns in a line what is missing, nothing if all went well.
+    def finish(self) -> str:
+        """Print the summary; returns a line that counts the trials without a result, or nothing where all have one.
 
         Raises:
             RunFailed: no trial has a result.
         """
-        outcomes = [self.outcomes[number] for number in sorted(self.outcomes)]
-        print("", *table(outcomes, self.config.sweep.objectives), *reasons(outcomes), sep="\n")
-        counts = Counter(outcome.status for outcome in self.outcomes.values())
-        bad = {status: counts[status] for status in ("failed", "interrupted", "skipped") if counts[status]}
+        results = [self.results[number] for number in sorted(self.results)]
+        print("", table(results, self.config.sweep.objectives), *failures(results), sep="\n")
+        counts = Counter(result.status for result in results)
         if counts["finished"] and self.store is not None:
-            print("", answer(self.name, self.key, self.config.tracking.uri), sep="\n")
+            print("", comparison(self.name, self.key, self.config.tracking.uri), sep="\n")
         if self.run is not None:
             print(f"sweep {self.name}, run {self.run.name}")
-            self.run.set_tags({"trials": str(len(self.outcomes)), "failed_trials": str(counts["failed"])})
+            self.run.set_tags({"trials": str(len(results)), "failed_trials": str(counts["failed"])})
             if self.run.store is not None:
                 print(f"open it:  {self.run.store.address(self.run.name)}")
-        if not bad:
+        missing = [f"{counts[status]} {status}" for status in ("failed", "interrupted", "skipped") if counts[status]]
+        if not missing:
             return ""
-        told = ", ".join(f"{count} {status}" for status, count in bad.items())
-        missing = f"sweep {self.name}: {told} of {len(self.outcomes)} trials"
+        line = f"sweep {self.name}: {', '.join(missing)} of {len(results)} trials"
         if not counts["finished"] + counts["pruned"]:
-            raise RunFailed(missing)
-        return missing
+            raise RunFailed(line)
+        return line
 
-    def _refused(self, overrides: list[str], order: TrialSpec, why: str) -> None:
-        config = OmegaConf.to_container(OmegaConf.structured(self.config))
-        request = {
-            "config": config,
-            "overrides": overrides,
-            "name": order.label,
-            "tags": order.tags,
-            "parent": self.key,
-        }
-        self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=record_failure(request, why))
+    def _name_of(self, overrides: Sequence[str]) -> str:
+        return trial_name([*self.command.lineage.typed, *overrides])
 
-    def _lost(self, work: Work, why: str) -> Work:
-        """Fail the trials whose process is gone with the launcher; returns those that were not begun."""
-        print(f"error: {why}", file=sys.stderr)
-        self.failures.stop()  # what still runs is not waited for by anyone
-        shut_down(self.command.config.hydra.launcher)
-        wait_for_jobs(ORPHANS)
-        self.failures.forget()
-        self._new_failures()
-        self.look_again()
-        left: Work = []
-        for overrides, order in work:
-            child = self._known.get(order.tags[TRIAL])
-            if child is None:
-                left.append((overrides, order))
-            elif child.status == "FINISHED":
-                self.outcomes[order.number] = outcome_of(child, order.label, earlier=False)
+    def _can_compose(self, overrides: list[str], spec: TrialSpec) -> bool:
+        """Whether a trial's configuration composes; one that does not gets a FAILED run."""
+        try:
+            self.command.compose(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            why = reason(error)
+            request = {
+                "config": asdict(self.config),
+                "overrides": overrides,
+                "name": spec.label,
+                "tags": spec.tags,
+                "parent": self.key,
+            }
+            self._fail(spec, why, record_failure(request, why))
+            return False
+        return True
+
+    def _launch_batch(self, batch: Work) -> Work:
+        """Have the launcher run trials; returns those that it had not started when it failed."""
+        launcher = self.command.config.hydra.launcher
+        specs = dict(enumerate(spec for _, spec in batch))
+        job = TrialJob(
+            specs, self.key, self.command.lineage.typed, launchers.jobs_per_machine(launcher), self.stop_state,
+            self.total, launchers.threads_per_job(launcher),
+        )  # fmt: skip
+        try:
+            returned = launchers.launch(self.command, job, [overrides for overrides, _ in batch], self.stop_state)
+        except launchers.LauncherFailed as error:
+            return self._recover(batch, str(error))
+        for spec, result in zip(specs.values(), returned, strict=True):
+            if isinstance(result, TrialResult):
+                self.results[spec.number] = result
             else:
-                wait_for_end(child.key, ORPHANS)
-                if RunRef.of(child.key).is_here:
+                why = f"the launcher failed: {type(result).__name__}: {result}"
+                if self._recover([([], spec)], why):
+                    self._fail(spec, why)
+            if self.results[spec.number].status not in ("interrupted", "skipped"):
+                self._ended[spec.tags[TRIAL]] = self.results[spec.number]
+        return []
+
+    def _recover(self, batch: Work, why: str) -> Work:
+        """After a launcher failed, record the results of the trials that it had started; returns the others."""
+        print(f"error: {why}", file=sys.stderr)
+        self.stop_state.request_stop()  # nothing waits for the trials that still run
+        launchers.shut_down(self.command.config.hydra.launcher)
+        wait_for_jobs(ORPHAN_TIMEOUT)
+        self.stop_state.remove()
+        self._reset_stop_state()
+        self._known.refresh()
+        not_started: Work = []
+        for overrides, spec in batch:
+            run = self._known.find(spec.tags[TRIAL])
+            if run is None:
+                not_started.append((overrides, spec))
+            elif run.status == "FINISHED":
+                self.results[spec.number] = result_of(run, spec.label, earlier=False)
+            else:
+                wait_for_end(run.key, ORPHAN_TIMEOUT)
+                if RunRef.of(run.key).is_here:
                     with contextlib.suppress(Busy):
-                        mark_failed(child.key, self.config.tracking, why)
-                self.outcomes[order.number] = TrialResult(order.label, "failed", reason=why, run=child.name)
-        return left
+                        mark_failed(run.key, self.config.tracking, why)
+                self._fail(spec, why, run.name)
+        return not_started
 
-    def _new_failures(self) -> None:
+    def _fail(self, spec: TrialSpec, why: str, run: str = "") -> None:
+        self.results[spec.number] = TrialResult(spec.label, "failed", reason=why, run=run)
+
+    def _reset_stop_state(self) -> None:
         folder = (SWEEPS / self.name / f"failures-{uuid.uuid4().hex}").absolute()
-        self.failures = Failures(folder, self.config.sweep.max_failures)
-
-
-def outcome_of(child: Child, label: str, earlier: bool) -> TrialResult:
-    """What a finished or failed trial came to."""
-    status = "failed" if child.status == "FAILED" else "pruned" if child.pruned else "finished"
-    reason = child.reason.partition(": ")[2] or child.reason if status == "failed" else ""
-    return TrialResult(label, status, child.metrics, reason, child.name, earlier=earlier)
+        self.stop_state = StopState(folder, self.config.sweep.max_failures)

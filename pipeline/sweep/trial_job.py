@@ -1,4 +1,4 @@
-"""What a launcher runs for each trial, in whatever process it runs it: ask the warm child there, answer a small table.
+"""What a launcher runs for each trial, in whatever process it runs it: have the warm child of that process train it.
 
 Hydra's launchers carry these objects to other processes by pickling them themselves; nothing of it comes from outside.
 """
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.runtime import signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
-from pipeline.sweep.given_up import Failures
-from pipeline.sweep.stopping import stopped_with
-from pipeline.sweep.worker.client import Message, WorkerDied, close_worker, warm_worker
+from pipeline.sweep.stopping import StopState, ends_with_sweep
+from pipeline.sweep.worker.client import Settings, WorkerDied, close_worker, warm_worker
+from pipeline.sweep.worker.protocol import NeedsSettings, RunTrial, Stopped, StudyTrialArguments, TrialEnded
 
 STATUSES = ("finished", "pruned", "failed", "interrupted", "skipped")
 
@@ -30,15 +30,15 @@ class TrialSpec:
     """One trial to be run."""
 
     number: int  # of the trial, from 0
-    label: str
+    label: str  # the parameters in which it differs from the other trials
     tags: dict[str, str]
-    continues: str | None = None  # run_key of the interrupted run of this trial
-    study: dict[str, Any] | None = None  # where its epochs are reported to: arguments of `pruning.StudyTrial`
+    resumes: str | None = None  # run_key of the interrupted run of this trial
+    study: StudyTrialArguments | None = None
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What became of a trial."""
+    """How a trial ended."""
 
     label: str
     status: str  # one of STATUSES
@@ -53,62 +53,71 @@ class TrialResult:
 class TrialJob:
     """The task that a launcher is given. It raises nothing but an interrupt: launchers stop at an exception."""
 
-    orders: dict[int, TrialSpec]  # by job number
+    specs: dict[int, TrialSpec]  # by job number
     parent: str  # run_key of the sweep's own run
-    origin: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
+    lineage: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
     jobs: int  # that share the processors which one of them may use
-    failures: Failures
-    total: int = 0
-    threads: int | None = None  # of each, where the launcher says so
-    home: Process = field(default_factory=Process.this)  # the process that launched it
-    folder: str = field(default_factory=os.getcwd)  # and where that was
+    stop_state: StopState
+    total: int = 0  # trials of the sweep
+    threads: int | None = None  # of each job, where the launcher decides it
+    sweep_process: Process = field(default_factory=Process.this)
+    sweep_folder: str = field(default_factory=os.getcwd)
 
-    def __call__(self, composed: DictConfig) -> dict[str, Any]:
+    def __call__(self, composed: DictConfig) -> TrialResult:
+        """Run the trial of the job that Hydra has just composed."""
         hydra_config = HydraConfig.get()
-        order = self.orders[int(hydra_config.job.num)]
-        elsewhere = not self.home.asks
-        if elsewhere:
+        spec = self.specs[int(hydra_config.job.num)]
+        in_launcher_process = not self.sweep_process.is_this_process
+        if in_launcher_process:
             self._settle()
-        if self.failures.hopeless:
-            return asdict(TrialResult(order.label, "skipped", reason="the sweep was given up before"))
+        if self.stop_state.forbids_trials:
+            return TrialResult(spec.label, "skipped", reason="the sweep was stopped before this trial")
         of = f"/{self.total}" if self.total else ""
-        print(f"\ntrial {order.number + 1}{of}: {order.label}", flush=True)
+        print(f"\ntrial {spec.number + 1}{of}: {spec.label}", flush=True)
         started = time.perf_counter()
         try:
-            request = self._request(composed, order, OmegaConf.to_yaml(hydra_config), list(hydra_config.overrides.task))
-            with stopped_with(self.home, self.failures) if elsewhere else contextlib.nullcontext():
-                answer = _ask(request)
-        except Exception as error:  # a fault of this program's; the other trials need not suffer from it
-            answer = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-        if answer["status"] == "failed":
-            self.failures.count()
-        told = {name: answer[name] for name in ("metrics", "reason", "run") if name in answer}
-        return asdict(TrialResult(order.label, answer["status"], seconds=time.perf_counter() - started, **told))
+            request = self._request(composed, spec, hydra_config)
+            with (
+                ends_with_sweep(self.sweep_process, self.stop_state)
+                if in_launcher_process
+                else contextlib.nullcontext()
+            ):
+                ended = _run(request)
+        except Exception as error:  # a bug of this program must not end the other trials
+            ended = TrialEnded("failed", reason=f"{type(error).__name__}: {error}")
+        if ended.status == "failed":
+            self.stop_state.add_failure()
+        seconds = time.perf_counter() - started
+        return TrialResult(spec.label, ended.status, ended.metrics, ended.reason, ended.run, seconds)
 
     def _settle(self) -> None:
         """In a launcher's process: work where the sweep was started, if that folder is on this machine."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who launched it tells it to stop
-        if os.path.isdir(self.folder):
-            os.chdir(self.folder)
+            # A terminal sends Ctrl-C to all processes; the sweep's own process passes it on.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if os.path.isdir(self.sweep_folder):
+            os.chdir(self.sweep_folder)
 
-    def _request(self, composed: DictConfig, order: TrialSpec, hydra_yaml: str, overrides: list[str]) -> Message:
-        return {
-            "kind": "trial",
-            "config": for_worker(composed, self.jobs, self.threads),
-            "overrides": [*self.origin, *overrides],
-            "hydra": hydra_yaml,
-            "origin": self.origin,
-            "name": order.label,
-            "tags": order.tags,
-            "parent": self.parent,
-            "continues": order.continues,
-            "study": order.study,
-        }
+    def _request(self, composed: DictConfig, spec: TrialSpec, hydra_config: Any) -> RunTrial:
+        return RunTrial(
+            config=for_worker(composed, self.jobs, self.threads),
+            overrides=[*self.lineage, *hydra_config.overrides.task],
+            hydra_yaml=OmegaConf.to_yaml(hydra_config),
+            lineage=list(self.lineage),
+            name=spec.label,
+            tags=spec.tags,
+            parent=self.parent,
+            resumes=spec.resumes,
+            study=spec.study,
+        )
 
 
 def for_worker(composed: DictConfig, jobs: int, threads: int | None = None) -> dict[str, Any]:
-    """A composed configuration as plain values, `threads=auto` shared out among the jobs, if it is not given."""
+    """A composed configuration as plain values; `threads=auto` becomes `threads`, or a share of the processors.
+
+    Args:
+        jobs: that run at the same time and share the processors.
+    """
     config = OmegaConf.to_container(composed)
     assert isinstance(config, dict)
     if config["threads"] == "auto":
@@ -116,46 +125,44 @@ def for_worker(composed: DictConfig, jobs: int, threads: int | None = None) -> d
     return {str(key): value for key, value in config.items()}
 
 
-def settings_of(config: dict[str, Any]) -> object:
+def settings_of(config: dict[str, Any]) -> Settings:
     """What TensorFlow is set up with once in a process."""
     return config["threads"], config["deterministic"]
 
 
-def _ask(request: Message) -> Message:
-    """A trial's answer from the warm child, or what its death means."""
-    began: list[str] = []
-
-    def told(message: Message) -> None:
-        if message["kind"] == "began":
-            began.append(message["key"])
-
-    worker = warm_worker(settings_of(request["config"]))
+def _run(request: RunTrial) -> TrialEnded:
+    """Have the warm child run a trial; a child that dies fails it."""
+    started: list[str] = []
+    worker = warm_worker(settings_of(request.config))
     try:
-        answer = worker.ask(request, told)
+        answer = worker.ask(request, started.append)
     except WorkerDied as error:
         close_worker()
-        reason = f"{error}"
+        reason = str(error)
         print(f"error: {reason}", file=sys.stderr)
-        return {"status": "failed", "reason": reason, "run": _died(request, began, reason)}
+        run_key = started[0] if started else request.resumes
+        return TrialEnded("failed", reason=reason, run=_record_death(request, run_key, reason))
     except signals.Interrupted:
         close_worker()
         raise
-    if answer["status"] == "unsettled":  # a continued trial began with other threads: in a child that has as many
-        request["config"] |= answer["settings"]
-        return _ask(request)
-    if answer.pop("replace", False) or answer["status"] == "interrupted":
+    if isinstance(answer, NeedsSettings):
+        return _run(replace(request, config={**request.config, **vars(answer)}))
+    if isinstance(answer, Stopped):
+        close_worker()
+        return TrialEnded("interrupted")
+    assert isinstance(answer, TrialEnded)
+    if not answer.reusable:
         close_worker()
     return answer
 
 
-def _died(request: Message, began: list[str], reason: str) -> str:
-    """The run of a trial whose process died is FAILED."""
+def _record_death(request: RunTrial, run_key: str | None, reason: str) -> str:
+    """Mark the run of a trial whose process died as FAILED; returns MLflow's id of it, or its key."""
     from pipeline.config.schema import TrackingConfig
     from pipeline.tracking.run_ref import RunRef
     from pipeline.tracking.sweep_runs import mark_failed, record_failure
 
-    key = began[0] if began else request["continues"]
-    if key is None or not RunRef.of(key).is_here:  # a run of another machine, which stays as it is
-        return record_failure(request, reason)
-    tracking = request["config"]["tracking"]
-    return mark_failed(key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)
+    if run_key is None or not RunRef.of(run_key).is_here:  # a run of another machine stays as it is
+        return record_failure(vars(request), reason)
+    tracking = request.config["tracking"]
+    return mark_failed(run_key, TrackingConfig(uri=tracking["uri"], experiment=tracking["experiment"]), reason)

@@ -43,7 +43,7 @@ def _mark(run: RunRef, tracking: TrackingConfig, store: Store | None) -> bool:
         return False
     owner = run.owner()
     # Without an owner the process died between the journal's first two lines; while it writes them it holds the lock.
-    if owner is not None and (not owner.here or owner.lives):
+    if owner is not None and (not owner.on_this_host or owner.is_alive):
         return False
     with contextlib.suppress(Busy), contextlib.closing(Journal(run.folder)) as journal:
         if journal.status == "RUNNING":
@@ -69,7 +69,7 @@ def _mark_in_store(store: Store, known: Collection[str]) -> list[str]:
         process = Process.read(tags)
         if process is None or tags.get("run_key") in local or run_id in known:
             continue
-        if process.here and not process.lives and silence(tags) > STALE_AFTER:
+        if process.on_this_host and not process.is_alive and silence(tags) > STALE_AFTER:
             client.set_terminated(run_id, "KILLED")
             marked.append(plain(run_id))
     return marked

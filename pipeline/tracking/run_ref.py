@@ -168,7 +168,7 @@ def is_alive(process: Process | None, silent: float) -> bool:
     Args:
         silent: seconds since the last heartbeat.
     """
-    return process.lives if process is not None and process.visible else silent < STALE_AFTER
+    return process.is_alive if process is not None and process.on_this_boot else silent < STALE_AFTER
 
 
 def silence(tags: Mapping[str, str]) -> float:

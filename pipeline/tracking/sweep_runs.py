@@ -41,7 +41,7 @@ class Child:
 
     key: str
     name: str  # MLflow's id or, until there is one, the key
-    trial: str  # what it is a trial of; see `pipeline.sweep.identity.trial_of`
+    trial: str  # what it is a trial of; see `pipeline.sweep.command.trial_name`
     status: str  # FINISHED, FAILED, KILLED or RUNNING
     alive: bool
     pruned: bool
@@ -134,7 +134,7 @@ def record_failure(request: dict[str, Any], reason: str) -> str:
     """Record a trial that failed before it had a run as a FAILED run of its own, so that it is listed with the others.
 
     Args:
-        request: of the trial; see `pipeline.sweep.trial_job`.
+        request: with the config, overrides, name, tags and parent of the trial, as `worker.protocol.RunTrial` has them.
 
     Returns:
         MLflow's id of the run, or its key.

@@ -1,285 +1,222 @@
-"""What happens around Keras's steps: every step is watched, and every epoch closed with scores and a checkpoint."""
+"""What happens around Keras's training steps: every step is counted and checked, every epoch is closed."""
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from pipeline.config.schema import Config
-from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime import signals
 from pipeline.runtime.errors import RunFailed, UserError
-from pipeline.train.checkpoint import (
-    Best,
-    Start,
-    TrainingState,
-    Unfinished,
-    as_json,
-    best_folder,
-    prune,
-    read_best,
-    step_folder,
-)
-from pipeline.train.optimizers import WarmupSchedule
+from pipeline.train.checkpoint import ResumePoint, best_folder, read_best, step_folder
+from pipeline.train.checkpoint_state import Best, TrainingState
+from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
+from pipeline.train.collapse import collapse_warning
+from pipeline.train.optimizers import WarmupSchedule, averaged_weights, steps_counted
 from pipeline.train.progress import TrainingDisplay
+from pipeline.train.setup import TrainingResult, TrainingSetup
 from pipeline.train.state import restore, restore_running, training_arrays
+from pipeline.train.throughput import Throughput
 
 
-class Watcher(Protocol):
-    """What training tells of: the experiment, which logs it."""
+class EpochCallback(keras.callbacks.Callback):
+    """Counts and checks every training step, and closes every epoch: validation, checkpoints, metrics.
 
-    def predictions(self, epoch: int) -> OnPrediction:
-        """What is called with each validation image's prediction after an epoch, from 1."""
+    `state` is where training stands, and `last_weights` are those of the last closed epoch, without moving average.
+    """
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """An epoch is over; its metrics by their names in MLflow. The checkpoint is complete only after this."""
-
-    def saved(self, last: Path, best: Path) -> None:
-        """An epoch's checkpoint is complete."""
-
-
-@dataclass
-class Trained:
-    """What training leaves: the epoch with the highest validation mIoU, and the last one."""
-
-    best_epoch: int
-    best_scores: Scores
-    best_weights: Arrays  # as evaluated: with the moving average applied where there is one
-    best_weights_sha256: str
-    last_weights_sha256: str
-    last: Path  # the checkpoints
-    best: Path
-    earlier_seconds: float  # that other processes, which were interrupted, trained
-
-
-class Epochs(keras.callbacks.Callback):
-    """Watches every step, and closes every epoch: validate, keep the best, tell, write a checkpoint."""
-
-    def __init__(
-        self,
-        schedule: WarmupSchedule,
-        steps_per_epoch: int,
-        validate: Evaluator,
-        config: Config,
-        checkpoints: Path,
-        watcher: Watcher,
-        display: TrainingDisplay,
-    ) -> None:
+    def __init__(self, setup: TrainingSetup, schedule: WarmupSchedule, display: TrainingDisplay) -> None:
         super().__init__()
-        self.schedule, self.steps_per_epoch, self.validate, self.config = schedule, steps_per_epoch, validate, config
-        self.checkpoints, self.watcher, self.display = checkpoints, watcher, display
-        self.state = TrainingState(0, 0, steps_per_epoch, 0.0, False, None)
+        self.setup, self.schedule, self.display = setup, schedule, display
+        self.state = TrainingState(
+            step=0, epoch=0, steps_per_epoch=setup.steps_per_epoch, seconds=0.0, collapse_reported=False, best=None
+        )
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
-        self._restored: tuple[Arrays, str] | None = None
-        self._speed = Speed(config.batch_size)
-        self._earlier_seconds = 0.0
-        self._since = time.perf_counter()
+        self._stopped = False  # by the observer
+        self._start: ResumePoint | None = None
+        self._throughput = Throughput(setup.config.batch_size)
+        self._earlier_seconds = 0.0  # of training in earlier processes
+        self._process_started = self._epoch_started = time.perf_counter()
 
-    def go_on(self, start: Start) -> None:
-        """Stand where a checkpoint stands.
+    def restore(self, start: ResumePoint) -> None:
+        """Restore the state of a checkpoint: of the model, its optimizer and this object.
 
         Raises:
-            UserError: it is another network's, or was written with other data.
+            UserError: it is another network's, or its epochs have another number of steps.
         """
-        if start.state.steps_per_epoch != self.steps_per_epoch:
+        if start.state.steps_per_epoch != self.setup.steps_per_epoch:
             raise UserError(
-                f"{start.folder}: was written in epochs of {start.state.steps_per_epoch} steps, but this run has "
-                f"{self.steps_per_epoch}"
+                f"{start.folder}: has {start.state.steps_per_epoch} steps per epoch, but this run has "
+                f"{self.setup.steps_per_epoch}"
             )
         restore(self.model, start.files, str(start.folder))
-        self.state = start.state
+        self._start, self.state, self.last_weights = start, start.state, start.files["weights.npz"]
         self._earlier_seconds = start.state.seconds
-        self.last_weights = start.files["weights.npz"]
-        if (best := start.state.best) is not None:
-            weights = read_best(best_folder(self.checkpoints, best.epoch))
-            if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != self.validate.classes:
-                raise UserError(f"{best_folder(self.checkpoints, best.epoch)}: has the weights of another network")
-            self._best = Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights
-        self._restored = start.files["running.npz"], str(start.folder)
-        if self.state.step == (self.state.epoch + 1) * self.steps_per_epoch:
-            self._close_epoch(0.0)  # its steps were all taken, and it was interrupted before it was validated
+        if start.state.best is not None:
+            self._best = self._read_best(start.state.best)
+
+    def _read_best(self, best: Best) -> tuple[Scores, Arrays]:
+        folder = best_folder(self.setup.checkpoints, best.epoch)
+        weights = read_best(folder)
+        classes = self.setup.validate.classes
+        if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != classes:
+            raise UserError(f"{folder}: has the weights of another network")
+        return Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights
 
     @property
     def over(self) -> bool:
-        """Whether the last epoch is closed, or early stopping has ended training."""
-        return self.state.is_over(self.config)
+        """Whether training is: all epochs are closed, or early stopping or the observer ended it."""
+        return self._stopped or self.state.is_over(self.setup.config)
 
-    def trained(self) -> Trained:
-        """The result."""
-        assert self._best is not None and self.state.best is not None  # at least one epoch was run
-        return Trained(
-            self.state.best.epoch,
-            *self._best,
-            self.state.best.weights_sha256,
-            weights_sha256(self.last_weights),
-            step_folder(self.checkpoints, self.state.step),
-            best_folder(self.checkpoints, self.state.best.epoch),
-            self._earlier_seconds,
+    def result(self) -> TrainingResult:
+        """What training came to; at least one epoch must be closed."""
+        assert self._best is not None and self.state.best is not None
+        scores, weights = self._best
+        return TrainingResult(
+            best_epoch=self.state.best.epoch,
+            best_scores=scores,
+            best_weights=weights,
+            best_weights_sha256=self.state.best.weights_sha256,
+            last_weights_sha256=weights_sha256(self.last_weights),
+            last=step_folder(self.setup.checkpoints, self.state.step),
+            best=best_folder(self.setup.checkpoints, self.state.best.epoch),
+            earlier_seconds=self._earlier_seconds,
+            stopped=self._stopped,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._restored is not None and self.state.step % self.steps_per_epoch:
-            restore_running(self.model, *self._restored)
-        self._restored = None
-        self._started = time.perf_counter()
-        self._speed.start_epoch()
+        """See `keras.callbacks.Callback`."""
+        if self._start is not None and self.state.steps_into_epoch:  # Keras has just reset the sums of the metrics
+            restore_running(self.model, self._start.files["running.npz"], str(self._start.folder))
+        self._start = None
+        self._epoch_started = time.perf_counter()
+        self._throughput.start_epoch()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        """See `keras.callbacks.Callback`."""
         self.state = replace(self.state, step=self.state.step + 1)
-        done = self.state.step - self.state.epoch * self.steps_per_epoch
-        loss = logs["loss"]  # mean over the epoch so far: once it is not finite, it stays so
-        if not math.isfinite(loss):
-            raise RunFailed(
-                f"the loss became {loss} in epoch {self.state.epoch + 1}, step {done} of {self.steps_per_epoch} "
-                f"(optimizer.learning_rate={self.config.optimizer.learning_rate}, precision={self.config.precision}): "
-                "a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or precision=float32 may help"
-            )
-        self._speed.step()
-        self.display.step(self.state.epoch + 1, done, loss, self._speed.images_per_second)
-        every = self.config.checkpoint.every_steps
-        if signals.pending() or (every and self.state.step % every == 0 and done < self.steps_per_epoch):
+        loss = logs["loss"]
+        self._check_finite(loss)
+        self._throughput.step()
+        done = self.state.steps_into_epoch
+        self.display.show_step(self.state.epoch + 1, done, loss, self._throughput.images_per_second)
+        every = self.setup.config.checkpoint.every_steps
+        due = every and self.state.step % every == 0 and done < self.setup.steps_per_epoch
+        if due or signals.pending():
             self._save_within_epoch()
         signals.raise_pending()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._close_epoch(time.perf_counter() - self._started)
+        """See `keras.callbacks.Callback`."""
+        self.close_epoch(time.perf_counter() - self._epoch_started)
         self.model.stop_training = self.over
 
-    def _close_epoch(self, train_seconds: float) -> None:
-        """Args: train_seconds: how long this process trained in the epoch."""
-        speed, epoch = self._speed.images_per_second, self.state.epoch + 1
-        trained_at = time.perf_counter()
-        files = training_arrays(self.model)
+    def close_epoch(self, train_seconds: float) -> None:
+        """Validate, write the checkpoints and report the metrics of an epoch whose steps are all taken.
+
+        The order of the effects is what makes a run resumable that was killed between any two of them: the best
+        weights and the arrays of the checkpoint are on the disk before the metrics are logged, and these before the
+        checkpoint is committed. Before that instant the epoch is repeated, with the same bits, and what was logged
+        already is not logged again; after it the epoch is closed.
+
+        Args:
+            train_seconds: how long this process trained in the epoch.
+        """
+        began, epoch = time.perf_counter(), self.state.epoch + 1
+        arrays = training_arrays(self.model)
+        self.last_weights = arrays["weights.npz"]
         train_loss = float(self.model.metrics[0].result())
-        self.last_weights = files["weights.npz"]
-        try:
-            with averaged_weights(self.model):
-                scores = self.validate(self.watcher.predictions(epoch), self._validating)
-                evaluated = named_weights(self.model) if self.config.optimizer.ema else self.last_weights
-        except signals.Interrupted:
-            self._save_within_epoch()
-            raise
-        validated_at = time.perf_counter()
-        is_best = self.state.best is None or scores.mean_iou > self.state.best.mean_iou
-        if is_best:
-            best = Best(
-                epoch, scores.mean_iou, scores.loss, scores.confusion_matrix.tolist(), weights_sha256(evaluated)
-            )
-            self._best, self.state = (scores, evaluated), replace(self.state, best=best)
-            weights = Unfinished(best_folder(self.checkpoints, epoch), {"weights.npz": evaluated})
-            weights.commit({"epoch": epoch, "val_mean_iou": scores.mean_iou, "weights_sha256": best.weights_sha256})
-        checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), files)
+        scores, evaluated = self._validate(epoch)
+        validated = time.perf_counter()
+        is_best = self._save_if_best(epoch, scores, evaluated)
+        checkpoint = CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), arrays)
         metrics = {
             "train/loss": train_loss,
-            "train/images_per_second": speed,
+            "train/images_per_second": self._throughput.images_per_second,
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
-            "learning_rate": float(self.schedule(self._steps_taken() - 1)),
+            "learning_rate": float(self.schedule(steps_counted(self.model.optimizer) - 1)),
             "time/train_seconds": train_seconds,
-            "time/validation_seconds": validated_at - trained_at,
-            "time/checkpoint_seconds": time.perf_counter() - validated_at,
+            "time/validation_seconds": validated - began,
+            "time/checkpoint_seconds": time.perf_counter() - validated,
         }
-        # Told before the checkpoint is complete: killed in between, the epoch is repeated and nothing told twice.
-        self.watcher.epoch(epoch, metrics)
+        self.setup.observer.on_epoch_end(epoch, metrics)
         self._warn_of_collapse(epoch, scores)
-        self.state = replace(self.state, epoch=epoch, seconds=self._seconds())
-        checkpoint.commit(as_json(self.state))
-        prune(checkpoint.folder, self.config.checkpoint.keep)
-        # Shown when it is safe: what a person saw of a run that is killed is not lost.
+        self.state = replace(self.state, epoch=epoch)
+        self._commit(checkpoint)
+        # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
         assert self.state.best is not None  # the first epoch is always the best so far
-        self.display.epoch(epoch, metrics, is_best, self.state.best.mean_iou)
-        self.watcher.saved(checkpoint.folder, best_folder(self.checkpoints, self.state.best.epoch))
-        if self.over and epoch < self.config.epochs:
-            self.display.say(f"early stopping: no better val mIoU for {self.config.early_stopping} epochs")
+        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou)
+        best = best_folder(self.setup.checkpoints, self.state.best.epoch)
+        self._stopped = self.setup.observer.on_checkpoint_saved(epoch, metrics, checkpoint.folder, best)
+        if not self._stopped and self.over and epoch < self.setup.config.epochs:
+            self.display.print(f"early stopping: no better val mIoU for {self.setup.config.early_stopping} epochs")
         signals.raise_pending()
 
-    def _validating(self, done: int, total: int) -> None:
+    def _validate(self, epoch: int) -> tuple[Scores, Arrays]:
+        """Scores of the validation split, and the weights that it was scored with."""
+        try:
+            with averaged_weights(self.model):
+                scores = self.setup.validate(self.setup.observer.on_validation_begin(epoch), self._on_images_scored)
+                averaged = self.setup.config.optimizer.ema is not None
+                return scores, named_weights(self.model) if averaged else self.last_weights
+        except signals.Interrupted:
+            self._save_within_epoch()
+            raise
+
+    def _on_images_scored(self, done: int, total: int) -> None:
         signals.raise_pending()
-        self.display.validating(done, total)
+        self.display.show_validation(done, total)
 
-    def _save_within_epoch(self) -> None:
-        """A checkpoint of an epoch that is not closed."""
-        self.state = replace(self.state, seconds=self._seconds())
-        checkpoint = Unfinished(step_folder(self.checkpoints, self.state.step), training_arrays(self.model))
-        checkpoint.commit(as_json(self.state))
-        prune(checkpoint.folder, self.config.checkpoint.keep)
-
-    def _steps_taken(self) -> int:
-        """Those that the schedule counts: in float16 a step with infinite gradients is passed over."""
-        optimizer = self.model.optimizer
-        return int(getattr(optimizer, "inner_optimizer", optimizer)._iterations.numpy())
-
-    def _seconds(self) -> float:
-        now = time.perf_counter()
-        seconds, self._since = self.state.seconds + now - self._since, now
-        return seconds
+    def _save_if_best(self, epoch: int, scores: Scores, weights: Arrays) -> bool:
+        """Write the weights of the best epoch so far, if this is it; returns whether it is."""
+        if self.state.best is not None and scores.mean_iou <= self.state.best.mean_iou:
+            return False
+        sha256 = weights_sha256(weights)
+        self._best = scores, weights
+        best = Best(epoch, scores.mean_iou, scores.loss, scores.confusion_matrix.tolist(), sha256)
+        self.state = replace(self.state, best=best)
+        checkpoint = CheckpointWriter(best_folder(self.setup.checkpoints, epoch), {"weights.npz": weights})
+        checkpoint.commit({"epoch": epoch, "val_mean_iou": scores.mean_iou, "weights_sha256": sha256})
+        return True
 
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
-        """Usual in the first two epochs; later it is told when it begins and when training ends with it."""
-        told = self.state.told_collapse
-        if scores.collapsed and (epoch == self.config.epochs or (epoch > 2 and not told)):
-            self.display.say(
-                f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the "
-                "network has collapsed. loss=cross_entropy_dice, loss.class_weights=median_frequency, "
-                "model.norm=batch, more epochs or another learning rate may help"
-            )
-            told = True
-        self.state = replace(self.state, told_collapse=told and scores.collapsed)
+        warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
+        if warning is not None:
+            self.display.print(warning)
+        reported = warning is not None or self.state.collapse_reported
+        self.state = replace(self.state, collapse_reported=reported and scores.collapsed)
+
+    def _save_within_epoch(self) -> None:
+        """Write a checkpoint of an epoch that is not closed."""
+        self._commit(
+            CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), training_arrays(self.model))
+        )
+
+    def _commit(self, checkpoint: CheckpointWriter) -> None:
+        """Commit a checkpoint with the state of this instant, and remove the ones that it makes superfluous."""
+        seconds = self._earlier_seconds + time.perf_counter() - self._process_started
+        self.state = replace(self.state, seconds=seconds)
+        checkpoint.commit(self.state.to_json())
+        prune_checkpoints(checkpoint.folder, self.setup.config.checkpoint.keep)
+
+    def _check_finite(self, loss: float) -> None:
+        """Args: loss: mean over the epoch so far. Once it is not finite, it stays so."""
+        if math.isfinite(loss):
+            return
+        config = self.setup.config
+        raise RunFailed(
+            f"the loss became {loss} in epoch {self.state.epoch + 1}, step {self.state.steps_into_epoch} of "
+            f"{self.setup.steps_per_epoch} (optimizer.learning_rate={config.optimizer.learning_rate}, "
+            f"precision={config.precision}): a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or "
+            "precision=float32 may help"
+        )
 
 
 def _shapes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
-
-
-class Speed:
-    """Training images in a second in this epoch, without the first step of the process, which compiles."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size, self._steps = batch_size, 0
-        self._warm: float | None = None  # when the first step of this process, or the epoch's start, was over
-        self._last = 0.0
-
-    def start_epoch(self) -> None:
-        self._steps = 0
-        if self._warm is not None:
-            self._warm = time.perf_counter()
-
-    def step(self) -> None:
-        self._last = time.perf_counter()
-        if self._warm is None:
-            self._warm = self._last
-        else:
-            self._steps += 1
-
-    @property
-    def images_per_second(self) -> float:
-        """0 before there is a second step."""
-        return self._steps * self._batch_size / (self._last - self._warm) if self._steps and self._warm else 0.0
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """The moving average in the place of the weights, where the optimizer keeps one, and back again."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it for loss scaling
-    # Before the first update, which `accumulate` may put off, Keras's averages are zeros.
-    averaged = optimizer.use_ema and optimizer.iterations.numpy() > 0
-    averages = optimizer._model_variables_moving_average if averaged else []  # what Keras's SwapEMAWeights uses
-    pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
-    kept = [variable.numpy() for variable, _ in pairs]
-    for variable, average in pairs:
-        variable.assign(average)
-    try:
-        yield
-    finally:
-        for (variable, _), values in zip(pairs, kept, strict=True):
-            variable.assign(values)

@@ -1,72 +1,62 @@
-"""Training with Keras's `fit`: one flat stream of steps, from the beginning or from any step on."""
+"""Training with Keras's `fit`, from scratch or from a checkpoint."""
 
-from collections.abc import Callable
-from pathlib import Path
-
-import keras
-import tensorflow as tf
-
-from pipeline.config.schema import Config
-from pipeline.evaluate.evaluator import Evaluator
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
-from pipeline.train.checkpoint import Start
-from pipeline.train.epochs import Epochs, Trained, Watcher
+from pipeline.train.checkpoint import ResumePoint
+from pipeline.train.epochs import EpochCallback
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from pipeline.train.progress import TrainingDisplay
+from pipeline.train.setup import TrainingResult, TrainingSetup
 
 
-def train(
-    model: keras.Model,
-    loss: keras.losses.Loss,
-    stream_from: Callable[[int], tf.data.Dataset],
-    steps_per_epoch: int,
-    validate: Evaluator,
-    config: Config,
-    checkpoints: Path,
-    watcher: Watcher,
-    start: Start | None = None,
-) -> Trained:
-    """Train a model, from its beginning or from any step on, and keep its best epoch.
+def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResult:
+    """Train a network until its last epoch, early stopping, or its observer stops it.
+
+    Afterwards the network has the weights of its best epoch.
 
     Args:
-        stream_from: the batches from a step on.
-        checkpoints: the run's folder of checkpoints.
+        start: the checkpoint to resume from; None: train the network's present weights from step 0.
 
     Raises:
         RunFailed: the loss became NaN or infinite, or a checkpoint cannot be written.
-        UserError: `start` is another network's.
-        Interrupted: by a signal, after the step in flight; a checkpoint was written.
+        UserError: `start` belongs to another network.
+        Interrupted: by a signal; the step in flight was finished, and a checkpoint written.
     """
+    network, config = setup.network, setup.config
     schedule = WarmupSchedule(
         config.schedule,
         config.optimizer.learning_rate,
-        config.epochs * steps_per_epoch,
-        steps_per_epoch,
-        config.optimizer.accumulate,
+        steps=config.epochs * setup.steps_per_epoch,
+        steps_per_epoch=setup.steps_per_epoch,
+        accumulate=config.optimizer.accumulate,
     )
-    with model.distribute_strategy.scope():  # the optimizer lives on the network's devices
-        model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
-        # Left to the first step, its variables would be made while that is traced, and it would be traced twice.
-        model.optimizer.build(model.trainable_variables)
+    with network.distribute_strategy.scope():  # the optimizer's variables lie on the network's devices
+        network.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=setup.loss)
+        # Otherwise the first step would create the optimizer's variables while it is traced, and be traced twice.
+        network.optimizer.build(network.trainable_variables)
     done = start.state.epoch if start else 0
-    with TrainingDisplay(config.epochs, done, steps_per_epoch) as display, signals.deferred():
-        epochs = Epochs(schedule, steps_per_epoch, validate, config, checkpoints, watcher, display)
-        epochs.set_model(model)
+    with TrainingDisplay(config.epochs, done, setup.steps_per_epoch) as display, signals.deferred():
+        epochs = EpochCallback(setup, schedule, display)
+        epochs.set_model(network)
         if start is not None:
-            epochs.go_on(start)
+            epochs.restore(start)
         while not epochs.over:
-            under_way = epochs.state.step % steps_per_epoch
-            model.fit(
-                stream_from(epochs.state.step),
+            taken = epochs.state.steps_into_epoch
+            if taken == setup.steps_per_epoch:  # interrupted between an epoch's last step and the end of its validation
+                epochs.close_epoch(train_seconds=0.0)
+                continue
+            network.fit(
+                setup.batches_from(epochs.state.step),
                 initial_epoch=epochs.state.epoch,
-                # An epoch that was interrupted is finished by a `fit` of its own, which has fewer steps.
-                epochs=epochs.state.epoch + 1 if under_way else config.epochs,
-                steps_per_epoch=steps_per_epoch - under_way,
+                # The rest of an epoch that was interrupted is a `fit` of its own, which has fewer steps.
+                epochs=epochs.state.epoch + 1 if taken else config.epochs,
+                steps_per_epoch=setup.steps_per_epoch - taken,
                 shuffle=False,
                 verbose=0,
                 callbacks=[epochs],
             )
-            if under_way:  # `fit` leaves the moving average in the place of the weights
-                set_weights(model, epochs.last_weights, "the last step")
-    return epochs.trained()
+            if taken:  # Keras's `fit` ends with the moving average as the weights
+                set_weights(network, epochs.last_weights, "the last step")
+    result = epochs.result()
+    set_weights(network, result.best_weights, str(result.best))
+    return result

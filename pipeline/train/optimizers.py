@@ -1,6 +1,8 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers and learning-rate schedules by name, and the moving average of the weights."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -10,18 +12,24 @@ from pipeline.model.encoders.registry import ENCODER
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise from zero over the warm-up, then constant, half a cosine, or a power of what is left.
+    """The learning rate: a linear warm-up, then a constant, cosine or polynomial schedule.
 
-    Update s of S, with W of warm-up, has f = (s - W) / (S - W) behind it and gets
-    constant: r; cosine: r (1 + cos(pi f)) / 2; poly: r (1 - f)**power.
+    Update s (from 0) of S, with W updates of warm-up and the highest learning rate r, has
+    while s < W: r (s + 1) / W (Goyal et al. 2017, section 2.2); then, with f = (s - W) / (S - W),
+    constant: r;
+    cosine: r (1 + cos(pi f)) / 2 (Loshchilov and Hutter 2017, equation 5, without restarts);
+    poly: r (1 - f)**power (Chen et al. 2018, DeepLab, section 4.1).
     """
 
     def __init__(
         self, config: ScheduleConfig, learning_rate: float, steps: int, steps_per_epoch: int, accumulate: int = 1
     ) -> None:
-        """
-        Args:
-            steps: batches of the run, of which `accumulate` make an update; so do those of an epoch.
+        """Args:
+        config: name, warm-up in epochs, and the exponent of poly.
+        learning_rate: the highest, r.
+        steps: batches of the whole run.
+        steps_per_epoch: batches of an epoch.
+        accumulate: batches of an update.
         """
         self.config = config
         self.learning_rate = learning_rate
@@ -30,35 +38,38 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_updates = round(config.warmup_epochs * steps_per_epoch / accumulate)
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
-        """The learning rate, float32, of the update that batch 0, 1, … is part of."""
+        """The learning rate, a float32 scalar, of the update that a batch (from 0) is part of."""
         update = tf.cast(tf.cast(step, tf.int64) // self.accumulate, tf.float32)
         falling = max(1, self.updates - self.warmup_updates)
-        left = 1 - tf.clip_by_value((update - self.warmup_updates) / falling, 0.0, 1.0)
+        left = 1 - tf.clip_by_value((update - self.warmup_updates) / falling, 0.0, 1.0)  # 1 - f
         factor = {
             "constant": lambda: tf.ones_like(update),
             "cosine": lambda: 0.5 * (1 - tf.cos(math.pi * left)),
             "poly": lambda: left ** (self.config.power or 1.0),
         }[self.config.name]()
-        # The first update already moves: (update + 1) / warm-up.
+        # update + 1: the first update, too, changes the weights.
         rise = tf.minimum((update + 1) / self.warmup_updates, 1.0) if self.warmup_updates else 1.0
         return self.learning_rate * factor * rise
 
     def get_config(self) -> dict[str, object]:
-        """Keras asks for it when it describes an optimizer; a run's own configuration is what is stored."""
+        """For Keras, which includes it when it describes an optimizer; runs store their own configuration."""
         return {"name": self.config.name, "learning_rate": self.learning_rate, "updates": self.updates}
 
 
 def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
-    """The optimizer of the configuration; biases and normalisation parameters are not decayed.
+    """The optimizer that a configuration names; to be built in the scope of the strategy that trains with it.
 
-    A pretrained encoder learns at `encoder_rate` of the learning rate; what decays decays at all of it, unless frozen.
+    adam: Kingma and Ba 2015; adamw: Loshchilov and Hutter 2019; sgd: with Nesterov momentum, Sutskever et al. 2013.
+    Weight decay is decoupled and applies to kernels, not to biases and normalisation parameters. The weights of an
+    encoder learn at `encoder_rate` times the learning rate; they decay at the whole learning rate, unless frozen.
     """
     common = {
         "learning_rate": learning_rate,
-        # Keras counts updates for Adam's corrections, batches for the learning rate, which `WarmupSchedule` knows.
-        # Batches that are left over after the last update of a run change nothing.
+        # Keras counts updates for Adam's bias correction, but batches for the schedule: hence `WarmupSchedule`'s
+        # `accumulate`. Batches after the last update of a run change nothing.
         "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
-        # Each device clips the gradient of its share of a batch before they are added up: so the sum stays within.
+        # Each device clips the gradient of its share of a batch before these are summed: divided among the devices,
+        # the limit holds for the sum.
         "global_clipnorm": config.clip_norm and config.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync,
         "use_ema": config.ema is not None,
         "ema_momentum": config.ema if config.ema is not None else 0.99,
@@ -84,11 +95,11 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
 
 
 def _slower_encoder(kind: type[keras.Optimizer], share: float) -> type[keras.Optimizer]:
-    """An optimizer that takes steps of `share` of the learning rate with the weights of an encoder."""
+    """An optimizer class with `share` of the learning rate for the weights of an encoder."""
 
     class SlowerEncoder(kind):
         def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-            """Keras calls it for each variable, which is TensorFlow's own and has lost its path."""
+            """Keras calls this for each variable. It passes TensorFlow's variable, which does not know its path."""
             encoder = self._trainable_variables[self._get_variable_index(variable)].path.startswith(ENCODER)
             super().update_step(gradient, variable, learning_rate * share if encoder else learning_rate)
 
@@ -96,7 +107,7 @@ def _slower_encoder(kind: type[keras.Optimizer], share: float) -> type[keras.Opt
 
 
 def _average_of_updates(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
-    """An optimizer whose moving average follows its updates; Keras's follows the batches that they are made of."""
+    """An optimizer class whose moving average is updated once per update; Keras's is updated once per batch."""
 
     class AverageOfUpdates(kind):
         def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
@@ -105,3 +116,31 @@ def _average_of_updates(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
             keras.ops.cond(updated, lambda: update(trainable_variables), lambda: None)
 
     return AverageOfUpdates
+
+
+def steps_counted(optimizer: keras.Optimizer) -> int:
+    """The steps that an optimizer's schedule has counted; in float16, steps with infinite gradients are skipped."""
+    return int(_unscaled(optimizer)._iterations.numpy())
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within this block the model has the moving average of its weights in their place, if the optimizer keeps one."""
+    optimizer = _unscaled(model.optimizer)
+    # Before the first update, which `accumulate` may put off, Keras's averages are zeros.
+    averaged = optimizer.use_ema and optimizer.iterations.numpy() > 0
+    averages = optimizer._model_variables_moving_average if averaged else []  # what Keras's SwapEMAWeights uses
+    pairs = list(zip(model.trainable_variables, averages, strict=True)) if averages else []
+    weights = [variable.numpy() for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for (variable, _), values in zip(pairs, weights, strict=True):
+            variable.assign(values)
+
+
+def _unscaled(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """The optimizer itself: in float16 Keras wraps it in one that scales the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,4 +1,4 @@
-"""Progress of training: a line for each epoch, and on a terminal a bar that moves with each step."""
+"""What a person sees of training: a line for each epoch, and on a terminal a bar that moves with each step."""
 
 import time
 from types import TracebackType
@@ -9,23 +9,29 @@ from pipeline.runtime.console import duration, text_console
 
 
 class TrainingDisplay:
-    """A line for each epoch, and on a terminal a bar that moves with each step."""
+    """Shows the progress of training while it is used as a context manager. Epochs are counted from 1."""
 
     def __init__(self, epochs: int, done: int, steps: int) -> None:
-        """Args: done: epochs that an earlier process trained; steps: of an epoch."""
+        """Args:
+        epochs: of the whole run.
+        done: epochs that earlier processes trained; the time left is estimated from the others.
+        steps: in each epoch.
+        """
         self.console = text_console()
         self.epochs, self.done, self.steps = epochs, done, steps
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[doing]}"),
-            TextColumn("{task.fields[told]}", style="dim"),
+            TextColumn("{task.fields[activity]}"),
+            TextColumn("{task.fields[details]}", style="dim"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=steps, epoch=done + 1, epochs=epochs, doing="compiling", told="")
+        self._task = self._bar.add_task(
+            "", total=steps, epoch=done + 1, epochs=epochs, activity="compiling", details=""
+        )
         self._started = time.perf_counter()
         self._best = ""
 
@@ -38,33 +44,51 @@ class TrainingDisplay:
     ) -> None:
         self._bar.stop()
 
-    def step(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Epoch from 1, steps done in it, mean loss of the epoch so far."""
+    def show_step(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
+        """Move the bar.
+
+        Args:
+            step: steps done in the epoch.
+            loss: mean of the epoch so far.
+            images_per_second: 0 where it is not known yet.
+        """
         speed = f"{images_per_second:.1f} images/s  " if images_per_second else ""
-        told = f"{speed}{self._left(epoch - 1 + step / self.steps)}{self._best}"
-        self._bar.update(self._task, total=self.steps, completed=step, epoch=epoch, doing=f"loss {loss:.4f}", told=told)
-
-    def validating(self, done: int, total: int) -> None:
-        """Images of the validation split scored so far."""
-        self._bar.update(self._task, total=total, completed=done, doing="validating")
-
-    def epoch(self, epoch: int, metrics: dict[str, float], best: bool, best_iou: float) -> None:
-        """The line that stays when an epoch (from 1) is over."""
-        self._best = f"  best val mIoU {best_iou:.4f}"
-        self.console.print(
-            f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {metrics['train/loss']:.4f}  "
-            f"val loss {metrics['val/loss']:.4f}  val mIoU {metrics['val/mean_iou']:.4f}{' *' if best else '  '}  "
-            f"{metrics['train/images_per_second']:.1f} images/s  "
-            f"{duration(time.perf_counter() - self._started)}{self._left(epoch, ', ')}",
-            soft_wrap=True,
+        details = f"{speed}{self._time_left(epoch - 1 + step / self.steps)}{self._best}"
+        self._bar.update(
+            self._task,
+            total=self.steps,
+            completed=step,
+            epoch=epoch,
+            activity=f"loss {loss:.4f}",
+            details=details,
         )
 
-    def say(self, text: str) -> None:
-        """A line of its own above the bar."""
+    def show_validation(self, done: int, total: int) -> None:
+        """Move the bar: of so many images of the validation split, so many are scored."""
+        self._bar.update(self._task, total=total, completed=done, activity="validating")
+
+    def print_epoch(self, epoch: int, metrics: dict[str, float], is_best: bool, best_iou: float) -> None:
+        """Print the line of an epoch that is closed.
+
+        Args:
+            metrics: of the epoch, by their names in MLflow.
+            best_iou: the highest validation mean IoU so far, this epoch's included.
+        """
+        self._best = f"  best val mIoU {best_iou:.4f}"
+        self.print(
+            f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {metrics['train/loss']:.4f}  "
+            f"val loss {metrics['val/loss']:.4f}  val mIoU {metrics['val/mean_iou']:.4f}{' *' if is_best else '  '}  "
+            f"{metrics['train/images_per_second']:.1f} images/s  "
+            f"{duration(time.perf_counter() - self._started)}{self._time_left(epoch, ', ')}"
+        )
+
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
         self.console.print(text, soft_wrap=True)
 
-    def _left(self, epochs_done: float, before: str = "") -> str:
+    def _time_left(self, epochs_done: float, prefix: str = "") -> str:
+        """Empty before this process has trained anything, and when training is over."""
         if not self.done < epochs_done < self.epochs:
             return ""
         elapsed = time.perf_counter() - self._started
-        return f"{before}{duration(elapsed / (epochs_done - self.done) * (self.epochs - epochs_done))} left"
+        return f"{prefix}{duration(elapsed / (epochs_done - self.done) * (self.epochs - epochs_done))} left"

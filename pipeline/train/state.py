@@ -1,4 +1,4 @@
-"""Everything in a network under training that the next step depends on, as arrays: out of it and into it again."""
+"""All that the next training step depends on, as arrays: read from a model, and restored into one."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,10 @@ from pipeline.model.weights import Arrays, assign, named_weights, set_weights
 
 
 def training_arrays(model: keras.Model) -> dict[str, Arrays]:
-    """A compiled model's state, its optimizer built, by the file of a checkpoint that it goes into.
+    """The state of a compiled model whose optimizer is built, by the name of the checkpoint's file.
 
-    weights.npz: weights and moving statistics. optimizer.npz: step count, moments, moving averages, loss scale.
+    weights.npz: weights, and BatchNormalization's moving statistics.
+    optimizer.npz: step count, moments, the weights' moving average, loss scale.
     running.npz: the state of every random generator, and the sums of the epoch's metrics so far.
     """
     optimizer = {path: np.asarray(variable) for path, variable in _optimizer_variables(model).items()}
@@ -19,30 +20,33 @@ def training_arrays(model: keras.Model) -> dict[str, Arrays]:
     return {"weights.npz": named_weights(model), "optimizer.npz": optimizer, "running.npz": running}
 
 
-def restore(model: keras.Model, files: dict[str, Arrays], origin: str) -> None:
-    """Put arrays from `training_arrays` into a compiled model whose optimizer is built.
+def restore(model: keras.Model, files: dict[str, Arrays], source: str) -> None:
+    """Restore what `training_arrays` returned into a compiled model whose optimizer is built.
 
-    Keras's `fit` empties the sums of metrics when an epoch begins: `restore_running` puts them back.
+    Keras's `fit` resets the sums of the metrics when an epoch begins; `restore_running` restores those again.
 
-    Raises:
-        UserError: they are another network's or another optimizer's.
-    """
-    set_weights(model, files["weights.npz"], f"{origin}/weights.npz")
-    assign(_optimizer_variables(model), files["optimizer.npz"], f"{origin}/optimizer.npz")
-    restore_running(model, files["running.npz"], origin)
-
-
-def restore_running(model: keras.Model, running: Arrays, origin: str) -> None:
-    """Put the state of the random generators and the sums of metrics back alone.
+    Args:
+        source: where the arrays are from, for messages.
 
     Raises:
-        UserError: they are another network's.
+        UserError: they belong to another network or another optimizer.
     """
-    assign(_running_variables(model), running, f"{origin}/running.npz")
+    set_weights(model, files["weights.npz"], f"{source}/weights.npz")
+    assign(_optimizer_variables(model), files["optimizer.npz"], f"{source}/optimizer.npz")
+    restore_running(model, files["running.npz"], source)
+
+
+def restore_running(model: keras.Model, running: Arrays, source: str) -> None:
+    """Restore only the state of the random generators and the sums of the metrics.
+
+    Raises:
+        UserError: they belong to another network.
+    """
+    assign(_running_variables(model), running, f"{source}/running.npz")
 
 
 def _optimizer_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    # Without the scopes that an optimizer is within: float16's is within the one that scales the loss.
+    # By the last two parts of their paths: in float16 the optimizer is within the scope of one that scales the loss.
     return {"/".join(variable.path.split("/")[-2:]): variable for variable in model.optimizer.variables}
 
 
@@ -54,7 +58,7 @@ def _named_running(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
     for layer in model.layers:
         weights = {id(weight) for weight in layer.weights}
         for variable in layer.variables:
-            if id(variable) not in weights:  # the state of a dropout layer's generator
+            if id(variable) not in weights:  # the state of a dropout layer's random generator
                 yield f"{layer.name}/{variable.name}", variable
     for metric in model.metrics:
         for variable in metric.variables:

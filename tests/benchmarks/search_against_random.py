@@ -1,12 +1,12 @@
-"""Does the search find better networks than chance when both may train for equally many epochs?
+"""Does the search find better networks than random search when both train for the same number of epochs?
 
 `python -m tests.benchmarks.search_against_random <folder>` runs, for each of three seeds, random search, TPE with the
-median pruner and TPE alone on `shapes`; started again in the same folder it goes on. The network is the same in every
-trial, so an epoch costs the same and epochs are the budget. A trial's start (seconds of tracing) is not in it, which
-favours pruning where trials are as short as here; the seconds are told beside.
+median pruner and TPE alone on `shapes`; started again in the same folder, it continues. Every trial has the same
+network, so each epoch costs the same and the budget is a number of epochs. The start of a trial (seconds of tracing) is
+not part of the budget, which favours pruning when trials are as short as here; the seconds are therefore printed too.
 
-`seed` is the sampler's as well as the training's: another seed is another search of other networks. Two sweeps run at
-a time, of a thread each.
+`seed` seeds both the sampler and the training: another seed is another search over other networks. Two sweeps run at a
+time, with one thread each.
 """
 
 import math
@@ -18,11 +18,13 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 
-from pipeline.data.synthetic.shapes import CLASSES, make_shapes
+from pipeline.data.synthetic.drawing import CLASSES
+from pipeline.data.synthetic.shapes import make_shapes
+from pipeline.runtime.console import plain_table
 from tests.benchmarks.machine import described, run
 from tests.end_to_end.commands import stored_runs
 
-EPOCHS, BUDGET = 4, 96  # of a trial; of a sweep: 24 trials that are not pruned
+EPOCHS, BUDGET = 4, 96  # of a trial; of a sweep, 24 trials if none is pruned
 SEEDS = (0, 1, 2)
 SHOWN = (24, 48, 72, BUDGET)  # epochs spent
 METHODS = {
@@ -46,7 +48,7 @@ Scores = list[list[float]]  # [trial in its order][epoch]: validation mean IoU
 
 
 def stored_scores(folder: Path) -> tuple[Scores, float]:
-    """What the trials of the sweep in a folder reached, from MLflow, and the seconds that they took together."""
+    """The scores of the trials of the sweep in a folder, from MLflow, and the seconds that they took together."""
     if not (folder / "mlruns" / "mlflow.db").exists():
         return [], 0.0
     client, runs = stored_runs(folder)
@@ -64,7 +66,7 @@ def best_so_far(scores: Scores) -> list[float]:
 
 
 def search(folder: Path, method: str, seed: int) -> Scores:
-    """A sweep that has spent the budget; pruned trials leave some of it, which further trials spend."""
+    """Run a sweep until it has spent the budget; what pruned trials leave of it is spent on further trials."""
     scores, _ = stored_scores(folder)
     while (spent := sum(map(len, scores))) < BUDGET:
         each = spent / len(scores) if scores else EPOCHS
@@ -78,37 +80,44 @@ def search(folder: Path, method: str, seed: int) -> Scores:
     return scores
 
 
-def told(values: list[float]) -> str:
+def mean_and_deviation(values: list[float]) -> str:
     """Mean ± deviation over seeds."""
     return f"{mean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{mean(values):.4f}"
 
 
-def report(found: dict[tuple[str, int], Scores], seconds: dict[tuple[str, int], float]) -> list[str]:
-    """The table and the verdict, in lines."""
+def table(found: dict[tuple[str, int], Scores], seconds: dict[tuple[str, int], float]) -> str:
+    """The best scores after so many epochs: a line for each sweep, and one for each method."""
     curves = {key: best_so_far(scores) for key, scores in found.items()}
-    head = "".join(f"{f'{count} epochs':>19}" for count in SHOWN)
-    lines = [f"{'best val mIoU after':30}{head}   trials       s"]
+    rows = []
     for (method, seed), curve in curves.items():
-        row = "".join(f"{curve[count - 1]:>19.4f}" for count in SHOWN)
-        begun = [0, *accumulate(map(len, found[method, seed]))]  # epochs spent before each trial
-        trials = sum(before < BUDGET for before in begun[:-1])
-        lines.append(f"{f'{method}, seed {seed}':30}{row}{trials:>9}{seconds[method, seed]:>8.0f}")
+        spent_before = [0, *accumulate(map(len, found[method, seed]))][:-1]  # epochs before each trial
+        trials = sum(spent < BUDGET for spent in spent_before)
+        scores = [f"{curve[count - 1]:.4f}" for count in SHOWN]
+        rows.append([f"{method}, seed {seed}", *scores, str(trials), f"{seconds[method, seed]:.0f}"])
     for method in METHODS:
-        of = [curve for (name, _), curve in curves.items() if name == method]
-        if of:
-            row = "".join(f"{told([curve[count - 1] for curve in of]):>19}" for count in SHOWN)
-            lines.append(f"{f'{method}, mean ± deviation':30}{row}")
-    lines.append("")
+        of_method = [curve for (name, _), curve in curves.items() if name == method]
+        if of_method:
+            means = [mean_and_deviation([curve[count - 1] for curve in of_method]) for count in SHOWN]
+            rows.append([f"{method}, mean ± deviation", *means, "", ""])
+    headings = ["best val mIoU after", *(f"{count} epochs" for count in SHOWN), "trials", "s"]
+    return plain_table(headings, rows, right=headings[1:])
+
+
+def verdicts(found: dict[tuple[str, int], Scores]) -> list[str]:
+    """How each method compares with random search, a line each."""
+    curves = {key: best_so_far(scores) for key, scores in found.items()}
+    lines = []
     for method in list(METHODS)[1:]:
         pairs = [(curves[method, s], curves["random", s]) for s in SEEDS if {(method, s), ("random", s)} <= set(curves)]
         if not pairs:
             continue
-        gains = [ours[BUDGET - 1] - chance[BUDGET - 1] for ours, chance in pairs]
-        sooner = [_first(ours, chance[BUDGET - 1]) for ours, chance in pairs]
+        gains = [ours[BUDGET - 1] - random[BUDGET - 1] for ours, random in pairs]
+        sooner = [_first(ours, random[BUDGET - 1]) for ours, random in pairs]
         reached = ", ".join("never" if count is None else str(count) for count in sooner)
         lines.append(
-            f"{method} against random at {BUDGET} epochs: {told(gains)}, better in {sum(gain > 0 for gain in gains)} "
-            f"of {len(gains)} seeds; exceeds random's last best after {reached} epochs"
+            f"{method} against random at {BUDGET} epochs: {mean_and_deviation(gains)}, "
+            f"better in {sum(gain > 0 for gain in gains)} of {len(gains)} seeds; "
+            f"exceeds random's final best after {reached} epochs"
         )
     return lines
 
@@ -122,17 +131,17 @@ def _step(metric: object) -> int:
 
 
 def main() -> None:
-    """Run every sweep, two at a time, and print what they came to; of what was not finished nothing is printed."""
+    """Run every sweep, two at a time, and print the results of those that are complete."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="search-")).absolute()
     machine = described()
-    # First what is compared first.
+    # The most important comparison first.
     keys = [(method, seed) for seed in SEEDS for method in list(METHODS)[:2]] + [("TPE", seed) for seed in SEEDS]
     places = {key: folder / f"{re.sub('[^A-Za-z]+', '-', key[0])}-{key[1]}" for key in keys}
     if "report" not in sys.argv[2:]:
         make_shapes(folder / "shapes")
         lists = folder / "shapes" / "ImageSets" / "Segmentation"
-        ids = (lists / "train.txt").read_text().split()[:IMAGES]
-        (lists / "few.txt").write_text("".join(f"{id}\n" for id in ids))
+        names = (lists / "train.txt").read_text().split()[:IMAGES]
+        (lists / "few.txt").write_text("".join(f"{name}\n" for name in names))
         with ThreadPoolExecutor(2) as two:
             list(two.map(lambda key: search(places[key], *key), keys))
     stored = {key: stored_scores(place) for key, place in places.items()}
@@ -140,7 +149,7 @@ def main() -> None:
     print(machine)
     print(f"shapes, the first {IMAGES} training images: {' '.join(TRIAL)}")
     print(f"searched: {' '.join(SPACE)}\n")
-    print(*report(found, {key: stored[key][1] for key in found}), sep="\n")
+    print(table(found, {key: stored[key][1] for key in found}), "", *verdicts(found), sep="\n")
 
 
 if __name__ == "__main__":

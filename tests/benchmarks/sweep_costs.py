@@ -1,7 +1,7 @@
-"""What a sweep costs beside its training: start-up, memory, and what several jobs at once gain.
+"""The costs of a sweep besides training: start-up, memory, and the speed-up of several jobs at once.
 
-`python -m tests.benchmarks.sweep_costs` measures all three; with `startup`,
-`memory` or `speed` behind it only these.
+`python -m tests.benchmarks.sweep_costs` measures all three; with `startup`, `memory` or `speed` as arguments, only
+those.
 """
 
 import re
@@ -26,11 +26,11 @@ DATA = (
     "dataset.splits.val=val",
     "dataset.splits.test=test",
 )
-# An epoch of one step, so that the end of training it is the end of the first step.
+# One epoch of one step: the end of the epoch is the end of the first step.
 STEP = (*DATA, "image_size=64", "epochs=1", "schedule.warmup_epochs=0", "batch_size=4")
 TINY = (*DATA, "image_size=16", "epochs=2", "batch_size=2", "model.depth=1", "model.width=4")
 SMALL = ("image_size=32", "long_side=32", "model.depth=3", "model.width=8", "epochs=2", "batch_size=16")
-TRIALS = 20  # whose memory is looked at; one more is run
+TRIALS = 20  # whose memory is measured; one more is run
 MEMORY = {
     "the same network": ("seed=range(21)",),
     "21 networks": ("model.width=4,5,6,7,8,9,10", "model.depth=1,2,3"),
@@ -75,7 +75,7 @@ def memory(folder: Path) -> Iterator[str]:
     yield (f"{'resident MB of the warm child after trial':45}" + "".join(f"{n:>7}" for n in (1, 5, 10, 15, TRIALS)))
     for name, options in MEMORY.items():
         sizes = _sizes(folder / re.sub(r"\W+", "-", name), ["-m", *TINY, "threads=1", *options])
-        # Means of four, since the allocator returns some 40 MB after every other trial.
+        # Means of four: the allocator returns some 40 MB after every other trial.
         growth = (mean(sizes[TRIALS - 4 : TRIALS]) - mean(sizes[4:8])) / (TRIALS - 8)
         shown = "".join(f"{sizes[number - 1]:7.0f}" for number in (1, 5, 10, 15, TRIALS))
         yield f"  {name:43}{shown}   {growth:+.2f} MB a trial, 5-8 to 17-20"
@@ -83,7 +83,7 @@ def memory(folder: Path) -> Iterator[str]:
 
 
 def _sizes(folder: Path, arguments: list[str]) -> list[float]:
-    """MB of the child when the next trial is announced: the last one is answered then, and let go of."""
+    """MB of the child when the next trial is announced: the last one has ended then, and its memory is released."""
     folder.mkdir()
     sizes: list[float] = []
     with (folder / "output.txt").open("w") as output, subprocess.Popen(
@@ -105,7 +105,7 @@ def _sizes(folder: Path, arguments: list[str]) -> list[float]:
 def speed(folder: Path) -> Iterator[str]:
     """Wall time of eight trials on `shapes`, from the command to its end."""
     data = f"data_dir={folder / 'data'}"
-    run(folder / "first", *SMALL, data)  # draws the images and checks them
+    run(folder / "first", *SMALL, data)  # generates and checks the images
     yield "seconds for 8 trials on shapes (" + " ".join(SMALL) + ")"
     basic = 0.0
     for name, options in SPEED.items():
@@ -117,7 +117,7 @@ def speed(folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure what is asked for and print it."""
+    """Measure what the arguments name, and print it."""
     parts: dict[str, Callable[[Path], Iterable[str]]] = {"startup": startup, "memory": memory, "speed": speed}
     folder = Path(tempfile.mkdtemp(prefix="sweep-costs-"))
     write_voc(folder, train=4, val=2, test=2)
@@ -126,7 +126,7 @@ def main() -> None:
         (folder / name).mkdir()
         if name != "speed":
             (folder / name / "VOC").symlink_to(folder / "VOC")
-        for line in parts[name](folder / name):  # as soon as it is known
+        for line in parts[name](folder / name):  # as soon as it is measured
             print(line, flush=True)
         print()
 

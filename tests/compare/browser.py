@@ -1,4 +1,4 @@
-"""The page of a comparison in a browser, with what tests ask of it."""
+"""The page of a comparison in a browser, as tests use it."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ requestAnimationFrame(() => requestAnimationFrame(look));
 
 
 class Page:
-    """The page, with what tests ask of it."""
+    """The page, with the actions and queries of the tests."""
 
     def __init__(self, driver: Any, path: Path) -> None:
         self.driver = driver
@@ -36,7 +36,7 @@ class Page:
         self.settle()
 
     def set(self, selector: str, value: object) -> None:
-        """Move a slider, or choose of a list, as a hand would."""
+        """Move a slider, or choose from a list, as a user would."""
         self.driver.execute_script(
             "arguments[0].value = arguments[1];"
             "['input', 'change'].forEach((kind) => arguments[0].dispatchEvent(new Event(kind, {bubbles: true})))",
@@ -45,7 +45,7 @@ class Page:
         self.settle()
 
     def canvas(self, image: str, column: int | str) -> np.ndarray:
-        """What is drawn in a cell, (height, width, 4) uint8."""
+        """The pixels of a cell, (height, width, 4) uint8."""
         height, width, values = self.driver.execute_script(
             "const c = document.querySelector(`canvas[data-image='${arguments[0]}'][data-column='${arguments[1]}']`);"
             "c.scrollIntoView({block: 'nearest'});"
@@ -55,6 +55,6 @@ class Page:
         return np.array(values, np.uint8).reshape(height, width, 4)
 
     def masks_only(self) -> None:
-        """Predictions alone, opaque, so that each pixel has the colour of its class."""
+        """Show only predictions, opaque, so that each pixel has the colour of its class."""
         self.click("[data-layer=photograph] input[type=checkbox]")
         self.set("[data-layer=prediction] input[type=range]", 100)

@@ -1,4 +1,4 @@
-"""A sweep in a store, compared once, for the tests that look at what came of it."""
+"""A sweep in a store, compared once for all tests that examine the result."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Pa
     place = tmp_path_factory.mktemp("sweep")
     root = voc_writer(place, train=1, val=2, test=4, size=[(24, 32), (40, 20)], classes=3)
     parent, ids = make_sweep(place, root)
-    told = io.StringIO()
-    with inside(place), contextlib.redirect_stdout(told):
+    stdout = io.StringIO()
+    with inside(place), contextlib.redirect_stdout(stdout):
         assert main([parent]) == 0
-    return Sweep(place, root, parent, ids, told.getvalue())
+    return Sweep(place, root, parent, ids, stdout.getvalue())

@@ -1,4 +1,4 @@
-"""A store of runs that nobody trained: what a run leaves in MLflow, made from a small dataset's own masks."""
+"""A store of runs without training: what a run stores in MLflow, made from the masks of a small dataset."""
 
 import contextlib
 import io
@@ -38,16 +38,16 @@ def configuration(root: Path, width: int, seed: int) -> Config:
     return config
 
 
-def predicted(root: Path, id: str, wrong_rows: int) -> np.ndarray:
-    """The truth, with void and the first rows as background."""
-    mask = truth(root, id)
+def predicted(root: Path, image_id: str, wrong_rows: int) -> np.ndarray:
+    """The true mask, with void and the first rows as background."""
+    mask = truth(root, image_id)
     mask[mask == VOID] = 0
     mask[:wrong_rows] = 0
     return mask
 
 
-def truth(root: Path, id: str) -> np.ndarray:
-    with Image.open(root / "SegmentationClass" / f"{id}.png") as image:
+def truth(root: Path, image_id: str) -> np.ndarray:
+    with Image.open(root / "SegmentationClass" / f"{image_id}.png") as image:
         return np.array(image, np.uint8)
 
 
@@ -79,17 +79,17 @@ def make_run(
         else client.create_experiment(experiment, artifact_location=(place / "mlruns" / "artifacts").as_uri())
     )
     created = client.create_run(experiment_id, run_name=name, tags=tags, start_time=1_000_000)
-    id = str(created.info.run_id)
+    run_id = str(created.info.run_id)
     config = configuration(root, width, seed)
     params = [mlflow.entities.Param(key, str(value)) for key, value in flatten(config).items()]
-    client.log_batch(id, params=params)
+    client.log_batch(run_id, params=params)
     metrics = [
         mlflow.entities.Metric("val/mean_iou", score * epoch / EPOCHS[-1], 1000 * epoch, epoch) for epoch in EPOCHS
     ]
     if status == "FINISHED" and test:
         ending = {"best/val_mean_iou": score, "best/epoch": 3, "test/mean_iou": score - 0.1, "time/total_seconds": 90}
         metrics += [mlflow.entities.Metric(key, value, 5000, 3) for key, value in ending.items()]
-    client.log_batch(id, metrics=metrics)
+    client.log_batch(run_id, metrics=metrics)
 
     files = {"config/config.yaml": OmegaConf.to_yaml(OmegaConf.structured(config)).encode()}
     for epoch in EPOCHS:
@@ -102,15 +102,15 @@ def make_run(
         rows = [f'"{label.replace(chr(34), 2 * chr(34))}",{score}' for label in CLASSES[:2]] + [f"{CLASSES[2]},"]
         files["evaluation/per_class.csv"] = "\n".join(["class,iou", *rows]).encode()
     for path, content in files.items():
-        file = artifacts(place, id) / path
+        file = artifacts(place, run_id) / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    client.set_terminated(id, status)
-    return id
+    client.set_terminated(run_id, status)
+    return run_id
 
 
-def artifacts(place: Path, id: str) -> Path:
-    return place / "mlruns" / "artifacts" / id / "artifacts"
+def artifacts(place: Path, run_id: str) -> Path:
+    return place / "mlruns" / "artifacts" / run_id / "artifacts"
 
 
 def make_sweep(place: Path, root: Path) -> tuple[str, list[str]]:

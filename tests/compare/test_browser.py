@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from its file: clicks, and the pixels that they lead to."""
+"""The page in a real browser, opened from its file: clicks, and the pixels that result."""
 
 import io
 import json
@@ -64,10 +64,10 @@ def wrong_rows(sweep: Sweep, image: str, column: int) -> int:
     return rows * (int(image.removeprefix("test_")) + 1) // 2
 
 
-# ---- by itself
+# ---- the page as a whole
 
 
-def test_it_needs_nothing_from_anywhere_and_runs_nothing_but_its_own(page: Page) -> None:
+def test_the_page_loads_nothing_and_runs_only_its_own_scripts(page: Page) -> None:
     loaded = page.driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
     assert page.driver.execute_script("return window.broken") is None
@@ -76,8 +76,8 @@ def test_it_needs_nothing_from_anywhere_and_runs_nothing_but_its_own(page: Page)
     assert len(page.all("#run-table tbody tr")) == 6 and len(page.all(".js-plotly-plot")) == 5
 
 
-def test_a_script_that_gets_into_the_page_does_not_run(page: Page) -> None:
-    """The page's policy, asked of the browser."""
+def test_an_injected_script_does_not_run(page: Page) -> None:
+    """The browser enforces the page's policy."""
     page.driver.execute_script(
         "const made = document.createElement('script'); made.textContent = 'window.broken = true';"
         "document.body.append(made); const image = document.createElement('div');"
@@ -85,13 +85,13 @@ def test_a_script_that_gets_into_the_page_does_not_run(page: Page) -> None:
     )
     page.driver.execute_async_script("setTimeout(arguments[0], 200)")
     assert page.driver.execute_script("return window.broken") is None
-    page.driver.get_log("browser")  # the refusals
+    page.driver.get_log("browser")  # discards the violations
 
 
-def test_without_predictions_there_is_the_table_and_no_grid(driver: Any, tmp_path: Path) -> None:
+def test_without_predictions_the_page_has_a_table_and_no_grid(driver: Any, tmp_path: Path) -> None:
     runs = [ComparedRun("1", "one", "RUNNING", {}, {}), ComparedRun("2", "two", "FAILED", {}, {}, failure="of memory")]
-    answer = Analysis(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
-    (tmp_path / "page.html").write_text(page_of(answer), encoding="utf-8")
+    analysis = Analysis(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
+    (tmp_path / "page.html").write_text(page_of(analysis), encoding="utf-8")
     driver.get_log("browser")
     driver.get((tmp_path / "page.html").as_uri())
     assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
@@ -112,16 +112,16 @@ def test_names_are_shown_as_they_are(page: Page) -> None:
 # ---- the grid
 
 
-def test_every_pixel_of_a_prediction_has_the_colour_of_its_class(page: Page, sweep: Sweep) -> None:
+def test_predicted_pixels_have_the_colours_of_their_classes(page: Page, sweep: Sweep) -> None:
     page.masks_only()
     for image in ("test_0", "test_3"):
         for column in range(4):
             mask = predicted(sweep.root, image, wrong_rows(sweep, image, column))
             np.testing.assert_array_equal(page.canvas(image, column), colours(mask))
-    assert page.find("[data-image=test_0] .cell:last-child .missing").text == "no test prediction"  # it was pruned
+    assert page.find("[data-image=test_0] .cell:last-child .missing").text == "no test prediction"  # the pruned run
 
 
-def test_a_class_is_taken_out_of_all_cells(page: Page, sweep: Sweep) -> None:
+def test_a_class_can_be_hidden_in_all_cells(page: Page, sweep: Sweep) -> None:
     page.masks_only()
     page.click(".chip[data-class='1']")
     for column in (0, 3):
@@ -133,7 +133,7 @@ def test_a_class_is_taken_out_of_all_cells(page: Page, sweep: Sweep) -> None:
     np.testing.assert_array_equal(page.canvas("test_1", 0), colours(mask, shown=(0, 1, 2)))
 
 
-def test_the_error_map_tells_missed_objects_and_nothing_of_void(page: Page, sweep: Sweep) -> None:
+def test_the_error_layer_shows_missed_objects_but_no_void(page: Page, sweep: Sweep) -> None:
     page.masks_only()
     page.set("[data-layer=prediction] input[type=range]", 0)
     page.set("[data-layer=errors] input[type=range]", 100)
@@ -161,7 +161,7 @@ def test_one_slider_moves_all_cells_to_another_epoch(page: Page, sweep: Sweep) -
     assert page.find("#epoch-shown").text == "2 of 3"
 
 
-def test_zoom_is_the_same_in_all_cells_and_by_whole_pixels(page: Page) -> None:
+def test_all_cells_have_the_same_zoom_and_crisp_pixels(page: Page) -> None:
     for _ in range(3):
         page.find("#zoom-in").click()
     transforms = page.driver.execute_script(
@@ -183,7 +183,7 @@ def test_zoom_is_the_same_in_all_cells_and_by_whole_pixels(page: Page) -> None:
     assert page.find("#zoom-shown").text == "1\N{MULTIPLICATION SIGN}"
 
 
-def test_a_zoomed_cell_shows_pixels_and_no_mixture_of_them(page: Page) -> None:
+def test_a_zoomed_cell_does_not_blend_pixels(page: Page) -> None:
     page.masks_only()
     for _ in range(4):
         page.find("#zoom-in").click()
@@ -195,7 +195,7 @@ def test_a_zoomed_cell_shows_pixels_and_no_mixture_of_them(page: Page) -> None:
     assert len(found) > 1
 
 
-def test_wiping_shows_one_run_left_of_the_divider_and_the_other_right_of_it(page: Page, sweep: Sweep) -> None:
+def test_wiping_shows_one_run_on_each_side_of_the_divider(page: Page, sweep: Sweep) -> None:
     page.masks_only()
     page.click("#view [data-value=wipe]")
     page.set("#run-b", 3)
@@ -219,7 +219,7 @@ def test_wiping_shows_one_run_left_of_the_divider_and_the_other_right_of_it(page
             if abs(column - 0.27 * width) > 2:
                 y, x = int((row + 0.5) * shown.shape[0] / height), int((column + 0.5) * shown.shape[1] / width)
                 label = (a if column < 0.27 * width else b)[row, column]
-                # Where B has no class, the page's ground is seen and not A.
+                # Where B predicts background, the page's background is visible, and not A.
                 expected = voc_palette()[label].tolist() if label else [236, 236, 234]
                 assert shown[y, x].tolist() == expected, (row, column)
 
@@ -227,7 +227,7 @@ def test_wiping_shows_one_run_left_of_the_divider_and_the_other_right_of_it(page
 def test_blinking_shows_one_run_at_a_time(page: Page) -> None:
     sheet = page.find("#sheet")
     sheet.send_keys("b")
-    sheet.send_keys(" ")  # stops, and shows the other one
+    sheet.send_keys(" ")  # stops, and shows the other run
     page.settle()
     assert page.find("#blink-run").text == "Blink"
     seen = []
@@ -237,7 +237,7 @@ def test_blinking_shows_one_run_at_a_time(page: Page) -> None:
     assert sorted(seen) == [["hidden", "visible"], ["visible", "hidden"]]
 
 
-def test_rows_are_sorted_by_the_gap_of_the_class_that_is_chosen(page: Page) -> None:
+def test_rows_are_sorted_by_the_gap_of_the_chosen_class(page: Page) -> None:
     data = page.driver.execute_script("return JSON.parse(document.getElementById('data').textContent)")
 
     def gaps(place: int) -> dict[str, float]:
@@ -251,7 +251,7 @@ def test_rows_are_sorted_by_the_gap_of_the_class_that_is_chosen(page: Page) -> N
         page.set("#filter", value)
         shown = [row.get_attribute("data-image") for row in page.all("#rows .row")]
         of = gaps(place)
-        assert shown == sorted(of, key=lambda id: (-of[id], id))
+        assert shown == sorted(of, key=lambda image_id: (-of[image_id], image_id))
     page.set("#sort", "name")
     assert [row.get_attribute("data-image") for row in page.all("#rows .row")] == [f"test_{n}" for n in range(4)]
 
@@ -259,7 +259,7 @@ def test_rows_are_sorted_by_the_gap_of_the_class_that_is_chosen(page: Page) -> N
 # ---- the table and the theme
 
 
-def test_the_table_is_sorted_by_a_click_and_takes_runs_out_of_the_grid(page: Page) -> None:
+def test_the_table_sorts_by_a_click_and_hides_runs_in_the_grid(page: Page) -> None:
     def column(number: int) -> list[str]:
         return [cell.text for cell in page.all(f"#run-table tbody td:nth-child({number})")]
 

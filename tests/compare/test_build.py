@@ -1,4 +1,4 @@
-"""The command on a sweep in a store: what it prints and writes, and what it leaves in MLflow."""
+"""The command on a sweep in a store: what it prints, writes, and stores in MLflow."""
 
 import csv
 import io
@@ -25,10 +25,10 @@ def page_data(page: Path) -> dict:
     return json.loads(found[1])
 
 
-# ---- what it says
+# ---- what it prints
 
 
-def test_the_table_ranks_finished_runs_by_validation_and_shows_only_what_differs(sweep: Sweep) -> None:
+def test_the_table_ranks_finished_runs_by_validation(sweep: Sweep) -> None:
     lines = sweep.stdout.splitlines()
     assert lines[0].split() == ["run", "width", "seed", "status", "val", "mIoU", "test", "mIoU", "minutes"]
     best, second, third, fourth, pruned, failed = sweep.ids[0], *(sweep.ids[place] for place in (1, 3, 2, 5, 4))
@@ -38,11 +38,11 @@ def test_the_table_ranks_finished_runs_by_validation_and_shows_only_what_differs
                       (pruned, "pruned")]  # fmt: skip
 
 
-def test_it_says_means_importances_the_best_run_and_how_to_run_it_again(sweep: Sweep) -> None:
+def test_the_findings_follow_the_table(sweep: Sweep) -> None:
     assert re.search(r"^8\s+2  0\.8500 ± 0\.0707  0\.7500 ± 0\.0707$", sweep.stdout, re.MULTILINE)
     assert re.search(r"^4\s+2  0\.6000 ± 0\.1414  0\.5000 ± 0\.1414$", sweep.stdout, re.MULTILINE)
-    told = re.search(r"^width 8, seed 1 +(-0\.\d{4}) +(-0\.\d{4}) +(-?\+?0\.\d{4})$", sweep.stdout, re.MULTILINE)
-    assert told is not None and float(told[2]) <= float(told[1]) <= float(told[3])
+    difference = re.search(r"^width 8, seed 1 +(-0\.\d{4}) +(-0\.\d{4}) +(-?\+?0\.\d{4})$", sweep.stdout, re.MULTILINE)
+    assert difference is not None and float(difference[2]) <= float(difference[1]) <= float(difference[3])
     assert "on 4 images, 95 % bootstrap interval" in sweep.stdout
     assert re.search(r"importance for the validation score \(fANOVA\): width \d+ %, seed \d+ %", sweep.stdout)
     assert f"best run {sweep.ids[0]} (width 8, seed 0): val mIoU 0.9000" in sweep.stdout
@@ -50,7 +50,7 @@ def test_it_says_means_importances_the_best_run_and_how_to_run_it_again(sweep: S
     assert f"open it: {sweep.page}" in sweep.stdout
 
 
-def test_csv_is_the_table_in_full_and_nothing_else(
+def test_csv_is_the_whole_table_and_nothing_else(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -71,57 +71,57 @@ def test_csv_is_the_table_in_full_and_nothing_else(
     ("arguments", "fault"),
     [
         ([], "the id of a sweep's run, ids of several runs, or the name of an experiment expected"),
-        (["x", "ouput=y"], "ouput=y: there is no key 'ouput' \\(did you mean 'output'\\?\\)"),
+        (["x", "ouput=y"], "ouput=y: unknown key 'ouput' \\(did you mean 'output'\\?\\)"),
         (["x", "register=yes"], "register=yes: true or false expected"),
-        (["x", "--csv", "output=y"], "--csv prints the table and does nothing else: without output"),
+        (["x", "--csv", "output=y"], "--csv only prints the table; remove output"),
         (["x", "--fast"], "--fast: key=value expected"),
         (["nothing-here"], "nothing-here: no run has this id or run_key .*, and no experiment has this name"),
         (["nothing-here", "nor-here"], "run=nothing-here: no run has this id"),
     ],
 )
-def test_what_cannot_be_done_is_told(sweep: Sweep, arguments: list[str], fault: str) -> None:
+def test_unusable_arguments_are_reported(sweep: Sweep, arguments: list[str], fault: str) -> None:
     with inside(sweep.place), pytest.raises(UserError, match=fault):
         main(arguments)
 
 
-def test_a_child_alone_is_nothing_to_compare(sweep: Sweep) -> None:
+def test_a_child_run_alone_cannot_be_compared(sweep: Sweep) -> None:
     with inside(sweep.place), pytest.raises(UserError, match="this run has no child runs; name a sweep's run"):
         main([sweep.ids[0]])
 
 
 def test_a_sweep_whose_trials_cannot_be_read_says_why(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "_usable", lambda *_: ([], ["run=x: was made by another version"]))
-    with inside(sweep.place), pytest.raises(UserError, match="none of its child runs can be read") as told:
+    with inside(sweep.place), pytest.raises(UserError, match="none of its child runs can be read") as raised:
         main([sweep.parent])
-    assert told.value.faults[1:] == ("run=x: was made by another version",)
+    assert raised.value.faults[1:] == ("run=x: was made by another version",)
 
 
-def test_csv_in_a_terminal_steers_nothing(
+def test_csv_on_a_terminal_has_control_characters_escaped(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And is the same lines otherwise."""
+    """In a file they stay as they are."""
     monkeypatch.setattr("pipeline.compare.build.table", lambda *_: "run_id,name\n1,\x1b[2J\n")
-    for terminal, told in ((True, "run_id,name\n1,\\x1b[2J\n"), (False, "run_id,name\n1,\x1b[2J\n")):
+    for terminal, printed in ((True, "run_id,name\n1,\\x1b[2J\n"), (False, "run_id,name\n1,\x1b[2J\n")):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal, raising=False)
         with inside(sweep.place):
             assert main([sweep.parent, "--csv"]) == 0
-        assert capsys.readouterr().out == told
+        assert capsys.readouterr().out == printed
 
 
 # ---- what it writes
 
 
-def test_every_file_is_there_and_every_image_is_one(sweep: Sweep) -> None:
+def test_every_file_is_written_and_no_image_is_blank(sweep: Sweep) -> None:
     folder = sweep.place / "comparison"
     images = {"curves.png", "parallel_coordinates.png", "per_class.png", "images.png"}
     assert {path.name for path in folder.iterdir()} == {"comparison.html", "runs.csv", *images}
     for name in images:
         with Image.open(folder / name) as image:
             image.load()
-            assert len(image.convert("RGB").getcolors(2**24) or []) > 8  # it is not blank
+            assert len(image.convert("RGB").getcolors(2**24) or []) > 8
 
 
-def test_images_are_sorted_by_their_gap_and_have_every_run_that_predicted_them(sweep: Sweep) -> None:
+def test_images_are_sorted_by_gap_with_the_masks_of_every_run(sweep: Sweep) -> None:
     data = page_data(sweep.page)
     assert [run["id"] for run in data["runs"]] == [sweep.ids[place] for place in (0, 1, 3, 2, 4, 5)]
     assert [run["column"] for run in data["runs"]] == [0, 1, 2, 3, None, 4]  # the failed one has no column
@@ -136,7 +136,7 @@ def test_images_are_sorted_by_their_gap_and_have_every_run_that_predicted_them(s
     assert data["differences"]["difference"][0][0] == 0 and data["differences"]["difference"][3][0] < 0
 
 
-def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
+def test_without_the_dataset_the_page_has_only_predictions(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = sweep.root.rename(sweep.place / "moved")
@@ -144,11 +144,11 @@ def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
         with inside(sweep.place):
             assert main([*sweep.ids[:2], f"output={tmp_path / 'without'}"]) == 0
             assert main([*sweep.ids[:2], f"output={tmp_path / 'with'}", f"data_root={moved}"]) == 0
-            with pytest.raises(UserError, match="has no folder JPEGImages"):
+            with pytest.raises(UserError, match="missing JPEGImages/"):
                 main([*sweep.ids[:2], f"output={tmp_path / 'never'}", f"data_root={tmp_path}"])
     finally:
         moved.rename(sweep.root)
-    assert "data_root=<folder> says where it is now" in capsys.readouterr().out
+    assert "give its folder with data_root=<folder>" in capsys.readouterr().out
     without, found = page_data(tmp_path / "without/comparison.html"), page_data(tmp_path / "with/comparison.html")
     assert all(image["photograph"] is None and image["truth"] is None for image in without["test"])
     assert without["test"][0]["disagreement"] > without["test"][-1]["disagreement"] and without["differences"] is None
@@ -157,7 +157,7 @@ def test_without_the_dataset_the_page_has_predictions_only_and_says_so(
     assert not (tmp_path / "never").exists()
 
 
-def test_masks_and_names_that_are_not_this_programs_are_left_out(sweep: Sweep, tmp_path: Path) -> None:
+def test_unreadable_masks_and_unsafe_names_are_left_out(sweep: Sweep, tmp_path: Path) -> None:
     ids = [make_run(sweep.place, "odd", sweep.root, score, seed=seed) for score, seed in ((0.5, 0), (0.4, 1))]
     folder = artifacts(sweep.place, ids[0]) / "predictions/test"
     good = (folder / "test_0.png").read_bytes()
@@ -172,14 +172,14 @@ def test_masks_and_names_that_are_not_this_programs_are_left_out(sweep: Sweep, t
     assert "2 test images are left out: their masks cannot be read or do not fit." in data["notes"]
 
 
-# ---- what it leaves in MLflow
+# ---- what it stores in MLflow
 
 
-def test_a_parent_run_has_the_answer_and_only_the_best_child_the_tag(sweep: Sweep) -> None:
+def test_the_parent_gets_the_files_and_the_best_child_the_tag(sweep: Sweep) -> None:
     client = client_of(sweep.place)
-    kept = {entry.path for entry in client.list_artifacts(sweep.parent, "comparison")}
-    assert kept == {f"comparison/{path.name}" for path in (sweep.place / "comparison").iterdir()}
-    tagged = [id for id in sweep.ids if "best" in client.get_run(id).data.tags]
+    stored = {entry.path for entry in client.list_artifacts(sweep.parent, "comparison")}
+    assert stored == {f"comparison/{path.name}" for path in (sweep.place / "comparison").iterdir()}
+    tagged = [run_id for run_id in sweep.ids if "best" in client.get_run(run_id).data.tags]
     assert tagged == [sweep.ids[0]]
     note = client.get_run(sweep.parent).data.tags[NOTE]
     experiment = client.get_run(sweep.parent).info.experiment_id
@@ -192,7 +192,7 @@ def test_a_parent_run_has_the_answer_and_only_the_best_child_the_tag(sweep: Swee
 
 
 def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
-    """Nor is anything else before a mistake is told."""
+    """Nor, before the arguments are checked, anything else that takes long to import."""
     code = (
         "import sys; from pipeline.compare.__main__ import main; "
         "assert not {'mlflow', 'optuna', 'plotly'} & set(sys.modules); "

@@ -1,4 +1,4 @@
-"""Importances of parameters, and where runs stand on parallel axes."""
+"""Importances of parameters, and the places of runs on parallel axes."""
 
 import pytest
 
@@ -23,14 +23,14 @@ KEYS = ["model.width", "optimizer.learning_rate", "seed"]
 
 
 @pytest.mark.parametrize(("score", "first"), [("width", "model.width"), ("rate", "optimizer.learning_rate")])
-def test_the_parameter_that_moves_the_score_has_it_all(score: str, first: str) -> None:
+def test_the_only_parameter_with_an_effect_has_all_importance(score: str, first: str) -> None:
     found = importances(grid(score), KEYS)
     assert next(iter(found)) == first and found[first] > 0.9
     assert set(found) == set(KEYS) and sum(found.values()) == pytest.approx(1)
     assert found == importances(grid(score), KEYS)
 
 
-def test_texts_and_missing_values_are_no_obstacle() -> None:
+def test_importances_of_texts_and_with_missing_values() -> None:
     runs = grid()
     for number, run in enumerate(runs):
         run.params["loss"] = f"kind {number % 2}"  # type: ignore[index]
@@ -39,7 +39,7 @@ def test_texts_and_missing_values_are_no_obstacle() -> None:
     assert "loss" in found and "only_here" not in found
 
 
-def test_nothing_is_said_of_too_few_runs_or_of_equal_scores() -> None:
+def test_few_runs_or_equal_scores_have_no_importances() -> None:
     assert importances(grid()[:3], KEYS) == {}
     assert importances(grid("none"), KEYS) == {}
     assert importances(grid(), []) == {}
@@ -47,7 +47,7 @@ def test_nothing_is_said_of_too_few_runs_or_of_equal_scores() -> None:
     assert importances(unfinished, KEYS) == {}
 
 
-def test_numbers_stand_where_they_are_and_texts_at_equal_distances() -> None:
+def test_numbers_are_placed_by_value_and_texts_evenly() -> None:
     runs = [
         ComparedRun(str(place), "", "FINISHED", {"a": a, "lr": lr, "kind": kind}, {"best/val_mean_iou": val})
         for place, (a, lr, kind, val) in enumerate(
@@ -62,14 +62,14 @@ def test_numbers_stand_where_they_are_and_texts_at_equal_distances() -> None:
     assert list(score.heights) == pytest.approx([0, 1, 0.5]) and score.ticks[-1] == (1, "0.700")
 
 
-def test_ticks_do_not_stand_on_each_other() -> None:
+def test_labels_of_ticks_do_not_overlap() -> None:
     values = ["1", "1.01", "1.02", "1.5", "1.99", "2"]
     (axis,) = parallel_axes([ComparedRun("", "", "FINISHED", {"a": value}, {}) for value in values], ["a"])
     assert [text for _, text in axis.ticks] == ["1", "1.5", "2"]
 
 
-def test_numbers_too_far_apart_to_be_subtracted_are_texts() -> None:
-    """A server may say anything; JSON has no NaN."""
+def test_numbers_too_large_to_be_subtracted_are_texts() -> None:
+    """A server may send any value, and JSON has no NaN."""
     runs = [ComparedRun("", "", "FINISHED", {"a": value}, {}) for value in ("1e308", "-1e308")]
     assert [axis.heights for axis in parallel_axes(runs, ["a"])] == [[1.0, 0.0]]
 

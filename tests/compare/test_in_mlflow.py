@@ -1,4 +1,4 @@
-"""The runs that a name stands for, the section of a description, and the registry."""
+"""Finding the runs to compare, the section in the description, the `best` tag, and the registry."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.compare.store import HOSTILE, Sweep, client_of, make_run
 
 @pytest.fixture(scope="module")
 def place(sweep: Sweep) -> Path:
-    """A store with the experiments `a b: c/d` of two runs and `other` of one, beside the sweep's."""
+    """A store with the experiments `a b: c/d` of two runs and `other` of one, besides the sweep's."""
     for experiment, score, key in (("a b: c/d", 0.5, "one"), ("a b: c/d", 0.6, "two"), ("other", 0.7, "three")):
         make_run(sweep.place, experiment, sweep.root, score, run_key=key)
     return sweep.place
@@ -39,7 +39,7 @@ def keys(group: Group) -> list[str]:
     return sorted(stored.tags["run_key"] for stored in group.runs)
 
 
-def test_an_experiment_has_its_own_runs_without_the_parents_of_sweeps(place: Path) -> None:
+def test_an_experiment_stands_for_its_runs_without_parents(place: Path) -> None:
     group = find_group(["a b: c/d"], None)
     assert (group.title, group.parent, keys(group), group.left_out) == ("a b: c/d", None, ["one", "two"], [])
     client = client_of(place)
@@ -55,50 +55,56 @@ def test_an_experiment_has_its_own_runs_without_the_parents_of_sweeps(place: Pat
         client.delete_run(parent)
 
 
-def test_of_an_experiment_on_several_datasets_those_of_one_are_compared(place: Path) -> None:
+def test_only_runs_on_the_most_common_dataset_are_compared(place: Path) -> None:
     client = client_of(place)
     other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
     client.log_param(other.info.run_id, "dataset.name", "voc2012")
-    told = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
+    note = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
     try:
         group = find_group(["a b: c/d"], None)
-        assert (keys(group), group.left_out) == (["one", "two"], [told])
-        assert keys(find_group(["one", "x"], None)) == ["one", "x"]  # who names runs wants them all
+        assert (keys(group), group.left_out) == (["one", "two"], [note])
+        assert keys(find_group(["one", "x"], None)) == ["one", "x"]  # runs that are named are all compared
     finally:
         client.delete_run(other.info.run_id)
 
 
-def test_runs_are_named_by_key_or_id_and_taken_once() -> None:
+def test_runs_are_named_by_key_or_id_and_compared_once() -> None:
     assert keys(find_group(["one", "three", "one"], None)) == ["one", "three"]
     assert keys(find_group([open_run("two", None).run_id, "three"], None)) == ["three", "two"]
 
 
-def test_runs_that_cannot_be_read_are_left_out_and_told(place: Path) -> None:
-    client, id = client_of(place), open_run("two", None).run_id
-    client.set_tag(id, "schema", "99")
+def test_unreadable_runs_are_left_out_with_a_note(place: Path) -> None:
+    client, run_id = client_of(place), open_run("two", None).run_id
+    client.set_tag(run_id, "schema", "99")
     try:
         group = find_group(["a b: c/d"], None)
         assert keys(group) == ["one"] and len(group.left_out) == 1
-        assert group.left_out[0].startswith(f"run={id}: was made by a newer version")
+        assert group.left_out[0].startswith(f"run={run_id}: was made by a newer version")
         with pytest.raises(UserError, match="newer version"):
             find_group(["one", "two"], None)
     finally:
-        client.delete_tag(id, "schema")
+        client.delete_tag(run_id, "schema")
 
 
 def test_only_one_run_of_a_group_is_the_best(place: Path) -> None:
     first, second = open_run("one", None), open_run("two", None)
     for best in (first, second, second):
         tag_best(Group("", None, [open_run("one", None), open_run("two", None)], []), best.run_id)
-        tagged = [id for id in (first.run_id, second.run_id) if client_of(place).get_run(id).data.tags.get("best") == "true"]
+        tagged = [
+            run_id
+            for run_id in (first.run_id, second.run_id)
+            if client_of(place).get_run(run_id).data.tags.get("best") == "true"
+        ]
         assert tagged == [best.run_id]
 
 
-def test_a_description_keeps_what_it_said_and_has_the_section_once(place: Path) -> None:
+def test_a_description_keeps_its_text_and_has_one_section(place: Path) -> None:
     parent, best = open_run("three", None), open_run("one", None)
     client_of(place).set_tag(parent.run_id, NOTE, "Before.")
     describe_best(parent, best, "width 4", "python run.py rerun=1")
-    client_of(place).set_tag(parent.run_id, NOTE, client_of(place).get_run(parent.run_id).data.tags[NOTE] + "\n\nAfter.")
+    client_of(place).set_tag(
+        parent.run_id, NOTE, client_of(place).get_run(parent.run_id).data.tags[NOTE] + "\n\nAfter."
+    )
     describe_best(parent, best, HOSTILE, "python run.py rerun=2 tracking.uri='sqlite:////x y.db'")
     note = client_of(place).get_run(parent.run_id).data.tags[NOTE]
     assert note.count("<!-- comparison -->") == 1 and note.startswith("Before.\n\nAfter.\n\n")
@@ -107,7 +113,7 @@ def test_a_description_keeps_what_it_said_and_has_the_section_once(place: Path) 
     assert note.count("[") == note.count("](") == 1
 
 
-def test_a_label_means_nothing_to_markdown() -> None:
+def test_a_label_has_no_markdown() -> None:
     assert harmless("width 4, rate 1e-3 (*a*)") == "width 4, rate 1e-3 a"
     assert not set("[]()<>`#*!|\\\n") & set(harmless(HOSTILE + "[a](b) `c`\n# d | e ! * \\"))
 
@@ -127,9 +133,9 @@ def test_a_label_means_nothing_to_markdown() -> None:
 )
 def test_a_data_folder_is_an_absolute_path_on_this_machine(place: Path, source: str, folder: Path | None) -> None:
     client = client_of(place)
-    id = client.create_run(client.get_experiment_by_name("other").experiment_id).info.run_id
-    client.log_inputs(id, [DatasetInput(Dataset("x", str(hash(source))[:36], "local", source))])
-    assert recorded_data_folder(open_run(id, None)) == folder
+    run_id = client.create_run(client.get_experiment_by_name("other").experiment_id).info.run_id
+    client.log_inputs(run_id, [DatasetInput(Dataset("x", str(hash(source))[:36], "local", source))])
+    assert recorded_data_folder(open_run(run_id, None)) == folder
     assert recorded_data_folder(open_run("one", None)) is None
 
 

@@ -13,11 +13,11 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_default_is_a_database_under_the_current_directory_made_absolute(tmp_path: Path) -> None:
+def test_the_default_is_a_database_in_the_current_directory(tmp_path: Path) -> None:
     assert tracking_uri(None) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
 
 
-def test_a_sqlite_address_is_made_absolute_and_keeps_its_options(tmp_path: Path) -> None:
+def test_a_sqlite_address_becomes_absolute_with_its_options(tmp_path: Path) -> None:
     assert tracking_uri("sqlite:///runs.db?timeout=30") == f"sqlite:///{tmp_path}/runs.db?timeout=30"
     assert tracking_uri("sqlite:////somewhere/runs.db") == "sqlite:////somewhere/runs.db"
     assert tracking_uri("sqlite:///~/runs.db") == f"sqlite:///{Path.home()}/runs.db"
@@ -30,10 +30,10 @@ def test_a_servers_address_stays_as_it_is(uri: str) -> None:
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:./mlruns", "ftp://u:secret@host", "C:/runs", "sqlite", ""])
-def test_another_address_is_refused_with_those_that_there_are(uri: str) -> None:
-    with pytest.raises(UserError, match="sqlite:///, postgresql:// or mysql:// expected") as told:
+def test_another_address_is_refused_and_valid_ones_named(uri: str) -> None:
+    with pytest.raises(UserError, match="sqlite:///, postgresql:// or mysql:// expected") as raised:
         tracking_uri(uri)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pipeline.config.keys import leaves
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 
-# And where runs are kept, and what is kept of them.
+# How runs are recorded, and where data and initial weights lie.
 OUTSIDE = {"data_dir", "dataset.root", "init_from", "model.encoder_weights"}
 OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint.", "sweep."))}
 
@@ -45,7 +45,7 @@ def another(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("key", [name for name, _, _ in leaves(Config)])
-def test_every_key_counts_but_where_runs_and_data_lie(config: Config, key: str) -> None:
+def test_every_key_counts_except_recording_and_places(config: Config, key: str) -> None:
     value = {name: value for name, _, value in leaves(config)}[key]
     texts = ("tracking.", "data", "checkpoint.upload")
     other = changed(
@@ -54,7 +54,7 @@ def test_every_key_counts_but_where_runs_and_data_lie(config: Config, key: str) 
     assert (fingerprint(other, "d", None) == fingerprint(config, "d", None)) == (key in OUTSIDE) == changes_nothing(key)
 
 
-def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) -> None:
+def test_it_depends_on_data_and_initial_weights(config: Config) -> None:
     assert (
         fingerprint(config, "d", None)
         == fingerprint(dataclasses.replace(config), "d", None)
@@ -66,7 +66,7 @@ def test_it_is_the_same_for_the_same_and_another_for_other_data(config: Config) 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package, in its place."""
+    """A copy of the package, which takes its place for a test."""
     shutil.copytree(module.PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "PACKAGE", tmp_path / "pipeline")
     return tmp_path / "pipeline"
@@ -113,13 +113,13 @@ def test_a_new_or_renamed_source_counts(copy: Path) -> None:
         "predict.py",
     ],
 )
-def test_a_source_that_only_shows_or_sends_does_not(copy: Path, name: str) -> None:
+def test_a_source_that_only_displays_or_sends_does_not(copy: Path, name: str) -> None:
     before = sources_sha256()
     (copy / name).write_bytes((copy / name).read_bytes() + b"#")
     assert sources_sha256() == before
 
 
-def test_sources_are_named_with_the_hash_of_their_content(copy: Path) -> None:
+def test_sources_have_the_hash_of_their_content(copy: Path) -> None:
     (copy / "data/new.py").write_bytes(b"x = 1\n")
     found = sources()
     assert found["data/new.py"] == hashlib.sha256(b"x = 1\n").hexdigest()

@@ -1,4 +1,4 @@
-"""Overrides: what they compose to, and every mistake of them in one line."""
+"""Overrides: what they compose to, and one line for every mistake."""
 
 import shlex
 
@@ -7,7 +7,6 @@ import pytest
 from pipeline.config.hydra_files import compose_overrides
 from pipeline.config.keys import leaves
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
 
@@ -15,16 +14,15 @@ MODELS = (  # in the order of the files
     "unet, unet_efficientnet_lite0, unet_efficientnet_lite1, unet_efficientnet_lite2, unet_efficientnetv2_b0, "
     "unet_mobilenet_v2, unet_resnet50 or unet_vgg16"
 )
-KEYS = [name for name, _, _ in leaves(Config)]
 
 
 def faults_of(*overrides: str) -> list[str]:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         checked_config(overrides)
-    return list(told.value.faults)
+    return list(raised.value.faults)
 
 
-# ---- overrides that are right
+# ---- valid overrides
 
 
 @pytest.mark.parametrize(
@@ -82,30 +80,30 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
     assert checked_config(overrides) == checked(compose_overrides(overrides))
 
 
-# ---- overrides that are wrong: exactly one line
+# ---- invalid overrides: one line each
 
 
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
-        ("model.dept=3", "model.dept=3: there is no key 'model.dept' (did you mean 'model.depth'?)"),
-        ("epochz=3", "epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
-        ("lr=1", "lr=1: there is no key 'lr' (did you mean 'optimizer.learning_rate'?)"),
-        ("width=3", "width=3: there is no key 'width' (did you mean 'model.width'?)"),
-        ("optimiser=sgd", "optimiser=sgd: there is no key 'optimiser' (did you mean 'optimizer'?)"),
-        ("optimiser.ema=0.9", "optimiser.ema=0.9: there is no key 'optimiser.ema' (did you mean 'optimizer.ema'?)"),
-        ("qqqq=3", "qqqq=3: there is no key 'qqqq' (see --help)"),
-        ("+model.foo=3", "+model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
-        ("++model.foo=3", "++model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
-        ("+epochz=3", "+epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
-        ("+epochs=3", "+epochs=3: 'epochs' is there already; write epochs=3"),
-        ("+experiment=classic", "+experiment=classic: 'experiment' is there already; write experiment=classic"),
-        ("augment.scale.0=3", "augment.scale.0=3: there is no key 'augment.scale.0' (did you mean 'augment.scale'?)"),
+        ("model.dept=3", "model.dept=3: unknown key 'model.dept' (did you mean 'model.depth'?)"),
+        ("epochz=3", "epochz=3: unknown key 'epochz' (did you mean 'epochs'?)"),
+        ("lr=1", "lr=1: unknown key 'lr' (did you mean 'optimizer.learning_rate'?)"),
+        ("width=3", "width=3: unknown key 'width' (did you mean 'model.width'?)"),
+        ("optimiser=sgd", "optimiser=sgd: unknown key 'optimiser' (did you mean 'optimizer'?)"),
+        ("optimiser.ema=0.9", "optimiser.ema=0.9: unknown key 'optimiser.ema' (did you mean 'optimizer.ema'?)"),
+        ("qqqq=3", "qqqq=3: unknown key 'qqqq' (see --help)"),
+        ("+model.foo=3", "+model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
+        ("++model.foo=3", "++model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
+        ("+epochz=3", "+epochz=3: unknown key 'epochz' (did you mean 'epochs'?)"),
+        ("+epochs=3", "+epochs=3: 'epochs' exists already; epochs=3 expected"),
+        ("+experiment=classic", "+experiment=classic: 'experiment' exists already; experiment=classic expected"),
+        ("augment.scale.0=3", "augment.scale.0=3: unknown key 'augment.scale.0' (did you mean 'augment.scale'?)"),
         (
             "~model.depth",
-            "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
+            "~model.depth: a key cannot be removed; set it to another value, or to null where --help allows it",
         ),
-        ("~model", "~model: no key can be taken away; set it to another value, or null where --help allows it"),
+        ("~model", "~model: a key cannot be removed; set it to another value, or to null where --help allows it"),
         ("model=unett", f"model=unett: {MODELS} expected (did you mean 'unet'?)"),
         ("dataset=vocc2012", "dataset=vocc2012: folder, shapes, voc2007 or voc2012 expected (did you mean 'voc2012'?)"),
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
@@ -120,11 +118,12 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("augment.scale=[a,b]", "augment.scale=[a,b]: a number expected, not 'a'"),
         ("augment.scale=0.5", "augment.scale=0.5: a list expected, such as '[0.5,2]'"),
         ("evaluate={overlay: 3}", "evaluate={overlay: 3}: Key 'overlay' not in 'EvaluateConfig'"),
+        ("dataset.classes=[[a],b]", "dataset.classes=[[a],b]: a list of single values expected"),
         ("threads=0", "threads=0: auto or at least 1 and at most 4096 expected"),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan: a finite number expected"),
         ("epochs=-3", "epochs=-3: at least 1 expected"),
         ("epochs", "epochs: key=value expected"),
-        ("=3", "=3: there is no key '' (see --help)"),
+        ("=3", "=3: unknown key '' (see --help)"),
         (
             "tracking.uri=sqlite:////tmp/x.db?a=b",
             "tracking.uri=sqlite:////tmp/x.db?a=b: a value with special characters is quoted, twice for the shell: "
@@ -154,15 +153,15 @@ def test_the_launchers_are_named_whatever_is_installed() -> None:
     ]
 
 
-def test_what_is_advised_works() -> None:
-    """The quoted form that the message names, as a shell hands it over."""
+def test_the_advised_quoting_works() -> None:
+    """The quoted form in the message, as a shell passes it on."""
     (fault,) = faults_of("tracking.uri=sqlite:////tmp/x.db?a=b")
     (advised,) = shlex.split(fault.rpartition("shell: ")[2])
     assert checked_config([advised]).tracking.uri == "sqlite:////tmp/x.db?a=b"
 
 
 def test_all_faults_at_once_in_the_order_given() -> None:
-    """Of unknown keys, of types, of ranges and of what does not go together, wherever they stand."""
+    """Unknown keys, types, ranges and contradictions are reported together."""
     faults = faults_of(
         "epochs=-3",
         "model.dept=2",
@@ -238,7 +237,7 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         (["epochs=0", "seed=1,2,3"], ["epochs=0: at least 1 expected"]),
         (
             ["seed=interval(0,9)"],
-            ["seed=interval(0,9): only sweep=optuna draws from an interval; a,b,c or range(…) is a grid"],
+            ["seed=interval(0,9): only sweep=optuna draws from an interval; for a grid type a,b,c or range(…)"],
         ),
         (["sweep=optuna", "model.width=interval(0,9)"], ["model.width=0: at least 1 expected"]),
         (["sweep=optuna", "model.width=interval(1,2.5)"], ["model.width=interval(1,2.5): whole numbers expected"]),
@@ -249,11 +248,11 @@ def test_sweep_is_represented_by_its_first_values(overrides: list[str], first: d
         ),
         (
             ["seed=tag(lgo,choice(1,2))"],
-            ["seed=tag(lgo,choice(1,2)): tag 'lgo' means nothing; tag(log, …) is the only one"],
+            ["seed=tag(lgo,choice(1,2)): unknown tag 'lgo'; tag(log, …) is the only one"],
         ),
         (
             ["sweep.objectives=[val/loss,best/val_mean_iou]", "sweep.pruner=median"],
-            ["sweep.pruner=median: prunes by one objective, not by 2; none expected"],
+            ["sweep.pruner=median: works with one objective, not 2; none expected"],
         ),
         (["sweep.name=../x"], ["sweep.name=../x: up to 100 letters, digits, '.', '_' and '-' expected"]),
     ],
@@ -262,8 +261,8 @@ def test_every_value_of_a_sweep_is_checked(overrides: list[str], faults: list[st
     assert faults_of(*overrides) == faults
 
 
-def test_what_hydra_composes_is_checked_too() -> None:
-    """A combination that only a sweep's run has: it passes the schema again, in full."""
+def test_combinations_of_a_sweep_are_checked() -> None:
+    """A combination that only a trial of a sweep has: the trial is checked again, in full."""
     with pytest.raises(UserError, match=r"^image_size=48: model.depth=5 halves it 5 times"):
         checked(compose_overrides(["model.depth=5", "image_size=48"]))
     with pytest.raises(UserError, match="epochz"):

@@ -23,7 +23,7 @@ from pipeline.runtime.errors import UserError
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    """Far from what conf/ says today."""
+    """Very different from that of conf/."""
     return checked_config(
         [
             "model.depth=1", "model.width=2", 'dataset.classes=[a,b,"Büsche"]', "threads=2", "optimizer=sgd",
@@ -34,26 +34,26 @@ def config() -> Config:
 
 @pytest.fixture(scope="module")
 def text(config: Config) -> str:
-    """It as a run stores it."""
+    """The configuration as a run stores it."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 # ---- from a file
 
 
-def test_it_comes_back_as_it_was(config: Config, text: str, tmp_path: Path) -> None:
+def test_it_is_read_back_unchanged(config: Config, text: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     assert read_config(tmp_path / "config.yaml") == config == parse_config(text, "here")
 
 
 @pytest.mark.parametrize("override", ["dataset=voc2012", "optimizer=adamw", "experiment=classic"])
-def test_a_choice_of_conf_comes_back_as_it_was(override: str) -> None:
+def test_a_choice_of_conf_is_read_back_unchanged(override: str) -> None:
     config = checked_config([override])
     assert parse_config(OmegaConf.to_yaml(OmegaConf.structured(config)), "here") == config
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         ("data_dir: data", "data_dir: ${oc.env:HOME}", "plain keys and values expected, no '${'"),
         ("data_dir: data", r'data_dir: "\x24{oc.env:HOME}"', "plain keys and values expected, no '${'"),
@@ -77,20 +77,22 @@ def test_a_choice_of_conf_comes_back_as_it_was(override: str) -> None:
         ("data_dir: data", 'data_dir: "a\\x1b[2Jb"', "text without control characters expected"),
     ],
 )
-def test_one_that_was_changed_is_refused(text: str, tmp_path: Path, before: str, after: str, told: str) -> None:
+def test_a_manipulated_configuration_is_refused(
+    text: str, tmp_path: Path, before: str, after: str, message: str
+) -> None:
     path = tmp_path / "config.yaml"
     assert text.count(before) == 1
     path.write_text(text.replace(before, after), encoding="utf-8")
     with pytest.raises(UserError) as error:
         read_config(path)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert all(fault.startswith(f"{path}: ") and "\n" not in fault for fault in error.value.faults)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"- a\n- b\n", b"text", b"\xff\xfe\x00", b"\x00", b"[" * 20000, b"a: 2020-01-01\nb: 1e999\n"]
 )
-def test_what_is_no_configuration_at_all_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_content_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(UserError):
         read_config(tmp_path / "config.yaml")
@@ -98,19 +100,19 @@ def test_what_is_no_configuration_at_all_is_refused(tmp_path: Path, content: byt
         read_config(tmp_path / "missing.yaml")
 
 
-def test_one_that_is_too_large_is_not_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_not_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(stored, "LARGEST", path.stat().st_size)
+    monkeypatch.setattr(stored, "MAX_BYTES", path.stat().st_size)
     assert read_config(path)
-    monkeypatch.setattr(stored, "LARGEST", path.stat().st_size - 1)
+    monkeypatch.setattr(stored, "MAX_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr(stored.yaml, "parse", lambda _: pytest.fail("it was read"))
     with pytest.raises(UserError, match="cannot be read as a stored configuration: more than"):
         read_config(path)
 
 
-def test_one_of_an_older_run_has_the_keys_that_came_since(config: Config, text: str) -> None:
-    """Where the schema has a default for them; a key that it cannot do without is named."""
+def test_an_older_configuration_gets_defaults_of_new_keys(config: Config, text: str) -> None:
+    """If the schema has defaults for them; a missing key without a default is named."""
     older = yaml.safe_load(text)
     del older["checkpoint"], older["seed"]
     expected = dataclasses.replace(config, checkpoint=Config().checkpoint, seed=Config().seed)
@@ -129,7 +131,7 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab?${
     st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PLAIN, inner, max_size=2)),
     st.booleans(),
 )
-def test_whatever_stands_in_it_is_a_checked_value_or_told(text: str, key: str, value: Any, whole: bool) -> None:
+def test_any_content_is_a_checked_value_or_a_fault(text: str, key: str, value: Any, whole: bool) -> None:
     *sections, last = key.split(".")
     changed = place = yaml.safe_load(text)
     for section in sections[: -1 if whole and sections else None]:
@@ -140,14 +142,14 @@ def test_whatever_stands_in_it_is_a_checked_value_or_told(text: str, key: str, v
     except UserError as error:
         assert all(fault.startswith("here: ") and "\n" not in fault for fault in error.faults)
         return
-    # What got through is a configuration that would have got through when typed: it can be stored and read again.
+    # A configuration that was accepted can be stored and read again.
     assert parse_config(OmegaConf.to_yaml(OmegaConf.structured(found)), "here") == found
 
 
 # ---- as the base of overrides
 
 
-def test_without_overrides_it_is_what_it_was(config: Config) -> None:
+def test_without_overrides_it_is_unchanged(config: Config) -> None:
     assert checked_config([], config) == config
 
 
@@ -160,7 +162,7 @@ def test_overrides_apply_to_it_and_to_nothing_else(config: Config) -> None:
     assert found == flatten(config) | expected
 
 
-def test_it_is_not_changed_itself(config: Config) -> None:
+def test_the_base_is_not_modified(config: Config) -> None:
     before = flatten(config)
     checked_config(["epochs=20", "dataset.classes=[x,y]"], config)
     assert flatten(config) == before
@@ -169,33 +171,33 @@ def test_it_is_not_changed_itself(config: Config) -> None:
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
-        ("epochz=3", "epochz=3: there is no key 'epochz' (did you mean 'epochs'?)"),
-        ("model.dept=3", "model.dept=3: there is no key 'model.dept' (did you mean 'model.depth'?)"),
-        ("+model.foo=3", "+model.foo=3: there is no key 'model.foo' (did you mean 'model.norm'?)"),
+        ("epochz=3", "epochz=3: unknown key 'epochz' (did you mean 'epochs'?)"),
+        ("model.dept=3", "model.dept=3: unknown key 'model.dept' (did you mean 'model.depth'?)"),
+        ("+model.foo=3", "+model.foo=3: unknown key 'model.foo' (did you mean 'model.norm'?)"),
         ("epochs=ten", "epochs=ten: a whole number expected, not 'ten'"),
         ("model.depth=99", "model.depth=99: at least 1 and at most 8 expected"),
         (
             "~model.depth",
-            "~model.depth: no key can be taken away; set it to another value, or null where --help allows it",
+            "~model.depth: a key cannot be removed; set it to another value, or to null where --help allows it",
         ),
         ("loss=dicee", "loss=dicee: cross_entropy, cross_entropy_dice, dice or focal expected (did you mean 'dice'?)"),
         ("optimizer.name=adam", "optimizer.momentum=0.5: only optimizer=sgd has it, not adam"),
     ],
 )
-def test_a_mistake_is_told_as_without_it(config: Config, override: str, fault: str) -> None:
-    with pytest.raises(UserError) as told:
+def test_a_mistake_is_reported_as_without_a_base(config: Config, override: str, fault: str) -> None:
+    with pytest.raises(UserError) as raised:
         checked_config([override], config)
-    assert fault in told.value.faults
+    assert fault in raised.value.faults
 
 
 @pytest.mark.parametrize(
     "override", ["model=unet", "optimizer=adam", "dataset=voc2012", "tracking=server", "experiment=classic"]
 )
-def test_a_groups_file_is_refused_and_what_is_advised_has_its_effect(config: Config, override: str) -> None:
-    with pytest.raises(UserError) as told:
+def test_a_file_of_a_group_is_refused_and_advice_works(config: Config, override: str) -> None:
+    with pytest.raises(UserError) as raised:
         checked_config([override], config)
-    (fault,) = told.value.faults
-    refusal = "a stored configuration has keys, not the files of conf/ that they came from; type "
+    (fault,) = raised.value.faults
+    refusal = "a stored configuration has keys, not the files of conf/ that set them; type "
     assert fault.startswith(f"{override}: {refusal}")
     advised = shlex.split(fault.partition(refusal)[2])
     found, chosen = flatten(checked_config(advised, config)), flatten(checked_config([override]))
@@ -208,43 +210,47 @@ def test_a_groups_file_is_refused_and_what_is_advised_has_its_effect(config: Con
 
 def test_every_group_is_refused(config: Config) -> None:
     overrides = [f"{group}={names[0]}" for group, names in groups().items() if group != "sweep"]
-    with pytest.raises(UserError) as told:
-        checked_config([*overrides, "sweep=grid"], config)  # which sweep it is in is no part of what a run stored
-    assert [fault.partition(":")[0] for fault in told.value.faults] == overrides
+    with pytest.raises(UserError) as raised:
+        checked_config([*overrides, "sweep=grid"], config)  # a sweep is not part of what a run stored
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == overrides
 
 
-def test_every_group_of_several_is_refused_beside_other_faults(config: Config) -> None:
-    with pytest.raises(UserError) as told:
+def test_groups_are_refused_together_with_other_faults(config: Config) -> None:
+    with pytest.raises(UserError) as raised:
         checked_config(["model=unet", "epochs=0", "optimizer=adam,sgd"], config)
-    assert [fault.partition(":")[0] for fault in told.value.faults] == ["model=unet", "epochs=0", "optimizer=adam,sgd"]
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == [
+        "model=unet",
+        "epochs=0",
+        "optimizer=adam,sgd",
+    ]
 
 
-def test_a_sweep_over_it_is_checked(config: Config) -> None:
+def test_a_sweep_over_a_base_is_checked(config: Config) -> None:
     assert checked_config(["seed=1,2,3"], config) == dataclasses.replace(config, seed=1)
     with pytest.raises(UserError, match=r"^seed=-1: at least 0"):
         checked_config(["seed=1,-1"], config)
 
 
-def test_hydra_composes_the_same_and_is_told_only_of_itself_by_conf(config: Config) -> None:
-    """Where its folders are comes from this machine, never from the run."""
+def test_hydra_composes_the_same_stored_configuration(config: Config) -> None:
+    """Its folders are those of this machine, never those of the run."""
     composed = compose_overrides(["epochs=20"], config)
     assert validation.checked(composed) == dataclasses.replace(config, epochs=20)
 
 
-def test_conf_may_say_today_what_it_likes(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other values, other files, and other choices by default: the stored values win."""
+def test_a_changed_conf_does_not_matter(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other values, other files and other defaults: the stored values win."""
     shutil.copytree(CONF, tmp_path / "conf")
     for path in (tmp_path / "conf").rglob("*.yaml"):
         if path.name != "config.yaml":
             path.write_text(path.read_text().replace("depth: 4", "depth: 2").replace("rate: 2.0e-3", "rate: 0.5"))
     main = tmp_path / "conf/config.yaml"
     main.write_text(main.read_text().replace("epochs: 8", "epochs: 5").replace("augment: standard", "augment: none"))
-    (tmp_path / "conf/optimizer/sgd.yaml").unlink()  # which the run was made with
-    kept = checked_config([])
+    (tmp_path / "conf/optimizer/sgd.yaml").unlink()  # the choice that the run was made with
+    before = checked_config([])
     monkeypatch.setattr(hydra_files, "CONF", tmp_path / "conf")
     today = checked_config([])
     assert (today.epochs, today.model.depth, today.optimizer.learning_rate, today.augment.flip) == (5, 2, 0.5, False)
-    assert kept != today
+    assert before != today
     assert checked_config([], config) == config
     assert checked_config(["epochs=20"], config) == dataclasses.replace(config, epochs=20)
     with pytest.raises(UserError, match=r"^model=unet: .*; type model\.name=unet model\.depth=2 "):

@@ -1,4 +1,4 @@
-"""Values of a configuration that are well each, and not together."""
+"""Values of a configuration that cannot work, alone or together."""
 
 import math
 from typing import Any
@@ -43,11 +43,11 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
         ),
         (
             {"schedule__power": 0.9},
-            "schedule.power=0.9: a number for schedule=poly, null for the others",
+            "schedule.power=0.9: a number expected for schedule=poly, null for the others",
         ),
         (
             {"schedule__name": "poly"},
-            "schedule.power=None: a number for schedule=poly, null for the others",
+            "schedule.power=null: a number expected for schedule=poly, null for the others",
         ),
         (
             {"schedule__warmup_epochs": 8.0},
@@ -87,7 +87,7 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
         ),
     ],
 )
-def test_values_that_do_not_go_together(values: dict[str, Any], fault: str) -> None:
+def test_contradictory_values(values: dict[str, Any], fault: str) -> None:
     assert check(config_with(**values)) == [fault]
 
 
@@ -97,16 +97,68 @@ def test_scale_is_a_least_and_a_greatest_zoom(scale: list[float]) -> None:
     assert check(config_with(augment__scale=scale)) == [f"augment.scale={scale}: {expected}"]
 
 
-def test_a_batch_of_one_has_nothing_to_paste() -> None:
+def test_cutmix_needs_more_than_one_image() -> None:
     (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
     assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")
     assert check(config_with(batch_size=1)) == check(config_with(batch_size=2, augment__cutmix=0.5)) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("dataset__classes", [[], []], "dataset.classes=[[],[]]"),
+        ("dataset__classes", ["a", {"b": 1}], "dataset.classes=[a,{'b': 1}]"),
+        ("augment__scale", [[1.0], 2.0], "augment.scale=[[1.0],2.0]"),
+        ("sweep__objectives", [["\x1b"]], "sweep.objectives=[[\\x1b]]"),
+    ],
+)
+def test_a_list_within_a_list_is_refused(key: str, value: Any, text: str) -> None:
+    assert check(config_with(**{key: value})) == [f"{text}: a list of single values expected"]
+
+
+@pytest.mark.parametrize("scales", [[], [0.05], [1.0, 11.0], [1.0, 1.0], [math.nan]])
+def test_evaluation_scales_are_different_numbers(scales: list[float]) -> None:
+    expected = "different numbers from 0.1 to 10 expected, for example [0.75, 1, 1.25]"
+    assert check(config_with(evaluate__scales=scales)) == [f"evaluate.scales={scales}: {expected}"]
+
+
+def test_a_window_that_depth_cannot_halve() -> None:
+    assert check(config_with(evaluate__window=24)) == ["evaluate.window=24: model.depth=4 needs a multiple of 16"]
+    assert check(config_with(evaluate__window=32)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"objectives": []}, "sweep.objectives=[]: one or more different metrics expected"),
+        ({"objectives": ["a", "a"]}, "sweep.objectives=['a', 'a']: one or more different metrics expected"),
+        (
+            {"objectives": ["val/loss", "test/mean_iou"]},
+            "sweep.objectives: test/mean_iou is a test score, which must not steer a search; val/… expected",
+        ),
+        (
+            {"objectives": ["a", "b"], "sampler": "cmaes"},
+            "sweep.sampler=cmaes: works with one objective, not 2; nsga2 or tpe expected",
+        ),
+        (
+            {"objectives": ["a", "b"], "pruner": "median"},
+            "sweep.pruner=median: works with one objective, not 2; none expected",
+        ),
+        ({"name": "a/b"}, "sweep.name=a/b: up to 100 letters, digits, '.', '_' and '-' expected"),
+        (
+            {"storage": "redis://u:secret@host"},
+            "sweep.storage=redis://***@host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… expected",
+        ),
+    ],
+)
+def test_sweep_settings(values: dict[str, Any], fault: str) -> None:
+    assert check(config_with(**{f"sweep__{key}": value for key, value in values.items()})) == [fault]
+
+
 # ---- encoders
 
 
-def test_what_only_an_encoder_has_is_refused_without_one() -> None:
+def test_settings_of_an_encoder_are_refused_without_one() -> None:
     faults = check(config_with(model__encoder_norm="frozen", optimizer__encoder_rate=0.1))
     assert faults == [
         "model.encoder_norm=frozen: only a pretrained encoder, model=unet_<encoder>, has it; batch expected",
@@ -124,18 +176,18 @@ def test_a_random_encoder_is_not_frozen() -> None:
         assert check(config_with(**frozen | changed)) == []
 
 
-def test_random_normalisation_is_not_frozen() -> None:
+def test_untrained_normalisation_is_not_frozen() -> None:
     frozen = {"model__name": "unet_vgg16", "model__encoder_norm": "frozen"}
     (fault,) = check(config_with(**frozen))
-    assert fault.startswith("model.encoder_norm=frozen: the statistics would stay those of no image")
+    assert fault.startswith("model.encoder_norm=frozen: the statistics would keep their initial values")
     for changed in ({"model__encoder_weights": "imagenet"}, {"init_from": "0" * 32}):
         assert check(config_with(**frozen | changed)) == []
 
 
-def test_a_file_of_weights_that_would_not_be_looked_at_is_refused() -> None:
+def test_a_file_of_weights_that_is_not_used_is_refused() -> None:
     both = {"model__name": "unet_vgg16", "init_from": "0" * 32, "model__encoder_weights": "a.h5"}
     (fault,) = check(config_with(**both))
-    assert (
-        fault == f"model.encoder_weights=a.h5: the file would not be looked at beside init_from={'0' * 32}; one of "
-        "them expected"
+    assert fault == (
+        "model.encoder_weights=a.h5: the file would not be used, since init_from="
+        f"{'0' * 32} replaces its weights; one of them expected"
     )

@@ -1,4 +1,4 @@
-"""Every pair is looked at before training; the verdict on the same bytes is kept."""
+"""Every pair is checked before training, and the result for the same bytes is stored."""
 
 import hashlib
 import json
@@ -9,30 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config.schema import DatasetConfig, SplitsConfig
 from pipeline.data import check
-from pipeline.data.check import Checked, check_dataset
+from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.runtime.errors import UserError
-
-CLASSES = ["background", "cat", "dog"]
-Folder = Callable[..., Path]
+from tests.data.folders import CLASSES, Folder, dataset, example_of
 
 
 def splits_of(root: Path) -> Splits:
-    config = DatasetConfig(name="folder", classes=CLASSES, splits=SplitsConfig("train", "val", "test"))
-    splits, faults = find_examples(root, config)
+    splits, faults = find_examples(root, dataset())
     assert not faults
     return splits
 
 
-def pair(root: Path, id: str = "train_0") -> Example:
-    return Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png")
-
-
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the pairs that are decoded from now on."""
+    """The ids of the pairs that are decoded from here on."""
     ids: list[str] = []
     original = check.check_pair
 
@@ -47,35 +39,35 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # ---- a dataset
 
 
-def test_facts_in_the_order_of_the_examples(voc_folder: Folder, tmp_path: Path) -> None:
+def test_statistics_are_in_the_order_of_the_examples(voc_folder: Folder, tmp_path: Path) -> None:
     sizes = [(24, 32), (40, 16), (8, 9)]
     splits = splits_of(voc_folder(train=3, val=1, test=2, size=sizes))
     checked = check_dataset(splits, CLASSES, tmp_path / "checked")
-    assert list(checked.facts) == ["train", "val", "test"]
-    assert [checked.facts[split].sizes.tolist() for split in splits] == [
+    assert list(checked.statistics) == ["train", "val", "test"]
+    assert [checked.statistics[split].sizes.tolist() for split in splits] == [
         [[24, 32], [40, 16], [8, 9]],
         [[24, 32]],
         [[24, 32], [40, 16]],
     ]
     for split, examples in splits.items():
-        for row, example in zip(checked.facts[split].class_pixels, examples, strict=True):
+        for row, example in zip(checked.statistics[split].class_pixels, examples, strict=True):
             mask = np.asarray(Image.open(example.mask))
             assert row.tolist() == [(mask == label).sum() for label in range(3)]
             assert row.dtype == np.int64
 
 
-def test_all_faults_together_twenty_and_a_count(voc_folder: Folder, tmp_path: Path) -> None:
-    """Of the lists first, then of each pair in order: both of a pair, unreadable and undecodable ones alike."""
+def test_faults_are_reported_together_twenty_and_a_count(voc_folder: Folder, tmp_path: Path) -> None:
+    """Those of the lists first, then those of each pair in order; files that cannot be read and damaged ones alike."""
     root = voc_folder(train=12, val=2, test=2)
     splits = splits_of(root)
-    pair(root, "train_0").image.unlink()
-    pair(root, "train_0").image.symlink_to("nowhere.jpg")
-    pair(root, "train_1").image.unlink()
-    pair(root, "train_1").image.mkdir()
+    example_of(root, "train_0").image.unlink()
+    example_of(root, "train_0").image.symlink_to("nowhere.jpg")
+    example_of(root, "train_1").image.unlink()
+    example_of(root, "train_1").image.mkdir()
     for index in range(2, 12):
-        pair(root, f"train_{index}").image.write_bytes(b"")
-        pair(root, f"train_{index}").mask.write_bytes(b"")
-    with pytest.raises(UserError) as told:
+        example_of(root, f"train_{index}").image.write_bytes(b"")
+        example_of(root, f"train_{index}").mask.write_bytes(b"")
+    with pytest.raises(UserError) as raised:
         check_dataset(splits, CLASSES, tmp_path / "checked", faults=["fault of a list"])
     damaged = "is not a JPEG or PNG file, or its header is damaged"
     faults = [
@@ -85,28 +77,28 @@ def test_all_faults_together_twenty_and_a_count(voc_folder: Folder, tmp_path: Pa
     ]
     for index in range(2, 12):
         faults += [f"JPEGImages/train_{index}.jpg: {damaged}", f"SegmentationClass/train_{index}.png: {damaged}"]
-    assert told.value.faults == (*faults[:20], "and 3 more like these")
+    assert raised.value.faults == (*faults[:20], "and 3 more like these")
     assert not (tmp_path / "checked").exists()
 
 
-def test_link_to_itself_is_told(voc_folder: Folder, tmp_path: Path) -> None:
+def test_link_to_itself_is_reported(voc_folder: Folder, tmp_path: Path) -> None:
     root = voc_folder()
-    image = pair(root).image
+    image = example_of(root).image
     image.unlink()
     image.symlink_to(image)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
-    assert told.value.faults == ("JPEGImages/train_0.jpg: cannot be read: Too many levels of symbolic links",)
+    assert raised.value.faults == ("JPEGImages/train_0.jpg: cannot be read: Too many levels of symbolic links",)
 
 
-def test_progress_is_told(voc_folder: Folder, tmp_path: Path) -> None:
-    splits, told = splits_of(voc_folder(train=2, val=1, test=1)), []
-    check_dataset(splits, CLASSES, tmp_path / "checked", lambda *news: told.append(news))
+def test_progress_is_reported(voc_folder: Folder, tmp_path: Path) -> None:
+    splits, reported = splits_of(voc_folder(train=2, val=1, test=1)), []
+    check_dataset(splits, CLASSES, tmp_path / "checked", lambda *news: reported.append(news))
     counts = range(1, 5)
-    assert told == [(what, done, 4) for what in ("hashing images", "checking images") for done in counts]
+    assert reported == [(what, done, 4) for what in ("hashing images", "checking images") for done in counts]
 
 
-def test_interrupted_does_not_wait_for_the_rest(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
+def test_interrupted_check_does_not_wait_for_the_rest(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
     splits = splits_of(voc_folder(train=200, val=1, test=1, size=(8, 8)))
 
     def interrupt(what: str, done: int, total: int | None) -> None:
@@ -119,7 +111,7 @@ def test_interrupted_does_not_wait_for_the_rest(voc_folder: Folder, tmp_path: Pa
     assert not (tmp_path / "checked").exists()
 
 
-# ---- the verdict
+# ---- the stored result
 
 
 def test_unchanged_folder_is_not_decoded_again(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
@@ -133,41 +125,41 @@ def test_unchanged_folder_is_not_decoded_again(voc_folder: Folder, tmp_path: Pat
     assert [path.suffix for path in (tmp_path / "checked").iterdir()] == [".json"]
 
 
-def assert_same(one: Checked, other: Checked) -> None:
+def assert_same(one: CheckedDataset, other: CheckedDataset) -> None:
     assert one.digest == other.digest
-    assert list(one.facts) == list(other.facts)
-    for split, facts in one.facts.items():
-        assert np.array_equal(facts.sizes, other.facts[split].sizes)
-        assert np.array_equal(facts.class_pixels, other.facts[split].class_pixels)
+    assert list(one.statistics) == list(other.statistics)
+    for split, statistics in one.statistics.items():
+        assert np.array_equal(statistics.sizes, other.statistics[split].sizes)
+        assert np.array_equal(statistics.class_pixels, other.statistics[split].class_pixels)
 
 
 def test_changed_byte_is_checked_again(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
     root = voc_folder()
     first = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     decoded.clear()
-    image = pair(root).image
-    image.write_bytes(image.read_bytes() + b"\0")  # after the image's end: it decodes as before
+    image = example_of(root).image
+    image.write_bytes(image.read_bytes() + b"\0")  # after the end of the image, so it decodes as before
     second = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     assert len(decoded) == 8
     assert second.digest != first.digest
 
 
 def test_faults_are_found_again(voc_folder: Folder, tmp_path: Path) -> None:
-    """No verdict is kept on a dataset with faults, and one that is kept does not hide the faults of lists."""
+    """No result is stored for a dataset with faults, and a stored one does not hide the faults of lists."""
     root = voc_folder()
-    whole = pair(root).image.read_bytes()
-    pair(root).image.write_bytes(whole[:100])
+    whole = example_of(root).image.read_bytes()
+    example_of(root).image.write_bytes(whole[:100])
     for _ in range(2):
         with pytest.raises(UserError, match="train_0"):
             check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
-    pair(root).image.write_bytes(whole)
+    example_of(root).image.write_bytes(whole)
     check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     with pytest.raises(UserError, match="of a list"):
         check_dataset(splits_of(root), CLASSES, tmp_path / "checked", faults=["of a list"])
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda text: text[: len(text) // 2],
         lambda text: "",
@@ -182,21 +174,21 @@ def test_faults_are_found_again(voc_folder: Folder, tmp_path: Path) -> None:
     ],
     ids=["half", "empty", "zeros", "number", "object", "fewer", "narrower", "words", "ragged", "null"],
 )
-def test_spoilt_verdict_is_made_anew(
-    voc_folder: Folder, tmp_path: Path, decoded: list[str], spoil: Callable[[str], str]
+def test_damaged_result_is_replaced(
+    voc_folder: Folder, tmp_path: Path, decoded: list[str], damage: Callable[[str], str]
 ) -> None:
     splits = splits_of(voc_folder())
     first = check_dataset(splits, CLASSES, tmp_path / "checked")
-    (kept,) = (tmp_path / "checked").iterdir()
-    good = kept.read_text()
-    kept.write_text(spoil(good))
+    (stored,) = (tmp_path / "checked").iterdir()
+    good = stored.read_text()
+    stored.write_text(damage(good))
     decoded.clear()
     assert_same(check_dataset(splits, CLASSES, tmp_path / "checked"), first)
     assert len(decoded) == 8
-    assert kept.read_text() == good
+    assert stored.read_text() == good
 
 
-def test_verdict_of_other_rules_is_not_trusted(
+def test_result_of_other_rules_is_not_used(
     voc_folder: Folder, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = splits_of(voc_folder())
@@ -207,7 +199,7 @@ def test_verdict_of_other_rules_is_not_trusted(
     assert len(decoded) == 8
 
 
-def test_place_for_verdicts_that_cannot_be_written(voc_folder: Folder, tmp_path: Path) -> None:
+def test_folder_for_results_that_cannot_be_written(voc_folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/checked: cannot be written: Not a directory; set another data_dir"):
         check_dataset(splits_of(voc_folder()), CLASSES, tmp_path / "file" / "checked")
@@ -216,7 +208,7 @@ def test_place_for_verdicts_that_cannot_be_written(voc_folder: Folder, tmp_path:
 # ---- the digest
 
 
-def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path: Path) -> None:
+def test_digest_depends_on_content_not_on_place(voc_folder: Folder, tmp_path: Path) -> None:
     def digest(root: Path, classes: list[str] = CLASSES) -> str:
         return check_dataset(splits_of(root), classes, tmp_path / "checked").digest
 
@@ -231,7 +223,7 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
     digests.add(digest(root))
     train.write_text("train_0\ntrain_1\ntrain_2\n")
     digests.add(digest(root))
-    val.write_text("train_3\n" + val.read_text())  # the same images in the same order, in other splits
+    val.write_text("train_3\n" + val.read_text())  # the same images in the same order, split differently
     digests.add(digest(root))
     train.write_text(listed)
     val.write_text("val_0\nval_1\n")
@@ -240,15 +232,15 @@ def test_digest_depends_on_content_and_not_on_place(voc_folder: Folder, tmp_path
         file.rename(file.with_stem(file.stem.replace("train_0", "train_9")))
     train.write_text(listed.replace("train_0", "train_9"))
     digests.add(digest(root))
-    mask = np.asarray(Image.open(pair(root, "train_9").mask)).copy()
+    mask = np.asarray(Image.open(example_of(root, "train_9").mask)).copy()
     mask[5, 5] = (mask[5, 5] + 1) % 3
-    Image.fromarray(mask).save(pair(root, "train_9").mask)
+    Image.fromarray(mask).save(example_of(root, "train_9").mask)
     digests.add(digest(root))
     assert len(digests) == 8
 
 
-def test_what_the_digest_is_over_is_told_image_by_image(voc_folder: Folder, tmp_path: Path) -> None:
-    """A rerun names what changed with it, also where the verdict was kept."""
+def test_contents_give_the_hashes_of_each_image(voc_folder: Folder, tmp_path: Path) -> None:
+    """A rerun uses them to name what changed, also if the result of the check was stored."""
     root = voc_folder()
     splits = splits_of(root)
     first, again = (check_dataset(splits, CLASSES, tmp_path / "checked") for _ in range(2))
@@ -259,7 +251,7 @@ def test_what_the_digest_is_over_is_told_image_by_image(voc_folder: Folder, tmp_
     example = splits["val"][1]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (example.image, example.mask)]
     assert first.contents["val"][1] == [example.id, *hashes]
-    example.mask.write_bytes(example.mask.read_bytes() + b"\0")  # what Pillow does not mind
+    example.mask.write_bytes(example.mask.read_bytes() + b"\0")  # which Pillow ignores
     changed = check_dataset(splits, CLASSES, tmp_path / "checked")
     rows = [(split, place) for split in splits for place in range(len(splits[split]))]
     assert [row for row in rows if changed.contents[row[0]][row[1]] != first.contents[row[0]][row[1]]] == [("val", 1)]

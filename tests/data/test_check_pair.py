@@ -1,11 +1,8 @@
-"""The check of one pair: image and mask that can be decoded, of one size, with labels of the classes."""
+"""The check of one pair: image and mask can be decoded, have one size, and every label is that of a class."""
 
 import dataclasses
 import io
-import struct
 import zlib
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,50 +14,30 @@ from pipeline.data.check import check_pair
 from pipeline.data.decode import decode_image
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
-
-CLASSES = ["background", "cat", "dog"]
-Folder = Callable[..., Path]
-
-
-def pair(root: Path, id: str = "train_0") -> Example:
-    return Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png")
+from tests.data.folders import CLASSES, Folder, example_of
+from tests.data.png_files import grey_png, png_header
 
 
 def faults_of(example: Example) -> list[str]:
     return check_pair(example, len(CLASSES))[0]
 
 
-def grey_png(width: int, height: int, bits: int, data: bytes) -> bytes:
-    """A grey PNG that claims this size; `data` are its compressed rows."""
-
-    def chunk(content: bytes) -> bytes:
-        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
-
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + data) + chunk(b"IEND")
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds no pixel."""
-    return grey_png(width, height, 8, b"")
-
-
 def test_pair_without_faults(voc_folder: Folder) -> None:
     root = voc_folder()
-    mask = np.asarray(Image.open(pair(root).mask))
+    mask = np.asarray(Image.open(example_of(root).mask))
     assert (mask == VOID).any()
     expected = [24, 32, *((mask == label).sum() for label in range(3))]
-    assert check_pair(pair(root), 3) == ([], expected)
+    assert check_pair(example_of(root), 3) == ([], expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_masks_of_one_channel(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
+def test_masks_of_one_channel_are_accepted(voc_folder: Folder, mode: str) -> None:
+    example = example_of(voc_folder())
     indices = np.zeros((24, 32), np.uint8)
     indices[3:5] = 1
     image = Image.fromarray(indices * 255).convert("1") if mode == "1" else Image.fromarray(indices)
     if mode == "P":
-        image.putpalette(bytes(768))  # every colour the same: only the indices count
+        image.putpalette(bytes(768))  # all colours equal: only the indices matter
     image.save(example.mask)
     with Image.open(example.mask) as stored:
         assert stored.mode == mode
@@ -68,8 +45,8 @@ def test_masks_of_one_channel(voc_folder: Folder, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_mask_that_holds_colours(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
+def test_mask_that_holds_colours_is_refused(voc_folder: Folder, mode: str) -> None:
+    example = example_of(voc_folder())
     Image.new(mode, (32, 24)).save(example.mask)
     assert faults_of(example) == [
         f"SegmentationClass/train_0.png: is {mode}; a palette or one-channel 8-bit PNG of indices expected"
@@ -77,26 +54,26 @@ def test_mask_that_holds_colours(voc_folder: Folder, mode: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_grey_mask_of_few_bits(voc_folder: Folder, bits: int) -> None:
+def test_grey_mask_of_two_or_four_bits_is_refused(voc_folder: Folder, bits: int) -> None:
     """Pillow reads 0 and 1 of one bit as they are, and stretches more bits: 1 of 4 bits becomes 17."""
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     rows = (b"\x00" + b"\x10" * (32 * bits // 8)) * 24
     example.mask.write_bytes(grey_png(32, 24, bits, zlib.compress(rows)))
     with Image.open(example.mask) as opened:
         assert np.max(opened) == {1: 1, 2: 85, 4: 17}[bits]
-    told = f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected"
-    assert faults_of(example) == ([] if bits == 1 else [f"SegmentationClass/train_0.png: {told}"])
+    reason = f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected"
+    assert faults_of(example) == ([] if bits == 1 else [f"SegmentationClass/train_0.png: {reason}"])
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_images_of_other_modes(voc_folder: Folder, mode: str) -> None:
-    example = pair(voc_folder())
+def test_images_of_other_modes_are_accepted(voc_folder: Folder, mode: str) -> None:
+    example = example_of(voc_folder())
     Image.new(mode, (32, 24)).save(example.image)
     assert faults_of(example) == []
 
 
 def test_mask_of_another_size(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     Image.new("L", (24, 32)).save(example.mask)
     assert faults_of(example) == [
         "SegmentationClass/train_0.png: is 24x32, but its image JPEGImages/train_0.jpg is 32x24"
@@ -104,7 +81,7 @@ def test_mask_of_another_size(voc_folder: Folder) -> None:
 
 
 def test_label_outside_the_classes(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     indices = np.zeros((24, 32), np.uint8)
     indices[0, :9] = [0, 1, 2, VOID, 3, 9, 3, 254, 9]
     Image.fromarray(indices).save(example.mask)
@@ -127,8 +104,8 @@ def test_label_outside_the_classes(voc_folder: Folder) -> None:
     ],
     ids=["empty", "web page", "GIF", "billions of pixels", "above Pillow's cap", "just above the cap"],
 )
-def test_file_that_is_no_image(voc_folder: Folder, kind: str, content: bytes, reason: str) -> None:
-    example = pair(voc_folder())
+def test_file_that_is_not_an_image(voc_folder: Folder, kind: str, content: bytes, reason: str) -> None:
+    example = example_of(voc_folder())
     getattr(example, kind).write_bytes(content)
     (fault,) = faults_of(example)
     name = "JPEGImages/train_0.jpg" if kind == "image" else "SegmentationClass/train_0.png"
@@ -138,7 +115,7 @@ def test_file_that_is_no_image(voc_folder: Folder, kind: str, content: bytes, re
 
 
 def test_pixel_cap_is_reached_without_decoding(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     monkeypatch.setattr(image_files, "MAX_PIXELS", 24 * 32)
     assert faults_of(example) == []
     monkeypatch.setattr(image_files, "MAX_PIXELS", 24 * 32 - 1)
@@ -148,7 +125,7 @@ def test_pixel_cap_is_reached_without_decoding(voc_folder: Folder, monkeypatch: 
 
 
 def test_mask_that_is_a_jpeg(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     example.mask.write_bytes(example.image.read_bytes())
     (fault,) = faults_of(example)
     assert fault.startswith("SegmentationClass/train_0.png: is not a")
@@ -156,8 +133,8 @@ def test_mask_that_is_a_jpeg(voc_folder: Folder) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_truncated_image(voc_folder: Folder, suffix: str) -> None:
-    """Cut anywhere, down to the last byte: where Pillow has all pixels, TensorFlow would still stop the training."""
-    example = pair(voc_folder())
+    """Cut anywhere, down to the last byte: even if Pillow reads all pixels, TensorFlow would stop the training."""
+    example = example_of(voc_folder())
     buffer = io.BytesIO()
     with Image.open(example.image) as image:
         image.save(buffer, {".jpg": "JPEG", ".png": "PNG"}[suffix])
@@ -171,7 +148,7 @@ def test_truncated_image(voc_folder: Folder, suffix: str) -> None:
 
 
 def test_truncated_mask(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     whole = example.mask.read_bytes()
     for length in [*range(0, len(whole), 23), *range(len(whole) - 25, len(whole))]:
         example.mask.write_bytes(whole[:length])
@@ -180,9 +157,9 @@ def test_truncated_mask(voc_folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image", "mask"])
-def test_checksum_of_a_png(voc_folder: Folder, kind: str) -> None:
+def test_wrong_checksum_of_a_png(voc_folder: Folder, kind: str) -> None:
     """The pixels of a PNG with a wrong checksum can be read, but TensorFlow refuses them."""
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     if kind == "image":
         example = dataclasses.replace(example, image=example.image.with_suffix(".png"))
         Image.new("RGB", (32, 24)).save(example.image)
@@ -195,23 +172,23 @@ def test_checksum_of_a_png(voc_folder: Folder, kind: str) -> None:
 
 
 def test_damaged_bytes_never_raise(voc_folder: Folder) -> None:
-    example = pair(voc_folder())
+    example = example_of(voc_folder())
     rng = np.random.default_rng(0)
-    told = 0
+    faulty = 0
     for path in (example.image, example.mask):
         whole = np.frombuffer(path.read_bytes(), np.uint8)
         for _ in range(150):
             damaged = whole.copy()
             damaged[rng.integers(0, min(len(whole), rng.choice([60, len(whole)])), 3)] = rng.integers(0, 256, 3)
             path.write_bytes(damaged.tobytes())
-            told += bool(faults_of(example))
+            faulty += bool(faults_of(example))
         path.write_bytes(whole.tobytes())
-    assert told > 150
+    assert faulty > 150
 
 
-def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder) -> None:
-    """Some damaged JPEGs load without a word in Pillow, and would stop training in its midst."""
-    example = pair(voc_folder(size=(96, 128)))
+def test_image_that_only_pillow_can_read_is_a_fault(voc_folder: Folder) -> None:
+    """Pillow loads some damaged JPEGs without an error; TensorFlow would stop in the middle of the training."""
+    example = example_of(voc_folder(size=(96, 128)))
     whole = np.frombuffer(example.image.read_bytes(), np.uint8)
     rng, only_here = np.random.default_rng(0), 0
     for _ in range(30_000):
@@ -232,14 +209,14 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_a_fault(voc_folder: Folder
     raise AssertionError(f"only {only_here} such images were found")
 
 
-def test_names_are_those_of_the_ids(voc_folder: Folder) -> None:
-    """Images in sub-folders are named in full, a link by its own name."""
+def test_faults_name_files_in_subfolders(voc_folder: Folder) -> None:
+    """Images in subfolders are named with their folder."""
     root = voc_folder()
-    example = pair(root)
+    example = example_of(root)
     for path in (example.image, example.mask):
         (path.parent / "site").mkdir()
         path.rename(path.parent / "site" / path.name)
-    example = pair(root, "site/train_0")
+    example = example_of(root, "site/train_0")
     example.image.write_bytes(b"")
     example.mask.write_bytes(b"")
     assert [fault.partition(":")[0] for fault in faults_of(example)] == [

@@ -1,4 +1,4 @@
-"""Colour jitter: a pure function of (seed, epoch, index), against a formula written here in numpy."""
+"""Changes of colour, compared with a formula in numpy."""
 
 import colorsys
 
@@ -8,10 +8,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import AugmentConfig
 from pipeline.data import augment
-
-
-def jitter(brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0) -> AugmentConfig:
-    return AugmentConfig([1.0, 1.0], False, brightness, contrast, saturation, hue)
+from tests.data.augmentations import IDENTITY, augmentation
 
 
 def draws(count: int, seed: int = 0) -> np.ndarray:
@@ -23,7 +20,7 @@ def random_images(count: int, side: int = 12, seed: int = 0) -> np.ndarray:
 
 
 def coloured(images: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    """Each image of (images, height, width, 3) uint8 with the change of its row of (images, 8) numbers."""
+    """Images, (images, height, width, 3) uint8, each with the change of its row of `drawn`, (images, 8)."""
     changes = augment.colour_changes(config, tf.constant(drawn))
     changed = []
     for number, image in enumerate(images):
@@ -34,7 +31,7 @@ def coloured(images: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np
 
 
 def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    """One image in float64, one step after the other: hue turned in YIQ, saturation, contrast, brightness."""
+    """One image in float64, step by step: hue rotated in YIQ, then saturation, contrast and brightness."""
     strengths = [config.brightness, config.contrast, config.saturation, config.hue]
     brightness, contrast, saturation, turn = (2 * drawn[4:].astype(float) - 1) * strengths
     x = image.astype(float)
@@ -59,10 +56,16 @@ def expected_colours(image: np.ndarray, drawn: np.ndarray, config: AugmentConfig
 
 @pytest.mark.parametrize(
     "config",
-    [jitter(0.4), jitter(0, 0.4), jitter(0, 0, 0.6), jitter(0, 0, 0, 0.5), jitter(0.2, 0.2, 0.2, 0.1)],
+    [
+        augmentation(brightness=0.4),
+        augmentation(contrast=0.4),
+        augmentation(saturation=0.6),
+        augmentation(hue=0.5),
+        augmentation(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+    ],
     ids=["brightness", "contrast", "saturation", "hue", "all"],
 )
-def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
+def test_colours_are_those_of_a_formula_in_float64(config: AugmentConfig) -> None:
     images, drawn = random_images(12), draws(12)
     changed = coloured(images, drawn, config)
     for image, row, found in zip(images, drawn, changed, strict=True):
@@ -70,40 +73,46 @@ def test_colours_against_a_formula_in_float64(config: AugmentConfig) -> None:
     assert (changed != images).mean() > 0.5
 
 
-def test_no_strength_is_the_identity() -> None:
+def test_zero_strength_is_the_identity() -> None:
     images = random_images(3)
     for drawn in (draws(3), np.zeros((3, 8), np.float32)):
-        np.testing.assert_array_equal(coloured(images, drawn, jitter()), images)
+        np.testing.assert_array_equal(coloured(images, drawn, IDENTITY), images)
 
 
-def test_the_middle_of_every_range_is_the_identity() -> None:
-    """0.5 in [0, 1) is no change, also where the matrix is applied."""
+def test_middle_of_every_range_is_the_identity() -> None:
+    """0.5 in [0, 1) is no change, although the matrix is applied."""
     images = random_images(3)
-    same = coloured(images, np.full((3, 8), 0.5, np.float32), jitter(0.3, 0.3, 0.3, 0.1))
+    same = coloured(
+        images, np.full((3, 8), 0.5, np.float32), augmentation(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1)
+    )
     np.testing.assert_array_equal(same, images)
 
 
-def test_grey_has_neither_hue_nor_saturation_to_change() -> None:
+def test_hue_and_saturation_leave_grey_unchanged() -> None:
     grey = np.repeat(random_images(6)[..., :1], 3, axis=-1)
-    np.testing.assert_array_equal(coloured(grey, draws(6), jitter(0, 0, 0.9, 0.5)), grey)
-    changed = coloured(grey, draws(6), jitter(0.3, 0.3, 0.9, 0.5))
+    np.testing.assert_array_equal(coloured(grey, draws(6), augmentation(saturation=0.9, hue=0.5)), grey)
+    changed = coloured(grey, draws(6), augmentation(brightness=0.3, contrast=0.3, saturation=0.9, hue=0.5))
     assert (changed == changed[..., :1]).all() and (changed != grey).any()
 
 
-def test_a_third_of_a_circle_leads_from_red_towards_another_primary() -> None:
-    """A turn of the hue by a share of the circle is about that share in HSV as well, and the luma stays."""
+def test_third_of_a_circle_turns_red_to_another_primary() -> None:
+    """A change of hue by a share of the circle is about that share in HSV too, and the luma stays the same."""
     red = np.full((1, 4, 4, 3), (150, 90, 90), np.uint8)
     drawn = np.full((1, 8), 0.5, np.float32)
-    drawn[0, 7] = 0.5 + 1 / 3  # of 0.5, either way: a third of the circle
-    turned = coloured(red, drawn, jitter(0, 0, 0, 0.5))[0, 0, 0]
+    drawn[0, 7] = 0.5 + 1 / 3  # hue=0.5 times 2/3: a third of the circle
+    turned = coloured(red, drawn, augmentation(hue=0.5))[0, 0, 0]
     hue = colorsys.rgb_to_hsv(*(turned / 255.0))[0]
     assert min(abs(hue - 1 / 3), abs(hue - 2 / 3)) < 0.06
     assert turned @ [0.299, 0.587, 0.114] == pytest.approx(red[0, 0, 0] @ [0.299, 0.587, 0.114], abs=1)
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
-def test_colours_of_a_crop_do_not_depend_on_what_is_drawn_with_it(count: int) -> None:
-    images, drawn, config = random_images(12, 32), draws(12), jitter(0.3, 0.3, 0.3, 0.1)
+def test_colours_do_not_depend_on_other_crops(count: int) -> None:
+    images, drawn, config = (
+        random_images(12, 32),
+        draws(12),
+        augmentation(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
+    )
     whole = coloured(images, drawn, config)
     for start in range(0, 12, count):
         part = np.s_[start : start + count]
@@ -119,7 +128,7 @@ def test_colours_are_rounded_to_the_nearest_and_clipped() -> None:
 
 
 def test_strength_bounds_the_change() -> None:
-    """Brightness 0.2 gives factors from 0.8 to 1.2, and all of that range."""
+    """Brightness 0.2 gives factors over all of the range from 0.8 to 1.2."""
     grey = np.full((300, 2, 2, 3), 100, np.uint8)
-    found = coloured(grey, draws(300), jitter(0.2))[:, 0, 0, 0]
+    found = coloured(grey, draws(300), augmentation(brightness=0.2))[:, 0, 0, 0]
     assert 80 <= found.min() <= 82 and 118 <= found.max() <= 120

@@ -1,4 +1,4 @@
-"""CutMix: one rectangle of the next crop, in image and mask alike."""
+"""CutMix: a rectangle of the next crop is pasted into image and mask."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def mixed(rows: list[list[float]], share: float = 1.0) -> np.ndarray:
     return masks.numpy()
 
 
-def test_a_quarter_of_the_area_in_the_middle() -> None:
+def test_quarter_of_the_area_in_the_middle() -> None:
     masks = mixed([[0, 0.25, 0.5, 0.5]] * 3)
     for mask, own, other in zip(masks, (1, 2, 3), (2, 3, 1), strict=True):
         expected = np.full((CROP, CROP), own)
@@ -31,7 +31,7 @@ def test_a_quarter_of_the_area_in_the_middle() -> None:
         np.testing.assert_array_equal(mask, expected)
 
 
-def test_what_reaches_out_is_cut_off() -> None:
+def test_rectangle_is_cut_off_at_the_edge() -> None:
     mask = mixed([[0, 0.25, 0.0, 0.75]] * 3)[0]
     expected = np.ones((CROP, CROP))
     expected[:4, 8:] = 2
@@ -39,6 +39,6 @@ def test_what_reaches_out_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(("share", "changed"), [(0.0, [False] * 3), (0.5, [True, False, True]), (1.0, [True] * 3)])
-def test_a_share_of_the_crops_is_changed(share: float, changed: list[bool]) -> None:
+def test_share_of_the_crops_is_changed(share: float, changed: list[bool]) -> None:
     masks = mixed([[0.4, 0.5, 0.5, 0.5], [0.6, 0.5, 0.5, 0.5], [0.1, 0.5, 0.5, 0.5]], share)
     assert [len(np.unique(mask)) == 2 for mask in masks] == changed

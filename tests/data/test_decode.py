@@ -1,4 +1,4 @@
-"""From a file to what the network sees: Pillow's pixels, palette indices, scaling and padding by rule."""
+"""From a file to the input of the network: the same pixels as Pillow, then scaling and padding."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ sides = st.integers(1, 40)
 long_sides = st.integers(8, 60)
 
 
-def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
-    """Smooth random colours: noise would hide in JPEG's quantisation, a plain image would be decoded alike by all."""
+def smooth_image(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Smooth random colours: noise would be lost in JPEG's quantisation, and all decoders agree on a plain image."""
     small = np.random.default_rng(seed).integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -45,21 +45,23 @@ def as_pillow(path: Path) -> np.ndarray:
         ("CMYK", {}),
     ],
 )
-def test_jpeg_has_pillows_pixels(tmp_path: Path, size: tuple[int, int], mode: str, options: dict[str, object]) -> None:
+def test_jpeg_has_the_pixels_of_pillow(
+    tmp_path: Path, size: tuple[int, int], mode: str, options: dict[str, object]
+) -> None:
     path = tmp_path / "image.jpg"
-    photograph(*size).convert(mode).save(path, **options)
+    smooth_image(*size).convert(mode).save(path, **options)
     assert decoded(path).shape == (*size, 3)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
-def test_tensorflows_default_would_give_other_pixels(tmp_path: Path) -> None:
-    """The comparison above can fail: without INTEGER_ACCURATE it does."""
+def test_tensorflow_default_gives_other_pixels(tmp_path: Path) -> None:
+    """So the comparison above can fail: without INTEGER_ACCURATE it does."""
     path = tmp_path / "image.jpg"
-    photograph(48, 64).save(path)
+    smooth_image(48, 64).save(path)
     assert (tf.io.decode_jpeg(path.read_bytes(), channels=3).numpy() != as_pillow(path)).mean() > 0.1
 
 
-def test_cmyk_has_the_colours_it_was_made_of(tmp_path: Path) -> None:
+def test_cmyk_keeps_its_colours(tmp_path: Path) -> None:
     path = tmp_path / "image.jpg"
     colours = np.zeros((16, 48, 3), np.uint8)
     colours[:, :16], colours[:, 16:32], colours[:, 32:] = (250, 20, 20), (20, 250, 20), (240, 240, 240)
@@ -68,9 +70,9 @@ def test_cmyk_has_the_colours_it_was_made_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA"])
-def test_png_has_pillows_pixels(tmp_path: Path, mode: str) -> None:
+def test_png_has_the_pixels_of_pillow(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "image.png"
-    photograph(13, 17).convert(mode).save(path)
+    smooth_image(13, 17).convert(mode).save(path)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
@@ -83,11 +85,11 @@ def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
 
 def test_transparent_palette_entry_keeps_its_colour(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
-    photograph(9, 11).quantize(8).save(path, transparency=2)
+    smooth_image(9, 11).quantize(8).save(path, transparency=2)
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
-def test_16_bit_grey_is_taken_down_to_8(tmp_path: Path) -> None:
+def test_16_bit_grey_becomes_8_bit(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     grey = np.random.default_rng(0).integers(0, 2**16, (9, 11)).astype(np.uint16)
     Image.fromarray(grey).save(path)
@@ -95,22 +97,22 @@ def test_16_bit_grey_is_taken_down_to_8(tmp_path: Path) -> None:
 
 
 def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
-    """The mask has no EXIF: a turned image would no longer lie on it."""
+    """The mask has no EXIF data: a rotated image would no longer match it."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees
-    plain, turned = tmp_path / "plain.jpg", tmp_path / "turned.jpg"
-    photograph(24, 40).save(plain)
-    photograph(24, 40).save(turned, exif=exif)
-    np.testing.assert_array_equal(decoded(turned), decoded(plain))
+    exif[0x0112] = 6  # rotated by 90 degrees when shown
+    upright, rotated = tmp_path / "upright.jpg", tmp_path / "rotated.jpg"
+    smooth_image(24, 40).save(upright)
+    smooth_image(24, 40).save(rotated, exif=exif)
+    np.testing.assert_array_equal(decoded(rotated), decoded(upright))
 
 
-def test_the_content_counts_not_the_suffix(tmp_path: Path) -> None:
+def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
     path = tmp_path / "image.jpg"
-    photograph(9, 11).save(path, format="PNG")
+    smooth_image(9, 11).save(path, format="PNG")
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
-def test_a_jpeg_that_ends_too_early_is_refused(tmp_path: Path) -> None:
+def test_jpeg_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-300])
@@ -119,7 +121,7 @@ def test_a_jpeg_that_ends_too_early_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no image", b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "image.jpg").write_bytes(content)
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoded(tmp_path / "image.jpg")
@@ -127,16 +129,16 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_half_a_png_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
-    photograph(48, 64).save(path)
+    smooth_image(48, 64).save(path)
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoded(path)
 
 
-def test_inside_a_dataset_as_outside(tmp_path: Path) -> None:
+def test_same_pixels_inside_a_dataset(tmp_path: Path) -> None:
     names = [str(tmp_path / "one.jpg"), str(tmp_path / "two.png")]
-    photograph(9, 11, 1).save(names[0])
-    photograph(12, 7, 2).save(names[1])
+    smooth_image(9, 11, 1).save(names[0])
+    smooth_image(12, 7, 2).save(names[1])
     stream = tf.data.Dataset.from_tensor_slices(names).map(decode.decode_image, num_parallel_calls=2)
     assert stream.element_spec.shape.as_list() == [None, None, 3]
     for name, image in zip(names, stream.as_numpy_iterator(), strict=True):
@@ -152,7 +154,7 @@ def test_inside_a_dataset_as_outside(tmp_path: Path) -> None:
 @example(1, 40, 9)
 @example(40, 1, 9)
 @example(2, 1000, 8)
-def test_long_side_is_exact_and_the_aspect_kept(height: int, width: int, long_side: int) -> None:
+def test_long_side_is_exact_and_aspect_is_preserved(height: int, width: int, long_side: int) -> None:
     tall, wide = decode.working_size(tf.constant([height, width]), long_side).numpy()
     assert max(tall, wide) == long_side
     short, scale = min(height, width), long_side / max(height, width)
@@ -178,11 +180,11 @@ def test_image_and_mask_are_scaled_alike(height: int, width: int, long_side: int
     assert scaled.shape == (*size, 3) and mask.shape == size
     assert scaled.dtype == mask.dtype == tf.uint8
     assert set(np.unique(mask)) <= set(np.unique(labels))
-    # The nearest pixel by its centre, worked out here; where two are as near, either will do.
+    # The pixel with the nearest centre; where two are equally near, either is right.
     rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, (height, width), strict=True))
     nearest = labels[np.ix_(rows.astype(int), columns.astype(int))]
-    unsure = np.logical_or.outer(np.abs(rows - rows.round()) < 1e-3, np.abs(columns - columns.round()) < 1e-3)
-    assert (mask.numpy() == nearest)[~unsure].all()
+    tied = np.logical_or.outer(np.abs(rows - rows.round()) < 1e-3, np.abs(columns - columns.round()) < 1e-3)
+    assert (mask.numpy() == nearest)[~tied].all()
 
 
 def test_scaling_to_its_own_size_changes_nothing() -> None:
@@ -192,7 +194,7 @@ def test_scaling_to_its_own_size_changes_nothing() -> None:
 
 
 def test_shrinking_averages_and_enlarging_interpolates() -> None:
-    """Noise shrunk eight times is nearly grey, as the mean of 64 pixels is; a ramp stays a ramp."""
+    """Noise that is shrunk by 8 is nearly grey, as is the mean of 64 pixels; a ramp remains a ramp."""
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     shrunk = decode.scale_image(tf.constant(noise), 16).numpy().astype(float)
     assert shrunk.std() < 255 / np.sqrt(12) / 8
@@ -211,7 +213,7 @@ def test_shrinking_averages_and_enlarging_interpolates() -> None:
 @example(1, 1, 32)
 @example(2, 1, 32)
 @example(33, 2, 32)
-def test_padding_is_numpys_reflection(height: int, width: int, multiple: int) -> None:
+def test_padding_is_the_reflection_of_numpy(height: int, width: int, multiple: int) -> None:
     image = np.random.default_rng(height * 41 + width).integers(0, 256, (height, width, 3), np.uint8)
     padded = decode.pad_reflect(tf.constant(image), multiple)
     room = [(0, -side % multiple) for side in (height, width)]

@@ -1,4 +1,4 @@
-"""From a mask's file to class indices: palettes never become colours, whoever decodes."""
+"""From a mask's file to class indices: the indices of a palette never become colours."""
 
 import io
 from pathlib import Path
@@ -25,13 +25,12 @@ def save_mask(path: Path, labels: np.ndarray, mode: str = "P", **options: object
 
 @pytest.mark.parametrize("mode", ["P", "L"])
 def test_mask_is_its_indices(tmp_path: Path, mode: str) -> None:
-    """All 256 of them, 255 included; colours of the palette never show."""
+    """All 256 of them, with 255."""
     labels = np.random.default_rng(0).permutation(np.arange(256, dtype=np.uint8)).reshape(8, 32)
     save_mask(tmp_path / "mask.png", labels, mode)
     mask = decode.decode_mask(str(tmp_path / "mask.png"))
     assert mask.dtype == tf.uint8
     np.testing.assert_array_equal(mask, labels)
-    np.testing.assert_array_equal(decode.read_mask(tmp_path / "mask.png"), labels)
 
 
 def test_mask_whose_palette_has_equal_colours(tmp_path: Path) -> None:
@@ -57,8 +56,8 @@ def test_black_and_white_mask_is_0_and_1(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(sides, sides, st.integers(17, 256), st.booleans(), st.integers(0, 9))
-def test_any_palette_is_taken_away(height: int, width: int, colours: int, transparent: bool, seed: int) -> None:
-    """Palettes of any length, with transparency or not; were the header's checksum wrong, decoding would fail."""
+def test_palette_is_removed_from_the_file(height: int, width: int, colours: int, transparent: bool, seed: int) -> None:
+    """Palettes of any length, with transparency or without; a wrong checksum of the header would fail the decoding."""
     rng = np.random.default_rng(seed)
     image = Image.fromarray(rng.integers(0, colours, (height, width), np.uint8))
     image.putpalette(rng.integers(0, 256, 3 * colours, np.uint8).tobytes())
@@ -72,7 +71,7 @@ def test_any_palette_is_taken_away(height: int, width: int, colours: int, transp
     np.testing.assert_array_equal(tf.io.decode_png(grey, channels=1)[..., 0], image)
 
 
-def test_a_damaged_mask_is_refused(tmp_path: Path) -> None:
+def test_damaged_mask_is_refused(tmp_path: Path) -> None:
     save_mask(tmp_path / "mask.png", np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8))
     whole = (tmp_path / "mask.png").read_bytes()
     for content in (b"", whole[:30], whole[:-900], whole[:20] + b"\xff" + whole[21:]):
@@ -90,9 +89,3 @@ def test_mask_inside_a_dataset(tmp_path: Path) -> None:
     assert stream.element_spec.shape.as_list() == [None, None]
     for labels, mask in zip(masks, stream.as_numpy_iterator(), strict=True):
         np.testing.assert_array_equal(mask, labels)
-
-
-def test_a_mask_must_be_a_png(tmp_path: Path) -> None:
-    Image.new("L", (11, 9)).save(tmp_path / "mask.png", format="JPEG")
-    with pytest.raises(OSError, match="cannot identify"):
-        decode.read_mask(tmp_path / "mask.png")

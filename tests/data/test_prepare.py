@@ -1,7 +1,6 @@
 """From `dataset=…` to a checked dataset, and the class weights drawn from it."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from pipeline.config.schema import Config
 from pipeline.data import prepare
 from pipeline.data.prepare import class_weights, median_frequency_weights, prepare_dataset
 from pipeline.data.synthetic import shapes
+from pipeline.data.synthetic.drawing import CLASSES
 from pipeline.runtime.errors import UserError
-
-Folder = Callable[..., Path]
+from tests.data.folders import Folder
 
 
 def folder_config(root: Path, *overrides: str) -> Config:
@@ -25,19 +24,19 @@ def folder_config(root: Path, *overrides: str) -> Config:
     )
 
 
-def test_folder(voc_folder: Folder) -> None:
+def test_folder_is_listed_and_checked(voc_folder: Folder) -> None:
     root = voc_folder(train=3, val=1, test=2)
     dataset = prepare_dataset(folder_config(root))
     assert dataset.root == root
     assert dataset.classes == ["background", "cat", "dog"]
     assert {split: len(examples) for split, examples in dataset.splits.items()} == {"train": 3, "val": 1, "test": 2}
-    assert dataset.checked.facts["train"].sizes.shape == (3, 2)
+    assert dataset.sizes("train").shape == (3, 2)
     assert dataset.absent_classes == []
     assert [path.name for path in (root.parent / "data").iterdir()] == ["checked"]
 
 
-def test_classes_that_no_training_mask_holds(voc_folder: Folder) -> None:
-    """What val and test hold does not help: nothing of it can be learnt."""
+def test_classes_that_no_training_mask_has(voc_folder: Folder) -> None:
+    """Classes in val and test do not count, since they cannot be learnt from them."""
     root = voc_folder(train=3, classes=3)
     for index in range(3):
         path = root / "SegmentationClass" / f"train_{index}.png"
@@ -52,46 +51,46 @@ def test_classes_that_no_training_mask_holds(voc_folder: Folder) -> None:
 def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
     root = voc_folder(train=4)
     prepare_dataset(folder_config(root, "batch_size=4"))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root, "batch_size=5"))
-    assert told.value.faults == (
+    assert raised.value.faults == (
         "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected",
     )
 
 
-def test_a_training_without_one_update(voc_folder: Folder) -> None:
+def test_training_without_one_update(voc_folder: Folder) -> None:
     root = voc_folder(train=4)
     prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=4"))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root, "epochs=2", "optimizer.accumulate=5"))
-    assert told.value.faults == (
-        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so nothing would be "
-        "learnt; at most 4 expected",
+    assert raised.value.faults == (
+        "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so the weights "
+        "would never be updated; at most 4 expected",
     )
 
 
-def test_masks_with_nothing_to_learn(voc_folder: Folder) -> None:
-    """As those of 0 and 255 that are made at home."""
+def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:
+    """Such as masks of 0 and 255, which many tools write."""
     root = voc_folder()
     for path in (root / "SegmentationClass").glob("train_*.png"):
         mask = np.array(Image.open(path))
         Image.fromarray(np.where(mask > 0, 255, 0).astype(np.uint8)).save(path)
     valid = mask[mask != 255]
-    assert valid.size and set(np.unique(valid)) > {0}  # so it had something
-    with pytest.raises(UserError) as told:
+    assert valid.size and set(np.unique(valid)) > {0}  # so there was something to learn before
+    with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root))
-    (fault,) = told.value.faults
+    (fault,) = raised.value.faults
     assert re.fullmatch(
-        r"SegmentationClass/: no mask of the train split has a class beside \w+ \(0\), so nothing would be learnt; "
-        r"\d+% of their pixels are 255, which is void and never learnt: is it meant as 1\?",
+        r"SegmentationClass/: no mask of the train split has a class besides \w+ \(0\), so nothing can be learnt; "
+        r"\d+% of their pixels are 255, which is void and never learnt: if it is meant as class 1, write it as 1",
         fault,
     )
-    assert prepare_dataset(folder_config(root), trains=False)  # to be scored it is good enough
+    assert prepare_dataset(folder_config(root), trains=False)  # which is enough for scoring
 
 
-def test_a_folder_that_is_called_shapes_and_has_none(voc_folder: Folder) -> None:
+def test_folder_that_is_not_generated_is_not_shapes(voc_folder: Folder) -> None:
     root = voc_folder()
-    with pytest.raises(UserError, match="holds no generated shapes, which dataset=shapes is; dataset=folder expected"):
+    with pytest.raises(UserError, match="not hold the generated images of dataset=shapes; dataset=folder expected"):
         prepare_dataset(folder_config(root, "dataset=shapes"))
 
 
@@ -99,17 +98,17 @@ def test_faults_of_lists_and_images_together(voc_folder: Folder) -> None:
     root = voc_folder(train=4)
     (root / "JPEGImages" / "train_0.jpg").unlink()
     (root / "JPEGImages" / "val_0.jpg").write_bytes(b"")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root, "dataset.splits.test=tset", "batch_size=4"))
-    assert told.value.faults == (
-        "dataset.splits.test=tset: there is no ImageSets/Segmentation/tset.txt (did you mean 'test'?); "
-        "there are test, train, val",
+    assert raised.value.faults == (
+        "dataset.splits.test=tset: ImageSets/Segmentation/tset.txt not found (did you mean 'test'?); "
+        "ImageSets/Segmentation/ has test, train, val",
         "JPEGImages/train_0.jpg: missing, but listed in the train split",
         "JPEGImages/val_0.jpg: is not a JPEG or PNG file, or its header is damaged",
     )
 
 
-def test_home_is_understood(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_the_home_folder(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = voc_folder()
     monkeypatch.setenv("HOME", str(root.parent))
     config = folder_config(root, f'dataset.root="~/{root.name}"', 'data_dir="~/elsewhere"')
@@ -120,43 +119,43 @@ def test_home_is_understood(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch)
 
 def test_shapes_are_drawn_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "SPLITS", {"train": 9, "val": 1, "test": 1})
-    config, told = checked_config([f"data_dir={tmp_path / 'data'}"]), []
-    dataset = prepare_dataset(config, lambda *news: told.append(news))
+    config, reported = checked_config([f"data_dir={tmp_path / 'data'}"]), []
+    dataset = prepare_dataset(config, lambda *news: reported.append(news))
     assert dataset.root == tmp_path / "data" / "shapes"
     assert {split: len(examples) for split, examples in dataset.splits.items()} == shapes.SPLITS
-    assert list(dict.fromkeys(what for what, _, _ in told)) == [
+    assert list(dict.fromkeys(what for what, _, _ in reported)) == [
         "drawing shapes",
         "hashing images",
         "checking images",
     ]
-    assert told[10] == ("drawing shapes", 11, 11)
-    told.clear()
-    again = prepare_dataset(config, lambda *news: told.append(news))
-    assert {what for what, _, _ in told} == {"hashing images"}
+    assert reported[10] == ("drawing shapes", 11, 11)
+    reported.clear()
+    again = prepare_dataset(config, lambda *news: reported.append(news))
+    assert {what for what, _, _ in reported} == {"hashing images"}
     assert again.checked.digest == dataset.checked.digest
 
 
-def test_shapes_of_the_configuration_are_those_that_are_drawn() -> None:
-    assert tuple(checked_config([]).dataset.classes) == shapes.CLASSES
+def test_configured_classes_are_the_drawn_ones() -> None:
+    assert tuple(checked_config([]).dataset.classes) == CLASSES
 
 
 @pytest.mark.parametrize("year", ["2007", "2012"])
 def test_voc_is_fetched_into_data_dir(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch, year: str) -> None:
-    root, asked = voc_folder(train=20, classes=21), []
+    root, calls = voc_folder(train=20, classes=21), []
 
     def ensure_voc(*arguments: object) -> Path:
-        asked.append(arguments[:2])
+        calls.append(arguments[:2])
         return root
 
     monkeypatch.setattr(prepare, "ensure_voc", ensure_voc)
     dataset = prepare_dataset(checked_config([f"dataset=voc{year}", f"data_dir={root.parent}"]))
-    assert asked == [(year, root.parent)]
+    assert calls == [(year, root.parent)]
     assert len(dataset.classes) == 21
     expected = {"train": 18, "val": 2, "test": 2} if year == "2012" else {"train": 20, "val": 2, "test": 2}
     assert {split: len(examples) for split, examples in dataset.splits.items()} == expected
 
 
-def test_root_wins_over_a_download(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_is_used_instead_of_a_download(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = voc_folder(train=20, classes=21)
     monkeypatch.setattr(prepare, "ensure_voc", lambda *_: pytest.fail("fetched"))
     config = checked_config(["dataset=voc2012", f"dataset.root={root}", f"data_dir={root.parent / 'data'}"])
@@ -182,8 +181,8 @@ def test_median_of_an_even_number_of_classes() -> None:
     np.testing.assert_allclose(median_frequency_weights(np.array([[90, 10]])), [0.5 / 0.9, 5], rtol=1e-6)
 
 
-def test_rare_class_is_weighed_by_the_images_that_hold_it() -> None:
-    """Half of the pixels wherever it is: the frequency of class 1 is 0.5 however many images lack it."""
+def test_rare_class_is_weighted_by_the_images_that_have_it() -> None:
+    """It has half of the pixels where it occurs: its frequency is 0.5, however many images do not have it."""
     pixels = np.array([[50, 50]] + [[100, 0]] * 9)
     np.testing.assert_allclose(median_frequency_weights(pixels), [0.725 / 0.95, 0.725 / 0.5], rtol=1e-6)
 
@@ -193,7 +192,7 @@ def test_class_weights_come_from_the_training_split(voc_folder: Folder) -> None:
     dataset = prepare_dataset(config)
     np.testing.assert_array_equal(class_weights(config.loss, dataset), np.ones(3, np.float32))
     config.loss.class_weights = "median_frequency"
-    expected = median_frequency_weights(dataset.checked.facts["train"].class_pixels)
+    expected = median_frequency_weights(dataset.class_pixels("train"))
     np.testing.assert_array_equal(class_weights(config.loss, dataset), expected)
     assert len(set(expected)) > 1
 

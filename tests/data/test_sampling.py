@@ -1,4 +1,4 @@
-"""The order of an epoch, and which images it has, as functions of (seed, epoch)."""
+"""The order of an epoch and the examples it has, as functions of (seed, epoch)."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from pipeline.data.sampling import balanced_draws, repeat_factors, shuffled_indi
 
 
 def test_known_order() -> None:
-    """A change here means that no old run can be repeated."""
+    """If these change, no earlier run can be repeated."""
     assert shuffled_indices(11, tf.constant(2, tf.int64), 10).numpy().tolist() == [2, 1, 6, 9, 7, 4, 8, 0, 5, 3]
 
 
-def test_an_order_is_a_permutation_and_a_function_of_seed_and_epoch() -> None:
+def test_orders_are_permutations_by_seed_and_epoch() -> None:
     orders = {}
     for seed in (0, 1, 2):
         for epoch in range(5):
@@ -50,14 +50,14 @@ def draws(seed: int, epoch: int, factors: np.ndarray, count: int) -> tuple[np.nd
 
 
 def test_known_draws() -> None:
-    """A change here means that no old run can be repeated."""
+    """If these change, no earlier run can be repeated."""
     indices, repeated = draws(3, 1, np.array([1.0, 2.0, 4.0]), 7)
     assert sorted(indices.tolist()) == [0, 1, 1, 2, 2, 2, 2]
     assert (indices.tolist(), repeated.tolist()) == ([1, 0, 2, 2, 1, 2, 2], [0, 0, 3, 0, 1, 2, 1])
 
 
-def test_factors_are_those_of_the_rarest_object() -> None:
-    """Four images with object 1, one with object 2, one of the four with object 3 as well; background is in all."""
+def test_factor_of_an_image_is_that_of_its_rarest_object() -> None:
+    """Four images with object 1, one with object 2, one of the four also with object 3; all have background."""
     pixels = np.array([[9, 1, 0, 0], [9, 5, 0, 0], [9, 1, 0, 2], [9, 1, 0, 0], [9, 0, 3, 0], [9, 0, 0, 0]])
     np.testing.assert_array_equal(repeat_factors(pixels), [1, 1, 2, 1, 2, 1])
     np.testing.assert_array_equal(repeat_factors(pixels[:, :1]), [1] * 6)
@@ -65,7 +65,7 @@ def test_factors_are_those_of_the_rarest_object() -> None:
 
 @given(st.lists(st.floats(1, 30), min_size=1, max_size=40), st.integers(1, 80), st.integers(0, 2**31 - 1))
 @settings(max_examples=60)
-def test_each_comes_as_often_as_its_factor_says_rounded_up_or_down(factors: list[float], count: int, seed: int) -> None:
+def test_draws_of_an_image_are_its_factor_rounded(factors: list[float], count: int, seed: int) -> None:
     weights = np.array(factors)
     indices, repeated = draws(seed, 2, weights, count)
     expected = count * weights / weights.sum()
@@ -75,7 +75,7 @@ def test_each_comes_as_often_as_its_factor_says_rounded_up_or_down(factors: list
         assert sorted(repeated[indices == index]) == list(range(found[index]))
 
 
-def test_draws_are_a_function_of_seed_and_epoch_and_right_on_average() -> None:
+def test_draws_have_the_expected_frequencies() -> None:
     weights = np.array([1.0, 1.5, 2.0, 5.5])
     epochs = [draws(7, epoch, weights, 5)[0] for epoch in range(300)]
     assert len({tuple(epoch) for epoch in epochs}) > 50
@@ -85,5 +85,5 @@ def test_draws_are_a_function_of_seed_and_epoch_and_right_on_average() -> None:
     )
     shares = np.bincount(np.concatenate(epochs)) / (5 * 300)
     np.testing.assert_allclose(shares, weights / 10, atol=0.02)
-    first = np.bincount([epoch[0] for epoch in epochs], minlength=4) / 300  # mixed, not in the order of the row
+    first = np.bincount([epoch[0] for epoch in epochs], minlength=4) / 300  # mixed, not in the order of the line
     np.testing.assert_allclose(first, weights / 10, atol=0.1)

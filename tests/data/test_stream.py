@@ -1,7 +1,6 @@
-"""Examples become batches: a step's batch is a function of (seed, step), and a whole image comes exactly once."""
+"""Training batches: the batch of a step is a function of (seed, step)."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +8,22 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.config.schema import AugmentConfig, Config
+from pipeline.config.schema import Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
 from pipeline.data.training_images import FileImages, TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
+from tests.data.augmentations import IDENTITY, STANDARD
+from tests.data.folders import MIXED_SIZES, Folder, examples_of, sizes_of
 
-SIZES = [(24, 32), (40, 17), (9, 30)]
 Batches = list[tuple[np.ndarray, np.ndarray]]
-Folder = Callable[..., Path]
-
-standard = AugmentConfig(scale=[0.7, 1.5], flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
-
-
-def examples_of(root: Path, split: str = "train") -> list[Example]:
-    ids = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
-    return [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
-
-
-def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([decode.read_mask(example.mask).shape for example in examples])
 
 
 def config(**values: object) -> Config:
     wanted = Config(image_size=16, long_side=None, batch_size=3, epochs=3, seed=5)
-    wanted.augment = standard
+    wanted.augment = STANDARD
     for key, value in values.items():
         assert hasattr(wanted, key)
         setattr(wanted, key, value)
@@ -61,18 +49,18 @@ def assert_same(one: Batches, other: Batches) -> None:
 @pytest.fixture
 def examples(voc_folder: Folder) -> list[Example]:
     """Seven images of mixed sizes."""
-    return examples_of(voc_folder(train=7, val=0, test=0, size=SIZES))
+    return examples_of(voc_folder(train=7, val=0, test=0, size=MIXED_SIZES))
 
 
-def test_steps_per_epoch_leaves_out_what_fills_no_batch() -> None:
+def test_steps_per_epoch_counts_full_batches() -> None:
     assert [stream.steps_per_epoch(7, batch) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
 
 
 # ---- training
 
 
-def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Example]) -> None:
-    """Put together here, one crop at a time, from the parts that are tested alone."""
+def test_batches_follow_from_seed_epoch_and_indices(examples: list[Example]) -> None:
+    """Compared with batches made here, one crop at a time, by functions that have their own tests."""
     wanted = config(long_side=28)
     found = batches(files(examples, 28), 7, wanted)
     assert len(found) == 6  # three epochs of two full batches
@@ -86,12 +74,12 @@ def test_every_batch_is_what_its_seed_epoch_and_indices_say(examples: list[Examp
         for index in indices:
             image = decode.scale_image(decode.decode_image(str(examples[index].image)), 28)
             mask = decode.scale_mask(decode.decode_mask(str(examples[index].mask)), 28)
-            drawn = augment.random_numbers(augment_seed, tf.constant(epoch), tf.constant([index]))  # of this one alone
-            windows = augment.crop_windows(tf.shape(mask)[tf.newaxis], 16, standard, drawn)
+            drawn = augment.random_numbers(augment_seed, tf.constant(epoch), tf.constant([index]))  # for this one alone
+            windows = augment.crop_windows(tf.shape(mask)[tf.newaxis], 16, STANDARD, drawn)
             window = augment.Window(*(part[0] for part in windows))
             (top, left), (bottom, right) = tf.unstack(window.start), tf.unstack(window.start + window.extent)
             crop, label = augment.warp(image[top:bottom, left:right], mask[top:bottom, left:right], window, 16)
-            matrix, lift = augment.colour_changes(standard, drawn)
+            matrix, lift = augment.colour_changes(STANDARD, drawn)
             crops.append(augment.change_colours(crop, augment.ColourChange(matrix[0], lift[0])))
             labels.append(label)
         np.testing.assert_array_equal(masks, tf.stack(labels))
@@ -115,11 +103,11 @@ def test_workers_change_nothing(examples: list[Example], workers: int, monkeypat
 
 
 class Slow:
-    """In the place of images: each all of its own index, and one of them late."""
+    """Stands for training images: each is filled with its own index, and one of them is late."""
 
     sizes = tf.constant([[16, 16]] * 8)
 
-    def part(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def rectangle(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def wait(index: np.ndarray) -> np.ndarray:
             time.sleep(0.3 * float(index == 3))
             return np.uint8(index)
@@ -128,17 +116,16 @@ class Slow:
         return tf.fill((16, 16, 3), label), tf.fill((16, 16), label)
 
 
-def test_a_late_image_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_image_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.data, "AUTOTUNE", 4)
-    plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
-    found = batches(Slow(), 8, config(augment=plain, batch_size=4, epochs=3))  # type: ignore[arg-type]
+    found = batches(Slow(), 8, config(augment=IDENTITY, batch_size=4, epochs=3))  # type: ignore[arg-type]
     seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(3, 8)
     for epoch, taken in enumerate(seen):
         np.testing.assert_array_equal(taken, shuffled_indices(derive_seed(5, "order"), tf.constant(epoch), 8))
 
 
 def labelled(folder: Path, count: int) -> list[Example]:
-    """Images whose every pixel tells which example it is of."""
+    """Images whose pixels all hold the index of their example."""
     examples = []
     for index in range(count):
         label = Image.fromarray(np.full((16, 16), index, np.uint8))
@@ -150,10 +137,9 @@ def labelled(folder: Path, count: int) -> list[Example]:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
+def test_epoch_has_no_example_twice(tmp_path: Path, seed: int) -> None:
     examples = labelled(tmp_path, 8)
-    plain = AugmentConfig([1.0, 1.0], False, 0, 0, 0, 0)
-    wanted = config(augment=plain, seed=seed, epochs=6)
+    wanted = config(augment=IDENTITY, seed=seed, epochs=6)
     found = batches(files(examples), 8, wanted)
     seen = np.array([masks[:, 0, 0] for _, masks in found]).reshape(6, 6)  # (epochs, examples taken)
     for images, masks in found:
@@ -161,7 +147,7 @@ def test_an_epoch_takes_no_example_twice(tmp_path: Path, seed: int) -> None:
         assert (masks == masks[:, :1, :1]).all()
     assert all(len(set(epoch)) == 6 for epoch in seen)
     assert len({tuple(epoch) for epoch in seen}) == 6
-    assert set(seen.ravel()) == set(range(8))  # what one epoch leaves out, another takes
+    assert set(seen.ravel()) == set(range(8))  # what one epoch leaves out, another has
     for epoch, taken in enumerate(seen):
         order = shuffled_indices(derive_seed(seed, "order"), tf.constant(epoch), 8)
         np.testing.assert_array_equal(taken, order[:6])
@@ -175,7 +161,7 @@ def test_another_seed_gives_other_batches(examples: list[Example]) -> None:
     assert len(set(contents)) == len(contents)
 
 
-def test_an_image_that_comes_twice_in_an_epoch_is_cropped_differently(examples: list[Example]) -> None:
+def test_image_drawn_twice_is_cropped_differently(examples: list[Example]) -> None:
     factors = np.array([1.0, 1, 1, 1, 1, 1, 1e6])
     source, settings = files(examples), config(epochs=1)
     found = list(stream.training_stream(source, 7, settings, 0, factors).as_numpy_iterator())
@@ -185,14 +171,13 @@ def test_an_image_that_comes_twice_in_an_epoch_is_cropped_differently(examples: 
     assert_same(found[1:], again)
 
 
-def test_one_image_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
+def test_image_is_cropped_differently_in_every_epoch(examples: list[Example]) -> None:
     found = batches(files(examples[:1]), 1, config(batch_size=1, epochs=5))
     assert len({images.tobytes() for images, _ in found}) == 5
 
 
-def test_the_end_of_a_stream_does_not_wait_for_a_tuner(examples: list[Example]) -> None:
-    """A run has a pass over whole images after every epoch; see `parallel_map`."""
-    sizes = np.array([decode.read_mask(example.mask).shape for example in examples])
-    whole = stream.whole_images(examples, sizes, long_side=None, multiple=4, batch_size=2)
+def test_end_of_a_stream_does_not_wait_for_the_tuner(examples: list[Example]) -> None:
+    """A run passes over whole images after every epoch; see `parallel_map`."""
+    whole = stream.whole_images(examples, sizes_of(examples), long_side=None, multiple=4, batch_size=2)
     for dataset in (stream.training_stream(files(examples), 7, config()), whole):
         assert dataset.options().autotune.enabled is False

@@ -1,51 +1,12 @@
-"""A folder in VOC layout becomes examples, and every fault of its lists and names is told."""
+"""The examples of a folder in VOC layout, and every fault of its lists and file names."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import strategies as st
 
-from pipeline.config.schema import DatasetConfig, SplitsConfig
 from pipeline.data.voc import find_examples, shortened
 from pipeline.runtime.errors import UserError
-
-LISTS = Path("ImageSets/Segmentation")
-NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), unique=True, max_size=60)
-FRACTIONS = st.floats(0.01, 0.99)
-
-Folder = Callable[..., Path]
-
-
-def dataset(
-    train: str = "train",
-    val: str | None = "val",
-    test: str | None = "test",
-    val_fraction: float = 0.1,
-    extra: str | None = None,
-) -> DatasetConfig:
-    return DatasetConfig(
-        name="folder",
-        classes=["background", "cat", "dog"],
-        splits=SplitsConfig(train, val, test, extra),
-        val_fraction=val_fraction,
-    )
-
-
-def ids_of(root: Path, config: DatasetConfig | None = None) -> dict[str, list[str]]:
-    """The ids of each split of a folder without faults."""
-    splits, faults = find_examples(root, config or dataset())
-    assert faults == []
-    return {split: [example.id for example in examples] for split, examples in splits.items()}
-
-
-def faults_of(root: Path, config: DatasetConfig | None = None) -> list[str]:
-    return find_examples(root, config or dataset())[1]
-
-
-def write_list(root: Path, name: str, content: str | bytes) -> None:
-    (root / LISTS / f"{name}.txt").write_bytes(content.encode() if isinstance(content, str) else content)
-
+from tests.data.folders import LISTS, Folder, dataset, faults_of, ids_of, write_list
 
 # ---- what is found
 
@@ -61,7 +22,7 @@ def test_examples_in_the_order_of_the_lists(voc_folder: Folder) -> None:
     assert splits["train"][0].mask == root / "SegmentationClass" / "train_2.png"
 
 
-def test_no_test_split_is_asked_for(voc_folder: Folder) -> None:
+def test_no_test_split(voc_folder: Folder) -> None:
     assert list(ids_of(voc_folder(test=0), dataset(test=None))) == ["train", "val"]
 
 
@@ -82,7 +43,7 @@ def test_lists_as_editors_write_them(voc_folder: Folder, content: bytes) -> None
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".Jpeg", ".png", ".PNG"])
-def test_suffixes(voc_folder: Folder, suffix: str) -> None:
+def test_suffixes_in_upper_and_lower_case(voc_folder: Folder, suffix: str) -> None:
     root = voc_folder()
     image, mask = root / "JPEGImages" / "train_0.jpg", root / "SegmentationClass" / "train_0.png"
     image.rename(image.with_suffix(suffix))
@@ -95,8 +56,8 @@ def test_ids_with_folders_dots_and_spaces(voc_folder: Folder) -> None:
     root = voc_folder(train=1)
     ids = ["site a/day.1/x.y", "site a/other", "2007.000032"]
     for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
-        for id in ids:
-            copy = root / folder / f"{id}{suffix}"
+        for example_id in ids:
+            copy = root / folder / f"{example_id}{suffix}"
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((root / folder / f"train_0{suffix}").read_bytes())
     write_list(root, "train", "\n".join(ids))
@@ -121,8 +82,8 @@ def test_links_are_followed(voc_folder: Folder, tmp_path: Path) -> None:
     assert ids_of(root)["train"] == ["train_0", "linked/deep"]
 
 
-def test_links_in_circles_end(voc_folder: Folder) -> None:
-    """Folders that hold themselves, several times over: walking them all would never end."""
+def test_circular_links_are_not_followed_forever(voc_folder: Folder) -> None:
+    """Folders that contain themselves several times: walking them all would never end."""
     root = voc_folder(train=1)
     for folder in ("JPEGImages", "SegmentationClass"):
         for name in ("a", "b", "c"):
@@ -141,31 +102,31 @@ def test_links_in_circles_end(voc_folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("missing", ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"])
-def test_not_in_voc_layout(voc_folder: Folder, missing: str) -> None:
+def test_missing_folder_of_the_layout(voc_folder: Folder, missing: str) -> None:
     root = voc_folder()
     (root / missing).rename(root / "away")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         find_examples(root, dataset())
     expected = "a folder with JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ expected"
-    assert told.value.faults == (f"dataset.root={root}: has no folder {missing}; {expected}",)
+    assert raised.value.faults == (f"dataset.root={root}: missing {missing}/; {expected}",)
 
 
-def test_a_folder_within_the_root(voc_folder: Folder) -> None:
+def test_folder_within_the_root_suggests_the_root(voc_folder: Folder) -> None:
     root = voc_folder()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         find_examples(root / "ImageSets" / "Segmentation", dataset())
-    assert f"Segmentation (did you mean '{root}'?); a folder with" in told.value.faults[0]
+    assert f"Segmentation/ (did you mean '{root}'?); a folder with" in raised.value.faults[0]
 
 
-def test_root_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: there is no such folder; a folder with JPEGImages/, "):
+def test_missing_root(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: folder not found; a folder with JPEGImages/, "):
         find_examples(tmp_path / "nowhere", dataset())
 
 
 def test_missing_list_names_the_nearest(voc_folder: Folder) -> None:
     assert faults_of(voc_folder(), dataset(val="vall")) == [
-        "dataset.splits.val=vall: there is no ImageSets/Segmentation/vall.txt (did you mean 'val'?); "
-        "there are test, train, val"
+        "dataset.splits.val=vall: ImageSets/Segmentation/vall.txt not found (did you mean 'val'?); "
+        "ImageSets/Segmentation/ has test, train, val"
     ]
 
 
@@ -174,8 +135,8 @@ def test_no_list_at_all(voc_folder: Folder) -> None:
     for file in (root / LISTS).iterdir():
         file.unlink()
     assert faults_of(root, dataset(val=None, test=None)) == [
-        "dataset.splits.train=train: there is no ImageSets/Segmentation/train.txt; no list at all; the ids of its "
-        "images expected, one a line"
+        "dataset.splits.train=train: ImageSets/Segmentation/train.txt not found; ImageSets/Segmentation/ has no lists: "
+        "write one with the id of an image on each line"
     ]
 
 
@@ -186,7 +147,7 @@ def test_empty_list(voc_folder: Folder, content: str) -> None:
     assert faults_of(root) == ["ImageSets/Segmentation/val.txt: empty; one id on each line expected"]
 
 
-def test_list_that_is_no_text(voc_folder: Folder) -> None:
+def test_list_that_is_not_text(voc_folder: Folder) -> None:
     root = voc_folder()
     write_list(root, "val", b"\xff\xfe\x00val_0")
     (fault,) = faults_of(root)
@@ -208,7 +169,7 @@ def test_id_in_two_splits(voc_folder: Folder) -> None:
 
 
 def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
-    """Holding out looks at train as listed, so a test id in train is found wherever it ends up."""
+    """Ids are held out of the list before splits are compared, so a test id in train is found in train or in val."""
     root = voc_folder(train=4)
     held = ids_of(root, dataset(val=None))["val"]
     write_list(root, "test", f"test_0\n{held[0]}\n")
@@ -218,12 +179,12 @@ def test_held_out_id_in_the_test_split(voc_folder: Folder) -> None:
     ]
 
 
-@pytest.mark.parametrize("id", ["/etc/passwd", "../outside", "a/../../outside", "..", "a\\..\\b", "nul\0l"])
-def test_id_that_leads_outside(voc_folder: Folder, id: str) -> None:
+@pytest.mark.parametrize("example_id", ["/etc/passwd", "../outside", "a/../../outside", "..", "a\\..\\b", "nul\0l"])
+def test_id_that_leads_outside(voc_folder: Folder, example_id: str) -> None:
     root = voc_folder()
-    write_list(root, "train", f"train_0\n{id}\ntrain_1\n")
+    write_list(root, "train", f"train_0\n{example_id}\ntrain_1\n")
     assert faults_of(root) == [
-        f"ImageSets/Segmentation/train.txt line 2: id '{id}' is absolute or contains '..': "
+        f"ImageSets/Segmentation/train.txt line 2: id '{example_id}' is absolute or contains '..': "
         "a name inside JPEGImages/ expected"
     ]
     assert len(find_examples(root, dataset())[0]["train"]) == 2
@@ -255,10 +216,10 @@ def test_mask_must_be_a_png(voc_folder: Folder) -> None:
 def test_ambiguous_image(voc_folder: Folder) -> None:
     root = voc_folder()
     (root / "JPEGImages" / "train_0.png").touch()
-    assert faults_of(root) == ["JPEGImages/train_0: ambiguous, there are train_0.jpg and train_0.png"]
+    assert faults_of(root) == ["JPEGImages/train_0: ambiguous: found train_0.jpg and train_0.png; keep one of them"]
 
 
-def test_folder_that_may_not_be_read(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_without_permission(voc_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = voc_folder()
 
     def refuse(folder: Path) -> None:
@@ -269,7 +230,7 @@ def test_folder_that_may_not_be_read(voc_folder: Folder, monkeypatch: pytest.Mon
         find_examples(root, dataset())
 
 
-def test_all_faults_together(voc_folder: Folder) -> None:
+def test_faults_of_all_lists_are_reported_together(voc_folder: Folder) -> None:
     root = voc_folder()
     write_list(root, "train", "train_0\ntrain_0\n/x\nval_1\nnowhere\n")
     write_list(root, "test", "")

@@ -1,4 +1,4 @@
-"""Images for validation and test: each once, whole, scaled, padded and in batches of one size."""
+"""Images for validation and test: each once, whole, scaled, padded, in batches of equal size."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from PIL import Image
 from pipeline.data import decode, stream
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
-from tests.data.test_stream import Folder, examples_of, sizes_of
+from tests.data.folders import Folder, examples_of, sizes_of
 
 MIXED = [(24, 32), (9, 30), (32, 24), (17, 25), (20, 28), (1, 13)]  # 1st, 4th and 5th are 24 x 32 once padded to 8
 
 
 @pytest.mark.parametrize("long_side", [None, 16, 40])
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_every_image_comes_once_scaled_padded_and_with_its_mask(
+def test_every_image_comes_once_padded_with_its_mask(
     voc_folder: Folder, long_side: int | None, batch_size: int
 ) -> None:
     examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
@@ -43,8 +43,8 @@ def test_every_image_comes_once_scaled_padded_and_with_its_mask(
     assert sorted(seen) == list(range(13))
 
 
-def test_batches_are_full_but_for_the_last_of_each_size(voc_folder: Folder) -> None:
-    """And the order of the examples within a padded size is kept."""
+def test_batches_are_full_except_the_last_of_each_size(voc_folder: Folder) -> None:
+    """And the examples of a padded size stay in their order."""
     examples = examples_of(voc_folder(train=0, val=13, test=0, size=MIXED[:5]), "val")
     found = stream.whole_images(examples, sizes_of(examples), long_side=None, multiple=8, batch_size=4)
     indices = [batch[0].tolist() for batch in found.as_numpy_iterator()]
@@ -59,7 +59,7 @@ def test_whole_images_have_a_known_rank(voc_folder: Folder) -> None:
     assert shapes == [[None], [None, None, None, 3], [None, 2], [None, None, None], [None, 2]]
 
 
-def test_an_image_of_one_row(tmp_path: Path) -> None:
+def test_image_of_one_row(tmp_path: Path) -> None:
     Image.fromarray(np.arange(39, dtype=np.uint8).reshape(1, 13, 3)).save(tmp_path / "a.png")
     Image.fromarray(np.zeros((1, 13), np.uint8)).save(tmp_path / "mask.png")
     example = Example("a", tmp_path / "a.png", tmp_path / "mask.png")

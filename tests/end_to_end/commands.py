@@ -1,8 +1,8 @@
 """The real command line, started in a folder of its own, and what it left there."""
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.runtime.files import ROOT
+from tests.end_to_end.forks import Ended, environment, fork_server
 
 RUN = str(ROOT / "run.py")
+PRINTED = "printed.json"
 CLASSES = ["background", "potted plant", "a/b", "a?b", "Büsche"]
 # A network and an epoch that take no time: what is left is starting Python and compiling.
 TINY = (
@@ -32,7 +34,8 @@ def tiny(**changes: str) -> list[str]:
 
 # Several commands in one process, each as if it were a program: importing TensorFlow is what takes the time.
 SEVERAL = """
-import contextlib, io, json, os, runpy, sys
+import contextlib, io, json, logging, os, runpy, sys
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each run traces its own graphs, which TensorFlow warns of
 for number, command in enumerate(json.loads(sys.stdin.read())):
     sys.argv = command
     told, status = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)], 0
@@ -49,35 +52,25 @@ for number, command in enumerate(json.loads(sys.stdin.read())):
 """
 
 
-def environment(**more: str) -> dict[str, str]:
-    """This process's environment, with the project importable and without MLflow's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **more}
-
-
-def python(*arguments: str, cwd: Path, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, cwd: Path, stdin: str = "", **more: str) -> Ended:
     """Python with these arguments, to its end; `more` is set in its environment."""
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment(**more), input=stdin,
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    return fork_server().run(cwd, *arguments, stdin=stdin, **more)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended and what it said."""
-
-    status: int
-    stdout: str
-    stderr: str
+def fresh_python(*arguments: str, cwd: Path, **more: str) -> Ended:
+    """The same in a process that has imported nothing."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment(**more), capture_output=True, text=True, check=False
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def several(commands: list[list[str]], cwd: Path, **more: str) -> list[Ended]:
     """Programs (`[file or module, argument, …]`) one after the other in one process; `more` is set for it."""
     done = python("-c", SEVERAL, cwd=cwd, stdin=json.dumps(commands), **more)
     ended = [Ended(*json.loads(line)) for line in re.findall(r"(?<=\x1e).*", done.stdout)]
-    assert len(ended) == len(commands), done.stderr
-    assert done.stderr == ""
+    assert len(ended) == len(commands), done
+    assert done.stderr == "", done.stderr
     return ended
 
 
@@ -116,11 +109,27 @@ def history(client: mlflow.MlflowClient, run: Run) -> dict[str, list[tuple[int, 
     return {name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)] for name in names}
 
 
-def make_run(cwd: Path, *arguments: str, **more: str) -> Finished:
+def make_run(cwd: Path, *arguments: str, **more: str) -> None:
+    """A run for `finished_run`, on the dataset in a folder."""
     done = python(RUN, *TINY, NAMED, *arguments, cwd=cwd, **more)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
+    left = [path.name for path in cwd.iterdir()]
+    (cwd / PRINTED).write_text(json.dumps([done.stdout, done.stderr, left]))
+
+
+def finished_run(cwd: Path) -> Finished:
+    """The run that `make_run` made in a folder."""
+    stdout, stderr, left = json.loads((cwd / PRINTED).read_text())
     client, runs = stored_runs(cwd)
-    return Finished(cwd, done.stdout, done.stderr, runs[-1], client, frozenset(path.name for path in cwd.iterdir()))
+    return Finished(cwd, stdout, stderr, runs[0], client, frozenset(left))
+
+
+def furnish(cwd: Path, data: Path) -> Path:
+    """Give a folder the dataset of another, and its empty store, whose tables take seconds to make."""
+    (cwd / "VOC").symlink_to(data / "VOC")
+    (cwd / "mlruns").mkdir()
+    shutil.copy(data / "mlruns/mlflow.db", cwd / "mlruns")
+    return cwd
 
 
 def lines(text: str) -> list[str]:

@@ -1,52 +1,61 @@
 """A dataset, and one finished run on it that many tests look at; another one to compare interrupted runs with."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.commands import Finished, make_run
+from tests.end_to_end.commands import RUN, Finished, finished_run, furnish, make_run
+from tests.end_to_end.forks import ForkServer, fork_server
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, write_home
 from tests.end_to_end.kill_anywhere import workplace as empty_workplace
-from tests.end_to_end.killing import Forks, forks
-from tests.end_to_end.outcome import Undisturbed, outcome
+from tests.end_to_end.outcome import Undisturbed, empty_store, outcome
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
-    """A folder with the dataset VOC in it: images of three sizes, five classes, of which the masks have four."""
-    place = tmp_path_factory.mktemp("data")
-    voc_writer(place, train=5, val=2, test=3, size=[(24, 32), (40, 30), (33, 27)], classes=4)
-    return place
+def data(made_once: Shared, voc_writer: Callable[..., Path]) -> Path:
+    """A folder with a dataset (images of three sizes, five classes, one of them in no mask) and an empty store."""
+
+    def make(place: Path) -> None:
+        voc_writer(place, train=5, val=2, test=3, size=[(24, 32), (40, 30), (33, 27)], classes=4)
+        empty_store(place)
+
+    return made_once("data", make)
 
 
 @pytest.fixture(scope="session")
-def finished(data: Path) -> Finished:
+def finished(made_once: Shared, data: Path) -> Finished:
     """`run.py` on the dataset, for two epochs."""
-    return make_run(data, "loss.class_weights=median_frequency", MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
+
+    def make(place: Path) -> None:
+        shutil.copytree(data, place, dirs_exist_ok=True)
+        make_run(place, "loss.class_weights=median_frequency", MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="1")
+
+    return finished_run(made_once("finished", make))
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, data: Path) -> Path:
-    """A new folder with the same dataset."""
-    (tmp_path / "VOC").symlink_to(data / "VOC")
-    return tmp_path
+    """A new folder with the same dataset, and an empty store."""
+    return furnish(tmp_path, data)
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[tuple[Forks, Forks]]:
+def servers() -> tuple[ForkServer, ForkServer]:
     """Two processes that run commands in forks of theirs, with TensorFlow imported."""
-    with forks() as one, forks() as two:
-        yield one, two
+    return fork_server(0), fork_server(1)
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, servers: tuple[Forks, Forks]) -> Undisturbed:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, servers: tuple[ForkServer, ForkServer]) -> Undisturbed:
     """What interrupted runs are compared with."""
     home = tmp_path_factory.mktemp("home")
     write_home(home)
     cwd = empty_workplace(home)
-    ended = servers[0].run(cwd, *OPTIONS, **OFTEN)
+    ended = servers[0].run(cwd, RUN, *OPTIONS, **OFTEN)
     assert ended.status == 0, ended.stderr
     found = outcome(cwd)
     assert found.status == "FINISHED" and found.journalled and found.model and found.artifacts

@@ -1,4 +1,4 @@
-"""What happens to runs that `test_resume` looks at: each story is told once, in a folder of its own."""
+"""The interrupted runs that `test_resume` looks at: each story happens once, in a working directory of its own."""
 
 import contextlib
 import os
@@ -12,48 +12,49 @@ from PIL import Image
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.run_ref import RunRef
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import Ended, stored_runs
+from tests.end_to_end.commands import RUN, Ended, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation
-from tests.end_to_end.killing import Death, Forks
+from tests.end_to_end.killing import Death
 from tests.end_to_end.outcome import Outcome, outcome, run_folders
 
-STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
 VALIDATION = Death("open predictions/val/2/val_1")
 
 
 class Place:
-    """A folder in which one run is started, killed, looked at and resumed."""
+    """A working directory in which one run is started, killed and resumed."""
 
-    def __init__(self, cwd: Path, server: Forks) -> None:
+    def __init__(self, cwd: Path, server: ForkServer) -> None:
         self.cwd, self.server = cwd, server
-        self.said: dict[str, Ended] = {}
+        self.ended: dict[str, Ended] = {}
         self.statuses: list[str] = []
         self.outcome: Outcome | None = None
 
-    def command(self, told: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
-        """`run.py` with these arguments; what it said is kept under a name."""
-        self.said[told] = self.server.run(self.cwd, *arguments, deaths=deaths, **OFTEN)
-        return self.said[told]
+    def command(self, label: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
+        """Run `run.py` with these arguments; how it ended is kept under a label."""
+        self.ended[label] = self.server.run(self.cwd, RUN, *arguments, deaths=deaths, **OFTEN)
+        return self.ended[label]
 
-    def resume(self, told: str, *arguments: str) -> Ended:
-        """The run goes on."""
-        return self.command(told, *continuation(self.cwd), *arguments)
+    def resume(self, label: str, *arguments: str) -> Ended:
+        """Resume the run."""
+        return self.command(label, *continuation(self.cwd), *arguments)
 
-    def killed(self, told: str, at: Death, *arguments: str) -> None:
-        """The run is begun, or goes on, and really dies."""
+    def killed(self, label: str, at: Death, *arguments: str) -> None:
+        """Begin or resume the run, which is then killed."""
         begun = run_folders(self.cwd)
-        ended = self.command(told, *(continuation(self.cwd) if begun else [*OPTIONS, *arguments]), deaths=(at,))
+        ended = self.command(label, *(continuation(self.cwd) if begun else [*OPTIONS, *arguments]), deaths=(at,))
         assert ended.status == -9, (at, ended)
 
     @property
     def folder(self) -> Path:
-        """The run's."""
+        """The run's folder."""
         (folder,) = run_folders(self.cwd)
         return folder
 
     @property
     def newest(self) -> Path:
-        """Its newest checkpoint."""
+        """The run's newest checkpoint."""
         return next(newest_first(self.folder / "checkpoints"))
 
 
@@ -66,19 +67,19 @@ def before_the_mlflow_run_then_mid_epoch(place: Place) -> None:
 
 
 def full_disk_then_between_best_and_last(place: Place) -> None:
-    """Only the run's own folder is on the small disk, so that MLflow can say how it ended."""
+    """Only the run's own folder is on the small disk, so that MLflow can record how the run ended."""
     runs = place.cwd / "mlruns/runs"
     runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(runs)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
         if mounted:
-            # Full before the fourth array file is written: the weights of the best epoch.
-            place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint:np.savez", 4, number=0),))
+            # Full before the fourth file of arrays is written: the weights of the best epoch.
+            place.command("full", *OPTIONS, deaths=(Death("pipeline.train.checkpoint_writer:np.savez", 4, number=0),))
             place.statuses = [RunRef(place.folder).status(), stored_runs(place.cwd)[1][0].info.status]
             (runs / "filler").unlink()
-        first = 1 if mounted else 2  # commit in this process that is the best's: the one of step 3 comes before
-        place.killed("best", Death("pipeline.train.epochs:Unfinished.commit", first, after=True))
+        first = 1 if mounted else 2  # which commit of the process is the best's: step 3's may come before it
+        place.killed("best", Death("pipeline.train.checkpoint_writer:CheckpointWriter.commit", first, after=True))
         place.resume("end")
         place.outcome = outcome(place.cwd)
     finally:
@@ -95,30 +96,30 @@ def twice_in_validation_then_moved(place: Place) -> None:
 
 
 def damaged_then_in_the_test_evaluation(place: Place) -> None:
-    """And there refused in every way, which must change nothing."""
+    """Between the last two, resuming it is refused for every reason, which must not change anything."""
     place.killed("step 4", Death(STEP, 4))
-    (place.newest / "state.json").write_text("{}")  # it is the only one
+    (place.newest / "state.json").write_text("{}")  # the only checkpoint
     place.killed("all damaged", Death(STEP, 7))
     array = place.newest / "optimizer.npz"
     array.write_bytes(array.read_bytes()[:-20])
-    place.killed("truncated", Death(STEP, 6))  # from step 4 on: in step 10
+    place.killed("truncated", Death(STEP, 6))  # resumed after step 4: in step 10
     array = place.newest / "weights.npz"
     content = bytearray(array.read_bytes())
     content[len(content) // 2] ^= 1
     array.write_bytes(content)
     place.killed("bit-flipped", Death("open predictions/test/test_1"))
-    refused(place)
+    refuse_to_resume(place)
     (place.newest / "running.npz").unlink()
     place.resume("end")
 
 
-def refused(place: Place) -> None:
+def refuse_to_resume(place: Place) -> None:
     place.resume("other keys", "seed=1", "checkpoint.keep=3")
     shutil.copytree(place.cwd / "VOC", place.cwd / "changed/VOC")
     image = place.cwd / "changed/VOC/JPEGImages/train_1.jpg"
     Image.open(image).rotate(180).save(image)
     place.resume("changed data", "dataset.root=changed/VOC")
-    with contextlib.closing(Journal(place.folder)):  # as a process that is alive has it
+    with contextlib.closing(Journal(place.folder)):  # as a process that is alive does
         place.resume("alive")
     resume, folder = continuation(place.cwd), place.folder
     folder.rename(place.cwd / "another machine")
@@ -127,7 +128,7 @@ def refused(place: Place) -> None:
 
 
 def on_another_machine(place: Place) -> None:
-    """Killed when MLflow has just got the last checkpoint of the first epoch, and again when that is fetched."""
+    """Killed when the first epoch's checkpoint has just been uploaded, and again while it is fetched."""
     sent = Death("pipeline.tracking.delivery:Delivery._apply", only="'checkpoints/last'", after=True)
     place.killed("uploaded", sent, "checkpoint.upload=epoch")
     (run,) = stored_runs(place.cwd)[1]
@@ -138,7 +139,7 @@ def on_another_machine(place: Place) -> None:
 
 
 def finished(place: Place) -> None:
-    """In the folder of the undisturbed run."""
+    """In the working directory of the undisturbed run."""
     place.resume("by id")
     place.command("auto", "resume=auto", *OPTIONS)
     resume = continuation(place.cwd)

@@ -1,8 +1,8 @@
-"""The whole torture: real training processes are killed with SIGKILL anywhere, resumed, and compared to the last bit.
+"""Real training processes are killed with SIGKILL at many instants, resumed, and compared to the last bit.
 
-`python -m tests.end_to_end.kill_anywhere` takes about ten minutes on two cores and ends with status 1 if anything
+`python -m tests.end_to_end.kill_anywhere` takes about ten minutes on two cores and exits with status 1 if anything
 differs; `test_resume.py` is its quick version. `python -m tests.end_to_end.kill_anywhere checkpoint` tries only the
-instants that have this in their description.
+instants that have this word in their label.
 """
 
 import random
@@ -16,101 +16,103 @@ from pathlib import Path
 
 from pipeline.tracking.run_ref import RunRef
 from tests.conftest import write_voc
-from tests.end_to_end.commands import tiny
-from tests.end_to_end.killing import Death, Forks, forks, in_parallel, kill_after
+from tests.end_to_end.commands import RUN, tiny
+from tests.end_to_end.forks import ForkServer, fork_server
+from tests.end_to_end.killing import Death, in_parallel, kill_after
 from tests.end_to_end.outcome import Outcome, differing, empty_store, outcome, run_folders
 
-# Three epochs of four steps, of which the first is the best; checkpoints after steps 3, 4, 6, 8, 9 and 12.
+# Three epochs of four steps, each epoch better than the one before. Checkpoints after steps 3, 4, 6, 8, 9 and 12.
 OPTIONS = tiny(
     model__dropout="0.3", optimizer__ema="0.5", optimizer__learning_rate="0.03", checkpoint__every_steps="3",
     optimizer__accumulate="2", epochs="3", seed="2",
 )  # fmt: skip
 OFTEN = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1"}
-OUTSIDE = 5  # processes that are killed from outside, at random
+FROM_OUTSIDE = 5  # processes that are killed from outside, at random times
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Where a process dies and, if it is killed twice, where the one that resumes dies."""
+    """Where a process dies and, if the run is killed twice, where the one that resumes it dies."""
 
-    told: str
-    death: Death | float  # an exact point, or the share of an undisturbed run after which it is killed from outside
+    label: str
+    death: Death | float  # an exact point, or a share of the time of an undisturbed run: killed from outside
     second: Death | None = None
-    torn: bool = False  # whether the journal's last line, which was not flushed, is lost in part, as by a power cut
+    torn: bool = False  # whether the end of the journal's last line, not flushed yet, is lost, as in a power cut
 
 
-STEP, WATCHER = "pipeline.train.epochs:Epochs.on_train_batch_end", "pipeline.experiment.run:_Watcher"
+EPOCHS, OBSERVER = "pipeline.train.epochs:EpochCallback", "pipeline.experiment.epoch_logger:EpochLogger"
+STEP, WRITER = f"{EPOCHS}.on_train_batch_end", "pipeline.train.checkpoint_writer"
 RECORD, DELIVERY = "pipeline.tracking.journal:Journal.append", "pipeline.tracking.delivery:Delivery"
 KILLS = (
     Kill("start-up: TensorFlow is imported", Death("pipeline.runtime.hardware:import_tensorflow")),
-    Kill("start-up: the store is opened", Death("pipeline.experiment.run:open_if_it_answers", after=True)),
-    Kill("data preparation: an image is looked at", Death("pipeline.data.prepare:check_dataset")),
+    Kill("start-up: the store is opened", Death("pipeline.experiment.log:open_if_it_answers", after=True)),
+    Kill("data preparation: an image is checked", Death("pipeline.data.prepare:check_dataset")),
     Kill("the journal's first line is half written", Death("pipeline.tracking.journal:os.fsync"), torn=True),
-    Kill("the journal has its first line alone", Death(RECORD, 2)),
+    Kill("the journal has only its first line", Death(RECORD, 2)),
     Kill("before the MLflow run exists", Death(f"{DELIVERY}._apply"), Death(f"{DELIVERY}._apply")),
-    Kill("the MLflow run exists, and its id is not written down", Death("pipeline.tracking.delivery:write_position")),
+    Kill("the MLflow run exists, its id is not recorded", Death("pipeline.tracking.delivery:write_position")),
     Kill("the inputs are logged", Death("pipeline.experiment.log:_log_config", after=True)),
-    Kill("MLflow sending: the 5th record is sent, and this is not written down", Death(f"{DELIVERY}._apply", 5, True)),
-    Kill("epoch 0: in its first step", Death(STEP)),
-    Kill("epoch 0: between two arrays of its first checkpoint", Death("pipeline.train.checkpoint:os.fsync", 2)),
-    Kill("epoch 0: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
-    Kill("the end of an epoch, before its validation", Death("pipeline.train.epochs:Epochs.on_epoch_end")),
+    Kill("MLflow sending: the 5th record is sent, that is not recorded", Death(f"{DELIVERY}._apply", 5, True)),
+    Kill("first epoch: in its first step", Death(STEP)),
+    Kill("first epoch: between two files of its first checkpoint", Death(f"{WRITER}:_write_arrays", 2)),
+    Kill("first epoch: after its first checkpoint; again after step 6", Death(STEP, 3, True), Death(STEP, 3, True)),
+    Kill("the end of an epoch, before its validation", Death(f"{EPOCHS}.on_epoch_end")),
     Kill("the journal's last line is half written", Death("pipeline.tracking.journal:os.fsync", 11), torn=True),
-    Kill("step 6, before its checkpoint", Death("pipeline.train.epochs:Epochs._save_within_epoch", 2)),
-    Kill("checkpoint of step 6: no folder", Death(r"os.mkdir \.step-00000006$")),
-    Kill("checkpoint of step 6: one array", Death(r"open \.step-00000006/optimizer.npz")),
-    Kill("checkpoint of step 6: no state", Death(r"open \.step-00000006/state.json")),
-    Kill("checkpoint of step 6: no name", Death(r"os.rename \.step-00000006$")),
-    Kill("checkpoint of step 6: complete", Death("pipeline.train.epochs:Unfinished.commit", 4, True)),
+    Kill("step 6, before its checkpoint", Death(f"{EPOCHS}._save_within_epoch", 2)),
+    Kill("checkpoint of step 6: before its folder", Death(r"os.mkdir \.step-00000006$")),
+    Kill("checkpoint of step 6: one file of arrays is written", Death(r"open \.step-00000006/optimizer.npz")),
+    Kill("checkpoint of step 6: before its state", Death(r"open \.step-00000006/state.json")),
+    Kill("checkpoint of step 6: before it gets its name", Death(r"os.rename \.step-00000006$")),
+    Kill("checkpoint of step 6: committed", Death(f"{WRITER}:CheckpointWriter.commit", 4, True)),
     Kill("checkpoint of step 6: older ones half removed", Death(r"os.remove (optimizer|running)\.npz$")),
     Kill("validation of epoch 2; again there", Death("open val/2/val_1"), Death("open val/2/val_1")),
-    Kill("predictions are in the outbox, and the journal does not say so", Death(RECORD, 2, only="predictions/val/")),
-    Kill("between the best and the last checkpoint", Death("pipeline.train.epochs:Unfinished.commit", 2, True)),
-    Kill("the last checkpoint is written, the epoch not journalled", Death(f"{WATCHER}.epoch", 2)),
+    Kill("predictions are in the outbox, not in the journal", Death(RECORD, 2, only="predictions/val/")),
+    Kill("between the best and the last checkpoint", Death(f"{WRITER}:CheckpointWriter.commit", 2, True)),
+    Kill("the arrays of the checkpoint are written, the epoch is not journalled", Death(f"{OBSERVER}.on_epoch_end", 2)),
     Kill("within the records of an epoch", Death("pipeline.tracking.tracked_run:TrackedRun.log_metrics", 4)),
-    Kill("between journal and commit of the checkpoint; again there", Death(f"{WATCHER}.epoch", 2, True),
-         Death(f"{WATCHER}.epoch", 1, True)),
-    Kill("exactly the end of an epoch, all of it written", Death(f"{WATCHER}.saved", 2)),
+    Kill("between journal and commit of the checkpoint; again there", Death(f"{OBSERVER}.on_epoch_end", 2, True),
+         Death(f"{OBSERVER}.on_epoch_end", 1, True)),
+    Kill("the epoch is closed, all of it is written", Death(f"{OBSERVER}.on_checkpoint_saved", 2)),
     Kill("the last step; again in the validation after it", Death(STEP, 12), Death("open val/3/val_2")),
     Kill("test evaluation; again when its tables are written", Death("open predictions/test/test_1"),
-         Death("pipeline.experiment.run:write_scores")),
-    Kill("test evaluation: a part of it is posted", Death(RECORD, only="'overlays'")),
-    Kill("the model is saved, not posted", Death("pipeline.experiment.run:save_model", after=True)),
-    Kill("MLflow sending: the model is created, without its files",
+         Death("pipeline.experiment.evaluation:write_scores")),
+    Kill("test evaluation: a part is in the outbox", Death(RECORD, only="'overlays'")),
+    Kill("the model is saved, not in the outbox", Death("pipeline.experiment.log:save_model", after=True)),
+    Kill("MLflow sending: the model exists without its files",
          Death("pipeline.tracking.run_writer:ModelDescription.load")),
-    Kill("the hashes of the weights are journalled", Death("pipeline.experiment.run:log_scores", after=True)),
-    Kill("MLflow sending: FINISHED in the journal alone", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
+    Kill("the hashes of the weights are journalled", Death("pipeline.experiment.log:_log_scores", after=True)),
+    Kill("MLflow sending: only the journal says FINISHED", Death(f"{DELIVERY}._apply", only="'FINISHED'")),
 )  # fmt: skip
 
 
-def torture(kill: Kill, server: Forks, home: Path, seconds: float) -> tuple[Path, list[str]]:
-    """Start, kill, resume; the folder that it happened in, and what went wrong on the way."""
+def kill_and_resume(kill: Kill, server: ForkServer, home: Path, seconds: float) -> tuple[Path, list[str]]:
+    """Start, kill and resume a run; returns its working directory, and what went wrong on the way."""
     cwd = workplace(home)
     if isinstance(kill.death, float):
         status = kill_after(kill.death * seconds, cwd, *OPTIONS, **OFTEN)
     else:
-        status = server.run(cwd, *OPTIONS, deaths=(kill.death,), **OFTEN).status
+        status = server.run(cwd, RUN, *OPTIONS, deaths=(kill.death,), **OFTEN).status
     if status != -9:
-        return cwd, [f"it was not killed: status {status}"]
+        return cwd, [f"was not killed: status {status}"]
     if kill.torn:
         journal = next((cwd / "mlruns/runs").glob("*/journal.jsonl"))
         journal.write_bytes(journal.read_bytes()[:-9])
     if kill.second is not None:
-        status = server.run(cwd, *continuation(cwd), deaths=(kill.second,), **OFTEN).status
+        status = server.run(cwd, RUN, *continuation(cwd), deaths=(kill.second,), **OFTEN).status
         if status != -9:
-            return cwd, [f"it was not killed a second time: status {status}"]
-    ended = server.run(cwd, *continuation(cwd), **OFTEN)
+            return cwd, [f"was not killed a second time: status {status}"]
+    ended = server.run(cwd, RUN, *continuation(cwd), **OFTEN)
     return cwd, [] if ended.status == 0 else [f"status {ended.status}: {ended.stderr.strip()}"]
 
 
 def write_home(home: Path) -> None:
-    """A dataset and an empty store, for `workplace`."""
+    """Write the dataset and the empty store that `workplace` copies."""
     write_voc(home, train=8, val=3, test=3, classes=4, size=[(24, 32), (40, 30)])
     empty_store(home)
 
 
 def workplace(home: Path) -> Path:
-    """A new folder with the dataset and an empty store."""
+    """A new working directory with the dataset and an empty store."""
     cwd = Path(tempfile.mkdtemp(dir=home))
     (cwd / "VOC").symlink_to(home / "VOC")
     (cwd / "mlruns").mkdir()
@@ -125,30 +127,31 @@ def continuation(cwd: Path) -> list[str]:
 
 
 def main(wanted: str = "") -> int:
-    """Try every instant whose description contains `wanted`; 0 if nothing differs."""
+    """Try every instant whose label contains `wanted`; returns 0 if nothing differs."""
     seed = random.randrange(10**6)
     drawn = random.Random(seed)
-    shares = sorted(round(drawn.uniform(0.05, 0.95), 3) for _ in range(OUTSIDE))
+    shares = sorted(round(drawn.uniform(0.05, 0.95), 3) for _ in range(FROM_OUTSIDE))
     kills = [*KILLS, *(Kill(f"from outside, after {share:.1%} of a run (seed {seed})", share) for share in shares)]
-    kills = [kill for kill in kills if wanted in kill.told]
-    with tempfile.TemporaryDirectory() as folder, forks() as one, forks() as two:
+    kills = [kill for kill in kills if wanted in kill.label]
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = fork_server(0), fork_server(1)
         home = Path(folder)
         write_home(home)
 
-        def tried(kill: Kill, server: Forks) -> tuple[Kill, list[str]]:
+        def attempt(kill: Kill, server: ForkServer) -> tuple[Kill, list[str]]:
             try:
-                cwd, faults = torture(kill, server, home, seconds)
+                cwd, faults = kill_and_resume(kill, server, home, seconds)
                 return kill, faults or differing(reference, outcome(cwd))
-            except Exception as error:  # the others are tried all the same
+            except Exception as error:  # the others are tried nevertheless
                 return kill, [repr(error)]
 
         calm, began = workplace(home), time.perf_counter()
         assert kill_after(600, calm, *OPTIONS, **OFTEN) == 0
         seconds = time.perf_counter() - began
         reference = outcome(calm)
-        print(told(reference), flush=True)
+        print(summary(reference), flush=True)
         control = workplace(home)
-        one.run(control, *OPTIONS[:-1], "seed=1", **OFTEN)
+        one.run(control, RUN, *OPTIONS[:-1], "seed=1", **OFTEN)
         other = outcome(control)
         is_sharp = other.checkpoint != reference.checkpoint and other.results != reference.results
         print(
@@ -156,17 +159,17 @@ def main(wanted: str = "") -> int:
             flush=True,
         )
         bad = 0 if is_sharp else 1
-        for kill, faults in in_parallel((one, two), [partial(tried, kill) for kill in kills]):
+        for kill, faults in in_parallel((one, two), [partial(attempt, kill) for kill in kills]):
             bad += bool(faults)
-            print(f"{'FAULT' if faults else 'ok':6} {kill.told}", *faults, sep="\n         ", flush=True)
+            print(f"{'FAULT' if faults else 'ok':6} {kill.label}", *faults, sep="\n         ", flush=True)
     twice = sum(kill.second is not None for kill in kills)
-    verdict = f"{bad} differ" if bad else "every one is the undisturbed run to the last bit"
+    verdict = f"{bad} differ" if bad else "all equal the undisturbed run to the last bit"
     print(f"{len(kills)} runs killed with SIGKILL, {twice} of them twice, and resumed: {verdict}")
     return 1 if bad else 0
 
 
-def told(reference: Outcome) -> str:
-    """What the others are compared with."""
+def summary(reference: Outcome) -> str:
+    """A line about the run that the others are compared with."""
     values = sum(map(len, reference.results.values()))
     return (
         f"undisturbed: best epoch {reference.results['best/epoch'][0][1]:.0f} of {reference.params['epochs']}, "

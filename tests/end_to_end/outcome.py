@@ -1,4 +1,4 @@
-"""What a run came to, on its disk and in MLflow, so that one that was killed can be compared with one that was not."""
+"""What a run left on the disk and in MLflow, so that a killed run can be compared with an undisturbed one."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -9,10 +9,10 @@ from pipeline.experiment.rerun import WALL_CLOCK
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.records import history_of
 from pipeline.tracking.store import connect
-from pipeline.train.checkpoint import FILES, newest_start
+from pipeline.train.checkpoint import FILES, newest_resume_point
 from tests.end_to_end.commands import stored_runs
 
-# Tags that tell of a process, a place or a duration, not of what was computed.
+# Tags about a process, a place or a duration, not about what was computed.
 OF_A_PROCESS = {
     "host", "boot", "pid", "started", "heartbeat", "run_key", "mlflow.note.content", "mlflow.source.git.commit",
 }  # fmt: skip
@@ -28,8 +28,8 @@ class Outcome:
     tags: dict[str, str]  # weights_sha256 and last_weights_sha256 are two of them
     params: dict[str, str]
     data: list[tuple[str, str]]
-    results: dict[str, list[tuple[int, float]]]  # every metric but the wall-clock ones; the best epoch is one
-    wall_clock: dict[str, list[int]]  # their steps; of the load of the machine whether none is missing or doubled
+    results: dict[str, list[tuple[int, float]]]  # every metric except the wall-clock ones; includes best/epoch
+    wall_clock: dict[str, list[int]]  # their steps; of the system metrics, gaps and repetitions
     artifacts: list[str]
     model: list[str]
     journalled: bool  # whether MLflow has exactly what the journal has
@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nothing interrupted, and the folder that has its dataset and an empty store."""
+    """A run that nothing interrupted, and the folder with its dataset and an empty store."""
 
     home: Path
     cwd: Path
@@ -50,19 +50,19 @@ def run_folders(cwd: Path) -> list[Path]:
 
 
 def outcome(cwd: Path, key: str | None = None) -> Outcome:
-    """What the run with this key, or the newest one that was started in a folder, came to."""
+    """The outcome of the run with this key, or of the newest run, in a working directory."""
     client, runs = stored_runs(cwd)
     if key is not None:
         runs = [run for run in runs if run.data.tags["run_key"] == key]
     run = runs[-1]
     folder = cwd / "mlruns/runs" / run.data.tags["run_key"]
-    start, _ = newest_start(folder / "checkpoints")
+    start, _ = newest_resume_point(folder / "checkpoints")
     assert start is not None
     found = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-    told = {name: sorted((metric.step, metric.value) for metric in metrics) for name, metrics in found.items()}
-    steps = {name: [step for step, _ in values] for name, values in told.items()}
-    load = [name for name in told if name.startswith("system/")]
-    wall_clock = {name: steps[name] for name in told if name.startswith(WALL_CLOCK) and name not in load}
+    logged = {name: sorted((metric.step, metric.value) for metric in metrics) for name, metrics in found.items()}
+    steps = {name: [step for step, _ in values] for name, values in logged.items()}
+    load = [name for name in logged if name.startswith("system/")]
+    wall_clock = {name: steps[name] for name in logged if name.startswith(WALL_CLOCK) and name not in load}
     wall_clock["system"] = sorted({step - place for name in load for place, step in enumerate(steps[name])})
     journal = history_of(read_journal(folder))
     outputs = run.outputs.model_outputs if run.outputs else []
@@ -74,16 +74,16 @@ def outcome(cwd: Path, key: str | None = None) -> Outcome:
         tags={key: value for key, value in run.data.tags.items() if key not in OF_A_PROCESS},
         params=dict(run.data.params),
         data=sorted((given.dataset.name, given.dataset.digest) for given in run.inputs.dataset_inputs),
-        results={name: values for name, values in told.items() if not name.startswith(WALL_CLOCK)},
+        results={name: values for name, values in logged.items() if not name.startswith(WALL_CLOCK)},
         wall_clock=wall_clock,
         artifacts=_files(run.info.artifact_uri),
         model=[name for model in models for name in _files(model) if not name.startswith("code/")],
-        journalled=told == {name: sorted(values.items()) for name, values in journal.items()},
+        journalled=logged == {name: sorted(values.items()) for name, values in journal.items()},
     )
 
 
 def differing(one: Outcome, other: Outcome) -> list[str]:
-    """What is not the same, in words."""
+    """What differs between two outcomes, a line each."""
     lines = []
     for field in fields(Outcome):
         before, after = getattr(one, field.name), getattr(other, field.name)
@@ -103,6 +103,6 @@ def _files(uri: str) -> list[str]:
 
 
 def empty_store(cwd: Path) -> None:
-    """A database with MLflow's tables: making them takes seconds, which copies of it need not wait for."""
+    """Create a database with MLflow's tables. That takes seconds, so it is done once and copied."""
     (cwd / "mlruns").mkdir()
     connect(f"sqlite:///{cwd / 'mlruns/mlflow.db'}").search_experiments()

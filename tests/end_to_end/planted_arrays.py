@@ -65,7 +65,7 @@ def compressed(_: bytes) -> bytes:
     return held.getvalue()
 
 
-FITS_NOT = " the network has"
+FITS_NOT = " the network"
 BIAS = "logits/bias"
 BEST = "checkpoints/best/weights.npz"
 
@@ -134,30 +134,30 @@ RESUME: dict[str, tuple[Plant, str]] = {
     "no state": (lambda copy: (copy.root / "checkpoints/last/state.json").write_text("{"), "state.json: is damaged"),
     "deep state": (lambda copy: (copy.root / "checkpoints/last/state.json").write_text("[" * 10**5), "is damaged"),
     "state of 100 MB": (of_size("checkpoints/last/state.json", 10**8), "has 100000000 bytes"),
-    "step is a word": (state(step="many"), "is no training state"),
-    "step is nothing": (state(step=None), "is no training state"),
-    "step is a list": (state(step=[1]), "is no training state"),
-    "step is infinite": (state(step=float("inf")), "is no training state"),
-    "step below zero": (state(step=-4, epoch=-2), "does not lie in epoch"),
-    "step beyond the epoch": (state(step=10**12), "does not lie in epoch"),
+    "step is a word": (state(step="many"), "is not a valid training state"),
+    "step is nothing": (state(step=None), "is not a valid training state"),
+    "step is a list": (state(step=[1]), "is not a valid training state"),
+    "step is infinite": (state(step=float("inf")), "is not a valid training state"),
+    "step below zero": (state(step=-4, epoch=-2), "is not in epoch"),
+    "step beyond the epoch": (state(step=10**12), "is not in epoch"),
     "epoch beyond the end": (state(step=198, epoch=99), "99 epochs are closed, but the run has 2"),
-    "epochs of other lengths": (state(step=6, steps_per_epoch=3), "epochs of 3 steps, but this run has 2"),
-    "epochs of no steps": (state(step=0, epoch=0, steps_per_epoch=0), "is no training state"),
+    "epochs of other lengths": (state(step=6, steps_per_epoch=3), "has 3 steps per epoch, but this run has 2"),
+    "epochs of no steps": (state(step=0, epoch=0, steps_per_epoch=0), "is not a valid training state"),
     "seconds of nothing": (state(seconds=float("nan")), "nan seconds"),
     "no best": (state(best=None), "the best epoch is missing, or named before any epoch"),
-    "best is a number": (state(best=3), "is no training state"),
+    "best is a number": (state(best=3), "is not a valid training state"),
     "best of another epoch": (state(best__epoch=3), "epoch 3 cannot be the best of 2"),
     "best that is no score": (state(best__mean_iou=7.0), "a mean IoU between 0 and 1"),
     "matrix of other classes": (state(best__confusion_matrix=[[1]]), "a confusion matrix of 5 classes expected"),
-    "ragged matrix": (state(best__confusion_matrix=[[1, 2], [3]]), "is no training state"),
-    "matrix without end": (state(best__confusion_matrix=[[10**30] * 5] * 5), "is no training state"),
+    "ragged matrix": (state(best__confusion_matrix=[[1, 2], [3]]), "is not a valid training state"),
+    "matrix without end": (state(best__confusion_matrix=[[10**30] * 5] * 5), "is not a valid training state"),
     "key that is a path": (lambda copy: copy.tag("run_key", "../../elsewhere"), "has no run_key of this program"),
     "host with an escape": (
         lambda copy: (
             copy.tag("host", "\x1b[2J"), copy.tag("boot", "x"), copy.tag("pid", "1"), copy.tag("started", "1"),
             shutil.rmtree(copy.root / "checkpoints/last"),
         ),
-        r"resume it on \x1b[2J, process 1",
+        r"resume it on \x1b[2J (pid 1)",
     ),
     "host without a name": (
         lambda copy: (

@@ -1,7 +1,4 @@
-"""Mistakes through the real command line: an `error:` line for each on stderr, status 2, and no run in MLflow.
-
-An address where nothing answers is none: the run is trained, and sent when something does.
-"""
+"""Mistakes on the real command line: an `error:` line for each on stderr, status 2, and no run in MLflow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +13,10 @@ from tests.end_to_end.commands import RUN, Ended, Finished, lines, several, stor
 def ended(
     finished: Finished, tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]
 ) -> dict[str, Ended]:
-    """Every command of this file, one after the other in one process."""
+    """The results of all commands of this file, which run one after another in one process."""
     cwd = tmp_path_factory.mktemp("cwd")
     (cwd / "VOC").symlink_to(finished.cwd / "VOC")
-    (cwd / "text.db").write_text("this is no database, however long one looks at it")
+    (cwd / "text.db").write_text("this is not a database, but longer than its header")
     client = mlflow.MlflowClient(f"sqlite:///{cwd}/deleted.db")
     client.delete_experiment(client.create_experiment("gone"))
     broken = voc_writer(cwd, classes=4, name="broken")
@@ -43,16 +40,16 @@ def ended(
         ],
         "nan": ["optimizer=sgd", "optimizer.learning_rate=1e30", "schedule=constant"],
     }
-    # Hydra takes -m before all else.
+    # Hydra expects -m first.
     typed = [sorted([*tiny(), *command], key=lambda word: word != "-m") for command in commands.values()]
-    said = several([[RUN, *words] for words in typed], cwd)
-    ended = dict(zip(commands, said, strict=True))
+    results = several([[RUN, *words] for words in typed], cwd)
+    ended = dict(zip(commands, results, strict=True))
     ended["cwd"] = cwd
     return ended
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("no database", "text.db: (sqlite3.DatabaseError) file is not a database"),
         ("no driver", "tracking.uri=mssql://***@127.0.0.1/x: the driver for this database is not installed"),
@@ -62,14 +59,14 @@ def ended(
         ("batch", "batch_size=99: the training split has only 5 images"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, told: str) -> None:
+def test_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, message: str) -> None:
     assert ended[command].status == 2 and ended[command].stdout == ""
     (fault,) = lines(ended[command].stderr)
-    assert fault.startswith("error: ") and told in fault
+    assert fault.startswith("error: ") and message in fault
     assert "lovelace" not in fault
 
 
-def test_all_faults_of_a_broken_data_folder_are_told_at_once(ended: dict[str, Ended]) -> None:
+def test_faults_of_a_data_folder_are_reported_together(ended: dict[str, Ended]) -> None:
     assert ended["broken data"].status == 2 and ended["broken data"].stdout == ""
     faults = lines(ended["broken data"].stderr)
     assert all(fault.startswith("error: ") for fault in faults)
@@ -77,17 +74,17 @@ def test_all_faults_of_a_broken_data_folder_are_told_at_once(ended: dict[str, En
         assert any(name in fault for fault in faults), name
 
 
-def test_a_loss_that_is_not_a_number_fails_the_run_and_names_epoch_and_step(ended: dict[str, Ended]) -> None:
+def test_loss_that_is_nan_fails_the_run_with_its_step(ended: dict[str, Ended]) -> None:
     assert ended["nan"].status == 1
     (fault,) = lines(ended["nan"].stderr)
     assert fault.startswith("error: the loss became nan in epoch 1, step 2 of 2 (optimizer.learning_rate=1e+30")
-    _, (run,) = stored_runs(ended["cwd"])  # and no other command made one
+    _, (run,) = stored_runs(ended["cwd"])  # no other command made one
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].startswith("RunFailed: the loss became nan in epoch 1, step 2")
     assert run.info.run_id in ended["nan"].stdout
 
 
-def test_what_hydra_tells_of_each_run_of_a_sweep_has_no_password(ended: dict[str, Ended]) -> None:
-    told = ended["sweep"].stdout + ended["sweep"].stderr
-    assert "***@127.0.0.1" in ended["sweep"].stdout and "lovelace" not in told
+def test_output_of_a_sweep_has_no_password(ended: dict[str, Ended]) -> None:
+    output = ended["sweep"].stdout + ended["sweep"].stderr
+    assert "***@127.0.0.1" in ended["sweep"].stdout and "lovelace" not in output
     assert ended["sweep"].status == 2

@@ -1,4 +1,4 @@
-"""`run.py` as a process: help, faults before the slow imports, what it shows, completion."""
+"""`run.py` as a process: help, faults before the slow imports, `--cfg`, completion."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ import yaml
 from pipeline.config.help_text import help_text
 from pipeline.config.overrides import checked_config
 from pipeline.runtime.files import ROOT
-from tests.config.test_overrides import KEYS
+from tests.configs import KEYS
 
 
 def run(
@@ -61,7 +61,7 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             "epochs=-3 model.dept=5 model.width=0",
             [
                 "error: epochs=-3: at least 1 expected",
-                "error: model.dept=5: there is no key 'model.dept' (did you mean 'model.depth'?)",
+                "error: model.dept=5: unknown key 'model.dept' (did you mean 'model.depth'?)",
                 "error: model.width=0: at least 1 expected",
             ],
         ),
@@ -70,19 +70,19 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
         ("seed=1,2", ["error: seed=1,2: several values are a sweep, python run.py -m seed=1,2 …; "]),
         (
             "-m seed=1,2 hydra.sweeper.n_trials=3",
-            ["error: hydra.sweeper.n_trials=3: only a search has it; sweep=optuna expected beside it"],
+            ["error: hydra.sweeper.n_trials=3: is for a search only; add sweep=optuna"],
         ),
         ("-m sweep=optuna seed=1,2 hydra.sweeper.n_trials=0", ["error: hydra.sweeper.n_trials=0: at least 1 expected"]),
         (
             "sweep=optuna epochs=0 tracking.uri=ftp://u:p@host sweep.storage=redis://host",
             [
-                "error: sweep=optuna: is for sweeps, which -m begins: python run.py -m sweep=optuna …",
+                "error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …",
                 "error: epochs=0: at least 1 expected",
                 "error: tracking.uri=ftp://***@host: http://, https://, sqlite:///, postgresql:// or mysql:// expected",
                 "error: sweep.storage=redis://host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://…",
             ],
         ),
-        ("sweep=optuna", ["error: sweep=optuna: is for sweeps, which -m begins: python run.py -m sweep=optuna …"]),
+        ("sweep=optuna", ["error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …"]),
         ("-m seed=1,2 --cfg job", ["error: --multirun runs a sweep and --cfg, --info only show: one of them expected"]),
     ],
 )
@@ -97,8 +97,8 @@ def test_configuration_errors(arguments: str, faults: list[str], tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["forbidden"]
 
 
-def test_the_slow_imports_are_seen_to_be_forbidden(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
-    """The negative control of the tests above: a run without faults goes on to import them."""
+def test_the_slow_imports_are_really_forbidden(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
+    """The negative control of the tests above: a run without faults imports them."""
     arguments = f"dataset=folder dataset.root={voc_folder()} 'dataset.classes=[background,cat,dog]' batch_size=1"
     assert "was imported" in run(arguments, tmp_path).stderr
 
@@ -140,7 +140,7 @@ def test_completion(typed: str, offered: list[str], tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == sorted(offered)
 
 
-def test_a_folder_in_which_no_run_can_be_kept_is_told_in_a_line(tmp_path: Path) -> None:
+def test_an_unusable_mlruns_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
     done = run("epochs=1", tmp_path)
     assert done.returncode == 2 and done.stdout == ""

@@ -1,6 +1,6 @@
 """What an image, a shape, an epoch and a step cost, counted in a real run: decodings, graphs, MLflow calls, copies.
 
-Times are for the benchmarks; these numbers are the same on every machine, and a change that makes them grow shows here.
+Unlike times, which the benchmarks measure, these counts are the same on every machine.
 """
 
 import itertools
@@ -22,6 +22,7 @@ tf = import_tensorflow()
 import mlflow
 import numpy as np
 from pipeline.train import epochs
+from pipeline.evaluate import evaluator
 from pipeline.experiment import run as experiment
 from pipeline.config.overrides import checked_config
 from pipeline.data import decode
@@ -49,24 +50,24 @@ for name in dir(mlflow.MlflowClient):
     if name.startswith(("log_", "set_", "create_", "update_", "delete_", "search_", "get_", "finalize_")):
         setattr(mlflow.MlflowClient, name, count_calls(name, getattr(mlflow.MlflowClient, name)))
 
-from tensorflow.python.framework.ops import _EagerTensorBase as tensor  # a tensor made here would fix the threads
-copy = tensor._numpy  # by which every tensor becomes a number or an array
+from tensorflow.python.framework.ops import _EagerTensorBase as tensor  # a tensor created here would fix the threads
+copy = tensor._numpy  # turns every tensor into a number or an array
 def copied(self):
     copies[0] += 1
     return copy(self)
 tensor._numpy = copied
 
-step = epochs.Epochs.on_train_batch_end
+step = epochs.EpochCallback.on_train_batch_end
 def watched(self, batch, logs):
     step(self, batch, logs)
     steps.append([self.state.epoch, copies[0]])
-epochs.Epochs.on_train_batch_end = watched
+epochs.EpochCallback.on_train_batch_end = watched
 
-made = experiment.Evaluator.__init__
-def kept(self, *arguments, **named):
+made = evaluator.Evaluator.__init__
+def recorded(self, *arguments, **named):
     made(self, *arguments, **named)
     evaluators.append(self)
-experiment.Evaluator.__init__ = kept
+evaluator.Evaluator.__init__ = recorded
 
 traces = []
 from pipeline.model import losses
@@ -95,12 +96,12 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
     options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
     (place / "tmp").mkdir()
     done = python("-c", COUNTING, *options, cwd=place, TMPDIR=str(place / "tmp"))
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_an_image_is_decoded_once_to_be_checked_and_once_to_be_used(counted: dict[str, Any]) -> None:
-    """Training images once for all epochs, validation images once an epoch."""
+def test_an_image_is_decoded_once_to_check_and_once_to_use_it(counted: dict[str, Any]) -> None:
+    """Training images once for all epochs, validation images once per epoch."""
     by_split: dict[str, Counter[int]] = {}
     for name, times in counted["decoded"].items():
         by_split.setdefault(name.partition("_")[0], Counter())[times] += 1
@@ -115,13 +116,13 @@ def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) 
     assert counted["shapes of the loss"] == [[16, 16], [None, None], [None, None]]
 
 
-def test_nothing_is_rewritten_before_it_is_traced(counted: dict[str, Any]) -> None:
-    """AutoGraph leaves a file for each function that it rewrites, which takes longer than to trace it."""
+def test_autograph_rewrites_nothing(counted: dict[str, Any]) -> None:
+    """It leaves a file for each function that it rewrites, and takes longer than tracing."""
     assert [name for name in counted["rewritten"] if "autograph" in name] == []
 
 
-def test_an_epoch_is_told_to_mlflow_in_three_calls(counted: dict[str, Any]) -> None:
-    """Its metrics, how long tracking took, and the predicted masks; however many metrics and steps there are."""
+def test_an_epoch_takes_three_calls_of_mlflow(counted: dict[str, Any]) -> None:
+    """Its metrics, the time of tracking, and the predicted masks, however many metrics and steps there are."""
     by_name = Counter(name for _, name in counted["calls"])
     assert by_name["log_metric"] == by_name["log_param"] == by_name["log_image"] == 0
     assert EPOCHS <= by_name["log_artifacts"] <= EPOCHS + 7
@@ -129,7 +130,7 @@ def test_an_epoch_is_told_to_mlflow_in_three_calls(counted: dict[str, Any]) -> N
 
 
 def test_a_step_copies_one_number_from_the_device(counted: dict[str, Any]) -> None:
-    """The loss; between the steps of an epoch nothing else is waited for."""
+    """The loss. Between the steps of an epoch nothing else is waited for."""
     steps = counted["steps"]
     copied = [after - before for (epoch, before), (same, after) in itertools.pairwise(steps) if epoch == same]
     assert len(copied) == 2 * EPOCHS

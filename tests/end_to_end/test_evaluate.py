@@ -1,4 +1,4 @@
-"""`python -m pipeline.evaluate`: a stored run scores on its own split as it did, and on any other dataset."""
+"""`python -m pipeline.evaluate`: a stored run has the scores that it logged, and is scored on any other dataset."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
-    """Another dataset, with a test split only worth mentioning and one image in `extra`."""
+    """Another dataset, with a test split and a list `extra` of one image."""
     root = voc_writer(tmp_path_factory.mktemp("other"), train=1, val=1, test=2, size=(28, 36), classes=4, seed=7)
     (root / "ImageSets/Segmentation/extra.txt").write_text("test_1\n")
     return root
@@ -22,7 +22,7 @@ def other(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Pa
 
 @pytest.fixture(scope="module")
 def ended(finished: Finished, other: Path) -> dict[str, Ended]:
-    """Every command of this file, one after the other in one process."""
+    """All commands of this file, one after the other in one process."""
     run = f"run={finished.id}"
     elsewhere = [run, "dataset=folder", f"dataset.root={other}", "dataset.splits.val=val"]
     commands = {
@@ -56,7 +56,7 @@ def scores(folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("command", "folder"), [("own", "scored"), ("one by one", "singly")])
-def test_the_own_test_split_scores_exactly_as_logged_whatever_the_batch(
+def test_the_runs_own_test_split_has_the_logged_scores(
     finished: Finished, ended: dict[str, Ended], command: str, folder: str
 ) -> None:
     assert (ended[command].status, ended[command].stderr) == (0, "")
@@ -99,17 +99,17 @@ def test_a_single_key_of_the_data_can_be_changed(finished: Finished, other: Path
     assert [path.name for path in (finished.cwd / "list/predictions/test").iterdir()] == ["test_1.png"]
 
 
-def test_the_loss_of_other_data_is_without_class_weights_and_says_so(ended: dict[str, Ended]) -> None:
-    note = "note: the loss is without the class weights of the run"
+def test_a_note_says_that_other_data_have_no_class_weights(ended: dict[str, Ended]) -> None:
+    note = "note: the loss is without the run's class weights"
     assert note in ended["other"].stdout and note in ended["list"].stdout
     assert note not in ended["own"].stdout and note not in ended["views"].stdout
 
 
-def test_windows_fit_the_network_of_the_run(ended: dict[str, Ended]) -> None:
+def test_windows_are_checked_against_the_network_of_the_run(ended: dict[str, Ended]) -> None:
     assert ended["windows"].status == 0, ended["windows"].stderr
 
 
-def test_other_views_give_other_scores_of_the_same_pixels(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_other_views_change_scores_but_not_the_pixels_scored(finished: Finished, ended: dict[str, Ended]) -> None:
     assert ended["views"].status == 0, ended["views"].stderr
     assert scores(finished.cwd / "views") != scores(finished.cwd / "scored")
     counts = [
@@ -127,12 +127,12 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("classes", f"dataset.classes: 3 names, but the run has 5: {', '.join(CLASSES)}"),
         ("shapes", f"dataset.classes: 8 names, but the run has 5: {', '.join(CLASSES)}"),
         ("window", "evaluate.window=18: model.depth="),
-        ("output", "output=VOC/ImageSets/Segmentation/val.txt: cannot be made a folder: File exists"),
+        ("output", "output=VOC/ImageSets/Segmentation/val.txt: cannot create this folder: File exists"),
         ("network", "model.depth=3: a stored run is scored as it was trained"),
         ("misspelt", "(did you mean 'split'?)"),
         ("dataset", "(did you mean 'voc2012'?)"),
@@ -142,7 +142,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
         ("no list", "missing.txt"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, told: str) -> None:
+def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, message: str) -> None:
     assert ended[command].status == 2 and ended[command].stdout == ""
     faults = lines(ended[command].stderr)
-    assert len(faults) == 1 and faults[0].startswith("error: ") and told in faults[0]
+    assert len(faults) == 1 and faults[0].startswith("error: ") and message in faults[0]

@@ -1,4 +1,4 @@
-"""A sweep that is killed at many instants. Slow: a dozen trials twice over, in real processes."""
+"""A sweep that is killed at many instants, and one with trials that fail in many ways. Slow: real processes."""
 
 import json
 import random
@@ -13,8 +13,7 @@ import pytest
 from mlflow.entities import Run
 
 from tests.end_to_end.commands import RUN, environment, history, stored_runs, tiny
-from tests.end_to_end.test_launchers import needs
-from tests.end_to_end.test_sweep import children_of, read_until, started, sweep, table_of, worker_of
+from tests.end_to_end.sweeps import children_of, needs, read_until, started, sweep, table_of, worker_of
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +26,7 @@ def weights_and_history(cwd: Path, trials: list[Run]) -> list[tuple[str | None, 
 
 
 def epochs_in_journals(cwd: Path) -> Counter[tuple[str, int]]:
-    """How often each (run, epoch) is written down."""
+    """How often each (run, epoch) is recorded."""
     count: Counter[tuple[str, int]] = Counter()
     for journal in (cwd / "mlruns" / "runs").glob("*/journal.jsonl"):
         for line in journal.read_text().splitlines():
@@ -45,7 +44,7 @@ def wait_for(cwd: Path, pattern: str, seconds: float = 60) -> None:
 
 
 def kill_five_times(cwd: Path, *arguments: str) -> None:
-    """At start-up, at the sweep's own run's creation, in a trial, between two, and with its worker at a chance time."""
+    """At start-up, when its own run is created, in a trial, between two, and with its worker at a random time."""
     with started(cwd, *arguments) as process:
         time.sleep(1.5)
         process.kill()
@@ -76,18 +75,18 @@ SEARCH = [
 
 
 @pytest.mark.parametrize("arguments", [TWELVE, SEARCH], ids=["grid", "search that prunes"])
-def test_a_sweep_that_is_killed_five_times_trains_every_trial_once(workplace: Path, arguments: list[str]) -> None:
+def test_a_sweep_killed_five_times_trains_each_trial_once(workplace: Path, arguments: list[str]) -> None:
     undisturbed, killed = workplace / "undisturbed", workplace / "killed"
     for folder in (undisturbed, killed):
         folder.mkdir()
         (folder / "VOC").symlink_to(workplace / "VOC")
-    calm = sweep(undisturbed, *arguments, "sweep.name=same")  # hyperband's brackets depend on the name
-    assert (calm.status, calm.stderr) == (0, "")
+    whole = sweep(undisturbed, *arguments, "sweep.name=same")  # hyperband's brackets depend on the name
+    assert (whole.status, whole.stderr) == (0, "")
     kill_five_times(killed, *arguments, "sweep.name=same")
     ended = sweep(killed, *arguments, "sweep.name=same")
     assert ended.status == 0, ended.stderr
     rows = table_of(ended.stdout)
-    assert [row[1:3] for row in rows] == [row[1:3] for row in table_of(calm.stdout)]
+    assert [row[1:3] for row in rows] == [row[1:3] for row in table_of(whole.stdout)]
     assert len(rows) == 12 and {row[1] for row in rows} == (
         {"finished"} if arguments is TWELVE else {"finished", "pruned"}
     )
@@ -99,7 +98,7 @@ def test_a_sweep_that_is_killed_five_times_trains_every_trial_once(workplace: Pa
     results = weights_and_history(killed, second)
     assert results == weights_and_history(undisturbed, first)
     epochs = epochs_in_journals(killed)
-    assert len(epochs) == sum(len(told["val/mean_iou"]) for _, told in results) and set(epochs.values()) == {1}
+    assert len(epochs) == sum(len(metrics["val/mean_iou"]) for _, metrics in results) and set(epochs.values()) == {1}
 
 
 FAILING = [
@@ -109,8 +108,8 @@ FAILING = [
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=needs("hydra_joblib_launcher"))])
-def test_trials_that_raise_diverge_or_run_out_of_memory_do_not_stop_the_others(workplace: Path, launcher: str) -> None:
-    """Under a limit of memory (`ulimit -v`), a broken image, and a learning rate that gives NaN."""
+def test_other_trials_continue_after_errors_nan_and_no_memory(workplace: Path, launcher: str) -> None:
+    """With limited memory (`ulimit -v`), a truncated image, and a learning rate that gives NaN."""
     broken = workplace / "BROKEN"
     shutil.copytree(workplace / "VOC", broken)
     image = next((broken / "JPEGImages").iterdir())
@@ -123,9 +122,9 @@ def test_trials_that_raise_diverge_or_run_out_of_memory_do_not_stop_the_others(w
     assert done.returncode == 1, done.stderr
     parent, trials = children_of(workplace, "failing")
     assert parent.info.status == "FINISHED"
-    told = {str(trial.info.run_name): trial for trial in trials}
-    assert len(told) == len(trials) == 8
-    for name, trial in told.items():
+    by_name = {str(trial.info.run_name): trial for trial in trials}
+    assert len(by_name) == len(trials) == 8
+    for name, trial in by_name.items():
         reason = (
             "cannot be decoded" if "BROKEN" in name
             else "OOM" if "width=30000" in name

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step in flight is kept, the status and one line tell how it ended, and `resume=` goes on."""
+"""Ctrl-C and SIGTERM: the step in flight is saved, the status says how the run ended, and `resume=` continues it."""
 
 import signal
 from dataclasses import dataclass
@@ -8,26 +8,29 @@ from pathlib import Path
 import pytest
 
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import Ended, lines, stored_runs
+from tests.end_to_end.commands import RUN, Ended, lines, stored_runs
+from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
-from tests.end_to_end.killing import Death, Forks, in_parallel
+from tests.end_to_end.killing import Death, in_parallel
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
-STEP = "pipeline.train.epochs:Epochs.on_train_batch_end"
+STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
 
 
 @dataclass(frozen=True)
 class Case:
+    """Signals that a run gets, and what they leave."""
+
     signals: tuple[Death, ...]
-    newest: list[str]  # the checkpoints that are left, the newest first
+    newest: list[str]  # the checkpoints on the disk, the newest first
 
     @property
     def how(self) -> tuple[int, str]:
-        """Exit status and word."""
+        """The expected exit status and message."""
         return (130, "interrupted") if self.signals[0].number == signal.SIGINT else (143, "terminated")
 
 
-# Asked for are checkpoints after steps 3, 6, 9 and each epoch of four: those of steps 5, 1 and 8 are the signal's.
+# Configured are checkpoints after steps 3, 6, 9 and each epoch of four; those of steps 5, 1 and 8 are due to signals.
 CASES = {
     "Ctrl-C in a step": Case((Death(STEP, 5, number=signal.SIGINT),), ["step-00000005", "step-00000004"]),
     "SIGTERM in the first step": Case((Death(STEP, 1, number=signal.SIGTERM),), ["step-00000001"]),
@@ -37,7 +40,7 @@ CASES = {
     "Ctrl-C twice": Case(
         (
             Death(STEP, 5, number=signal.SIGINT),
-            Death("pipeline.train.epochs:Epochs._save_within_epoch", 2, number=signal.SIGINT),
+            Death("pipeline.train.epochs:EpochCallback._save_within_epoch", 2, number=signal.SIGINT),
         ),
         ["step-00000004", "step-00000003"],
     ),
@@ -51,6 +54,8 @@ ALL = CASES | AT_THE_START
 
 @dataclass(frozen=True)
 class Interrupted:
+    """A run that got its signals, and what it left."""
+
     cwd: Path
     ended: Ended
     status: str | None  # in MLflow
@@ -59,46 +64,46 @@ class Interrupted:
     outcome: Outcome | None
 
 
-def interrupt(case: Case, home: Path, server: Forks) -> Interrupted:
-    """A run that gets its signals, and what is left of it; after the first it is resumed, if it had begun."""
+def interrupt(case: Case, home: Path, server: ForkServer) -> Interrupted:
+    """Run with these signals. After a single signal the run is resumed, if it had begun."""
     cwd = workplace(home)
-    ended = server.run(cwd, *OPTIONS, deaths=case.signals, **OFTEN)
+    ended = server.run(cwd, RUN, *OPTIONS, deaths=case.signals, **OFTEN)
     runs = stored_runs(cwd)[1]
     if not runs:
         return Interrupted(cwd, ended, None, [], None, None)
     checkpoints = [path.name for path in newest_first(run_folders(cwd)[0] / "checkpoints")]
     if len(case.signals) > 1:
         return Interrupted(cwd, ended, runs[0].info.status, checkpoints, None, None)
-    resumed = server.run(cwd, *continuation(cwd), **OFTEN)
+    resumed = server.run(cwd, RUN, *continuation(cwd), **OFTEN)
     return Interrupted(cwd, ended, runs[0].info.status, checkpoints, resumed, outcome(cwd))
 
 
 @pytest.fixture(scope="module")
-def interrupted(undisturbed: Undisturbed, servers: tuple[Forks, Forks]) -> dict[str, Interrupted]:
+def interrupted(undisturbed: Undisturbed, servers: tuple[ForkServer, ForkServer]) -> dict[str, Interrupted]:
     tasks = [partial(interrupt, case, undisturbed.home) for case in ALL.values()]
     return dict(zip(ALL, in_parallel(servers, tasks), strict=True))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_exit_status_and_the_last_lines_tell_how_it_ended(interrupted: dict[str, Interrupted], name: str) -> None:
+def test_status_and_last_lines_say_how_the_run_ended(interrupted: dict[str, Interrupted], name: str) -> None:
     found, (status, word) = interrupted[name], ALL[name].how
     assert found.ended.status == status
-    expected = [word]
+    messages = [word]
     if name in CASES:
         (run,) = stored_runs(found.cwd)[1]
-        expected = [f"run {run.info.run_id} is KILLED; resume={run.info.run_id} continues it", word]
-    assert lines(found.ended.stderr) == expected
+        messages = [f"run {run.info.run_id} is KILLED; resume={run.info.run_id} continues it", word]
+    assert lines(found.ended.stderr) == messages
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_run_is_killed_and_keeps_the_step_in_flight(interrupted: dict[str, Interrupted], name: str) -> None:
-    """A second signal ends it at once: then the checkpoint before is the newest."""
+def test_the_run_is_killed_and_the_step_in_flight_saved(interrupted: dict[str, Interrupted], name: str) -> None:
+    """Except after a second signal, which ends the process at once."""
     assert interrupted[name].status == "KILLED"
     assert interrupted[name].checkpoints == CASES[name].newest
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.signals) == 1])
-def test_resumed_it_ends_as_if_nothing_had_been(
+def test_a_resumed_run_equals_an_undisturbed_one(
     interrupted: dict[str, Interrupted], undisturbed: Undisturbed, name: str
 ) -> None:
     found = interrupted[name]

@@ -1,4 +1,4 @@
-"""`hydra/launcher=…`: trials at the same time in several processes, one server and one study for all of them."""
+"""`hydra/launcher=…`: several trials at the same time, in processes that share one server and one study."""
 
 import importlib.util
 import signal
@@ -13,15 +13,10 @@ from mlflow.entities import Run
 from tests.end_to_end.commands import stored_runs, tiny
 from tests.end_to_end.postgres import absent, postgres
 from tests.end_to_end.server import Server
-from tests.end_to_end.test_sweep import PARENT, children_of, read_until, started, sweep, table_of
+from tests.end_to_end.sweeps import PARENT, children_of, needs, read_until, started, sweep, table_of
 
 pytestmark = pytest.mark.slow
 OPTIONS = tiny(threads="auto", epochs="20")
-
-
-def needs(package: str) -> pytest.MarkDecorator:
-    found = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(f"hydra_plugins.{package}")
-    return pytest.mark.skipif(not found, reason=f"{package} is not installed")
 
 
 def overlap(runs: list[Run]) -> bool:
@@ -38,7 +33,7 @@ def half() -> str:
 
 
 @needs("hydra_joblib_launcher")
-def test_joblib_trains_two_trials_at_the_same_time_on_half_the_processors_each(workplace: Path) -> None:
+def test_joblib_runs_two_trials_on_half_the_processors_each(workplace: Path) -> None:
     done = sweep(workplace, *OPTIONS, "seed=0,1", "hydra/launcher=joblib", "sweep.name=two")
     assert done.status == 0, done.stderr
     parent, trials = children_of(workplace, "two")
@@ -52,20 +47,20 @@ def test_sigterm_ends_the_trials_with_the_sweep(workplace: Path) -> None:
     arguments = [*tiny(threads="auto", epochs="2000"), "seed=0,1,2", "hydra/launcher=joblib", "sweep.name=ended"]
     with started(workplace, *arguments) as process:
         read_until(process, "epoch +2/")
-        family = psutil.Process(process.pid).children(recursive=True)
+        processes = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=300)
     assert process.returncode == 143
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     assert alive == []
     assert {run.info.status for run in stored_runs(workplace)[1]} == {"KILLED"}
 
 
 @needs("hydra_joblib_launcher")
-def test_a_process_of_joblib_that_is_killed_fails_trials_and_not_the_sweep(workplace: Path) -> None:
+def test_a_killed_joblib_process_fails_trials_not_the_sweep(workplace: Path) -> None:
     arguments = [*tiny(threads="auto", epochs="200"), "seed=0,1,2,3", "hydra/launcher=joblib", "sweep.name=lost"]
     with started(workplace, *arguments) as process:
-        said = read_until(process, "epoch +2/")
+        output = read_until(process, "epoch +2/")
         (first, *_) = [
             child.parent()
             for child in psutil.Process(process.pid).children(recursive=True)
@@ -75,7 +70,7 @@ def test_a_process_of_joblib_that_is_killed_fails_trials_and_not_the_sweep(workp
         first.kill()
         rest, _ = process.communicate(timeout=600)
     assert process.returncode == 1
-    states = [row[1] for row in table_of(said + rest)]
+    states = [row[1] for row in table_of(output + rest)]
     assert len(states) == 4 and set(states) == {"failed", "finished"}
     assert "RUNNING" not in {run.info.status for run in stored_runs(workplace)[1]}
 
@@ -103,7 +98,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         pytest.param("submitit_local", marks=needs("hydra_submitit_launcher")),
     ],
 )
-def test_two_at_a_time_on_one_server_and_one_study(workplace: Path, shared: tuple[str, str], launcher: str) -> None:
+def test_two_jobs_share_one_server_and_one_study(workplace: Path, shared: tuple[str, str], launcher: str) -> None:
     tracking, storage = shared
     done = sweep(
         workplace, *OPTIONS, "sweep=optuna", "hydra.sweeper.n_trials=2", f"hydra/launcher={launcher}",

@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[str]:
             process.wait(30)
 
 
-def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str, workplace: Path) -> None:
+def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path) -> None:
     """Also early stopping: with a learning rate that is 0 in float32 no epoch is better than the first."""
     secret = f"http://ada:lovelace@{server}"
     options = tiny(
@@ -53,7 +53,7 @@ def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str,
         tracking__uri=secret, tracking__experiment="elsewhere", tracking__run_name=f"'{secret}/x'",
     )  # fmt: skip
     done = python(RUN, *options, cwd=workplace)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.status, done.stderr) == (0, "")
     client = mlflow.MlflowClient(f"http://{server}")
     experiment = client.get_experiment_by_name("elsewhere")
     (run,) = client.search_runs([experiment.experiment_id])

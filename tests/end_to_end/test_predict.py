@@ -1,4 +1,4 @@
-"""`python -m pipeline.predict`: masks for any image, by the recorded weights and nothing else."""
+"""`python -m pipeline.predict`: masks for any image, by the recorded weights only."""
 
 import shutil
 from pathlib import Path
@@ -9,12 +9,12 @@ from PIL import Image
 
 from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
-ROTATED = 6  # EXIF: turn by 90 degrees to look at it
+ROTATED = 6  # EXIF orientation: rotate by 90 degrees for display
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every kind of image that predict takes, and one that it cannot."""
+    """A folder with every kind of image that predict takes, and one that cannot be decoded."""
     folder = tmp_path_factory.mktemp("images")
     colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (21, 34, 3), np.uint8))
     colour.save(folder / "plain.png")
@@ -23,7 +23,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     colour.convert("CMYK").save(folder / "cmyk.jpeg")
     exif = Image.Exif()
     exif[0x0112] = ROTATED
-    colour.save(folder / "turned.jpg", exif=exif)
+    colour.save(folder / "rotated.jpg", exif=exif)
     (folder / "broken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
     (folder / "notes.txt").write_text("no image")
     return folder
@@ -31,7 +31,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(finished: Finished, images: Path) -> dict[str, Ended]:
-    """Every command of this file, one after the other in one process."""
+    """All commands of this file, one after the other in one process."""
     key, voc = finished.run.data.tags["run_key"], finished.cwd / "VOC/JPEGImages"
     for name in ("own", "one"):
         (finished.cwd / name).mkdir()
@@ -56,7 +56,7 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     return dict(zip(commands, done, strict=True))
 
 
-def test_masks_of_the_test_images_are_those_that_the_run_scored(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_masks_of_test_images_are_those_that_the_run_scored(finished: Finished, ended: dict[str, Ended]) -> None:
     assert (ended["split"].status, ended["split"].stderr) == (0, "")
     counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for number in range(3):
@@ -75,59 +75,57 @@ def test_masks_of_the_test_images_are_those_that_the_run_scored(finished: Finish
 def test_a_folder_gives_a_mask_and_an_overlay_for_each_image(finished: Finished, ended: dict[str, Ended]) -> None:
     names = {path.name for path in (finished.cwd / "masks").iterdir()}
     ids = [f"{split}_{i}" for split, count in (("train", 5), ("val", 2), ("test", 3)) for i in range(count)]
-    assert names == {f"{id}{end}.png" for id in ids for end in ("", "_overlay")}
+    assert names == {f"{name}{end}.png" for name in ids for end in ("", "_overlay")}
     assert lines(ended["split"].stdout)[-1] == f"10 of 10 images predicted with run {finished.id}"
 
 
-def test_grey_alpha_cmyk_and_turned_images_keep_the_frame_of_their_file(
-    finished: Finished, ended: dict[str, Ended]
-) -> None:
+def test_masks_fit_the_stored_pixels_of_every_kind_of_image(finished: Finished, ended: dict[str, Ended]) -> None:
     masks = {
         path.stem: Image.open(path) for path in (finished.cwd / "kinds").glob("*.png") if "_overlay" not in path.stem
     }
-    assert set(masks) == {"plain", "grey", "alpha", "cmyk", "turned"}
+    assert set(masks) == {"plain", "grey", "alpha", "cmyk", "rotated"}
     assert {mask.size for mask in masks.values()} == {(34, 21)}
-    # Alpha is dropped, not laid over a ground: the same colours give the same mask.
+    # Alpha is dropped, not blended with a background: the same colours give the same mask.
     np.testing.assert_array_equal(np.array(masks["alpha"]), np.array(masks["plain"]))
-    turned = [line for line in ended["kinds"].stdout.splitlines() if "EXIF" in line]
-    assert len(turned) == 1 and "turned.jpg" in turned[0] and "own pixel frame" in turned[0]
+    rotated = [line for line in ended["kinds"].stdout.splitlines() if "EXIF" in line]
+    assert len(rotated) == 1 and "rotated.jpg" in rotated[0] and "EXIF orientation ignored" in rotated[0]
 
 
-def test_a_broken_image_is_told_and_the_others_are_done(images: Path, ended: dict[str, Ended]) -> None:
-    told = ended["kinds"]
-    assert told.status == 1
-    (fault,) = lines(told.stderr)
+def test_a_broken_image_is_reported_and_the_others_predicted(images: Path, ended: dict[str, Ended]) -> None:
+    kinds = ended["kinds"]
+    assert kinds.status == 1
+    (fault,) = lines(kinds.stderr)
     assert fault.startswith(f"error: {images / 'broken.jpg'}: cannot be decoded: ")
-    assert "5 of 6 images predicted" in told.stdout and "notes.txt" not in told.stdout
+    assert "5 of 6 images predicted" in kinds.stdout and "notes.txt" not in kinds.stdout
 
 
-def test_a_single_image_and_a_folder_that_is_not_there_yet(finished: Finished, ended: dict[str, Ended]) -> None:
+def test_a_single_image_with_a_new_output_folder(finished: Finished, ended: dict[str, Ended]) -> None:
     assert ended["single"].status == 0
     assert {path.name for path in (finished.cwd / "single/new").iterdir()} == {"a.png", "a_overlay.png"}
 
 
-def test_no_result_is_written_over_an_image(finished: Finished, images: Path, ended: dict[str, Ended]) -> None:
-    assert ended["over"].status == 2 and "would write over the image b.png" in ended["over"].stderr
+def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: dict[str, Ended]) -> None:
+    assert ended["over"].status == 2 and "would overwrite the image b.png" in ended["over"].stderr
     assert (finished.cwd / "one/b.png").read_bytes() == (images / "plain.png").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
-        ("unknown key", "inptu=own: there is no key 'inptu' (did you mean 'input'?)"),
-        ("no input", "input=missing: there is no such file or folder"),
+        ("unknown key", "inptu=own: unknown key 'inptu' (did you mean 'input'?)"),
+        ("no input", "input=missing: not found; an image or a folder expected"),
         ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
         ("no database", "this database does not exist; start in the folder that contains mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
-        ("output is a file", "output=own/a.jpg: cannot be made a folder"),
+        ("output is a file", "output=own/a.jpg: cannot create this folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
-    finished: Finished, ended: dict[str, Ended], command: str, told: str
+    finished: Finished, ended: dict[str, Ended], command: str, message: str
 ) -> None:
     assert ended[command].status == 2
     faults = lines(ended[command].stderr)
-    assert all(fault.startswith("error: ") for fault in faults) and told in faults[0]
+    assert all(fault.startswith("error: ") for fault in faults) and message in faults[0]
     assert not (finished.cwd / "nowhere").exists() and not (finished.cwd / "elsewhere").exists()

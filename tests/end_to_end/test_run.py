@@ -1,4 +1,4 @@
-"""`python run.py`: what a run leaves in MLflow and on the screen."""
+"""`python run.py`: what a run leaves in MLflow, and what it prints."""
 
 import csv
 import hashlib
@@ -20,6 +20,7 @@ from tests.end_to_end.commands import (
     ROOT,
     TINY,
     Finished,
+    fresh_python,
     lines,
     python,
     stored_runs,
@@ -33,7 +34,7 @@ EACH_EPOCH = [
 ]  # fmt: skip
 
 
-# ---- what is kept
+# ---- what is logged
 
 
 def test_every_leaf_of_the_configuration_is_a_parameter(finished: Finished) -> None:
@@ -43,7 +44,7 @@ def test_every_leaf_of_the_configuration_is_a_parameter(finished: Finished) -> N
     assert params["threads"] == "2" and params["precision"] == "float32"
 
 
-def test_every_epoch_has_its_metrics_and_the_steps_count_completed_epochs(finished: Finished) -> None:
+def test_every_epoch_has_its_metrics_and_steps_count_from_1(finished: Finished) -> None:
     for name in EACH_EPOCH:
         measured = finished.client.get_metric_history(finished.id, name)
         assert [metric.step for metric in measured] == [1, 2], name
@@ -53,12 +54,12 @@ def test_every_epoch_has_its_metrics_and_the_steps_count_completed_epochs(finish
     assert [metric.value for metric in learning_rates] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_end_has_the_best_epoch_the_test_scores_and_a_metric_for_each_class(finished: Finished) -> None:
+def test_the_end_has_the_best_epoch_and_the_test_scores(finished: Finished) -> None:
     metrics = finished.run.data.metrics
     validated = [metric.value for metric in finished.client.get_metric_history(finished.id, "val/mean_iou")]
     assert metrics["best/val_mean_iou"] == max(validated)
     assert metrics["best/epoch"] == 1 + int(np.argmax(validated))
-    # MLflow refuses / inside a name's part and ?; the class that occurs nowhere and is never predicted has no IoU.
+    # MLflow refuses / and ? in a class name; a class that neither occurs nor is predicted has no IoU.
     class_ious = {name for name in metrics if name.startswith("test/iou/")}
     assert class_ious <= {f"test/iou/{name}" for name in ("background", "potted plant", "a_b", "a_b_3", "Büsche")}
     assert class_ious >= {f"test/iou/{name}" for name in ("background", "potted plant", "a_b", "a_b_3")}
@@ -73,7 +74,7 @@ def test_the_end_has_the_best_epoch_the_test_scores_and_a_metric_for_each_class(
     }
 
 
-def test_the_load_of_the_machine_is_measured(finished: Finished) -> None:
+def test_the_load_of_the_machine_is_logged(finished: Finished) -> None:
     assert finished.run.data.metrics["system/cpu_utilization_percentage"] >= 0
     assert finished.run.data.metrics["system/system_memory_usage_megabytes"] > 0
 
@@ -125,7 +126,7 @@ def test_the_tables_agree_with_the_metrics(finished: Finished) -> None:
     assert [int(table[name]["true_pixels"]) for name in CLASSES] == counts.sum(axis=1).tolist()
 
 
-def test_mean_iou_recomputed_from_the_mask_files_is_the_logged_one(finished: Finished) -> None:
+def test_mean_iou_recomputed_from_the_masks_is_the_logged_one(finished: Finished) -> None:
     counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for path in sorted(finished.artifact("predictions/test").iterdir()):
         truth = np.array(Image.open(finished.cwd / "VOC/SegmentationClass" / path.name))
@@ -138,7 +139,7 @@ def test_mean_iou_recomputed_from_the_mask_files_is_the_logged_one(finished: Fin
     assert finished.run.data.metrics["test/mean_iou"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_data_of_each_split_is_named_with_its_digest(finished: Finished) -> None:
+def test_the_data_of_each_split_are_logged_with_a_digest(finished: Finished) -> None:
     inputs = {item.tags[0].value: item.dataset for item in finished.run.inputs.dataset_inputs}
     assert set(inputs) == {"train", "val", "test"}
     assert len({item.digest for item in inputs.values()}) == 3
@@ -154,9 +155,9 @@ def test_tags_description_and_status(finished: Finished) -> None:
         re.fullmatch("[0-9a-f]{64}", tags[name])
         for name in ("fingerprint", "data_digest", "weights_sha256", "last_weights_sha256")
     )
-    assert tags["weights_sha256"] != tags["last_weights_sha256"]  # so others can tell whether the best are used
+    assert tags["weights_sha256"] != tags["last_weights_sha256"]  # so other tests can see which of the two are used
     assert tags["schema"] == str(SCHEMA_VERSION) and not {"rerun_of", "resumed_from", "failure"} & tags.keys()
-    assert Process.read(tags) is not None and not Process.read(tags).lives
+    assert Process.read(tags) is not None and not Process.read(tags).is_alive
     assert abs(float(tags["heartbeat"]) - finished.run.info.end_time / 1000) < STALE_AFTER
     revision = json.loads(finished.artifact("environment/git.json").read_text())["revision"]
     assert tags.get("mlflow.source.git.commit") == revision
@@ -169,27 +170,27 @@ def test_everything_lies_under_mlruns_and_data(finished: Finished) -> None:
     assert finished.left == {"VOC", "mlruns", "data"}
 
 
-# ---- what is shown
+# ---- what is printed
 
 
-def test_without_a_terminal_the_output_is_plain_lines_with_the_run_and_its_address(finished: Finished) -> None:
-    told = finished.stdout.splitlines()
+def test_without_a_terminal_the_output_is_plain_lines(finished: Finished) -> None:
+    printed = finished.stdout.splitlines()
     assert "\x1b" not in finished.stdout and "\r" not in finished.stdout
-    assert re.match(r"data +folder: 5 train, 2 val, 3 test images, 5 classes, in VOC$", told[0])
-    assert any("batch_size=2" in line and "leaves out 1 " in line for line in told)
-    assert any(line.startswith("warning   no training mask contains: Büsche;") for line in told)
-    epochs = [line for line in told if line.startswith("epoch ")]
+    assert re.match(r"data +folder: 5 train, 2 val, 3 test images, 5 classes, in VOC$", printed[0])
+    assert any("batch_size=2" in line and "leaves out 1 " in line for line in printed)
+    assert any(line.startswith("warning   no training mask contains: Büsche;") for line in printed)
+    epochs = [line for line in printed if line.startswith("epoch ")]
     pattern = r"epoch \d/2  loss \d\.\d{4}  val loss \d\.\d{4}  val mIoU 0\.\d{4}( \*|  )  [\d.]+ images/s  \d:\d\d"
     assert len(epochs) == 2 and all(re.match(pattern, line) for line in epochs)
     table = finished.stdout.partition("scores")[2]
     assert all(name in table for name in CLASSES)
     experiment = finished.run.info.experiment_id
     address = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{finished.id}"
-    assert f"run {finished.id}" in told
+    assert f"run {finished.id}" in printed
     assert any(
-        line.endswith(f"mlflow ui --backend-store-uri sqlite:///{finished.cwd}/mlruns/mlflow.db") for line in told
+        line.endswith(f"mlflow ui --backend-store-uri sqlite:///{finished.cwd}/mlruns/mlflow.db") for line in printed
     )
-    assert any(line.split()[-1].partition("?")[0] == address for line in told[-3:])
+    assert any(line.split()[-1].partition("?")[0] == address for line in printed[-3:])
 
 
 def test_stderr_is_empty(finished: Finished) -> None:
@@ -210,14 +211,14 @@ print(json.dumps([pipeline.__file__, str(model.metadata.signature), list(model.i
 """
 
 
-def test_the_model_loads_outside_of_the_project_and_predicts_the_same(finished: Finished, tmp_path: Path) -> None:
+def test_the_model_predicts_the_same_outside_of_the_project(finished: Finished, tmp_path: Path) -> None:
     (model,) = finished.client.search_logged_models(
         [finished.run.info.experiment_id], filter_string=f"source_run_id='{finished.id}'"
     )
     assert model.name == "model"
     image = finished.cwd / "VOC/JPEGImages/test_1.jpg"
-    done = python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
-    assert done.returncode == 0, done.stderr
+    done = fresh_python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
+    assert done.status == 0, done.stderr
     code, signature, example = json.loads(lines(done.stdout)[-1])
     assert Path(code).is_relative_to(model.artifact_location.removeprefix("file://"))
     assert "uint8" in signature and example[0] == 1 and example[3] == 3
@@ -246,21 +247,21 @@ experiment.run_experiment(config, [], "")
 """
 
 
-def test_two_devices_moving_average_dropout_and_half_precision_train_and_score(workplace: Path) -> None:
+def test_two_devices_train_about_as_one(workplace: Path) -> None:
     options = tiny(
         precision="mixed_bfloat16", batch_size="4", dataset__splits__test="null", optimizer="adamw",
         optimizer__ema="0.5", model__dropout="0.2", loss="cross_entropy_dice", loss__class_weights="median_frequency",
         evaluate__val_predictions="0", augment__cutmix="0.5", sampling="balanced",
     )  # fmt: skip
     done = python("-c", STRATEGY, *options, cwd=workplace)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     _, runs = stored_runs(workplace)
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
-    # Dropout draws other numbers on each device, and norms see half a batch; the loss is about that of the whole batch.
+    # Dropout draws other numbers on each device, and norms see half a batch: the loss is only about the same.
     alone, mirrored = (run.data.metrics for run in runs)
     assert mirrored["train/loss"] == pytest.approx(alone["train/loss"], rel=0.2)
-    assert mirrored["train/loss"] != alone["train/loss"]  # so both took part
-    assert "leaves out" not in done.stdout  # as a balanced epoch of 5 images in batches of 4 need not
+    assert mirrored["train/loss"] != alone["train/loss"]  # both devices took part
+    assert "leaves out" not in done.stdout  # a balanced epoch of 5 images in batches of 4 draws 4
     assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)
-    for run in runs:  # the average is what is scored and kept as best
+    for run in runs:  # the best weights are the moving average
         assert run.data.tags["weights_sha256"] != run.data.tags["last_weights_sha256"]

@@ -1,70 +1,12 @@
-"""`run.py -m`: a sweep in MLflow, trials that fail or are refused, and sweeps that are killed and started again."""
+"""`run.py -m`: a sweep in MLflow, trials that fail or are refused, and sweeps that are killed and resumed."""
 
 import json
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
-from mlflow.entities import Run
 
-from tests.end_to_end.commands import RUN, Ended, environment, history, lines, python, stored_runs, tiny
-
-PARENT = "mlflow.parentRunId"
-
-
-@contextmanager
-def started(cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`run.py -m`, whose stdout and stderr are read as one."""
-    process = subprocess.Popen(
-        [sys.executable, RUN, "-m", *arguments], cwd=cwd, env=environment(PYTHONUNBUFFERED="1"),
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
-def read_until(process: subprocess.Popen[str], pattern: str) -> str:
-    """What it says up to a line that the pattern matches."""
-    said = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        said += line
-        if re.match(pattern, line):
-            return said
-    raise AssertionError(said)
-
-
-def sweep(cwd: Path, *arguments: str) -> Ended:
-    done = python(RUN, "-m", *arguments, cwd=cwd)
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
-    (worker,) = (
-        child for child in psutil.Process(process.pid).children() if "pipeline.sweep.worker" in child.cmdline()
-    )
-    return worker
-
-
-def children_of(cwd: Path, name: str) -> tuple[Run, list[Run]]:
-    """A sweep's own run, and its trials, the oldest first."""
-    _, runs = stored_runs(cwd)
-    (parent,) = (run for run in runs if run.data.tags.get("is_sweep") and run.data.tags["sweep"] == name)
-    return parent, [run for run in runs if run.data.tags.get(PARENT) == parent.info.run_id]
-
-
-def table_of(stdout: str) -> list[list[str]]:
-    """The rows of the table at the end: number, status, score, time, run, parameters."""
-    _, _, table = stdout.rpartition("trial  status")
-    return [line[3:].split(maxsplit=5) for line in table.splitlines()[1:] if re.match(r"[* ]  \d+ ", line)]
-
+from tests.end_to_end.commands import Ended, furnish, history, lines, python, stored_runs, tiny
+from tests.end_to_end.sweeps import children_of, read_until, started, sweep, table_of, worker_of
 
 # ---- a grid with a trial that is refused and one whose process is killed
 
@@ -76,16 +18,15 @@ GRID = [
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Ended]:
-    cwd = tmp_path_factory.mktemp("grid")
-    (cwd / "VOC").symlink_to(data / "VOC")
+    cwd = furnish(tmp_path_factory.mktemp("grid"), data)
     with started(cwd, *GRID) as process:
-        said = read_until(process, "trial 2/4: image_size=16 depth=4") + read_until(process, "run +[0-9a-f]{32}")
+        output = read_until(process, "trial 2/4: image_size=16 depth=4") + read_until(process, "run +[0-9a-f]{32}")
         worker_of(process).kill()
         rest, _ = process.communicate(timeout=300)
-    return cwd, Ended(process.returncode, said + rest, "")
+    return cwd, Ended(process.returncode, output + rest, "")
 
 
-def test_a_trial_that_dies_or_is_refused_does_not_stop_the_others(grid: tuple[Path, Ended]) -> None:
+def test_other_trials_continue_after_a_death_and_a_refusal(grid: tuple[Path, Ended]) -> None:
     _, ended = grid
     rows = table_of(ended.stdout)
     assert [row[1] for row in rows] == ["finished", "failed", "finished", "failed"]
@@ -93,14 +34,14 @@ def test_a_trial_that_dies_or_is_refused_does_not_stop_the_others(grid: tuple[Pa
         f"image_size={size} depth={depth}" for size in (16, 24) for depth in (3, 4)
     ]  # fmt: skip
     assert ended.status == 1
-    told = lines(ended.stdout)
-    assert "trial 2 failed: image_size=16 depth=4: its process was killed (SIGKILL), as when memory runs out" in told
+    printed = lines(ended.stdout)
+    assert "trial 2 failed: image_size=16 depth=4: its process was killed (SIGKILL), as when memory runs out" in printed
     refused = "image_size=24: model.depth=4 halves it 4 times, so it must be a multiple of 16: 16 or 32"
-    assert f"trial 4 failed: image_size=24 depth=4: {refused}" in told
-    assert told[-1] == "error: sweep grid: 2 failed of 4 trials"
+    assert f"trial 4 failed: image_size=24 depth=4: {refused}" in printed
+    assert printed[-1] == "error: sweep grid: 2 failed of 4 trials"
 
 
-def test_a_sweep_is_one_run_that_holds_its_trials(grid: tuple[Path, Ended]) -> None:
+def test_a_sweep_is_a_run_with_its_trials_as_children(grid: tuple[Path, Ended]) -> None:
     parent, trials = children_of(grid[0], "grid")
     assert (parent.info.run_name, parent.info.status) == ("grid", "FINISHED")
     assert parent.data.tags["failed_trials"] == "2"
@@ -116,11 +57,11 @@ def test_a_sweep_is_one_run_that_holds_its_trials(grid: tuple[Path, Ended]) -> N
     assert len(stored_runs(grid[0])[1]) == 5
 
 
-def test_the_answer_is_kept_with_the_sweep(grid: tuple[Path, Ended]) -> None:
+def test_the_comparison_is_stored_with_the_sweep(grid: tuple[Path, Ended]) -> None:
     parent, trials = children_of(grid[0], "grid")
     client, _ = stored_runs(grid[0])
-    kept = {Path(file.path).name for file in client.list_artifacts(parent.info.run_id, "comparison")}
-    assert {"comparison.html", "runs.csv", "curves.png", "images.png"} <= kept
+    stored = {Path(file.path).name for file in client.list_artifacts(parent.info.run_id, "comparison")}
+    assert {"comparison.html", "runs.csv", "curves.png", "images.png"} <= stored
     (best,) = (trial for trial in trials if "best" in trial.data.tags)
     description = parent.data.tags["mlflow.note.content"]
     assert f"runs/{best.info.run_id}" in description
@@ -128,7 +69,7 @@ def test_the_answer_is_kept_with_the_sweep(grid: tuple[Path, Ended]) -> None:
     assert f"run it again: python run.py rerun={best.info.run_id}" in grid[1].stdout
 
 
-def test_started_again_it_keeps_what_is_finished_and_retries_what_failed_only_when_asked(
+def test_a_second_start_retries_failed_trials_only_on_request(
     grid: tuple[Path, Ended],
 ) -> None:
     cwd, ended = grid
@@ -142,51 +83,51 @@ def test_started_again_it_keeps_what_is_finished_and_retries_what_failed_only_wh
     assert len(children_of(cwd, "grid")[1]) == 6
 
 
-def test_other_data_under_the_same_name_are_refused(grid: tuple[Path, Ended], tmp_path: Path) -> None:
+def test_other_data_under_the_same_name_is_refused(grid: tuple[Path, Ended], tmp_path: Path) -> None:
     cwd, _ = grid
-    kept = cwd / "mlruns/sweeps/grid/sweep.json"
-    content = json.loads(kept.read_text())
+    record = cwd / "mlruns/sweeps/grid/sweep.json"
+    content = json.loads(record.read_text())
     (name,) = [name for name in content["data"] if '"train": "train"' in name]
     content["data"][name]["train"][0][1] = "0" * 64
-    content["sources"]["experiment.py"] = "0" * 64
-    before = kept.read_text()
-    kept.write_text(json.dumps(content))
+    content["sources"]["model/unet.py"] = "0" * 64
+    before = record.read_text()
+    record.write_text(json.dumps(content))
     try:
         refused = sweep(cwd, *GRID)
     finally:
-        kept.write_text(before)
+        record.write_text(before)
     assert refused.status == 2
     assert lines(refused.stderr) == [
-        "error: sweep.name=grid: sources: experiment.py changed",
+        "error: sweep.name=grid: sources: model/unet.py changed",
         "error: sweep.name=grid: data, train split: another image train_0",
-        "error: sweep.name=grid: its trials were made with that and are not mixed with others; give another sweep.name",
+        "error: sweep.name=grid: its earlier trials were made with other code or data; give another sweep.name",
     ]
 
 
-def test_a_hopeless_sweep_is_given_up_and_gone_on_with_when_started_again(workplace: Path) -> None:
-    """Two images fill no batch of eight: two trials of four are refused before the third is begun."""
-    hopeless = [*tiny(batch_size="8,9,10,2"), "sweep.name=hopeless"]
-    done = sweep(workplace, *hopeless, "sweep.max_failures=2")
+def test_a_sweep_stops_at_max_failures_and_can_be_resumed(workplace: Path) -> None:
+    """The images do not fill a batch of eight: two trials of four are refused before the third starts."""
+    failing = [*tiny(batch_size="8,9,10,2"), "sweep.name=failing"]
+    done = sweep(workplace, *failing, "sweep.max_failures=2")
     assert done.status == 1
     assert [row[1] for row in table_of(done.stdout)] == ["failed", "failed", "skipped", "skipped"]
-    assert lines(done.stdout + done.stderr)[-1] == "error: sweep hopeless: 2 failed, 2 skipped of 4 trials"
-    parent, trials = children_of(workplace, "hopeless")
+    assert lines(done.stdout + done.stderr)[-1] == "error: sweep failing: 2 failed, 2 skipped of 4 trials"
+    parent, trials = children_of(workplace, "failing")
     assert [trial.info.status for trial in trials] == ["FAILED", "FAILED"]
-    more = sweep(workplace, *hopeless)
+    more = sweep(workplace, *failing)
     assert [row[1] for row in table_of(more.stdout)] == ["failed", "failed", "failed", "finished"]
-    parent, trials = children_of(workplace, "hopeless")
+    parent, trials = children_of(workplace, "failing")
     assert (parent.info.status, parent.data.tags["failed_trials"]) == ("FINISHED", "3")
 
 
-# ---- killed, and started again
+# ---- killed and resumed
 
 SEEDS = [*tiny(epochs="4"), "seed=0,1,2"]
 
 
 @pytest.mark.slow
-def test_killed_twice_and_started_again_every_trial_is_trained_once_and_scores_as_undisturbed(workplace: Path) -> None:
-    calm = sweep(workplace, *SEEDS, "sweep.name=calm")
-    assert (calm.status, calm.stderr) == (0, "")
+def test_a_grid_killed_twice_ends_like_an_uninterrupted_one(workplace: Path) -> None:
+    undisturbed = sweep(workplace, *SEEDS, "sweep.name=undisturbed")
+    assert (undisturbed.status, undisturbed.stderr) == (0, "")
     for trial in ("trial 1/3", "trial 2/3"):
         with started(workplace, *SEEDS, "sweep.name=killed") as process:
             read_until(process, trial)
@@ -198,8 +139,8 @@ def test_killed_twice_and_started_again_every_trial_is_trained_once_and_scores_a
     ended = sweep(workplace, *SEEDS, "sweep.name=killed")
     assert ended.status == 0, ended.stderr
     assert not worker.is_running()
-    assert [row[2] for row in table_of(ended.stdout)] == [row[2] for row in table_of(calm.stdout)]
-    _, first = children_of(workplace, "calm")
+    assert [row[2] for row in table_of(ended.stdout)] == [row[2] for row in table_of(undisturbed.stdout)]
+    _, first = children_of(workplace, "undisturbed")
     parent, second = children_of(workplace, "killed")
     assert parent.info.status == "FINISHED"
     assert [trial.info.status for trial in second] == ["FINISHED"] * 3
@@ -214,7 +155,7 @@ SEARCH = [*tiny(epochs="1"), "sweep=optuna", "optimizer.learning_rate=tag(log,in
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_to_as_many_trials_as_are_wanted(workplace: Path) -> None:
+def test_a_search_continues_to_a_larger_n_trials(workplace: Path) -> None:
     four = sweep(workplace, *SEARCH, "hydra.sweeper.n_trials=4")
     assert (four.status, four.stderr) == (0, "")
     assert [row[1] for row in table_of(four.stdout)] == ["finished"] * 4
@@ -236,34 +177,33 @@ import json, sys
 from pipeline.runtime.hardware import import_tensorflow
 import_tensorflow()
 from pipeline.config.overrides import checked_config
-from pipeline.data.cache import Kept
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
-told = []
-trial = Trial("pruned", {}, None, lambda key, history: told.append(key), lambda epoch, score: epoch == 2)
+keys = []
+trial = Trial("pruned", {}, None, lambda key, history: keys.append(key), lambda epoch, score: epoch == 2)
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
 import gc
-from pipeline.sweep.worker.memory import forget_trial
+from pipeline.sweep.worker.tasks import release_memory
 from tensorflow.python.framework.func_graph import FuncGraph
 count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()
 before = count()
-forget_trial()
-print(json.dumps([result.name, result.pruned, told, before, count()]))
+release_memory()
+print(json.dumps([result.name, result.pruned, keys, before, count()]))
 """
 
 
-def test_a_pruned_trial_is_finished_without_test_scores_and_leaves_no_graph_in_memory(workplace: Path) -> None:
+def test_a_pruned_trial_has_no_test_scores_and_leaves_no_graph(workplace: Path) -> None:
     done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
     assert done.returncode == 0, done.stderr
-    id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
+    run_id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
     _, (run,) = stored_runs(workplace)
-    assert (run.info.run_id, run.data.tags["run_key"], pruned) == (id, key, True)
+    assert (run.info.run_id, run.data.tags["run_key"], pruned) == (run_id, key, True)
     assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
     assert run.info.run_name == "pruned"
     assert not [name for name in run.data.metrics if name.startswith(("test/", "best/"))]
     client, _ = stored_runs(workplace)
     assert [epoch for epoch, _ in history(client, run)["val/mean_iou"]] == [1, 2]
-    assert "weights_sha256" not in run.data.tags  # nothing takes it for done
-    assert graphs > 0 and graphs_left == 0  # the next trial in this process starts with no more memory than this one
+    assert "weights_sha256" not in run.data.tags  # so that no later start takes it for finished
+    assert graphs > 0 and graphs_left == 0  # memory does not grow from trial to trial

@@ -1,4 +1,4 @@
-"""Exact scores: the Evaluator against a plain loop over files in numpy."""
+"""Exact scores: the Evaluator against a plain loop over files in NumPy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +11,11 @@ from PIL import Image
 
 from pipeline.config.schema import Config, LossConfig, ModelConfig
 from pipeline.data import decode
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import Evaluator, confusion_matrix
-from pipeline.evaluate.metrics import Scores, mean_iou
+from pipeline.evaluate.metrics import Scores, image_confusion_matrix, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
@@ -33,16 +34,18 @@ def model() -> keras.Model:
 
 @pytest.fixture
 def examples(voc_folder: Callable[..., Path]) -> list[Example]:
-    """Eleven images of mixed sizes, one with a mask of nothing but void."""
+    """Eleven images of mixed sizes, one of them with void pixels only."""
     root = voc_folder(train=0, val=11, test=0, size=SIZES)
     ids = [f"val_{index}" for index in range(11)]
-    examples = [Example(id, root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png") for id in ids]
+    examples = [
+        Example(name, root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png") for name in ids
+    ]
     Image.fromarray(np.full((32, 24), VOID, np.uint8)).save(examples[2].mask)
     return examples
 
 
 def sizes_of(examples: list[Example]) -> np.ndarray:
-    return np.array([decode.read_mask(example.mask).shape for example in examples])
+    return np.array([read_index_mask(example.mask).shape for example in examples])
 
 
 def config(long_side: int | None, batch_size: int) -> Config:
@@ -72,7 +75,7 @@ def counted(mask: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 def test_scores_are_those_of_a_plain_loop(
     model: keras.Model, examples: list[Example], long_side: int | None, batch_sizes: tuple[int, ...]
 ) -> None:
-    """Each image decoded, predicted and counted alone; whatever the batch size, to the last bit."""
+    """Which decodes, predicts and counts each image alone; for any batch size, and equal to the bit."""
     one_image = tf.function(
         lambda padded, working, own: predict_logits(model, padded, working, own, Views(4)),
         input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), *2 * [tf.TensorSpec(2, tf.int32)]],
@@ -96,40 +99,43 @@ def test_scores_are_those_of_a_plain_loop(
     losses_found = set()
     for batch_size in batch_sizes:
         handed: dict[str, np.ndarray] = {}
-        told: list[tuple[int, int]] = []
+        reported: list[tuple[int, int]] = []
 
-        def keep(example: Example, prediction: np.ndarray, handed: dict[str, np.ndarray] = handed) -> None:
+        def record(example: Example, prediction: np.ndarray, handed: dict[str, np.ndarray] = handed) -> None:
             assert example.id not in handed
             handed[example.id] = prediction.copy()
 
-        scores = evaluator(model, examples, long_side, batch_size)(keep, lambda *now, told=told: told.append(now))
+        scores = evaluator(model, examples, long_side, batch_size)(
+            record, lambda *now, reported=reported: reported.append(now)
+        )
         assert scores.confusion_matrix.dtype == np.int64
         np.testing.assert_array_equal(scores.confusion_matrix, matrix)
         assert scores.loss == pytest.approx(np.average(losses, weights=pixels), rel=1e-5)
         assert scores.image_iou == image_iou
         assert handed.keys() == predictions.keys()
-        for id, prediction in handed.items():
+        for name, prediction in handed.items():
             assert prediction.dtype == np.uint8
-            np.testing.assert_array_equal(prediction, predictions[id])
-        assert told[-1] == (11, 11) and [done for done, _ in told] == sorted({done for done, _ in told})
+            np.testing.assert_array_equal(prediction, predictions[name])
+        assert reported[-1] == (11, 11)
+        assert [done for done, _ in reported] == sorted({done for done, _ in reported})
         losses_found.add(scores.loss)
     assert len(losses_found) == 1
 
 
-def test_scores_follow_the_weights_of_the_moment(model: keras.Model, examples: list[Example]) -> None:
-    """Compiled once, and never a stale constant: with the last layer turned round, other classes win."""
+def test_scores_follow_the_current_weights(model: keras.Model, examples: list[Example]) -> None:
+    """The graph is compiled once, without weights as constants: another bias gives another class."""
     evaluate = evaluator(model, examples, None, 4)
     before = evaluate()
     last = model.get_layer("logits")
-    kept = [weight.numpy() for weight in last.weights]
-    last.set_weights([np.zeros_like(kept[0]), np.array([0, 0, 1], np.float32)])
+    before_change = [weight.numpy() for weight in last.weights]
+    last.set_weights([np.zeros_like(before_change[0]), np.array([0, 0, 1], np.float32)])
     try:
-        turned = evaluate()
+        changed = evaluate()
     finally:
-        last.set_weights(kept)
-    assert (turned.confusion_matrix[:, :2] == 0).all() and turned.collapsed
-    valid = [(decode.read_mask(example.mask) != VOID).sum() for example in examples]
-    assert turned.confusion_matrix.sum() == before.confusion_matrix.sum() == sum(valid)
+        last.set_weights(before_change)
+    assert (changed.confusion_matrix[:, :2] == 0).all() and changed.collapsed
+    valid = [(read_index_mask(example.mask) != VOID).sum() for example in examples]
+    assert changed.confusion_matrix.sum() == before.confusion_matrix.sum() == sum(valid)
     again: Scores = evaluate()
     np.testing.assert_array_equal(again.confusion_matrix, before.confusion_matrix)
     assert again.loss == before.loss
@@ -137,19 +143,19 @@ def test_scores_follow_the_weights_of_the_moment(model: keras.Model, examples: l
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Example], flip: bool) -> None:
-    """Which has to know how many classes there are when the graph is made."""
+    """Dice needs the number of classes when the graph is built."""
     wanted = config(None, 4)
     wanted.evaluate.window, wanted.evaluate.flip = 8, flip
     loss, image = SegmentationLoss(LOSS, WEIGHTS), examples[0]
     found = Evaluator(model, loss, [image], sizes_of([image]), wanted)()
-    decoded, mask = decode.decode_image(str(image.image)), decode.read_mask(image.mask)
+    decoded, mask = decode.decode_image(str(image.image)), read_index_mask(image.mask)
     size = tf.constant(mask.shape)
     logits = predict_logits(model, decode.pad_reflect(decoded, 4), size, size, Views.of(wanted))
     assert found.loss == pytest.approx(float(loss(mask[np.newaxis], logits[tf.newaxis])), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_split_of_void_alone(model: keras.Model, examples: list[Example]) -> None:
+def test_a_split_of_only_void_scores_0(model: keras.Model, examples: list[Example]) -> None:
     scores = evaluator(model, [examples[2]], None, 1)()
     assert scores.confusion_matrix.sum() == 0
     assert scores.loss == scores.mean_iou == scores.pixel_accuracy == 0
@@ -166,6 +172,7 @@ def test_confusion_matrix_counts_valid_pixels(classes: int) -> None:
     found = confusion_matrix(tf.constant(mask), tf.constant(prediction), classes)
     assert found.dtype == tf.int64
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(image_confusion_matrix(mask, prediction, classes), expected)
 
 
 def test_confusion_matrix_by_hand() -> None:

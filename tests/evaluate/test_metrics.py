@@ -1,4 +1,4 @@
-"""Scores from confusion matrices worked out by hand."""
+"""Scores from confusion matrices, against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class, mean_iou, pixel_accuracy
+from pipeline.data.palette import VOID
+from pipeline.evaluate.metrics import (
+    Scores,
+    accuracy_per_class,
+    image_confusion_matrix,
+    intersection_and_union,
+    iou,
+    iou_per_class,
+    mean_iou,
+    mean_over_classes,
+    pixel_accuracy,
+)
 
 # rows: truth, columns: prediction
 BY_HAND = np.array([[50, 3, 2], [5, 30, 0], [0, 10, 0]], np.int64)
 
+TRUTH = np.array([[0, 0, 1], [1, 2, VOID]], np.uint8)
+PREDICTION = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
+
 matrices = st.integers(1, 6).flatmap(lambda side: arrays.arrays(np.int64, (side, side), elements=st.integers(0, 50)))
 
 
-def test_worked_out_by_hand() -> None:
+def test_scores_by_hand() -> None:
     """Class 0: 50 / (55 + 55 - 50); class 1: 30 / (35 + 43 - 30); class 2: 0 / (10 + 2)."""
     np.testing.assert_allclose(iou_per_class(BY_HAND), [50 / 60, 30 / 48, 0])
     np.testing.assert_allclose(accuracy_per_class(BY_HAND), [50 / 55, 30 / 35, 0])
@@ -23,13 +37,13 @@ def test_worked_out_by_hand() -> None:
 
 
 def test_rows_are_the_truth() -> None:
-    """All of class 0 is taken for class 1: nothing of the truth of class 1 is wrong, all of class 0 is."""
+    """All of class 0 is predicted as class 1: class 1 has every pixel right, class 0 none."""
     matrix = np.array([[0, 10], [0, 10]], np.int64)
     np.testing.assert_array_equal(accuracy_per_class(matrix), [0, 1])
     np.testing.assert_array_equal(iou_per_class(matrix), [0, 0.5])
 
 
-def test_a_class_that_occurs_nowhere_has_no_iou_and_does_not_lower_the_mean() -> None:
+def test_an_absent_class_has_no_iou_and_does_not_lower_the_mean() -> None:
     matrix = np.array([[8, 2, 0], [0, 10, 0], [0, 0, 0]], np.int64)
     np.testing.assert_array_equal(iou_per_class(matrix), [8 / 10, 10 / 12, np.nan])
     np.testing.assert_array_equal(accuracy_per_class(matrix), [0.8, 1, np.nan])
@@ -44,7 +58,7 @@ def test_a_class_that_is_only_predicted_has_iou_0() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_at_all() -> None:
+def test_a_matrix_without_pixels_scores_0() -> None:
     empty = np.zeros((3, 3), np.int64)
     assert np.isnan(iou_per_class(empty)).all()
     assert mean_iou(empty) == 0 and pixel_accuracy(empty) == 0
@@ -52,7 +66,7 @@ def test_nothing_at_all() -> None:
 
 @pytest.mark.parametrize("scale", [2**31, 2**53, 2**56])
 def test_large_counts_are_summed_exactly(scale: int) -> None:
-    """As Python's own integers, which have no end. In float64, 2**53 + 1 would be lost."""
+    """As by Python's integers, which are unlimited. In float64, 2**53 + 1 would be rounded."""
     matrix = BY_HAND * scale // 32
     matrix[0, 0] += 1
     exact = [[int(value) for value in row] for row in matrix]
@@ -62,6 +76,46 @@ def test_large_counts_are_summed_exactly(scale: int) -> None:
     assert pixel_accuracy(matrix) == sum(exact[i][i] for i in range(3)) / sum(map(sum, exact))
     total = np.array([[2**53, 0], [0, 1]], np.int64) + np.array([[1, 0], [0, 0]], np.int64)
     assert total.sum() == 2**53 + 2
+
+
+def test_image_confusion_matrix_leaves_void_out() -> None:
+    found = image_confusion_matrix(TRUTH, PREDICTION, 3)
+    np.testing.assert_array_equal(found, [[1, 1, 0], [0, 2, 0], [1, 0, 0]])
+    assert found.dtype == np.int64
+    assert not image_confusion_matrix(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 3).any()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "fault"),
+    [
+        (PREDICTION[:, :2], r"truth has shape \(2, 3\), but prediction has \(2, 2\)"),
+        (PREDICTION + np.uint8(2), "class index 3; at most 2 expected"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(prediction: np.ndarray, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        image_confusion_matrix(TRUTH, prediction, 3)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 21, 255])
+def test_many_matrices_at_once_score_as_each_alone(classes: int) -> None:
+    """To the last bit, classes without pixels included."""
+    rng = np.random.default_rng(classes)
+    many = rng.integers(0, 10**6, (2, 3, classes, classes)) * (rng.random((2, 3, classes, 1)) < 0.7)
+    many[1, 2] = 0
+    ious, means = iou_per_class(many), mean_over_classes(iou_per_class(many))
+    assert ious.shape == (2, 3, classes) and means.shape == (2, 3)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_array_equal(ious[place], iou_per_class(many[place]))
+        assert means[place] == mean_iou(many[place])
+
+
+def test_intersections_and_unions_of_a_sum_are_summed() -> None:
+    intersection, union = intersection_and_union(np.stack([BY_HAND, BY_HAND.T + 1]))
+    np.testing.assert_array_equal(intersection.sum(axis=0), intersection_and_union(BY_HAND + BY_HAND.T + 1)[0])
+    np.testing.assert_array_equal(
+        iou(intersection.sum(axis=0), union.sum(axis=0)), iou_per_class(BY_HAND + BY_HAND.T + 1)
+    )
 
 
 @given(matrices, st.randoms(use_true_random=False))
@@ -74,7 +128,7 @@ def test_renaming_classes_renames_their_scores(matrix: np.ndarray, random: objec
 
 
 @given(matrices)
-def test_scores_lie_between_0_and_1_and_iou_is_at_most_accuracy(matrix: np.ndarray) -> None:
+def test_scores_are_in_0_to_1_and_iou_at_most_accuracy(matrix: np.ndarray) -> None:
     iou, accuracy = iou_per_class(matrix), accuracy_per_class(matrix)
     both = np.isfinite(accuracy)
     assert (iou[both] <= accuracy[both]).all()
@@ -82,7 +136,7 @@ def test_scores_lie_between_0_and_1_and_iou_is_at_most_accuracy(matrix: np.ndarr
         assert ((values >= 0) & (values <= 1)).all()
     perfect = np.diag(np.diag(matrix))
     assert mean_iou(perfect) == float(perfect.any()) and pixel_accuracy(perfect) == float(perfect.any())
-    np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction may change places
+    np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction can be swapped
 
 
 def test_scores_of_a_split() -> None:

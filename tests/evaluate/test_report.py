@@ -1,38 +1,41 @@
-"""Files of an evaluation: which images are chosen, predictions, overlays and tables."""
+"""Files of an evaluation: which images are chosen, predictions, overlays, tables; and the table of scores."""
 
 import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import fixed_choice, prediction_writer, write_overlays, write_scores
+from pipeline.evaluate.report import fixed_choice, prediction_writer, score_table, write_overlays, write_scores
 
 CLASSES = ["background", 'a, "b"', "Büsche"]
 # Class 2 is neither in the truth nor predicted.
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]], np.int64)
 
 
-def examples(*ids: str) -> list[Example]:
-    return [Example(id, Path(f"{id}.jpg"), Path(f"{id}.png")) for id in ids]
+def examples(*names: str) -> list[Example]:
+    return [Example(name, Path(f"{name}.jpg"), Path(f"{name}.png")) for name in names]
 
 
-def test_the_fixed_choice_depends_on_the_ids_alone() -> None:
+def test_the_fixed_choice_depends_on_the_names_alone() -> None:
     listed = examples(*(f"id_{number}" for number in range(20)))
     chosen = fixed_choice(listed, 5)
     assert len(chosen) == 5 and chosen == fixed_choice(listed[::-1], 5) == fixed_choice(listed, 20)[:5]
     assert chosen != listed[:5]
     assert fixed_choice(listed[:3], 5) == fixed_choice(listed[:3], 3) and fixed_choice(listed, 0) == []
-    # An image more changes the choice by that image at most.
+    # Another image changes the choice by at most that image.
     more = fixed_choice([*listed, *examples("another")], 5)
     assert len({example.id for example in more} - {example.id for example in chosen}) <= 1
 
 
-def test_predictions_are_written_as_index_masks_of_those_asked_for(tmp_path: Path) -> None:
+def test_chosen_predictions_are_written_as_index_masks(tmp_path: Path) -> None:
     first, second = examples("a/b", "c")
     mask = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
     prediction_writer(tmp_path / "all")(first, mask)
@@ -47,18 +50,18 @@ def test_predictions_are_written_as_index_masks_of_those_asked_for(tmp_path: Pat
     assert not (tmp_path / "none").exists()
 
 
-def test_overlays_show_the_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
+def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
     root = voc_folder(test=5)
-    ids = [f"test_{number}" for number in range(5)]
-    listed = [Example(id, root / f"JPEGImages/{id}.jpg", root / f"SegmentationClass/{id}.png") for id in ids]
+    names = [f"test_{number}" for number in range(5)]
+    listed = [Example(name, root / f"JPEGImages/{name}.jpg", root / f"SegmentationClass/{name}.png") for name in names]
     write = prediction_writer(tmp_path / "predictions")
     for example in listed:
         write(example, np.zeros((24, 32), np.uint8))
-    scores = Scores(MATRIX, 0.5, dict(zip(ids, [0.3, 0.9, 0.1, 0.7, 0.2], strict=True)))
+    scores = Scores(MATRIX, 0.5, dict(zip(names, [0.3, 0.9, 0.1, 0.7, 0.2], strict=True)))
     write_overlays(tmp_path / "overlays", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
-    # One that is void alone is not the worst: nothing in it could be wrong.
+    # An image without valid pixels is not the worst: nothing in it can be wrong.
     del scores.image_iou["test_2"]
     write_overlays(tmp_path / "void", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
     assert {path.stem for path in (tmp_path / "void/worst").iterdir()} == {"test_0", "test_4"}
@@ -69,7 +72,7 @@ def test_overlays_show_the_fixed_choice_the_best_and_the_worst(tmp_path: Path, v
     assert best.shape == worst.shape and (best != worst).any()
 
 
-def test_the_tables_hold_the_counts_and_a_missing_score_is_an_empty_cell(tmp_path: Path) -> None:
+def test_a_missing_score_is_an_empty_cell_of_the_csv(tmp_path: Path) -> None:
     write_scores(tmp_path / "evaluation", CLASSES, Scores(MATRIX, 0.5))
     with (tmp_path / "evaluation/per_class.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -86,3 +89,17 @@ def test_the_tables_hold_the_counts_and_a_missing_score_is_an_empty_cell(tmp_pat
     assert np.array([[int(cell) for cell in line[1:]] for line in lines]).tolist() == MATRIX.tolist()
     with Image.open(tmp_path / "evaluation/confusion_matrix.png") as image:
         assert min(image.size) > 50
+
+
+def test_a_missing_score_is_a_dash_in_the_printed_table() -> None:
+    scores = {"val": Scores(np.eye(3, dtype=np.int64), 0.25), "test": Scores(MATRIX, 0.5)}
+    screen = io.StringIO()
+    Console(file=screen, width=80, markup=False, emoji=False).print(score_table(["g", "[b]:car:", "Büsche"], scores))
+    rows = [re.findall(r"[^│┃\s][^│┃]*", line) for line in screen.getvalue().splitlines()]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if len(row) > 2}
+    assert cells["class"] == ["val IoU", "test IoU", "test accuracy"]
+    assert cells["g"] == ["1.0000", "0.6667", "0.7500"]
+    assert cells["[b]:car:"] == ["1.0000", "0.5000", "0.7500"]
+    assert cells["Büsche"] == ["1.0000", "-", "-"]
+    assert cells["mean"] == ["1.0000", "0.5833", "0.7500 (pixels)"]
+    assert cells["loss"] == ["0.2500", "0.5000"] and "nan" not in str(cells)

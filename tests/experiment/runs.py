@@ -12,7 +12,8 @@ from pipeline.runtime.process import Process
 from pipeline.tracking.records import ProcessStarted, Status
 from pipeline.tracking.run_ref import RunRef, write_position
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import Unfinished, best_folder, step_folder
+from pipeline.train.checkpoint import best_folder, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter
 from tests.train.checkpoint_folders import files_at
 
 CONFIG = checked_config(["precision=float32", "threads=2", "epochs=4", "dataset.classes=[a,b]"])
@@ -46,7 +47,7 @@ def begun(
 def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
     """A checkpoint of epochs of ten steps, and the best epoch's weights."""
     weights = files_at(best)["weights.npz"]
-    Unfinished(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
+    CheckpointWriter(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
     state = {
         "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": 1.5, "told_collapse": False,
         "best": {
@@ -54,7 +55,7 @@ def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
             "weights_sha256": weights_sha256(weights),
         },
     }  # fmt: skip
-    Unfinished(step_folder(checkpoints, step), files_at(step)).commit(state)
+    CheckpointWriter(step_folder(checkpoints, step), files_at(step)).commit(state)
 
 
 def send_and_close(run: TrackedRun) -> str:

@@ -1,4 +1,4 @@
-"""The weights of a tracked run as the start of another: which are taken, and which are refused."""
+"""The weights of a tracked run as the initial weights of another: which are used, and which are refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.experiment import initial_weights
-from pipeline.experiment.initial_weights import find_initial
+from pipeline.experiment.initial_weights import requested_weights
 from pipeline.model.build import build_network
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime.errors import UserError
@@ -42,45 +42,45 @@ def changed(**model: str) -> Config:
     return replace(OURS, model=replace(OURS.model, **model))  # type: ignore[arg-type]
 
 
-def test_other_weights_than_the_run_recorded_are_refused(stored: dict[str, Any]) -> None:
+def test_weights_other_than_the_recorded_ones_are_refused(stored: dict[str, Any]) -> None:
     found, stored["sha256"] = stored["sha256"], "f00"
     with pytest.raises(UserError, match=f"init_from=abc: weights_sha256 is {found}, but the run recorded f00"):
-        find_initial(OURS)
+        requested_weights(OURS)
 
 
-def test_with_other_classes_all_but_the_logits_is_taken(stored: dict[str, Any]) -> None:
-    start, chance = find_initial(OURS), named_weights(build_network(OURS))
+def test_with_other_classes_all_but_the_logits_are_used(stored: dict[str, Any]) -> None:
+    start, scratch = requested_weights(OURS), named_weights(build_network(OURS))
     assert start is not None and start.new_logits and "other classes (a, b)" in str(start.note)
     made, theirs = named_weights(build_network(OURS, start)), stored["arrays"]
     logits = {name for name in made if name.startswith("logits")}
-    assert logits and made.keys() == theirs.keys() == chance.keys()
+    assert logits and made.keys() == theirs.keys() == scratch.keys()
     for name, array in made.items():
-        np.testing.assert_array_equal(array, (chance if name in logits else theirs)[name])
+        np.testing.assert_array_equal(array, (scratch if name in logits else theirs)[name])
 
 
-def test_with_the_same_classes_all_is_taken(stored: dict[str, Any]) -> None:
+def test_with_the_same_classes_all_weights_are_used(stored: dict[str, Any]) -> None:
     config = replace(OURS, dataset=THEIRS.dataset)
-    start = find_initial(config)
+    start = requested_weights(config)
     assert start is not None and not start.new_logits and start.note is None
     assert weights_sha256(named_weights(build_network(config, start))) == stored["sha256"]
 
 
-def test_only_interpolations_may_take_each_others_place(stored: dict[str, Any]) -> None:
-    """They have no weights; a transposed convolution has."""
-    assert find_initial(changed(upsampling="nearest")) is not None
-    with pytest.raises(UserError, match=r"model\.upsampling=transposed: .* run abc, .*model\.upsampling=bilinear exp"):
-        find_initial(changed(upsampling="transposed"))
-    with pytest.raises(UserError, match=r"model\.norm=group: .* run abc, .*; model\.norm=batch expected"):
-        find_initial(changed(norm="group"))
+def test_interpolations_can_replace_each_other(stored: dict[str, Any]) -> None:
+    """Interpolations do not have weights; a transposed convolution does."""
+    assert requested_weights(changed(upsampling="nearest")) is not None
+    with pytest.raises(UserError, match=r"model\.upsampling=transposed: .*=abc .*; model\.upsampling=bilinear exp"):
+        requested_weights(changed(upsampling="transposed"))
+    with pytest.raises(UserError, match=r"model\.norm=group: .*=abc .*; model\.norm=batch expected"):
+        requested_weights(changed(norm="group"))
 
 
-def test_a_rerun_takes_what_its_original_kept_unless_it_asks_for_another(stored: dict[str, Any]) -> None:
-    kept: Arrays = {"first/kernel": np.zeros(3, np.float32)}
-    original: Any = SimpleNamespace(run_id="def", config=replace(OURS, init_from="ghi"), initial=kept)
-    start = find_initial(original.config, original)
-    assert start is not None and (start.origin, start.arrays, start.new_logits) == ("rerun=def", kept, True)
-    asked = find_initial(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
-    original.initial = None  # as in a run from before they were kept
-    asked = find_initial(OURS, original)
-    assert asked is not None and asked.origin == "init_from=abc"
+def test_a_rerun_uses_the_stored_weights_unless_asked_otherwise(stored: dict[str, Any]) -> None:
+    weights: Arrays = {"first/kernel": np.zeros(3, np.float32)}
+    original: Any = SimpleNamespace(run_id="def", config=replace(OURS, init_from="ghi"), initial=weights)
+    start = requested_weights(original.config, original)
+    assert start is not None and (start.source, start.arrays, start.new_logits) == ("rerun=def", weights, True)
+    asked = requested_weights(OURS, original)
+    assert asked is not None and asked.source == "init_from=abc"
+    original.initial = None  # as in a run of an earlier version, which did not store them
+    asked = requested_weights(OURS, original)
+    assert asked is not None and asked.source == "init_from=abc"

@@ -82,10 +82,10 @@ def test_the_run_is_looked_up_at_the_given_address(asked: list[Any], given: list
 @pytest.mark.parametrize(
     ("given", "faults"),
     [
-        (["rerun="], ["rerun=: rerun=<run id> expected"]),
-        (["resume="], ["resume=: resume=<run id> expected"]),
-        (["+rerun=a"], ["+rerun=a: rerun=<run id> expected"]),
-        (["++resume=a"], ["++resume=a: resume=<run id> expected"]),
+        (["rerun="], ["rerun=: rerun=… expected"]),
+        (["resume="], ["resume=: resume=… expected"]),
+        (["+rerun=a"], ["+rerun=a: rerun is not an override of the configuration; rerun=… expected"]),
+        (["++resume=a"], ["++resume=a: resume is not an override of the configuration; resume=… expected"]),
         (["rerun=a", "rerun=b"], ["rerun=b: rerun is given twice"]),
         (["rerun=a", "resume=b"], ["rerun repeats a run from scratch, and resume continues it: one of them expected"]),
         (
@@ -101,8 +101,8 @@ def test_the_run_is_looked_up_at_the_given_address(asked: list[Any], given: list
             ["rerun=a", "rerun=b", "rerun_strict=1", "resume="],
             [
                 "rerun=b: rerun is given twice",
-                "resume=: resume=<run id> expected",
                 "rerun_strict=1: true or false expected",
+                "resume=: resume=… expected",
             ],
         ),
     ],

@@ -32,7 +32,7 @@ from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start, read_state
+from pipeline.train.checkpoint import newest_resume_point, read_state
 from tests.experiment.runs import ELSEWHERE, begun, send_and_close, write_checkpoint
 
 
@@ -94,7 +94,7 @@ def test_a_run_of_another_machine_is_restored_once(store: Store, uploaded: Uploa
     records = found.run.records()
     assert history_of(records) == {"val/loss": {1: 0.75, 2: 0.5}, "val/mean_iou": {1: 0.5}}
     assert [record.step for record in records if isinstance(record, Metrics)] == [1, 2]
-    start, notes = newest_start(found.checkpoints)
+    start, notes = newest_resume_point(found.checkpoints)
     assert start is not None and start.state.step == 20 and notes == []
     assert start.folder.name == "step-00000020"
 
@@ -200,7 +200,7 @@ def test_the_second_of_two_that_resume_a_run_is_refused(
     else:
         assert find_resumable(run_id, store.uri).run == run
     assert history_of(run.records())["val/mean_iou"] == {1: 0.5, 3: 0.75}
-    start, _ = newest_start(run.folder / "checkpoints")
+    start, _ = newest_resume_point(run.folder / "checkpoints")
     assert start is not None and start.state.step == 30
     assert run.in_use == alive
     held[0].close()
@@ -221,7 +221,7 @@ def test_while_a_run_is_restored_a_second_process_is_refused(
 
     monkeypatch.setattr(restore_remote, "copy_folder", meanwhile)
     found = find_resumable(run_id, store.uri)
-    assert len(refusals) == 1 and newest_start(found.checkpoints)[0] is not None
+    assert len(refusals) == 1 and newest_resume_point(found.checkpoints)[0] is not None
     assert sorted(path.name for path in found.run.folder.iterdir()) == [
         "checkpoints", "environment", "journal.jsonl", "lock", "sent.json",
     ]  # fmt: skip

@@ -52,19 +52,19 @@ def test_a_resumed_run_has_its_name_and_initial_weights() -> None:
 
 def test_initial_weights_are_not_needed_next_to_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """They may be lost: of a run that was deleted, on a server that does not answer, in a file on another machine."""
-    from pipeline.experiment import run as experiment
+    from pipeline.experiment import initial_weights
 
     def lost(config: Config, original: None) -> None:
         raise UserError("init_from=abc: no run has this id")
 
-    monkeypatch.setattr(experiment, "find_initial", lost)
+    monkeypatch.setattr(initial_weights, "requested_weights", lost)
     config = dataclasses.replace(CONFIG, init_from="abc")
     run = begun(config=config, initial_weights_sha256="f00")
     lineage = Lineage(resume=find_resumable(run.key, None))
     with pytest.raises(UserError, match="init_from=abc"):
-        experiment._initial(config, lineage)
+        initial_weights.find_initial_weights(config, lineage)
     write_checkpoint(run.folder / "checkpoints")
-    assert experiment._initial(config, lineage) == (None, "f00")
+    assert initial_weights.find_initial_weights(config, lineage) == (None, "f00")
 
 
 def test_a_run_without_an_id_is_named_by_its_key() -> None:

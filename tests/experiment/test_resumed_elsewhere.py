@@ -17,7 +17,7 @@ from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.sweep_runs import children
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start
+from pipeline.train.checkpoint import newest_resume_point
 from tests.experiment.runs import CONFIG, ELSEWHERE, begun, send_and_close, write_checkpoint
 
 
@@ -108,7 +108,7 @@ def test_it_continues_from_the_state_of_the_other_machine(
     resume(run.name, "KILLED")
     found = find_resumable(run.name, None)
     assert (found.run, found.run.status(), found.config.tracking) == (run, "KILLED", tracking)
-    start, notes = newest_start(found.checkpoints)
+    start, notes = newest_resume_point(found.checkpoints)
     assert start is not None and start.state.step == 30 and notes == []
     tracked = TrackedRun(Journal(run.folder), tracking)
     tracked.journal.append(ProcessStarted({**ELSEWHERE, "host": "here again"}))

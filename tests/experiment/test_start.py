@@ -26,7 +26,7 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import Status
 from pipeline.tracking.run_ref import RUNS, RunRef
 from pipeline.tracking.tracked_run import TrackedRun
-from pipeline.train.checkpoint import newest_start
+from pipeline.train.checkpoint import newest_resume_point
 from tests.experiment.runs import CONFIG, begun, write_checkpoint
 
 ABC = Resumable(RunRef(Path("abc")), CONFIG, "d", "f00")
@@ -104,7 +104,7 @@ def test_a_longer_run_gets_the_newest_complete_checkpoint() -> None:
     newest = longer_start(run, LONGER)
     copy_checkpoint(newest, Path("new"))
     assert sorted(path.name for path in Path("new").iterdir()) == ["best-0002", "step-00000020"]
-    start, notes = newest_start(Path("new"))
+    start, notes = newest_resume_point(Path("new"))
     assert start is not None and start.state.step == 20 and notes == []
     assert start.sha256 == newest.sha256
 
@@ -201,7 +201,7 @@ def test_more_epochs_begin_a_run_that_continues(start: Start) -> None:
     new = start(LONGER, Lineage())
     assert tags["resumed_from"] == run.name
     assert isinstance(new, TrackedRun) and tags["fingerprint"] != new.journal.begin.tags["fingerprint"]
-    assert newest_start(longer.folder / "checkpoints")[0] is not None
+    assert newest_resume_point(longer.folder / "checkpoints")[0] is not None
 
 
 def test_a_longer_run_that_is_refused_leaves_no_folder(start: Start) -> None:

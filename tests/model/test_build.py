@@ -1,4 +1,4 @@
-"""The network of a configuration, and stored weights, which may be hostile, in it again."""
+"""Networks of a configuration, and stored weights, which may be hostile, loaded into them."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def config() -> Config:
     return checked_config(["model.depth=1", "model.width=2", 'dataset.classes=[a,b,"Büsche"]', "threads=2"])
 
 
-def test_recorded_weights_go_into_the_network(config: Config, tmp_path: Path) -> None:
+def test_recorded_weights_are_loaded(config: Config, tmp_path: Path) -> None:
     arrays = {name: values + 1 for name, values in named_weights(build_network(config)).items()}
     np.savez(tmp_path / "weights.npz", **arrays)
     loaded = named_weights(load_network(config, tmp_path / "weights.npz", weights_sha256(arrays)))
@@ -25,25 +25,25 @@ def test_recorded_weights_go_into_the_network(config: Config, tmp_path: Path) ->
     assert all(np.array_equal(loaded[name], arrays[name]) for name in arrays)
 
 
-def test_weights_of_another_hash_shape_dtype_or_name_are_refused(config: Config, tmp_path: Path) -> None:
+def test_weights_of_another_hash_shape_or_name_are_refused(config: Config, tmp_path: Path) -> None:
     arrays = named_weights(build_network(config))
     bias = arrays["logits/bias"]
     variants = {
-        "has no weights 'logits/bias'": {name: value for name, value in arrays.items() if name != "logits/bias"},
-        "has weights 'more/kernel'": {**arrays, "more/kernel": bias},
-        "'logits/bias' is float64": {**arrays, "logits/bias": bias.astype(np.float64)},
+        "missing weights 'logits/bias'": {name: value for name, value in arrays.items() if name != "logits/bias"},
+        "unexpected weights 'more/kernel'": {**arrays, "more/kernel": bias},
+        "'logits/bias' are float64": {**arrays, "logits/bias": bias.astype(np.float64)},
         "but the network has float32 (3,)": {**arrays, "logits/bias": bias[:2]},
     }
-    for told, changed in variants.items():
+    for message, changed in variants.items():
         np.savez(tmp_path / "weights.npz", **changed)
         with pytest.raises(UserError) as error:
             load_network(config, tmp_path / "weights.npz", weights_sha256(changed))
-        assert told in str(error.value)
+        assert message in str(error.value)
         with pytest.raises(UserError, match=f"but the run recorded {weights_sha256(arrays)}"):
             load_network(config, tmp_path / "weights.npz", weights_sha256(arrays))
 
 
-def test_an_encoder_that_learns_nothing_is_frozen() -> None:
+def test_an_encoder_rate_of_0_freezes_the_encoder() -> None:
     frozen = build_network(checked_config(["model=unet_efficientnet_lite0", "optimizer.encoder_rate=0"]))
     layers = {variable.path.partition("/")[0] for variable in frozen.trainable_variables}
     assert {layer.partition("_")[0] for layer in layers} == {"decoder", "logits"}

@@ -1,4 +1,4 @@
-"""One way from an image to logits: at its own size, and whatever its neighbours."""
+"""From an image to logits at its original size, independent of the other images of a batch."""
 
 from collections.abc import Iterator
 
@@ -8,61 +8,58 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import ModelConfig
 from pipeline.data import decode
 from pipeline.model.inference import class_indices, predict_logits, predictor
 from pipeline.model.tta import Views
 from pipeline.model.unet import build_unet
+from tests.model.networks import model_config, random_image
 
 MULTIPLE = 4
-PLAIN = Views(MULTIPLE)
+SINGLE = Views(MULTIPLE)
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return build_unet(ModelConfig("unet", 2, 4, "batch", 0.3, "bilinear"), 5, seed=0)
+    return build_unet(model_config(dropout=0.3), 5, seed=0)
 
 
-def random_image(height: int, width: int, seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
-
-
-def test_logits_of_a_padded_image_are_cut_to_its_size(model: keras.Model) -> None:
+def test_logits_of_a_padded_image_are_cropped_to_its_size(model: keras.Model) -> None:
     image = random_image(9, 14)
     padded = decode.pad_reflect(image, MULTIPLE)
     size = tf.constant([9, 14])
-    logits = predict_logits(model, padded, size, size, PLAIN)
+    logits = predict_logits(model, padded, size, size, SINGLE)
     assert logits.shape == (9, 14, 5) and logits.dtype == tf.float32
     np.testing.assert_array_equal(logits, model(padded[tf.newaxis], training=False)[0, :9, :14])
 
 
-@pytest.mark.parametrize("own", [(18, 28), (5, 7), (30, 14)])
-def test_logits_go_back_bilinearly_to_the_own_size(model: keras.Model, own: tuple[int, int]) -> None:
-    """By the formula of bilinear interpolation between pixel centres, in float64."""
+@pytest.mark.parametrize("original", [(18, 28), (5, 7), (30, 14)])
+def test_logits_are_resized_bilinearly_to_the_original_size(model: keras.Model, original: tuple[int, int]) -> None:
+    """Compared with the formula of bilinear interpolation between pixel centres, in float64."""
     padded = decode.pad_reflect(random_image(9, 14), MULTIPLE)
-    working = model(padded[tf.newaxis], training=False)[0, :9, :14].numpy().astype(float)
-    logits = predict_logits(model, padded, tf.constant([9, 14]), tf.constant(own), PLAIN)
-    assert logits.shape == (*own, 5)
-    expected = working
+    scaled = model(padded[tf.newaxis], training=False)[0, :9, :14].numpy().astype(float)
+    logits = predict_logits(model, padded, tf.constant([9, 14]), tf.constant(original), SINGLE)
+    assert logits.shape == (*original, 5)
+    expected = scaled
     for axis in (0, 1):
-        at = np.clip((np.arange(own[axis]) + 0.5) * working.shape[axis] / own[axis] - 0.5, 0, working.shape[axis] - 1)
+        ratio = scaled.shape[axis] / original[axis]
+        at = np.clip((np.arange(original[axis]) + 0.5) * ratio - 0.5, 0, scaled.shape[axis] - 1)
         low = np.floor(at).astype(int)
-        high = np.minimum(low + 1, working.shape[axis] - 1)
+        high = np.minimum(low + 1, scaled.shape[axis] - 1)
         share = (at - low).reshape([-1 if i == axis else 1 for i in range(3)])
         expected = np.take(expected, low, axis) * (1 - share) + np.take(expected, high, axis) * share
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_no_dropout_and_no_batch_statistics(model: keras.Model) -> None:
+def test_neither_dropout_nor_batch_statistics_are_used(model: keras.Model) -> None:
     size = tf.constant([8, 8])
     before = [weight.numpy() for weight in model.weights]
-    first = predict_logits(model, random_image(8, 8), size, size, PLAIN)
-    np.testing.assert_array_equal(first, predict_logits(model, random_image(8, 8), size, size, PLAIN))
+    first = predict_logits(model, random_image(8, 8), size, size, SINGLE)
+    np.testing.assert_array_equal(first, predict_logits(model, random_image(8, 8), size, size, SINGLE))
     for values, weight in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(values, weight)
 
 
-def test_class_indices_are_of_the_greatest_logit() -> None:
+def test_class_indices_are_those_of_the_greatest_logits() -> None:
     logits = tf.constant([[[1.0, 3, 2], [5, 5, 4], [-3, -2, -1]]])
     indices = class_indices(logits)
     assert indices.dtype == tf.uint8
@@ -73,16 +70,16 @@ def test_class_indices_are_of_the_greatest_logit() -> None:
 
 
 @pytest.mark.parametrize("long_side", [None, 12, 40])
-def test_predictor_goes_the_same_way_as_the_parts(model: keras.Model, long_side: int | None) -> None:
+def test_the_predictor_does_what_its_parts_do(model: keras.Model, long_side: int | None) -> None:
     predict = predictor(model, checked_config(["model.depth=2", f"long_side={long_side or 'null'}"]))
     for height, width in ((9, 14), (16, 16), (1, 23), (30, 5)):
         image = random_image(height, width)
         scaled = decode.scale_image(image, long_side)
         padded = decode.pad_reflect(scaled, MULTIPLE)
-        logits = predict_logits(model, padded, tf.shape(scaled)[:2], tf.constant([height, width]), PLAIN)
+        logits = predict_logits(model, padded, tf.shape(scaled)[:2], tf.constant([height, width]), SINGLE)
         indices = predict(image)
         assert indices.shape == (height, width) and indices.dtype == tf.uint8
-        # The graph may fuse what is computed one by one here: where two logits are as good as equal, either may win.
+        # The graph may fuse operations: where two logits are almost equal, either class is correct.
         top = np.sort(logits.numpy(), axis=-1)
         sure = top[..., -1] - top[..., -2] > 1e-4
         np.testing.assert_array_equal(indices.numpy()[sure], class_indices(logits).numpy()[sure])
@@ -99,6 +96,6 @@ def bfloat16() -> Iterator[None]:
 
 
 def test_half_precision_gives_float32_logits(bfloat16: None) -> None:
-    half = build_unet(ModelConfig("unet", 1, 2, "group", 0.0, "bilinear"), 3, seed=0)
+    half = build_unet(model_config(depth=1, width=2, norm="group"), 3, seed=0)
     logits = predict_logits(half, random_image(8, 8), tf.constant([8, 8]), tf.constant([11, 12]), Views(2))
     assert logits.dtype == tf.float32 and logits.shape == (11, 12, 3)

@@ -1,4 +1,4 @@
-"""The training loss against formulas in float64, and what void pixels must not do."""
+"""The training loss against formulas in float64, and void pixels, which must not influence it."""
 
 import json
 
@@ -12,17 +12,17 @@ from pipeline.config.schema import LossConfig
 from pipeline.data.palette import VOID
 from pipeline.model.losses import SegmentationLoss
 from tests.end_to_end.commands import ROOT, python
-
-CLASSES = 4
-WEIGHTS = np.array([0.5, 1.0, 2.0, 3.5], np.float32)
-
-
-def batch(seed: int = 0, void: float = 0.3, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Mask (2, 5, 6) uint8 with a share of void, and logits (2, 5, 6, CLASSES) float32."""
-    rng = np.random.default_rng(seed)
-    mask = rng.integers(0, CLASSES, (2, 5, 6)).astype(np.uint8)
-    mask[rng.random(mask.shape) < void] = VOID
-    return mask, rng.normal(scale=scale, size=(*mask.shape, CLASSES)).astype(np.float32)
+from tests.model.loss_batches import (
+    BOTH,
+    CLASSES,
+    DICE,
+    FOCAL,
+    PLAIN,
+    WEIGHTS,
+    batch,
+    loss_config,
+    uneven_batch,
+)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -31,11 +31,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def expected_cross_entropy(mask: np.ndarray, logits: np.ndarray, weights: np.ndarray, gamma: float) -> float:
-    """Pixel by pixel."""
+    """Computed pixel by pixel."""
     probability, total, weight = softmax(logits), 0.0, 0.0
-    for place in np.ndindex(mask.shape):
-        if mask[place] != VOID:
-            p, w = probability[place][mask[place]], float(weights[mask[place]])
+    for pixel in np.ndindex(mask.shape):
+        if mask[pixel] != VOID:
+            p, w = probability[pixel][mask[pixel]], float(weights[mask[pixel]])
             total += -w * (1 - p) ** gamma * np.log(p)
             weight += w
     return total / weight
@@ -63,8 +63,6 @@ def gradient_of(
     return float(loss), tape.gradient(loss, variable).numpy()
 
 
-PLAIN, FOCAL = LossConfig(1.0, 0.0, "none", 0.0), LossConfig(1.0, 2.0, "none", 0.0)
-DICE, BOTH = LossConfig(0.0, 0.0, "none", 1.0), LossConfig(0.7, 1.5, "none", 0.4)
 ALL = pytest.mark.parametrize("config", [PLAIN, FOCAL, DICE, BOTH], ids=["plain", "focal", "dice", "both"])
 
 
@@ -73,7 +71,7 @@ ALL = pytest.mark.parametrize("config", [PLAIN, FOCAL, DICE, BOTH], ids=["plain"
 @pytest.mark.parametrize("void", [0.0, 0.3, 0.9])
 def test_cross_entropy_by_hand(gamma: float, weights: np.ndarray, void: float) -> None:
     mask, logits = batch(void=void)
-    found = SegmentationLoss(LossConfig(1.0, gamma, "none", 0.0), weights)(mask, logits)
+    found = SegmentationLoss(loss_config(focal_gamma=gamma), weights)(mask, logits)
     assert found.dtype == tf.float32 and found.shape == ()
     assert float(found) == pytest.approx(expected_cross_entropy(mask, logits, weights, gamma), rel=1e-5)
 
@@ -85,8 +83,8 @@ def test_dice_by_hand(void: float, seed: int) -> None:
     assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
 
 
-def test_dice_leaves_out_absent_classes() -> None:
-    """A class without a true pixel is not counted, though it has probability; sure and right is 0, sure and wrong 1."""
+def test_dice_ignores_absent_classes() -> None:
+    """Its probability does not count. Certain and right: 0; certain and wrong: 1."""
     mask = np.zeros((1, 2, 4), np.uint8)
     mask[0, 0], mask[0, 1, 0] = 2, VOID
     logits = np.zeros((1, 2, 4, CLASSES), np.float32)
@@ -105,7 +103,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert loss_of(mask, logits, DICE) == pytest.approx(expected_dice(mask, logits), rel=1e-5)
 
 
-def test_pixels_are_averaged_over_the_batch_not_over_its_images() -> None:
+def test_pixels_are_averaged_over_the_batch_not_per_image() -> None:
     mask, logits = batch()
     mask[0, 1:] = VOID
     one, other = (expected_cross_entropy(mask[[i]], logits[[i]], WEIGHTS, 0) for i in (0, 1))
@@ -122,16 +120,16 @@ def test_masks_of_any_integer_type(config: LossConfig, dtype: tf.DType) -> None:
     assert float(loss(tf.constant(mask, dtype), tf.constant(logits))) == loss_of(mask, logits, config)
 
 
-def test_focal_loss_without_focus_is_the_cross_entropy() -> None:
+def test_focal_loss_with_gamma_near_0_is_the_cross_entropy() -> None:
     mask, logits = batch()
-    gradients = [gradient_of(mask, logits, LossConfig(1.0, gamma, "none", 0.0)) for gamma in (0.0, 1e-6)]
+    gradients = [gradient_of(mask, logits, loss_config(focal_gamma=gamma)) for gamma in (0.0, 1e-6)]
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-4)
     np.testing.assert_allclose(gradients[0][1], gradients[1][1], atol=1e-5)
 
 
 @ALL
 def test_void_pixels_have_no_gradient_and_no_influence(config: LossConfig) -> None:
-    """Exactly: not a small one. What the network says there may be as wrong as can be."""
+    """Exactly none, however wrong the logits of void pixels are."""
     mask, logits = batch()
     loss, gradient = gradient_of(mask, logits, config)
     assert (gradient[mask == VOID] == 0).all()
@@ -144,7 +142,7 @@ def test_void_pixels_have_no_gradient_and_no_influence(config: LossConfig) -> No
 
 
 @ALL
-def test_a_batch_of_void_costs_nothing(config: LossConfig) -> None:
+def test_a_batch_of_void_pixels_has_loss_0(config: LossConfig) -> None:
     mask, logits = batch()
     loss, gradient = gradient_of(np.full_like(mask, VOID), logits, config)
     assert loss == 0 and (gradient == 0).all()
@@ -154,7 +152,7 @@ def test_a_batch_of_void_costs_nothing(config: LossConfig) -> None:
 @pytest.mark.parametrize("size", [1e4, -1e4, 88.0, 1e30])
 def test_extreme_logits_give_finite_loss_and_gradient(config: LossConfig, size: float) -> None:
     mask, _ = batch()
-    for offset in (0, 1):  # sure and right, sure and wrong, and the other way round
+    for offset in (0, 1):  # certain and right, certain and wrong, and with negative logits the other way round
         logits = (
             np.float32(size) * np.eye(CLASSES, dtype=np.float32)[(np.where(mask == VOID, 0, mask) + offset) % CLASSES]
         )
@@ -164,17 +162,17 @@ def test_extreme_logits_give_finite_loss_and_gradient(config: LossConfig, size: 
 
 @pytest.mark.parametrize("gamma", [0.3, 0.5, 1.0, 1.5, 2.0])
 def test_focal_gradient_where_the_true_class_is_certain(gamma: float) -> None:
-    """p is exactly 1 in float32, and the power of 1 - p has no slope there."""
+    """p is exactly 1 in float32, where the power of 1 - p has no finite gradient."""
     mask = np.array([[[1, 1]]], np.uint8)
     logits = np.array([[[[0, 200, 0, 0], [0, 2, 0, 0]]]], np.float32)
-    loss, gradient = gradient_of(mask, logits, LossConfig(1.0, gamma, "none", 0.0))
+    loss, gradient = gradient_of(mask, logits, loss_config(focal_gamma=gamma))
     assert np.isfinite(loss) and np.isfinite(gradient).all()
     assert np.abs(gradient[0, 0, 0]).max() < 1e-6 < np.abs(gradient[0, 0, 1]).max()
 
 
 @ALL
-def test_gradient_is_the_slope(config: LossConfig) -> None:
-    """Against differences in float64 of the formulas above."""
+def test_the_gradient_equals_finite_differences(config: LossConfig) -> None:
+    """Differences in float64 of the formulas above."""
     mask, logits = batch(1, scale=1.0)
     _, gradient = gradient_of(mask, logits, config)
 
@@ -198,7 +196,7 @@ def test_never_negative_and_dice_at_most_one(seed: int, void: float, scale: floa
     assert 0 <= loss_of(mask, logits, BOTH) < np.inf
 
 
-def test_half_precision_logits_are_taken_to_float32() -> None:
+def test_half_precision_logits_are_cast_to_float32() -> None:
     mask, logits = batch()
     half = tf.cast(tf.constant(logits), tf.bfloat16)
     found = SegmentationLoss(PLAIN, WEIGHTS)(tf.constant(mask), half)
@@ -206,7 +204,7 @@ def test_half_precision_logits_are_taken_to_float32() -> None:
     assert float(found) == loss_of(mask, tf.cast(half, tf.float32).numpy(), PLAIN)
 
 
-def test_in_a_graph_of_any_size() -> None:
+def test_one_graph_serves_batches_of_any_size() -> None:
     loss = SegmentationLoss(BOTH, WEIGHTS)
     spec = [tf.TensorSpec((None, None, None), tf.uint8), tf.TensorSpec((None, None, None, CLASSES), tf.float32)]
     graph = tf.function(loss, input_signature=spec)
@@ -225,7 +223,8 @@ tf = import_tensorflow()
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from tests.model.test_losses import BOTH, DICE, FOCAL, PLAIN, WEIGHTS, SegmentationLoss, uneven_batch
+from pipeline.model.losses import SegmentationLoss
+from tests.model.loss_batches import BOTH, DICE, FOCAL, PLAIN, WEIGHTS, uneven_batch
 mask, logits = uneven_batch()
 
 def share(values, device):
@@ -254,17 +253,10 @@ print(json.dumps(found))
 """
 
 
-def uneven_batch() -> tuple[np.ndarray, np.ndarray]:
-    """Of whose two images one is nearly void and lacks a class."""
-    mask, logits = batch(seed=3)
-    mask[0, 1:], mask[0, 0] = VOID, 1
-    return mask, logits
-
-
-def test_on_two_devices_it_is_that_of_the_whole_batch() -> None:
-    """And so is its gradient, however uneven the devices' shares are."""
+def test_two_devices_give_the_loss_of_the_whole_batch() -> None:
+    """And its gradient, however unevenly the valid pixels are distributed."""
     done = python("-c", ON_DEVICES, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     mask, logits = uneven_batch()
     for (loss, gradient), config in zip(json.loads(done.stdout), (PLAIN, FOCAL, DICE, BOTH), strict=True):
         alone, slope = gradient_of(mask, logits, config)

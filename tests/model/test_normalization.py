@@ -13,7 +13,7 @@ CHANNELS = 5
 
 
 def layers(**arguments: object) -> tuple[keras.layers.Layer, keras.layers.Layer]:
-    """Ours and Keras's with the same random weights."""
+    """This project's layer and Keras's, with the same random weights."""
     rng = np.random.default_rng(0)
     values = [rng.uniform(0.5, 2, CHANNELS).astype(np.float32) for _ in range(4)]
     both = BatchNormalization(**arguments), keras.layers.BatchNormalization(**arguments)
@@ -28,7 +28,7 @@ def features(seed: int = 1, shape: tuple[int, ...] = (3, 4, 6, CHANNELS)) -> tf.
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_values_gradients_and_statistics_are_keras_ones(training: bool) -> None:
+def test_values_gradients_and_statistics_equal_keras_ones(training: bool) -> None:
     results = []
     for layer in layers(momentum=0.9, epsilon=1e-3):
         x = features()
@@ -42,7 +42,7 @@ def test_values_gradients_and_statistics_are_keras_ones(training: bool) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_names_of_weights_are_keras_ones() -> None:
+def test_names_of_weights_equal_keras_ones() -> None:
     ours, theirs = layers(name="norm")
     assert [weight.path for weight in ours.weights] == [weight.path for weight in theirs.weights]
 
@@ -57,8 +57,8 @@ def test_a_frozen_layer_uses_its_statistics_in_training() -> None:
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_what_is_before_a_frozen_layer_learns_as_with_keras_one(policy: str) -> None:
-    """By a gradient that has a deterministic kernel on GPUs, which the fused operation's has not."""
+def test_gradients_through_a_frozen_layer_equal_keras_ones(policy: str) -> None:
+    """Without the gradient of the fused operation, which has no deterministic GPU kernel."""
     gradients = []
     for layer in layers(dtype=policy):
         layer.trainable = False
@@ -77,7 +77,7 @@ def test_what_is_before_a_frozen_layer_learns_as_with_keras_one(policy: str) -> 
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_keeps_its_dtype_and_float32_statistics(policy: str) -> None:
+def test_half_precision_keeps_dtype_and_float32_statistics(policy: str) -> None:
     ours, theirs = layers(dtype=policy)
     found, expected = (layer(tf.cast(features(), policy[6:]), training=True) for layer in (ours, theirs))
     assert found.dtype == expected.dtype == policy[6:]
@@ -89,7 +89,7 @@ def test_half_precision_keeps_its_dtype_and_float32_statistics(policy: str) -> N
 
 def test_a_single_pixel_has_no_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, _ = layers(momentum=0.5)
-    fused = ours._fused  # on GPUs its unbiased estimate from one value is no number
+    fused = ours._fused  # on GPUs its unbiased variance of a single value is NaN
     monkeypatch.setattr(ours, "_fused", lambda *a, **b: (*fused(*a, **b)[:2], tf.fill([CHANNELS], math.nan)))
     before = ours.moving_variance.numpy()
     ours(features(shape=(1, 1, 1, CHANNELS)), training=True)

@@ -11,34 +11,23 @@ import tensorflow as tf
 
 from pipeline.config.schema import ModelConfig
 from pipeline.model.unet import build_unet
-
-
-def model_config(
-    depth: int = 2,
-    width: int = 4,
-    norm: str = "batch",
-    dropout: float = 0.0,
-    upsampling: str = "bilinear",
-    logits: str = "finest",
-) -> ModelConfig:
-    return ModelConfig("unet", depth, width, norm, dropout, upsampling, logits=logits)
-
+from tests.model.networks import model_config
 
 VARIANTS = [
-    model_config(1, 1, "none", 0.0, "nearest"),
-    model_config(1, 8, "batch", 0.1, "transposed"),
-    model_config(2, 3, "group", 0.0, "bilinear"),
-    model_config(3, 4, "batch", 0.0, "nearest"),
-    model_config(3, 2, "none", 0.2, "transposed"),
-    model_config(4, 2, "group", 0.0, "bilinear"),
-    model_config(4, 1, "batch", 0.0, "bilinear"),
-    model_config(3, 4, "batch", 0.0, "bilinear", "every_level"),
+    model_config(depth=1, width=1, norm="none", upsampling="nearest"),
+    model_config(depth=1, width=8, dropout=0.1, upsampling="transposed"),
+    model_config(depth=2, width=3, norm="group"),
+    model_config(depth=3, width=4, upsampling="nearest"),
+    model_config(depth=3, width=2, norm="none", dropout=0.2, upsampling="transposed"),
+    model_config(depth=4, width=2, norm="group"),
+    model_config(depth=4, width=1),
+    model_config(depth=3, width=4, logits="every_level"),
 ]
 
 
 @dataclass
 class Variant:
-    """A configuration and a network of it for three classes, shared by tests that leave its trained weights alone."""
+    """A configuration and its network for three classes, shared by tests that do not change its weights."""
 
     config: ModelConfig
     model: keras.Model
@@ -57,7 +46,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 
 @pytest.fixture
 def precision() -> Iterator[None]:
-    """Puts the policy back, whatever a test sets."""
+    """Restores the dtype policy that a test changes."""
     before = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(before)
@@ -71,8 +60,8 @@ def weights(model: keras.Model) -> dict[str, np.ndarray]:
     return {f"{layer.name}/{weight.name}": weight.numpy() for layer in model.layers for weight in layer.weights}
 
 
-def test_logits_for_every_size_that_depth_can_halve(variant: Variant) -> None:
-    """Called directly and from one graph for all sizes."""
+def test_logits_have_the_size_of_the_input(variant: Variant) -> None:
+    """For every size that can be halved `depth` times, called directly and from one graph."""
     model, side = variant.model, variant.multiple
     assert model.input_shape == (None, None, None, 3) and model.output_shape == (None, None, None, 3)
     assert model.inputs[0].dtype == "uint8"
@@ -89,10 +78,10 @@ def test_logits_for_every_size_that_depth_can_halve(variant: Variant) -> None:
 
 @pytest.mark.parametrize("classes", [2, 7])
 def test_one_logit_a_class(classes: int) -> None:
-    assert build_unet(model_config(1, 1), classes, seed=0)(images(1, 4, 6)).shape == (1, 4, 6, classes)
+    assert build_unet(model_config(depth=1, width=1), classes, seed=0)(images(1, 4, 6)).shape == (1, 4, 6, classes)
 
 
-def test_every_layer_has_its_own_name_in_every_build(variant: Variant) -> None:
+def test_layers_have_the_same_unique_names_in_every_build(variant: Variant) -> None:
     one, other = variant.model, build_unet(variant.config, 3, seed=1)
     names = [layer.name for layer in one.layers]
     assert names == [layer.name for layer in other.layers] and len(set(names)) == len(names)
@@ -106,8 +95,8 @@ def test_every_layer_has_its_own_name_in_every_build(variant: Variant) -> None:
 @pytest.mark.parametrize("config", [VARIANTS[1], VARIANTS[2], VARIANTS[4]], ids=str)
 def test_initial_weights_are_a_function_of_seed_and_layer(config: ModelConfig) -> None:
     first = weights(build_unet(config, 3, seed=1))
-    keras.utils.set_random_seed(99)  # neither global state nor what was built before has a say
-    build_unet(model_config(1, 2), 2, seed=5)
+    keras.utils.set_random_seed(99)  # neither global state nor what was built before matters
+    build_unet(model_config(depth=1, width=2), 2, seed=5)
     again, another = weights(build_unet(config, 3, seed=1)), weights(build_unet(config, 3, seed=2))
     kernels = [name for name in first if name.endswith("/kernel")]
     assert kernels
@@ -123,22 +112,22 @@ def test_initial_weights_are_a_function_of_seed_and_layer(config: ModelConfig) -
 
 
 def test_a_layers_weights_do_not_depend_on_the_others() -> None:
-    """A deeper network begins like a shallower one, and its blocks are the same whatever the up-sampling."""
-    shallow, deep = weights(build_unet(model_config(1), 3, 7)), weights(build_unet(model_config(3), 3, 7))
+    """A deeper network starts like a shallower one, and its blocks are the same with any up-sampling."""
+    shallow, deep = (weights(build_unet(model_config(depth=depth), 3, 7)) for depth in (1, 3))
     np.testing.assert_array_equal(shallow["encoder_0_conv_1/kernel"], deep["encoder_0_conv_1/kernel"])
-    other = weights(build_unet(model_config(3, upsampling="transposed"), 3, 7))
+    other = weights(build_unet(model_config(depth=3, upsampling="transposed"), 3, 7))
     np.testing.assert_array_equal(other["decoder_0_conv_1/kernel"], deep["decoder_0_conv_1/kernel"])
 
 
-def test_initial_kernels_have_hes_variance() -> None:
-    """Keeps the size of activations through ReLUs (He et al. 2015): variance 2 / (inputs of a unit)."""
-    kernel = weights(build_unet(model_config(1, 64, "none"), 3, 0))["encoder_0_conv_1/kernel"]
+def test_initial_kernels_have_the_variance_of_he() -> None:
+    """Keeps the size of activations through ReLUs: variance 2 / (inputs of a unit) (He et al. 2015, equation 10)."""
+    kernel = weights(build_unet(model_config(depth=1, width=64, norm="none"), 3, 0))["encoder_0_conv_1/kernel"]
     assert kernel.var() == pytest.approx(2 / (9 * 64), rel=0.02)
     assert abs(kernel.mean()) < 0.001
 
 
 def test_gradient_reaches_every_trainable_weight(variant: Variant) -> None:
-    """With a width of 1 the only ReLU of a layer may be dead."""
+    """Except with a width of 1, where the only ReLU of a layer may be dead."""
     model, side = variant.model, 4 * variant.multiple
     target = tf.constant(np.random.default_rng(1).normal(size=(2, side, side, 3)), tf.float32)
     with tf.GradientTape() as tape:
@@ -150,7 +139,7 @@ def test_gradient_reaches_every_trainable_weight(variant: Variant) -> None:
 
 
 def expected_parameters(config: ModelConfig, classes: int) -> int:
-    """Counted level by level from the paper's drawing."""
+    """Counted level by level from figure 1 of the paper."""
 
     def convolution(kernel: int, inputs: int, outputs: int, bias: bool) -> int:
         return kernel * kernel * inputs * outputs + (outputs if bias else 0)
@@ -170,22 +159,22 @@ def expected_parameters(config: ModelConfig, classes: int) -> int:
     return total + sum(convolution(1, inputs, classes, True) for inputs in heads)
 
 
-def test_parameters_are_as_many_as_counted_by_hand(variant: Variant) -> None:
+def test_the_number_of_parameters_is_as_counted_by_hand(variant: Variant) -> None:
     assert variant.model.count_params() == expected_parameters(variant.config, 3)
 
 
 def test_parameters_of_the_smallest_network() -> None:
     """One channel, one level, two classes, no normalisation: 28 + 10, 20 + 38, 3, 19 + 10, 4."""
-    model = build_unet(model_config(1, 1, "none", 0.0, "nearest"), 2, seed=0)
+    model = build_unet(model_config(depth=1, width=1, norm="none", upsampling="nearest"), 2, seed=0)
     assert model.count_params() == 38 + 58 + 3 + 29 + 4
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("upsampling", ["transposed", "nearest", "bilinear"])
-def test_half_precision_inside_float32_at_both_ends(policy: str, upsampling: str, precision: None) -> None:
+def test_half_precision_inside_and_float32_at_both_ends(policy: str, upsampling: str, precision: None) -> None:
     half = policy.removeprefix("mixed_")
     keras.config.set_dtype_policy(policy)
-    model = build_unet(model_config(2, 4, upsampling=upsampling), 3, seed=0)
+    model = build_unet(model_config(upsampling=upsampling), 3, seed=0)
     logits = model(images(1, 16, 16))
     assert logits.dtype == tf.float32
     assert model.get_layer("input_scaling").compute_dtype == model.get_layer("logits").compute_dtype == "float32"
@@ -194,7 +183,7 @@ def test_half_precision_inside_float32_at_both_ends(policy: str, upsampling: str
     assert {keras.backend.standardize_dtype(layer.output.dtype) for layer in inner} == {half}
     assert {weight.dtype for weight in model.weights} == {"float32"}
     keras.config.set_dtype_policy("float32")
-    exact = build_unet(model_config(2, 4, upsampling=upsampling), 3, seed=0)(images(1, 16, 16)).numpy()
+    exact = build_unet(model_config(upsampling=upsampling), 3, seed=0)(images(1, 16, 16)).numpy()
     assert 0 < np.abs(logits - exact).max() < 0.05 * np.ptp(exact)
 
 
@@ -205,8 +194,8 @@ def test_input_is_scaled_to_minus_one_to_one() -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
-def test_dropout_only_in_training(norm: str) -> None:
-    model = build_unet(model_config(2, 4, norm, dropout=0.5), 3, seed=0)
+def test_dropout_is_active_only_in_training(norm: str) -> None:
+    model = build_unet(model_config(norm=norm, dropout=0.5), 3, seed=0)
     image = images(2, 16, 16)
     np.testing.assert_array_equal(model(image, training=False), model(image, training=False))
     assert (model(image, training=True).numpy() != model(image, training=True).numpy()).any()
@@ -218,7 +207,7 @@ def test_dropout_only_in_training(norm: str) -> None:
     assert len(set(seeds)) == 2
 
 
-def test_the_same_seed_drops_the_same() -> None:
+def test_dropout_is_a_function_of_the_seed() -> None:
     image = images(2, 16, 16)
     one, same, other = (build_unet(model_config(dropout=0.5), 3, seed=seed) for seed in (4, 4, 5))
     for model in (same, other):
@@ -230,7 +219,7 @@ def test_the_same_seed_drops_the_same() -> None:
         assert (first.numpy() != other(image, training=True).numpy()).any()
 
 
-def test_batch_statistics_move_in_training_only() -> None:
+def test_batch_statistics_change_only_in_training() -> None:
     model = build_unet(model_config(), 3, seed=0)
     before = weights(model)
     model(images(2, 16, 16), training=False)
@@ -241,17 +230,17 @@ def test_batch_statistics_move_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
-def test_upsampling_is_the_usual_one(upsampling: str) -> None:
-    model = build_unet(model_config(1, 2, upsampling=upsampling), 3, seed=0)
+def test_upsampling_equals_tf_image_resize(upsampling: str) -> None:
+    model = build_unet(model_config(depth=1, width=2, upsampling=upsampling), 3, seed=0)
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 5, 2)), tf.float32)
     enlarged = model.get_layer("decoder_0_up")(x)
     np.testing.assert_allclose(enlarged, tf.image.resize(x, (6, 10), method=upsampling), atol=1e-6)
     np.testing.assert_allclose(tf.reduce_mean(enlarged, (1, 2)), tf.reduce_mean(x, (1, 2)), atol=0.3)
 
 
-def test_logits_of_every_level_are_added_up() -> None:
-    """Each level's, enlarged bilinearly two-fold and two-fold again; deep features reach them past the decoder."""
-    config = model_config(2, 4, logits="every_level")
+def test_logits_of_all_levels_are_summed() -> None:
+    """Each level's are enlarged bilinearly; deep features reach the sum without the decoder."""
+    config = model_config(logits="every_level")
     model, image = build_unet(config, 3, seed=0), images(1, 16, 16)
     names = ["logits_2", "logits_1", "logits"]
     of_level = keras.Model(model.input, [model.get_layer(name).output for name in names])(image)
@@ -269,8 +258,8 @@ def test_logits_of_every_level_are_added_up() -> None:
 
 
 def test_skip_connections_carry_detail_past_the_bottom() -> None:
-    """With the way up silenced, the image still changes the logits pixel by pixel."""
-    model = build_unet(model_config(2, 4, "none"), 3, seed=0)
+    """With the upward path set to zero, a changed pixel still changes the logits around it."""
+    model = build_unet(model_config(norm="none"), 3, seed=0)
     for variable in model.get_layer("decoder_0_up_conv").trainable_variables:
         variable.assign(tf.zeros_like(variable))
     one = images(1, 16, 16).numpy()

@@ -1,4 +1,4 @@
-"""Named weights: out of a network and into it, their hash, and from a file."""
+"""Named weights of a network: get, set and hash them."""
 
 import hashlib
 import io
@@ -12,43 +12,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from pipeline.config.schema import ModelConfig
-from pipeline.model.unet import build_unet
 from pipeline.model.weights import Arrays, assign, named_weights, set_weights, weights_sha256
 from pipeline.runtime.errors import UserError
-
-
-def arrays() -> Arrays:
-    return {
-        "logits/bias": np.array([0.5, -1.25], np.float32),
-        "encoder_0_conv_0/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "step": np.array(7, np.int64),
-    }
-
+from tests.model.networks import small_arrays, small_network
 
 # ---- the hash
 
 
 def test_known_hash() -> None:
-    """A change here means that no old run's weights are recognised."""
+    """If this changes, the weights of earlier runs are no longer recognised."""
     digest = hashlib.sha256()
     digest.update(b'["encoder_0_conv_0/kernel", "float32", [2, 3]]')
     digest.update(b"".join(bytes.fromhex(f"{value:>08}") for value in ("0", "0000803f", "00000040", "00004040")))
     digest.update(bytes.fromhex("000080400000a040"))
     digest.update(b'["logits/bias", "float32", [2]]' + bytes.fromhex("0000003f0000a0bf"))
     digest.update(b'["step", "int64", []]' + bytes.fromhex("0700000000000000"))
-    assert weights_sha256(arrays()) == digest.hexdigest()
+    assert weights_sha256(small_arrays()) == digest.hexdigest()
     assert digest.hexdigest() == "eee46b57f0527d68b53babbd40cfdef568e72c83e97ccf08b7485c073ee5d358"
 
 
-def test_hash_is_of_the_content_not_of_order_or_memory_layout() -> None:
-    expected = weights_sha256(arrays())
-    assert weights_sha256(dict(reversed(arrays().items()))) == expected
-    other = arrays()
+def test_the_hash_ignores_order_and_memory_layout() -> None:
+    expected = weights_sha256(small_arrays())
+    assert weights_sha256(dict(reversed(small_arrays().items()))) == expected
+    other = small_arrays()
     other["encoder_0_conv_0/kernel"] = np.asfortranarray(other["encoder_0_conv_0/kernel"])
     assert weights_sha256(other) == expected
     wide = np.zeros((2, 6), np.float32)
-    wide[:, ::2] = arrays()["encoder_0_conv_0/kernel"]
+    wide[:, ::2] = small_arrays()["encoder_0_conv_0/kernel"]
     assert weights_sha256({**other, "encoder_0_conv_0/kernel": wide[:, ::2]}) == expected
 
 
@@ -68,10 +58,10 @@ def test_hash_is_of_the_content_not_of_order_or_memory_layout() -> None:
         lambda given: given.update({"encoder_0_conv_0/kernel": -0.0 * given["encoder_0_conv_0/kernel"]}),
     ],
 )
-def test_hash_sees_every_name_type_shape_and_bit(change: Callable[[Arrays], Any]) -> None:
-    changed = arrays()
+def test_the_hash_covers_every_name_dtype_shape_and_bit(change: Callable[[Arrays], Any]) -> None:
+    changed = small_arrays()
     change(changed)
-    assert weights_sha256(changed) != weights_sha256(arrays())
+    assert weights_sha256(changed) != weights_sha256(small_arrays())
 
 
 @given(
@@ -85,7 +75,7 @@ def test_hash_sees_every_name_type_shape_and_bit(change: Callable[[Arrays], Any]
     ),
     st.randoms(use_true_random=False),
 )
-def test_arrays_come_back_from_a_file_with_the_same_hash_in_any_order(given_arrays: Arrays, random: Any) -> None:
+def test_a_file_preserves_the_hash_in_any_order(given_arrays: Arrays, random: Any) -> None:
     file = io.BytesIO()
     names = list(given_arrays)
     random.shuffle(names)
@@ -97,12 +87,8 @@ def test_arrays_come_back_from_a_file_with_the_same_hash_in_any_order(given_arra
 # ---- a network's weights
 
 
-def network(seed: int = 0, width: int = 2) -> keras.Model:
-    return build_unet(ModelConfig("unet", 1, width, "batch", 0.5, "bilinear"), 2, seed=seed)
-
-
-def test_weights_go_from_one_network_into_another() -> None:
-    one, other = network(0), network(1)
+def test_weights_are_copied_between_networks() -> None:
+    one, other = small_network(0), small_network(1)
     taken = named_weights(one)
     assert {"encoder_0_conv_0/kernel", "encoder_0_norm_0/moving_variance", "logits/bias"} <= taken.keys()
     assert len(taken) == len(one.weights)
@@ -112,8 +98,8 @@ def test_weights_go_from_one_network_into_another() -> None:
 
 
 def test_named_weights_are_a_copy() -> None:
-    """What was kept of the best epoch must not follow the training."""
-    model = network()
+    """The weights of the best epoch must not change when training continues."""
+    model = small_network()
     taken = named_weights(model)
     before = weights_sha256(taken)
     for weight in model.weights:
@@ -124,27 +110,25 @@ def test_named_weights_are_a_copy() -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda given: given.pop("logits/bias"), "here: has no weights 'logits/bias', which the network has"),
+        (lambda given: given.pop("logits/bias"), "here: missing weights 'logits/bias' of the network"),
         (
             lambda given: given.update({"extra/kernel": np.zeros(1)}),
-            "here: has weights 'extra/kernel', which the network has not",
+            "here: unexpected weights 'extra/kernel': the network has no such variable",
         ),
         (
             lambda given: given.update({"logits/bias": np.zeros(3, np.float32)}),
-            "here: 'logits/bias' is float32 (3,), but the network has float32 (2,)",
+            "here: weights 'logits/bias' are float32 (3,), but the network has float32 (2,)",
         ),
         (
             lambda given: given.update({"logits/bias": np.zeros(2, np.float64)}),
-            "here: 'logits/bias' is float64 (2,), but the network has float32 (2,)",
+            "here: weights 'logits/bias' are float64 (2,), but the network has float32 (2,)",
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(
-    change: Callable[[Arrays], Any], fault: str
-) -> None:
-    model = network()
+def test_weights_that_do_not_fit_change_nothing(change: Callable[[Arrays], Any], fault: str) -> None:
+    model = small_network()
     before = weights_sha256(named_weights(model))
-    given = named_weights(network(1))
+    given = named_weights(small_network(1))
     change(given)
     with pytest.raises(UserError) as caught:
         set_weights(model, given, "here")
@@ -152,17 +136,17 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(
     assert weights_sha256(named_weights(model)) == before
 
 
-def test_a_wholly_other_network_is_told_in_few_lines() -> None:
+def test_at_most_five_faults_are_reported() -> None:
     with pytest.raises(UserError) as caught:
-        set_weights(network(), named_weights(network(width=3)), "here")
+        set_weights(small_network(), named_weights(small_network(width=3)), "here")
     assert len(caught.value.faults) == 5
 
 
 def test_variables_are_all_assigned_or_none() -> None:
-    """As the slots of an optimizer are, which have no layer."""
+    """Variables without a layer, such as the slots of an optimizer."""
     variables = {name: keras.Variable(np.zeros(2, np.float32), name=name) for name in ("a", "b")}
     values = {"a": np.ones(2, np.float32), "b": np.full(2, 3, np.float32)}
-    with pytest.raises(UserError, match="'b' is float32"):
+    with pytest.raises(UserError, match="'b' are float32"):
         assign(variables, {**values, "b": values["b"][:1]}, "here")
     assert all((variable.numpy() == 0).all() for variable in variables.values())
     assign(variables, values, "here")

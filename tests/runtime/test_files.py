@@ -29,14 +29,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_written_into_folders_that_are_made(tmp_path: Path) -> None:
+def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.json"
     write_atomic(path, "first")
     write_atomic(path, b"second")
     assert path.read_bytes() == b"second" and names(path.parent) == ["b.json"]
 
 
-def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     write_atomic(path, "first")
 
@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, mon
     assert path.read_text() == "first" and names(tmp_path) == ["a"]
 
 
-def test_a_folder_takes_the_place_of_one_that_is_there(tmp_path: Path) -> None:
+def test_a_folder_replaces_a_previous_one(tmp_path: Path) -> None:
     for content in ("first", "second"):
         hidden = tmp_path / ".folder"
         (hidden / "inner").mkdir(parents=True)
@@ -58,9 +58,7 @@ def test_a_folder_takes_the_place_of_one_that_is_there(tmp_path: Path) -> None:
         assert (tmp_path / "folder/inner/file").read_text() == content and names(tmp_path) == ["folder"]
 
 
-def test_killed_while_a_folder_is_replaced_one_of_the_two_is_complete(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_while_replacing_a_folder_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (".folder", "folder"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
@@ -71,7 +69,7 @@ def test_killed_while_a_folder_is_replaced_one_of_the_two_is_complete(
     assert (tmp_path / ".folder/file").read_text() == ".folder"
 
 
-def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     flush, replace = files.flush, Path.replace
     monkeypatch.setattr(files, "flush", lambda path: order.append(f"flush {path.name}") or flush(path))
@@ -80,16 +78,16 @@ def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: p
     assert order == [f"flush .a.{os.getpid()}", "rename a", f"flush {tmp_path.name}"]
 
 
-def test_a_lock_is_busy_for_others_until_it_is_released(tmp_path: Path) -> None:
+def test_a_lock_is_busy_until_it_is_released(tmp_path: Path) -> None:
     lock = try_lock(tmp_path / "lock")
     with pytest.raises(Busy):
         try_lock(tmp_path / "lock")
     lock.release()
     try_lock(tmp_path / "lock").release()
-    assert (tmp_path / "lock").is_file()  # it stays, or two processes could lock two files
+    assert (tmp_path / "lock").is_file()  # if it were removed, two processes could lock two files
 
 
-def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_process_is_killed(tmp_path: Path) -> None:
     process = hold(tmp_path / "lock")
     with pytest.raises(Busy):
         try_lock(tmp_path / "lock")
@@ -98,12 +96,12 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     try_lock(tmp_path / "lock").release()
 
 
-def test_who_has_to_wait_is_notified_once_and_then_goes_on(tmp_path: Path) -> None:
+def test_waiting_for_a_lock_is_notified_once(tmp_path: Path) -> None:
     process, waited = hold(tmp_path / "lock"), []
 
     def on_wait() -> None:
         waited.append(True)
-        process.communicate()  # closes its stdin, at which it ends
+        process.communicate()  # closes its stdin, which ends it
 
     with locked(tmp_path / "lock", on_wait):
         assert waited == [True]
@@ -111,9 +109,7 @@ def test_who_has_to_wait_is_notified_once_and_then_goes_on(tmp_path: Path) -> No
         assert waited == [True]
 
 
-def test_a_file_system_without_locks_is_an_error_and_not_a_marker_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 

@@ -1,4 +1,4 @@
-"""`auto` is a rule on capabilities; TensorFlow comes up quietly, once, with the threads that were asked for."""
+"""`auto` is a rule on capabilities; TensorFlow is imported quietly and set up once, as configured."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.runtime import hardware
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import ROOT
 
 PLAIN, AVX, AMX = "fpu sse4_2 avx2 avx512f avx512_vnni", "fpu avx512f avx512_bf16", "fpu amx_tile amx_bf16"
-ROOT = Path(__file__).parents[1]
 
 
 class Devices:
-    """In the place of TensorFlow: GPUs with these compute capabilities, 5 and 6 threads, and a build."""
+    """Stands for TensorFlow: GPUs with these compute capabilities, 5 and 6 threads, and a build."""
 
     def __init__(self, capabilities: list[tuple[int, int] | None]) -> None:
         self.capabilities = capabilities
@@ -64,14 +64,14 @@ def pretend(
         (AVX, [], "mixed_bfloat16"),
         (AMX, [], "mixed_bfloat16"),
         ("", [], "float32"),
-        ("avx512_bf16x", [], "float32"),  # a whole word, not a part of one
+        ("avx512_bf16x", [], "float32"),  # a whole word, not part of one
         (PLAIN, [(9, 0)], "mixed_bfloat16"),
         (PLAIN, [(8, 0)], "mixed_bfloat16"),
         (PLAIN, [(7, 5)], "mixed_float16"),
         (PLAIN, [(7, 0)], "mixed_float16"),
-        (AVX, [(6, 1)], "float32"),  # the GPU computes, not the processor
+        (AVX, [(6, 1)], "float32"),  # the GPU computes, not the CPU
         (PLAIN, [(10, 0)], "mixed_bfloat16"),
-        (PLAIN, [(9, 0), (7, 0)], "mixed_float16"),  # what all of them can do
+        (PLAIN, [(9, 0), (7, 0)], "mixed_float16"),  # what all of them support
         (AVX, [(8, 0), None], "float32"),
     ],
 )
@@ -83,7 +83,7 @@ def test_precision_by_rule(
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_a_precision_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+def test_a_configured_precision_stays(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     pretend(monkeypatch, AVX, [(8, 0)])
     assert hardware.resolve_auto(Config(precision=precision)).precision == precision
 
@@ -93,7 +93,7 @@ def test_threads_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     given = Config()
     assert hardware.resolve_auto(given).threads == 6
     assert hardware.resolve_auto(Config(threads=2)).threads == 2
-    assert given.threads == "auto" and given.precision == "auto"  # left as it was
+    assert given.threads == "auto" and given.precision == "auto"  # unchanged
     resolved = hardware.resolve_auto(given)
     assert hardware.resolve_auto(resolved) == resolved
 
@@ -101,11 +101,11 @@ def test_threads_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpus_share_a_batch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, PLAIN, [(9, 0)] * 3)
     assert hardware.strategy(checked_config(["batch_size=6"])) == "mirrored"
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         hardware.strategy(checked_config(["batch_size=8", "optimizer.accumulate=2"]))
-    shared, accumulated = told.value.faults
+    shared, accumulated = raised.value.faults
     assert shared.startswith("batch_size=8: 3 GPUs share each batch; a multiple of 3 expected, or fewer GPUs")
-    assert accumulated.startswith("optimizer.accumulate=2: gradients are accumulated on one GPU only, and here are 3;")
+    assert accumulated.startswith("optimizer.accumulate=2: gradients are accumulated on one GPU only, and there are 3;")
     for gpus in ([], [(9, 0)]):
         pretend(monkeypatch, PLAIN, gpus)
         assert hardware.strategy(checked_config(["batch_size=1", "optimizer.accumulate=2"])) == "alone"
@@ -134,7 +134,7 @@ def test_description_names_processor_and_gpus(monkeypatch: pytest.MonkeyPatch) -
     assert hardware.describe()["gpus"] == "none"
 
 
-def test_description_tells_whether_onednn_was_switched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_description_says_whether_onednn_was_switched(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, PLAIN, [])
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert hardware.describe()["onednn"] == "default"
@@ -171,7 +171,7 @@ def test_processors_are_those_this_process_may_use() -> None:
     assert done.stdout == "1\n"
 
 
-def test_tensorflow_comes_up_quietly_with_what_was_asked_for() -> None:
+def test_tensorflow_is_quiet_and_set_up_as_configured() -> None:
     """One process for all of it, since each costs seconds."""
     done = run(
         """
@@ -208,7 +208,7 @@ def test_tensorflow_comes_up_quietly_with_what_was_asked_for() -> None:
     assert done.stdout == "3.0\nthreads=2: this process already runs with 1; start a new one\n"
 
 
-def test_what_was_printed_is_shown_when_the_import_fails(tmp_path: Path) -> None:
+def test_a_failed_import_prints_what_was_hidden(tmp_path: Path) -> None:
     package = tmp_path / "tensorflow"
     package.mkdir()
     (package / "__init__.py").write_text(

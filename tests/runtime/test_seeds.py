@@ -1,4 +1,4 @@
-"""Seeds depend on what they are for and on nothing else."""
+"""Seeds depend on the run's seed and on their purpose, and on nothing else."""
 
 import hashlib
 
@@ -34,7 +34,7 @@ def test_range(seed: int, purpose: list[str | int]) -> None:
         ((0,), (0, "")),
     ],
 )
-def test_purposes_are_told_apart(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+def test_different_purposes_have_different_seeds(one: tuple[int, ...], other: tuple[int, ...]) -> None:
     assert derive_seed(*one) != derive_seed(*other)
 
 

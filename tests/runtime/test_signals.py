@@ -1,4 +1,4 @@
-"""Signals: the first can be deferred, the second ends at once; real ones, sent to the process of the tests."""
+"""The first signal can be deferred, the second is immediate. Real signals are sent to the process of the tests."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["
 
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
-    """The program's handlers, and the tests' own again afterwards."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Install the program's handlers, and restore the previous ones afterwards."""
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     install()
     yield
-    for number, handler in kept.items():
+    for number, handler in previous.items():
         signal.signal(number, handler)
     signals._pending, signals._deferred = None, False
 
@@ -36,21 +36,21 @@ def test_a_signal_is_raised_at_once(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_the_exit_status_and_the_word_say_which_it_was(number: int, status: int, word: str) -> None:
-    with pytest.raises(KeyboardInterrupt) as raised:  # what ends for Ctrl-C ends for SIGTERM, too
+def test_status_and_message_say_which_signal_it_was(number: int, status: int, message: str) -> None:
+    with pytest.raises(KeyboardInterrupt) as raised:  # code that handles Ctrl-C handles SIGTERM as well
         send(number)
     assert isinstance(raised.value, Interrupted)
-    assert (raised.value.exit_status, raised.value.word) == (status, word)
+    assert (raised.value.exit_status, raised.value.message) == (status, message)
 
 
-def test_ctrl_c_is_what_an_interruption_is_by_default() -> None:
-    assert (Interrupted().exit_status, Interrupted().word) == (130, "interrupted")
+def test_an_interruption_is_ctrl_c_by_default() -> None:
+    assert (Interrupted().exit_status, Interrupted().message) == (130, "interrupted")
 
 
 @BOTH
-def test_in_the_block_the_first_waits_until_its_end(number: int) -> None:
+def test_a_deferred_signal_waits_until_the_end(number: int) -> None:
     steps = []
     with pytest.raises(Interrupted) as raised, deferred():
         assert not pending()
@@ -61,7 +61,7 @@ def test_in_the_block_the_first_waits_until_its_end(number: int) -> None:
     assert steps == ["before", "after"] and raised.value.number == number
 
 
-def test_in_the_block_it_is_raised_where_the_program_asks() -> None:
+def test_a_deferred_signal_is_raised_on_request() -> None:
     steps = []
     with pytest.raises(Interrupted) as raised, deferred():
         raise_pending()  # nothing waits
@@ -74,7 +74,7 @@ def test_in_the_block_it_is_raised_where_the_program_asks() -> None:
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_in_the_block_the_second_ends_at_once(first: int, second: int) -> None:
+def test_a_second_signal_is_immediate(first: int, second: int) -> None:
     steps = []
     with pytest.raises(Interrupted) as raised, deferred():
         send(first)
@@ -84,14 +84,14 @@ def test_in_the_block_the_second_ends_at_once(first: int, second: int) -> None:
     assert steps == ["first"] and raised.value.number == second
 
 
-def test_after_the_block_nothing_waits_any_more() -> None:
+def test_signals_are_immediate_after_the_block() -> None:
     with deferred():
         pass
     with pytest.raises(Interrupted):
         send(signal.SIGINT)
 
 
-def test_while_an_interrupted_run_is_ended_a_second_signal_ends_that_too() -> None:
+def test_a_second_signal_ends_what_the_first_started() -> None:
     ended = []
     with pytest.raises(Interrupted) as raised:
         try:
@@ -104,11 +104,11 @@ def test_while_an_interrupted_run_is_ended_a_second_signal_ends_that_too() -> No
     assert not ended and raised.value.number == signal.SIGTERM
 
 
-def test_an_error_of_the_block_is_not_hidden_by_a_signal_that_waits() -> None:
+def test_a_waiting_signal_does_not_hide_an_error() -> None:
     with pytest.raises(ZeroDivisionError), deferred():
         send(signal.SIGINT)
         _ = 1 // 0
-    assert pending()  # whoever goes on after the error, as a sweep does, learns of it
+    assert pending()  # code that continues after the error, such as a sweep, can ask
     with pytest.raises(Interrupted):
         raise_pending()
 
@@ -124,7 +124,7 @@ def test_a_block_after_a_block_defers_again() -> None:
 
 
 def test_without_the_handlers_nothing_is_deferred() -> None:
-    """The negative control: Python's own handler knows of no block."""
+    """The negative control: Python's own handler defers nothing."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     steps = []
     with pytest.raises(KeyboardInterrupt) as raised, deferred():

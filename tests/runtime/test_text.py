@@ -1,4 +1,4 @@
-"""Text that others wrote, before it is shown."""
+"""Text from elsewhere, made safe and short before it is printed."""
 
 import sys
 import unicodedata
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.text import plain, short_value
+from pipeline.runtime.text import nearest, one_of, plain, short_value
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from pipeline.runtime.text import plain, short_value
         ("a\u202eb\u2066c\u2028d", r"a\u202eb\u2066c\u2028d"),
     ],
 )
-def test_only_what_would_steer_a_terminal_is_written_as_an_escape(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
@@ -30,7 +30,7 @@ def test_no_control_character_is_left() -> None:
 
 
 @given(st.text())
-def test_the_rest_is_kept_and_what_was_shown_is_shown_again_as_it_is(text: str) -> None:
+def test_other_text_stays_and_escaping_twice_is_once(text: str) -> None:
     shown = plain(text)
     assert len(shown.splitlines()) <= 1 and plain(shown) == shown
     if text.isprintable():
@@ -48,5 +48,14 @@ def test_the_rest_is_kept_and_what_was_shown_is_shown_again_as_it_is(text: str) 
         ("[0.5, 2.0]", "[0.5, 2.0]"),
     ],
 )
-def test_a_long_number_is_shown_by_four_digits(text: str, short: str) -> None:
+def test_a_long_number_is_rounded_to_four_digits(text: str, short: str) -> None:
     assert short_value(text) == short
+
+
+def test_nearest_is_empty_if_nothing_is_similar() -> None:
+    assert nearest("dept", ["width", "depth"]) == " (did you mean 'depth'?)"
+    assert nearest("zzz", ["width", "depth"]) == nearest("zzz", []) == ""
+
+
+def test_choices_in_words() -> None:
+    assert [one_of(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a or b", "a, b or c"]

@@ -20,7 +20,7 @@ from tests.sweep.searches import SPACE, FakeSweep, finished
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with Optuna's tables, which take longest to make."""
+    """A database with Optuna's tables, whose creation takes most of the time."""
     database = tmp_path_factory.mktemp("empty") / "optuna.db"
     open_storage(f"sqlite:///{database}")
     return database
@@ -28,7 +28,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def search(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
-    """A function that starts a search, again and again on the same study, as a new process would."""
+    """A function that starts a search as a new process would, any number of times on the same study."""
     monkeypatch.chdir(tmp_path)
 
     def start(
@@ -45,7 +45,7 @@ def search(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         study = open_study(open_storage(address), "fake", config.sweep, space.described(), config.epochs)
         fake = FakeSweep(config, becomes, jobs)
         if after is not None:
-            fake.results = after.sweep.results  # type: ignore[attr-defined]
+            fake.trained_results = after.sweep.trained_results  # type: ignore[attr-defined]
         queue = TrialQueue("fake", study, space, config.sweep.sampler, 5, jobs)
         return Search(fake, queue, address, n_trials)  # type: ignore[arg-type]
 

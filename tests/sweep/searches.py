@@ -1,4 +1,4 @@
-"""Searches whose trials cost nothing: a launcher that answers at once, and no MLflow."""
+"""Searches with a launcher that answers at once and without MLflow."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +8,18 @@ from optuna.trial import TrialState
 
 from pipeline.config.schema import Config
 from pipeline.runtime.process import Process
-from pipeline.sweep.identity import label, trial_of
+from pipeline.sweep.command import label, trial_name
 from pipeline.sweep.search import Search
 from pipeline.sweep.trial_job import TrialResult, TrialSpec
 from pipeline.sweep.trial_queue import OWNER
+from pipeline.sweep.worker.protocol import StudyTrialArguments
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-4,1e-1))", "model.depth=range(2,5)", "seed=0")
-DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # no machine gives out this one
+DEAD = {**vars(Process.this()), "pid": 2**22 + 1}  # above the largest process id
 
 
 class FakeSweep:
-    """As `pipeline.sweep.sweep.Sweep`, but its trials are a function of their overrides."""
+    """Stands for `pipeline.sweep.sweep.Sweep`: the result of a trial is a function of its overrides."""
 
     name, key, run, total = "fake", "0" * 32, object(), 0
 
@@ -26,30 +27,32 @@ class FakeSweep:
         self, config: Config, becomes: Callable[[list[str]], TrialResult | BaseException], jobs: int = 1
     ) -> None:
         self.config, self.jobs, self._becomes = config, jobs, becomes
-        self.outcomes: dict[int, TrialResult] = {}
+        self.results: dict[int, TrialResult] = {}
         self.trained: list[str] = []
         self.batches: list[int] = []
-        self.results: dict[str, TrialResult] = {}
+        self.trained_results: dict[str, TrialResult] = {}
 
-    def plan(self, number: int, overrides: list[str], values: dict[str, str], study: Any = None) -> TrialSpec | None:
-        trial = trial_of(overrides)
-        if trial in self.results:
-            self.outcomes[number] = self.results[trial]
+    def plan(
+        self, number: int, overrides: list[str], values: dict[str, str], study: StudyTrialArguments | None = None
+    ) -> TrialSpec | None:
+        trial = trial_name(overrides)
+        if trial in self.trained_results:
+            self.results[number] = self.trained_results[trial]
             return None
         return TrialSpec(number, label(values), {"trial": trial}, study=study)
 
-    def note_known(self, number: int, overrides: list[str], values: dict[str, str]) -> None:
-        if (known := self.results.get(trial_of(overrides))) is not None:
-            self.outcomes[number] = known
+    def record_earlier(self, number: int, overrides: list[str], values: dict[str, str]) -> None:
+        if (known := self.trained_results.get(trial_name(overrides))) is not None:
+            self.results[number] = known
 
     def launch(self, work: list[tuple[list[str], TrialSpec]]) -> None:
         self.batches.append(len(work))
-        for overrides, order in work:
-            outcome = self._becomes(overrides)
-            if isinstance(outcome, BaseException):
-                raise outcome
-            self.trained.append(trial_of(overrides))
-            self.outcomes[order.number] = self.results[trial_of(overrides)] = outcome
+        for overrides, spec in work:
+            result = self._becomes(overrides)
+            if isinstance(result, BaseException):
+                raise result
+            self.trained.append(trial_name(overrides))
+            self.results[spec.number] = self.trained_results[trial_name(overrides)] = result
 
 
 def value(overrides: list[str], key: str) -> float:
@@ -70,13 +73,13 @@ def states(search: Search) -> list[str]:
 
 
 def work(search: Search) -> Search:
-    search.take_up()
+    search.resume()
     search.run()
     return search
 
 
 def die(search: Search) -> None:
-    """What SIGKILL leaves: RUNNING trials that belong to a process that is gone."""
+    """Leave what SIGKILL leaves: RUNNING trials of a dead process."""
     with pytest.raises(KeyboardInterrupt):
         work(search)
     for trial in search.queue.trials():

@@ -1,4 +1,4 @@
-"""Trials that another process began: waited for while it lives, gone on with as they began."""
+"""Trials that another process began: waited for while it lives, then resumed with the settings of their start."""
 
 import dataclasses
 from pathlib import Path
@@ -13,17 +13,21 @@ from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
-from pipeline.sweep import sweep, trial_job
-from pipeline.sweep.identity import trial_of
+from pipeline.sweep import known_trials, trial_job
+from pipeline.sweep.command import trial_name
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
+from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
 from pipeline.tracking import sweep_runs
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.run_ref import RUNS, RunRef
 from pipeline.tracking.sweep_runs import Child
 
 OVERRIDES = ["seed=1"]
-CHILD = Child("k" * 32, "id", trial_of(OVERRIDES), "RUNNING", True, False, {"best/val_mean_iou": 0.5}, "")
+CHILD = Child(
+    key="k" * 32, name="id", trial=trial_name(OVERRIDES), status="RUNNING", alive=True, pruned=False,
+    metrics={"best/val_mean_iou": 0.5}, reason="",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -34,61 +38,56 @@ def config() -> Config:
 @pytest.fixture(autouse=True)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "POLL", 0.0)
-    monkeypatch.setattr(sweep, "ORPHANS", 0.2)
+    monkeypatch.setattr(known_trials, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(known_trials, "ORPHAN_TIMEOUT", 0.2)
 
 
-def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], joined: bool) -> Sweep:
-    """A sweep whose one trial is what `seen` says, one look after the other; the last one stays."""
-    monkeypatch.setattr(sweep, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
-    command: Any = SimpleNamespace(origin=Lineage())
-    return Sweep("s", command, config, "0" * 32, None, None, 1, joined=joined)
+def opened(config: Config, monkeypatch: pytest.MonkeyPatch, seen: list[Child], shared: bool) -> Sweep:
+    """A sweep with one trial; each read of its run gives the next of `seen`, and the last one from then on."""
+    monkeypatch.setattr(known_trials, "children", lambda *_: [seen.pop(0) if len(seen) > 1 else seen[0]])
+    command: Any = SimpleNamespace(lineage=Lineage())
+    return Sweep("s", command, config, "0" * 32, None, None, 1, shared=shared)
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "KILLED"])
-def test_a_search_waits_for_what_another_process_of_it_trains(
+def test_a_search_waits_for_trials_of_its_other_processes(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str
 ) -> None:
-    """However long it takes, and on whatever machine: its folder is not on this one."""
-    over = dataclasses.replace(CHILD, status=status, alive=False)
-    monkeypatch.setattr(sweep, "ORPHANS", 0.0)
-    found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, over], joined=True)
-    order = found.plan(3, OVERRIDES, {"seed": "1"})
-    assert capsys.readouterr().out == "seed=1: waits for run id, in which another process trains it\n"
+    """Without a time limit, and also where the trial is trained on another machine."""
+    ended = dataclasses.replace(CHILD, status=status, alive=False)
+    monkeypatch.setattr(known_trials, "ORPHAN_TIMEOUT", 0.0)
+    found = opened(config, monkeypatch, [CHILD, CHILD, CHILD, ended], shared=True)
+    spec = found.plan(3, OVERRIDES, {"seed": "1"})
+    assert capsys.readouterr().out == "seed=1: waiting for run id, which another process trains\n"
     if status == "FINISHED":
-        assert order is None and found.outcomes[3].metrics == CHILD.metrics
+        assert spec is None and found.results[3].metrics == CHILD.metrics
     else:
-        assert order is not None and order.continues == CHILD.key
+        assert spec is not None and spec.resumes == CHILD.key
 
 
-def test_between_two_looks_at_what_another_machine_trains_it_waits(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where an older journal of it is here."""
+def test_trials_on_another_machine_are_polled(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where this machine has an older journal of it."""
     Journal(RUNS / CHILD.key).close()
     pauses: list[float] = []
-    monkeypatch.setattr(sweep.time, "sleep", pauses.append)
-    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], joined=True)
+    monkeypatch.setattr(known_trials.time, "sleep", pauses.append)
+    found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], shared=True)
     found.plan(3, OVERRIDES, {"seed": "1"})
     assert len(pauses) == 2
 
 
-def test_a_list_of_combinations_waits_only_for_what_a_killed_start_left(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = opened(config, monkeypatch, [CHILD], joined=False)
+def test_a_grid_refuses_a_trial_that_another_process_trains(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = opened(config, monkeypatch, [CHILD], shared=False)
     with pytest.raises(UserError, match=r"sweep\.name=s: run id \(seed=1\) is trained by another process"):
         found.plan(0, OVERRIDES, {"seed": "1"})
 
 
-def request(config: Config, threads: int) -> dict[str, Any]:
-    """What a launcher's job asks of its child for a trial that is to be continued."""
+def request(config: Config, threads: int) -> RunTrial:
+    """A launcher's request for a trial that is to be resumed."""
     plain = {**dataclasses.asdict(config), "threads": threads}
-    trial = {"overrides": [], "hydra": "", "name": "", "tags": {}, "parent": "", "origin": [], "study": None}
-    return {"kind": "trial", "config": plain, "continues": "k" * 32, **trial}
+    return RunTrial(plain, [], "", [], name="", tags={}, parent="", resumes="k" * 32)
 
 
-def test_a_trial_goes_on_with_the_threads_that_it_began_with(
+def test_a_resumed_trial_has_the_threads_of_its_first_start(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """In a child that is set up with as many, whatever the launcher of this start would give it."""
@@ -102,16 +101,16 @@ def test_a_trial_goes_on_with_the_threads_that_it_began_with(
 
     def warm(settings: object) -> Any:
         children.append(settings)
-        return SimpleNamespace(ask=lambda message, told: tasks.Worker().work(message, told))
+        return SimpleNamespace(ask=lambda message, _: tasks.Worker().work(message, lambda _: None))
 
     monkeypatch.setattr(trial_job, "warm_worker", warm)
-    answer = trial_job._ask(request(config, threads=2))
-    assert answer["status"] == "finished", answer
+    ended = trial_job._run(request(config, threads=2))
+    assert ended.status == "finished", ended
     assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:
-    """An interrupted run that cannot be continued; returns what was run in its place."""
+    """Make the interrupted run impossible to resume; returns what is run in its place."""
 
     def find(*_: object) -> Resumable:
         raise error
@@ -127,32 +126,30 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:
     return ran
 
 
-def test_a_trial_of_which_no_checkpoint_can_be_had_begins_anew(
+def test_a_trial_without_a_checkpoint_starts_over(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And what then befalls it is told of a run of its own, not of the one that was interrupted."""
+    """A failure after that is recorded in a run of its own, not in the interrupted one."""
     ran = refused(monkeypatch, NoCheckpoint("resume=k: its checkpoints were not uploaded: resume it on \x1b[2J"))
     answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
-    assert answer == {"status": "failed", "reason": "data_dir=gone: no such folder", "run": "a run of its own"}
+    assert answer == TrialEnded("failed", reason="data_dir=gone: no such folder", run="a run of its own")
     assert ran == [(dataclasses.replace(config, threads=2), Lineage())]
     assert capsys.readouterr().out == (
-        "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial begins anew\n"
+        "note      resume=k: its checkpoints were not uploaded: resume it on \\x1b[2J; the trial starts over\n"
     )
 
 
-def test_a_trial_that_is_alive_or_damaged_does_not(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_is_alive_or_damaged_fails(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = refused(monkeypatch, UserError("resume=k: is still alive"))
     answer = tasks.Worker().work(request(config, threads=2), lambda _: None)
-    assert (answer["status"], answer["reason"], ran) == ("failed", "resume=k: is still alive", [])
+    assert (answer.status, answer.reason, ran) == ("failed", "resume=k: is still alive", [])
 
 
-def test_a_process_that_dies_before_it_begins_leaves_another_machines_run_alone(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_death_before_the_start_spares_another_machines_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(*_: object) -> None:
         raise trial_job.WorkerDied("its process was killed")
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
     monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
-    assert trial_job._ask(request(config, threads=2))["run"] == "a run of its own"
+    assert trial_job._run(request(config, threads=2)).run == "a run of its own"
     assert not RUNS.exists()

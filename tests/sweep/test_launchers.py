@@ -1,4 +1,4 @@
-"""How many jobs each launcher runs at once, what they share, and what is said where it is not installed."""
+"""How many jobs each launcher runs at once, how they share processors, and the message where one is missing."""
 
 import importlib.util
 from typing import Any
@@ -31,41 +31,45 @@ def launcher(name: str, *changes: str) -> DictConfig:
         ("submitit_slurm", [], 8, 1),
     ],
 )
-def test_jobs_at_once_and_those_that_share_processors(name: str, changes: list[str], jobs: int, shared: int) -> None:
+def test_parallel_jobs_and_jobs_per_machine(name: str, changes: list[str], jobs: int, shared: int) -> None:
     config = launcher(name, *changes)
-    assert (launchers.jobs_at_once(config), launchers.sharing(config)) == (jobs, shared)
-    assert launchers.all_at_once(config) == (name == "submitit_local")
-    assert not launchers.runs_here(config)
+    assert (launchers.parallel_jobs(config), launchers.jobs_per_machine(config)) == (jobs, shared)
+    assert launchers.starts_all_at_once(config) == (name == "submitit_local")
+    assert not launchers.runs_in_process(config)
 
 
-def test_as_joblib_counts_minus_one_is_every_processor() -> None:
-    assert launchers.jobs_at_once(launcher("joblib", "n_jobs=-1")) == threads_each(1)
+def test_minus_one_job_of_joblib_is_every_processor() -> None:
+    assert launchers.parallel_jobs(launcher("joblib", "n_jobs=-1")) == threads_each(1)
 
 
-def test_a_task_of_a_cluster_has_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_of_a_ray_cluster_has_a_thread_per_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "_cluster_processors", lambda launcher: 12.0)
     config = launcher("ray", "ray.init.address=auto", "ray.init.num_cpus=null", "ray.remote.num_cpus=4")
-    assert (launchers.jobs_at_once(config), launchers.sharing(config), launchers.threads_given(config)) == (3, 1, 4)
+    assert (launchers.parallel_jobs(config), launchers.jobs_per_machine(config), launchers.threads_per_job(config)) == (
+        3,
+        1,
+        4,
+    )
 
 
 @pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm"])
-def test_no_job_at_a_time_is_refused(name: str) -> None:
+def test_zero_parallel_jobs_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"hydra\.launcher\.array_parallelism=0: at least 1 expected"):
-        launchers.jobs_at_once(launcher(name, "array_parallelism=0"))
+        launchers.parallel_jobs(launcher(name, "array_parallelism=0"))
 
 
-@pytest.mark.parametrize("promised", ["1", ""])
-def test_a_job_of_slurm_uses_what_it_was_promised(monkeypatch: pytest.MonkeyPatch, promised: str) -> None:
+@pytest.mark.parametrize("allocated", ["1", ""])
+def test_a_slurm_job_uses_its_allocated_processors(monkeypatch: pytest.MonkeyPatch, allocated: str) -> None:
     whole = threads_each(1)
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", promised)
-    assert threads_each(1) == (int(promised) if promised else whole)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", allocated)
+    assert threads_each(1) == (int(allocated) if allocated else whole)
 
 
 @pytest.mark.parametrize(
     ("name", "extra"),
     [("joblib", "joblib"), ("ray", "ray"), ("submitit_local", "submitit"), ("submitit_slurm", "submitit")],
 )
-def test_a_launcher_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
+def test_a_missing_launcher_names_its_extra(monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
     found: dict[str, Any] = {"hydra_plugins": object()}
     monkeypatch.setattr(importlib.util, "find_spec", found.get)
     with pytest.raises(UserError) as refused:
@@ -74,5 +78,5 @@ def test_a_launcher_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name:
     assert refused.value.faults == (f"hydra/launcher={name}: needs the extra {extra}: {command}",)
 
 
-def test_the_launcher_that_needs_nothing() -> None:
+def test_the_basic_launcher_needs_nothing() -> None:
     launchers.check_installed("basic")

@@ -1,4 +1,4 @@
-"""The search's own logic, with trials that cost nothing: a launcher that answers at once, and no MLflow."""
+"""The logic of the search, with a launcher that answers at once and without MLflow."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from pipeline.sweep.trial_job import TrialResult
 from tests.sweep.searches import die, drawn, finished, states, work
 
 
-def test_n_trials_counts_what_is_there_already(search: Callable[..., Search]) -> None:
+def test_n_trials_counts_earlier_trials(search: Callable[..., Search]) -> None:
     first = work(search(4))
     assert states(first) == ["COMPLETE"] * 4
     again = work(search(4, after=first))
-    assert again.sweep.trained == [] and len(again.sweep.outcomes) == 4
+    assert again.sweep.trained == [] and len(again.sweep.results) == 4
     more = work(search(6, after=first))
     assert len(more.sweep.trained) == 2 and states(more) == ["COMPLETE"] * 6
-    assert len(more.sweep.outcomes) == 6  # earlier ones are in the table
+    assert len(more.sweep.results) == 6  # with the earlier ones
 
 
-def test_a_search_that_was_started_again_draws_what_an_undisturbed_one_draws(
+def test_a_resumed_search_draws_what_an_uninterrupted_one_does(
     search: Callable[..., Search], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TPE looks at all trials after ten; a trial that was interrupted is gone on with, and shifts none that follow."""
+    """From the eleventh trial on, TPE uses all earlier ones; an interrupted one is resumed and shifts no other."""
     undisturbed = work(search(12))
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
@@ -56,14 +56,14 @@ def test_a_search_that_was_started_again_draws_what_an_undisturbed_one_draws(
     assert sorted(trained) == sorted(undisturbed.sweep.trained)
 
 
-def test_another_seed_draws_something_else(search: Callable[..., Search]) -> None:
+def test_another_seed_draws_other_parameters(search: Callable[..., Search]) -> None:
     one = search(1)
     other = search(1)
     other.queue._seed = 6
     assert work(one).queue.trials()[0].params != other.queue.ask().params
 
 
-def test_failed_and_pruned_trials_are_told_as_such(search: Callable[..., Search]) -> None:
+def test_failed_and_pruned_trials_have_their_states(search: Callable[..., Search]) -> None:
     kinds = iter(["finished", "failed", "pruned", "finished"])
 
     def becomes(overrides: list[str]) -> TrialResult:
@@ -74,7 +74,7 @@ def test_failed_and_pruned_trials_are_told_as_such(search: Callable[..., Search]
     assert states(done) == ["COMPLETE", "FAIL", "PRUNED", "COMPLETE"]
 
 
-def test_a_search_whose_trials_all_fail_ends(search: Callable[..., Search]) -> None:
+def test_a_search_in_which_every_trial_fails_ends(search: Callable[..., Search]) -> None:
     def fails(overrides: list[str]) -> TrialResult:
         return TrialResult("", "failed", reason="always")
 
@@ -82,43 +82,43 @@ def test_a_search_whose_trials_all_fail_ends(search: Callable[..., Search]) -> N
     assert states(work(search(30, fails, max_failures=2))) == ["FAIL"] * 5
 
 
-def test_a_failed_trial_is_retried_only_when_asked(search: Callable[..., Search]) -> None:
+def test_failed_trials_are_retried_only_on_request(search: Callable[..., Search]) -> None:
     first = work(search(2, lambda overrides: TrialResult("", "failed", reason="once")))
-    first.sweep.results.clear()
+    first.sweep.trained_results.clear()
     before = drawn(first)
-    kept = work(search(1, after=first))
-    assert states(kept) == ["FAIL", "FAIL", "COMPLETE"]
-    retried = work(search(3, after=kept, retry_failed=True))
+    unchanged = work(search(1, after=first))
+    assert states(unchanged) == ["FAIL", "FAIL", "COMPLETE"]
+    retried = work(search(3, after=unchanged, retry_failed=True))
     assert states(retried) == ["COMPLETE"] * 3
     assert drawn(retried)[1:] == before
 
 
-def test_a_metric_that_was_not_logged_or_is_not_finite_fails_the_trial(search: Callable[..., Search]) -> None:
+def test_a_missing_or_non_finite_objective_fails_the_trial(search: Callable[..., Search]) -> None:
     done = work(search(1, objectives=["best/val_mean_uoi"], max_failures=1))
     assert states(done) == ["FAIL"]
-    assert done.sweep.outcomes[0].reason == "the run logged no finite best/val_mean_uoi"
+    assert done.sweep.results[0].reason == "the run logged no finite best/val_mean_uoi"
 
 
-def test_several_objectives_have_their_directions(search: Callable[..., Search]) -> None:
+def test_each_objective_has_its_direction(search: Callable[..., Search]) -> None:
     done = work(search(2, objectives=["best/val_mean_iou", "parameters"], sampler="nsga2"))
     assert [direction.name for direction in done.queue.study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert done.queue.trials()[0].values[1] == 7.0
 
 
-def test_a_batch_is_as_large_as_the_launcher_and_no_larger_than_what_is_missing(
+def test_batches_are_limited_by_the_launcher_and_the_remainder(
     search: Callable[..., Search],
 ) -> None:
     assert work(search(5, jobs=2)).sweep.batches == [2, 2, 1]
 
 
-def test_under_one_name_another_search_is_refused(search: Callable[..., Search]) -> None:
+def test_another_search_under_the_same_name_is_refused(search: Callable[..., Search]) -> None:
     work(search(1))
-    with pytest.raises(UserError, match=r"^sweep\.name=fake: its objectives was"):
+    with pytest.raises(UserError, match=r"^sweep\.name=fake: its earlier trials have the objectives"):
         search(1, objectives=["val/loss"])
 
 
-def test_epochs_reach_the_pruner(search: Callable[..., Search]) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+def test_the_pruner_sees_the_reported_epochs(search: Callable[..., Search]) -> None:
+    from pipeline.sweep.study import StudyTrial
 
     started = search(3, pruner="median")
     # Five good trials, then one that is worse in its first epoch.
@@ -133,30 +133,33 @@ def test_epochs_reach_the_pruner(search: Callable[..., Search]) -> None:
     assert not StudyTrial(storage_address(None), "fake", good._trial_id, "median", 4).prune(1, 0.9)
 
 
-def test_a_storage_that_fails_prunes_nothing(search: Callable[..., Search], capsys: pytest.CaptureFixture[str]) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+def test_a_failing_storage_prunes_nothing(search: Callable[..., Search], capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.sweep.study import StudyTrial
 
     trial = search(1).queue.ask()
     seen = StudyTrial(storage_address(None), "fake", trial._trial_id + 100, "median", 4)
     assert not seen.prune(1, 0.1)
-    assert capsys.readouterr().err.startswith("warning: epoch 1 is not told to the study:")
+    assert capsys.readouterr().err.startswith("warning: epoch 1 is not reported to the study:")
 
 
-def test_a_storage_that_is_away_as_the_trial_begins_is_told_of_the_epochs_after_it_is_back(
+def test_a_storage_that_comes_back_receives_later_epochs(
     search: Callable[..., Search], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     queue = search(1).queue
     trial, database = queue.ask(), Path(storage_address(None).removeprefix("sqlite:///"))
-    kept = database.rename(database.with_name("kept"))
+    moved = database.rename(database.with_name("moved"))
     database.mkdir()
     seen = StudyTrial(storage_address(None), "fake", trial._trial_id, "median", 4)
     assert not seen.prune(1, 0.1)
-    told = capsys.readouterr().err
-    assert told.startswith("warning: epoch 1 is not told to the study: sweep.storage=sqlite:///") and len(told) < 500
+    warning = capsys.readouterr().err
+    assert (
+        warning.startswith("warning: epoch 1 is not reported to the study: sweep.storage=sqlite:///")
+        and len(warning) < 500
+    )
     database.rmdir()
-    kept.rename(database)
+    moved.rename(database)
     assert not seen.prune(2, 0.2)
     assert queue.study.get_trials()[0].intermediate_values == {2: 0.2} and capsys.readouterr().err == ""
 
@@ -170,14 +173,14 @@ def test_other_storages_are_refused(address: str) -> None:
         storage_address(address)
 
 
-def test_a_journal_file_is_a_storage_too(tmp_path: Path) -> None:
+def test_a_journal_file_is_a_storage(tmp_path: Path) -> None:
     storage = open_storage(storage_address(f"journal:{tmp_path / 'new' / 'study.log'}"))
     sweep = checked_config([]).sweep
     assert open_study(storage, "a", sweep, {}, 3).study_name == "a"
     assert (tmp_path / "new" / "study.log").is_file()
 
 
-def test_samplers_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_samplers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = dataclasses.replace(checked_config([]).sweep, sampler="cmaes")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs the package cmaes"):

@@ -30,13 +30,13 @@ def space_of(*overrides: str) -> SearchSpace:
         ("augment.scale=[1,1],[0.5,2]", CategoricalDistribution(["[1,1]", "[0.5,2]"])),
     ],
 )
-def test_an_override_is_drawn_from(override: str, distribution: BaseDistribution) -> None:
+def test_distribution_of_an_override(override: str, distribution: BaseDistribution) -> None:
     space = space_of(override, "seed=3")
     assert space.distributions == {override.partition("=")[0]: distribution}
     assert space.fixed == {"seed": "3"}
 
 
-def test_what_is_drawn_becomes_overrides() -> None:
+def test_drawn_parameters_become_overrides() -> None:
     space = space_of(
         "model.width=interval(8,64)", "optimizer.learning_rate=interval(1e-4,1)", "seed=1", "loss=dice,focal"
     )
@@ -45,7 +45,7 @@ def test_what_is_drawn_becomes_overrides() -> None:
     assert checked_config(space.overrides(drawn)).optimizer.learning_rate == 0.00025
 
 
-def test_a_key_that_is_typed_twice_has_its_last_meaning() -> None:
+def test_the_last_of_repeated_overrides_counts() -> None:
     assert space_of("seed=1,2", "seed=5", "model.depth=2,3").fixed == {"seed": "5"}
 
 
@@ -58,16 +58,16 @@ def test_a_key_that_is_typed_twice_has_its_last_meaning() -> None:
         ("batch_size=tag(log,range(8,33,8))", "batch_size=tag(log,range(8,33,8)): "),
     ],
 )
-def test_what_cannot_be_searched_is_told(override: str, fault: str) -> None:
-    with pytest.raises(UserError) as told:
+def test_overrides_that_cannot_be_searched_are_refused(override: str, fault: str) -> None:
+    with pytest.raises(UserError) as refused:
         space_of(override)
-    assert fault in str(told.value)
+    assert fault in str(refused.value)
 
 
 # ---- the grid
 
 
-def test_a_grid_has_every_combination_and_names_what_varies() -> None:
+def test_a_grid_has_every_combination_and_its_varying_values() -> None:
     parsed = OverridesParser.create().parse_overrides(["epochs=2", "model.depth=2,3", "seed=range(0,2)", "loss=dice"])
     found = combinations(parsed)
     assert [trial.values for trial in found] == [
@@ -76,6 +76,6 @@ def test_a_grid_has_every_combination_and_names_what_varies() -> None:
     assert found[3].overrides == ["epochs=2", "model.depth=3", "seed=1", "loss=dice"]
 
 
-def test_a_grid_of_nothing_is_one_trial() -> None:
+def test_a_grid_without_swept_values_is_one_trial() -> None:
     (only,) = combinations(OverridesParser.create().parse_overrides(["epochs=2"]))
     assert (only.overrides, only.values) == (["epochs=2"], {})

@@ -1,4 +1,4 @@
-"""Trials of a search whose processes are dead: taken over once, under their own numbers, with what they reported."""
+"""Trials of a search whose processes are dead: requeued once, with their numbers and what they have reported."""
 
 import multiprocessing
 import shutil
@@ -19,8 +19,8 @@ from pipeline.sweep.trial_queue import OWNER, TrialQueue
 from tests.sweep.searches import DEAD, SPACE, drawn, states, work
 
 
-def racing(place: str, start: Any, won: Any) -> None:
-    """A process that takes over what it finds, as soon as all are ready."""
+def racing(place: str, start: Any, requeued: Any) -> None:
+    """A process that requeues every stale trial, as soon as all processes are ready."""
     import os
 
     os.chdir(place)
@@ -28,27 +28,25 @@ def racing(place: str, start: Any, won: Any) -> None:
     study = optuna.load_study(study_name="fake", storage=storage)
     space = search_space(OverridesParser.create().parse_overrides(list(SPACE)))
     queue = TrialQueue("fake", study, space, "tpe", 5, 1)
-    stale = [trial for trial in queue.trials() if queue.stale(trial, alone=False)]
+    stale = [trial for trial in queue.trials() if queue.is_stale(trial, only_process=False)]
     start.wait()
-    won.put([trial.number for trial in stale if queue.take_over(trial)])
+    requeued.put([trial.number for trial in stale if queue.requeue(trial)])
 
 
-def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
-    search: Callable[..., Search], tmp_path: Path
-) -> None:
+def test_a_stale_trial_is_requeued_by_one_of_two_processes(search: Callable[..., Search], tmp_path: Path) -> None:
     queue = search(6).queue
     for _ in range(6):
         trial = queue.ask()
         queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
     context = multiprocessing.get_context("spawn")
-    start, won = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=racing, args=(str(tmp_path), start, won)) for _ in range(2)]
+    start, requeued = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=racing, args=(str(tmp_path), start, requeued)) for _ in range(2)]
     for process in processes:
         process.start()
-    taken = [won.get(timeout=60) for _ in processes]
+    found = [requeued.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    assert sorted(taken[0] + taken[1]) == list(range(6))
+    assert sorted(found[0] + found[1]) == list(range(6))
     waiting = [trial for trial in queue.study.get_trials() if trial.state is TrialState.WAITING]
     assert [trial.number for trial in waiting] == list(range(6))
     assert waiting[0].params == queue.ask().params
@@ -57,15 +55,15 @@ def test_each_stale_trial_is_taken_over_by_exactly_one_of_two_processes(
 def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search]) -> None:
     queue = search(1).queue
     trial = queue.ask()
-    assert not queue.stale(trial, alone=True)
+    assert not queue.is_stale(trial, only_process=True)
     elsewhere = {**vars(Process.this()), "host": "elsewhere"}
     queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, elsewhere)
     (trial,) = queue.trials()
-    assert not queue.stale(trial, alone=False)  # heard of just now
-    assert queue.stale(trial, alone=True)
+    assert not queue.is_stale(trial, only_process=False)  # heard of just now
+    assert queue.is_stale(trial, only_process=True)
 
 
-def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Callable[..., Search]) -> None:
+def test_a_partly_drawn_trial_is_drawn_again(search: Callable[..., Search]) -> None:
     expected = work(search(1)).queue.trials()[0].params
     shutil.rmtree("mlruns")
     queue = search(1).queue
@@ -75,25 +73,25 @@ def test_a_trial_whose_process_died_while_it_was_drawn_is_drawn_again(search: Ca
     assert drawn(again) == [expected] and states(again) == ["COMPLETE"]
 
 
-def test_a_trial_that_is_gone_on_with_keeps_what_it_reported_and_what_the_pruner_said(
+def test_a_resumed_trial_keeps_its_reports_and_the_decision(
     search: Callable[..., Search],
 ) -> None:
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
     def study_trial(trial: FrozenTrial) -> StudyTrial:
         return StudyTrial(storage_address(None), "fake", trial._trial_id, "hyperband", 4)
 
     queue = search(9, pruner="hyperband").queue
-    said = [False]
-    while not any(said):  # each is worse than the one before
+    decisions = [False]
+    while not any(decisions):  # each is worse than the one before
         trial = queue.ask()
         study, score = study_trial(trial), 0.9 - trial.number / 10
-        said = [study.prune(epoch, score) for epoch in (1, 2, 3)]
-        if not any(said):
+        decisions = [study.prune(epoch, score) for epoch in (1, 2, 3)]
+        if not any(decisions):
             queue.tell(trial, TrialState.COMPLETE, [score])
     queue.study._storage.set_trial_user_attr(trial._trial_id, OWNER, DEAD)
-    assert queue.take_over(queue.trials()[-1])
+    assert queue.requeue(queue.trials()[-1])
     again = queue.ask()
     assert (again.number, 1 in again.intermediate_values) == (trial.number, True)
     study = study_trial(again)
-    assert [study.prune(epoch, score) for epoch in (1, 2, 3)] == said
+    assert [study.prune(epoch, score) for epoch in (1, 2, 3)] == decisions

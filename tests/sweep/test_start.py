@@ -28,7 +28,8 @@ ANOTHER = dataclasses.replace(Process.this(), host="another machine")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return open_store(TrackingConfig(f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db", "segmentation", None))
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return open_store(TrackingConfig(uri=uri, experiment="segmentation", run_name=None))
 
 
 Open = Callable[..., contextlib.AbstractContextManager[Sweep]]
@@ -36,14 +37,14 @@ Open = Callable[..., contextlib.AbstractContextManager[Sweep]]
 
 @pytest.fixture
 def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """opened(folder, name) opens a sweep in a folder, without a child process that would look at its data."""
+    """opened(folder, name) opens a sweep in a folder, without a child process that would check its data."""
     monkeypatch.setattr(start, "start_worker", lambda: None)
-    monkeypatch.setattr(start, "_look", lambda *_: {})
+    monkeypatch.setattr(start, "_check_data", lambda *_: {})
 
     @contextlib.contextmanager
     def opened(folder: str, name: str, process: Process | None = None, join: bool = False) -> Any:
         config = checked_config([f"sweep.name={name}", f"tracking.uri={store.uri}"])
-        command: Any = SimpleNamespace(origin=Lineage(), arguments=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
+        command: Any = SimpleNamespace(lineage=Lineage(), typed=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
         (tmp_path / folder).mkdir(exist_ok=True)
         with contextlib.chdir(tmp_path / folder), monkeypatch.context() as context:
             if process is not None:
@@ -56,31 +57,29 @@ def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ope
     return opened
 
 
-def test_a_grid_that_another_machine_goes_on_with_is_not_run_where_it_began(store: Store, opened: Open) -> None:
+def test_a_grid_that_another_machine_runs_is_refused(store: Store, opened: Open) -> None:
     with opened("first", "grid") as begun:
         pass
-    with opened("second", "grid", ANOTHER) as gone_on:
-        assert gone_on.key == begun.key
+    with opened("second", "grid", ANOTHER) as elsewhere:
+        assert elsewhere.key == begun.key
         refusal = r"^sweep\.name=grid: another process runs this sweep$"
         with pytest.raises(UserError, match=refusal), opened("first", "grid"):
             pass
     with opened("first", "grid") as again:
-        assert again.key == begun.key and again.run is not None and again.run.name == gone_on.run.name
+        assert again.key == begun.key and again.run is not None and again.run.name == elsewhere.run.name
     assert mlflow.MlflowClient(store.uri).get_run(again.run.name).info.status == "FINISHED"
 
 
-def test_a_search_joins_in_where_it_began(opened: Open) -> None:
-    """Without taking trials for abandoned that the other machine trains, as whoever runs it alone does."""
+def test_a_search_joins_one_on_another_machine(opened: Open) -> None:
+    """As one of several processes: it does not take the other machine's trials for stale."""
     with opened("first", "search", join=True):
         pass
     with opened("second", "search", ANOTHER, join=True), opened("first", "search", join=True) as joined:
         assert joined.run is None
 
 
-def test_whether_a_process_that_a_journal_here_knows_is_alive_is_told_by_its_lock(
-    store: Store, opened: Open, tmp_path: Path
-) -> None:
-    """As of a container that was killed, and started again at once under another name."""
+def test_the_lock_of_a_local_journal_shows_whether_it_is_alive(store: Store, opened: Open, tmp_path: Path) -> None:
+    """As after a container was killed and started again at once under another host name."""
     with opened("first", "killed", ANOTHER) as sweep:
         pass
     mlflow.MlflowClient(store.uri).update_run(sweep.run.name, "RUNNING")

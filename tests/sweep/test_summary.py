@@ -1,12 +1,12 @@
-"""The table at the end of a sweep, and which metrics are made small."""
+"""The table at the end of a sweep, and which metrics are minimised."""
 
 import pytest
 
-from pipeline.sweep.objectives import direction, score, unbeaten
-from pipeline.sweep.summary import reasons, table
+from pipeline.sweep.objectives import direction, pareto_front, score
+from pipeline.sweep.summary import failures, table
 from pipeline.sweep.trial_job import TrialResult
 
-OUTCOMES = [
+RESULTS = [
     TrialResult(
         "depth=2", "finished", {"best/val_mean_iou": 0.51234567, "model/parameters": 1732.0}, run="a" * 32, seconds=61
     ),
@@ -15,8 +15,8 @@ OUTCOMES = [
 ]
 
 
-def test_every_trial_has_a_line_with_its_scores() -> None:
-    heading, first, second, third = table(OUTCOMES, ["best/val_mean_iou", "parameters"])
+def test_each_trial_has_a_line_with_its_scores() -> None:
+    heading, first, second, third = table(RESULTS, ["best/val_mean_iou", "parameters"]).splitlines()
     assert first.startswith("*  ") and second.startswith("   ")
     assert heading.split() == ["trial", "status", "best/val_mean_iou", "parameters", "time", "run", "parameters"]
     assert first.split() == ["*", "1", "finished", "0.512346", "1732", "1:01", "a" * 32, "depth=2"]
@@ -24,15 +24,15 @@ def test_every_trial_has_a_line_with_its_scores() -> None:
     assert third.split()[4] == "earlier"
 
 
-def test_what_a_server_called_a_run_cannot_steer_the_terminal() -> None:
-    (_, line) = table([TrialResult("depth=2", "finished", run="id\x1b[2J")], ["val/loss"])
+def test_run_names_of_a_server_are_escaped() -> None:
+    (_, line) = table([TrialResult("depth=2", "finished", run="id\x1b[2J")], ["val/loss"]).splitlines()
     assert r"id\x1b[2J" in line and line.isprintable()
 
 
-def test_a_failed_trial_says_why_in_one_plain_line() -> None:
-    told = reasons(OUTCOMES)
-    assert told[0] == "trial 2 failed: depth=3: the loss became nan\\x1b[2J"
-    assert told[1] == "trial 3 failed: depth=4: as before (earlier; sweep.retry_failed=true trains it again)"
+def test_the_reason_of_a_failure_is_one_plain_line() -> None:
+    lines = failures(RESULTS)
+    assert lines[0] == "trial 2 failed: depth=3: the loss became nan\\x1b[2J"
+    assert lines[1] == "trial 3 failed: depth=4: as before (earlier; sweep.retry_failed=true trains it again)"
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def test_a_failed_trial_says_why_in_one_plain_line() -> None:
         ("parameters", "minimize"),
     ],
 )
-def test_losses_times_and_sizes_are_made_small(objective: str, expected: str) -> None:
+def test_losses_times_and_sizes_are_minimised(objective: str, expected: str) -> None:
     assert direction(objective) == expected
 
 
-def test_parameters_is_a_name_for_the_number_of_weights() -> None:
+def test_parameters_is_an_alias_of_the_number_of_weights() -> None:
     assert score({"model/parameters": 3.0}, "parameters") == 3.0
     assert score({}, "best/val_mean_iou") is None
 
 
-def test_of_several_objectives_those_are_best_that_no_other_beats() -> None:
+def test_pareto_front() -> None:
     trials = [
         {"best/val_mean_iou": 0.5, "model/parameters": 100.0},
         {"best/val_mean_iou": 0.6, "model/parameters": 200.0},
@@ -63,6 +63,6 @@ def test_of_several_objectives_those_are_best_that_no_other_beats() -> None:
         None,
         {"best/val_mean_iou": 0.6, "model/parameters": 200.0},  # the same as the second
     ]
-    assert unbeaten(trials, ["best/val_mean_iou", "parameters"]) == [True, True, False, False, False, True]
-    assert unbeaten(trials, ["best/val_mean_iou"]) == [False, False, False, True, False, False]
-    assert unbeaten([], ["best/val_mean_iou"]) == []
+    assert pareto_front(trials, ["best/val_mean_iou", "parameters"]) == [True, True, False, False, False, True]
+    assert pareto_front(trials, ["best/val_mean_iou"]) == [False, False, False, True, False, False]
+    assert pareto_front([], ["best/val_mean_iou"]) == []

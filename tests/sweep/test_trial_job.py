@@ -1,4 +1,4 @@
-"""What a launcher runs: the same in the sweep's own process and in another."""
+"""What a launcher runs, in the sweep's own process or in another."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,23 +9,25 @@ import pytest
 from omegaconf import DictConfig
 
 from pipeline.runtime.process import Process
-from pipeline.sweep import trial_job as module
-from pipeline.sweep.given_up import Failures
+from pipeline.sweep import trial_job
+from pipeline.sweep.stopping import StopState
 from pipeline.sweep.trial_job import TrialJob, TrialSpec
 
 
 @pytest.mark.parametrize(("step", "pid", "settles"), [(0, 0, False), (1, 0, False), (3, 0, False), (0, 1, True)])
-def test_only_another_process_than_the_sweeps_settles_in_whatever_the_clock_says(
+def test_only_a_launchers_process_changes_folder_and_signals(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int, pid: int, settles: bool
 ) -> None:
     """In the sweep's own it would ignore Ctrl-C."""
-    failures = Failures(tmp_path, most=None)
-    failures.stop()
+    state = StopState(tmp_path, max_failures=None)
+    state.request_stop()
     this = Process.this()
-    job = TrialJob({0: TrialSpec(0, "depth=3", {})}, "key", (), 1, failures, home=replace(this, pid=this.pid + pid))
+    job = TrialJob(
+        {0: TrialSpec(0, "depth=3", {})}, "key", (), 1, state, sweep_process=replace(this, pid=this.pid + pid)
+    )
     start, settled = psutil.boot_time() + step, []
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)
-    monkeypatch.setattr(module.HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=0)))
+    monkeypatch.setattr(trial_job.HydraConfig, "get", lambda: SimpleNamespace(job=SimpleNamespace(num=0)))
     monkeypatch.setattr(TrialJob, "_settle", lambda self: settled.append(self))
-    assert job(DictConfig({}))["status"] == "skipped"
+    assert job(DictConfig({})).status == "skipped"
     assert bool(settled) is settles

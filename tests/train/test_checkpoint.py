@@ -1,4 +1,4 @@
-"""Checkpoints: written and read to the last bit, the newest first, and no more kept than asked for."""
+"""Checkpoints are written and read to the last bit, found newest first, and pruned."""
 
 import shutil
 from pathlib import Path
@@ -10,19 +10,16 @@ from hypothesis import strategies as st
 from pipeline.train.checkpoint import (
     FILES,
     STATE,
-    Best,
-    TrainingState,
-    Unfinished,
-    as_json,
     newest_first,
-    newest_start,
-    prune,
+    newest_resume_point,
     read_best,
     read_checkpoint,
     read_state,
     step_folder,
 )
-from tests.train.checkpoint_folders import files_at, names, started, state_at, write, write_best
+from pipeline.train.checkpoint_state import Best, TrainingState
+from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
+from tests.train.checkpoint_folders import files_at, names, resumed, state_at, write, write_best
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -48,30 +45,30 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     st.booleans(),
     st.text(max_size=8),
 )
-def test_every_state_comes_back_to_the_last_bit(
+def test_every_state_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, steps: int, epoch: int, share: float, real: float, counts: list[int],
-    told: bool, text: str,
+    collapsed: bool, text: str,
 ) -> None:  # fmt: skip
     step = epoch * steps + int(share * steps)
-    state = TrainingState(step, epoch, steps, real, told, Best(epoch, real, real, [counts[:2], counts[2:]], text))
+    state = TrainingState(step, epoch, steps, real, collapsed, Best(epoch, real, real, [counts[:2], counts[2:]], text))
     folder = tmp_path_factory.mktemp("c") / "step"
-    Unfinished(folder, {}).commit(as_json(state))
+    CheckpointWriter(folder, {}).commit(state.to_json())
     assert read_state(folder) == state
 
 
-def test_it_does_not_exist_before_it_is_committed(tmp_path: Path) -> None:
-    unfinished = Unfinished(step_folder(tmp_path, 1), files_at(1))
-    assert not unfinished.folder.exists() and newest_start(tmp_path) == (None, [])
-    unfinished.commit(as_json(state_at(1)))
-    assert started(tmp_path).state.step == 1
+def test_a_checkpoint_does_not_exist_before_it_is_committed(tmp_path: Path) -> None:
+    writer = CheckpointWriter(step_folder(tmp_path, 1), files_at(1))
+    assert not writer.folder.exists() and newest_resume_point(tmp_path) == (None, [])
+    writer.commit(state_at(1).to_json())
+    assert resumed(tmp_path).state.step == 1
 
 
-def test_without_checkpoints_there_is_no_start(tmp_path: Path) -> None:
-    assert newest_start(tmp_path) == newest_start(tmp_path / "none") == (None, [])
+def test_without_checkpoints_there_is_no_resume_point(tmp_path: Path) -> None:
+    assert newest_resume_point(tmp_path) == newest_resume_point(tmp_path / "none") == (None, [])
 
 
 @given(st.sets(st.integers(0, 99_999_999), min_size=1, max_size=5), st.sets(st.integers(0, 99_999_999), max_size=2))
-def test_the_newest_is_first_and_before_the_one_that_it_replaces(
+def test_the_newest_comes_before_the_one_it_replaces(
     tmp_path_factory: pytest.TempPathFactory, steps: set[int], outdated: set[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("c")
@@ -84,38 +81,36 @@ def test_the_newest_is_first_and_before_the_one_that_it_replaces(
     assert found == [f"step-{step:08d}{'' if new else '.outdated'}" for step, new in expected]
 
 
-# ---- pruned
+# ---- pruning
 
 
-def test_the_newest_ones_stay_with_the_best_weights_that_they_name(tmp_path: Path) -> None:
+def test_pruning_keeps_the_newest_and_their_best_weights(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         write_best(tmp_path, epoch)
     for step, best in ((10, 1), (20, 2), (25, 2), (30, 3), (35, 3)):
         write(tmp_path, step, best)
     tmp_path.joinpath(".step-00000040").mkdir()
-    prune(step_folder(tmp_path, 35), 3)
+    prune_checkpoints(step_folder(tmp_path, 35), 3)
     assert names(tmp_path) == ["best-0002", "best-0003", "step-00000025", "step-00000030", "step-00000035"]
-    prune(step_folder(tmp_path, 35), 2)
+    prune_checkpoints(step_folder(tmp_path, 35), 2)
     assert names(tmp_path) == ["best-0003", "step-00000030", "step-00000035"]
-    prune(step_folder(tmp_path, 35), 5)
+    prune_checkpoints(step_folder(tmp_path, 35), 5)
     assert names(tmp_path) == ["best-0003", "step-00000030", "step-00000035"]
 
 
 @pytest.mark.parametrize("name", ["weights.npz", STATE])
 @pytest.mark.parametrize("keep", [1, 2])
-def test_a_damaged_one_of_a_later_step_does_not_displace_the_one_that_was_just_written(
-    tmp_path: Path, keep: int, name: str
-) -> None:
-    """Training went on from before it."""
+def test_a_damaged_later_checkpoint_displaces_no_new_one(tmp_path: Path, keep: int, name: str) -> None:
+    """Training had resumed from a checkpoint before the damaged one."""
     write_best(tmp_path, 1)
     for step in (10, 20):
         write(tmp_path, step, best=1)
     content = bytearray((step_folder(tmp_path, 20) / name).read_bytes())
     content[len(content) // 2] ^= 1
     (step_folder(tmp_path, 20) / name).write_bytes(content)
-    prune(write(tmp_path, 15, best=1), keep)
+    prune_checkpoints(write(tmp_path, 15, best=1), keep)
     assert names(tmp_path) == ["best-0001", *["step-00000010"][: keep - 1], "step-00000015"]
-    assert started(tmp_path).state.step == 15
+    assert resumed(tmp_path).state.step == 15
 
 
 @settings(max_examples=15)
@@ -125,7 +120,7 @@ def test_a_damaged_one_of_a_later_step_does_not_displace_the_one_that_was_just_w
     ),
     st.integers(1, 4),
 )
-def test_what_is_kept_can_be_gone_on_from(
+def test_training_resumes_from_whatever_pruning_kept(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[int, int | None]], keep: int
 ) -> None:
     folder = tmp_path_factory.mktemp("c")
@@ -134,10 +129,10 @@ def test_what_is_kept_can_be_gone_on_from(
     for step, best in written:
         write(folder, step, best)
     newest = max(written)
-    prune(step_folder(folder, newest[0]), keep)
+    prune_checkpoints(step_folder(folder, newest[0]), keep)
     kept = sorted(written)[-keep:]
     bests = {best for _, best in kept if best is not None}
     assert names(folder) == [*(f"best-{best:04d}" for best in sorted(bests)), *(f"step-{step:08d}" for step, _ in kept)]
     for step, best in reversed(kept):
-        assert started(folder).state == state_at(step, best)
+        assert resumed(folder).state == state_at(step, best)
         shutil.rmtree(step_folder(folder, step))

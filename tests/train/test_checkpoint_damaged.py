@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, or that no run wrote, are passed over, each with a line that says so."""
+"""Checkpoints that are damaged, or that no run wrote, are passed over, each with a message."""
 
 import json
 import shutil
@@ -10,17 +10,9 @@ import pytest
 
 from pipeline.runtime.errors import UserError
 from pipeline.train import checkpoint
-from pipeline.train.checkpoint import (
-    FILES,
-    STATE,
-    Unfinished,
-    as_json,
-    best_folder,
-    newest_start,
-    read_state,
-    step_folder,
-)
-from tests.train.checkpoint_folders import files_at, started, state_at, write, write_best
+from pipeline.train.checkpoint import FILES, STATE, best_folder, newest_resume_point, read_state, step_folder
+from pipeline.train.checkpoint_writer import CheckpointWriter
+from tests.train.checkpoint_folders import files_at, resumed, state_at, write, write_best
 
 
 def truncated(path: Path) -> None:
@@ -34,7 +26,7 @@ def flipped(path: Path) -> None:
 
 
 def of_another(path: Path) -> None:
-    """A whole file of another checkpoint."""
+    """Replace a file by an intact one of another checkpoint."""
     shutil.copy(path.parent.parent / "step-00000005" / path.name, path)
 
 
@@ -53,49 +45,49 @@ MANIFESTS = {
     "a list": b"[]",
     "null": b"null",
     "a number of any length": b'{"step": ' + b"9" * 10_000 + b"}",
-    "no hashes": json.dumps(as_json(state_at(10))).encode(),
-    "hashes that are none": json.dumps({**as_json(state_at(10)), "sha256": ["weights.npz"]}).encode(),
+    "no hashes": json.dumps(state_at(10).to_json()).encode(),
+    "hashes that are a list": json.dumps({**state_at(10).to_json(), "sha256": ["weights.npz"]}).encode(),
 }
 
 
-def passed_over(checkpoints: Path, path: Path, told: str) -> None:
-    """The newest checkpoint is not used, the one before it is, and one line says why."""
-    start, notes = newest_start(checkpoints)
+def assert_passed_over(checkpoints: Path, path: Path, reason: str) -> None:
+    """The newest checkpoint is not used, the one before it is, and one message says why."""
+    start, notes = newest_resume_point(checkpoints)
     assert start is not None and start.state.step == 5
     (note,) = notes
-    assert note.startswith(f"{path}: ") and told in note and note.endswith("; the checkpoint before it is used")
+    assert note.startswith(f"{path}: ") and reason in note and note.endswith("; the checkpoint before it is used")
     assert "\n" not in note
 
 
 @pytest.mark.parametrize("name", [*FILES, STATE])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_is_found_and_the_checkpoint_before_it_is_used(
+def test_a_checkpoint_with_a_damaged_file_is_passed_over(
     tmp_path: Path, name: str, damage: Callable[[Path], Any]
 ) -> None:
     write(tmp_path, 5)
     path = write(tmp_path, 10) / name
     damage(path)
-    passed_over(tmp_path, path, "damaged" if path.exists() or name == STATE else "is missing")
+    assert_passed_over(tmp_path, path, "damaged" if path.exists() or name == STATE else "is missing")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_whole_file_of_another_checkpoint_is_found(tmp_path: Path, name: str) -> None:
+def test_an_intact_file_of_another_checkpoint_is_found(tmp_path: Path, name: str) -> None:
     write(tmp_path, 5)
     path = write(tmp_path, 10) / name
     of_another(path)
-    passed_over(tmp_path, path, "is damaged: its SHA-256 is not the recorded one")
+    assert_passed_over(tmp_path, path, "is damaged: its SHA-256 is not the recorded one")
 
 
 @pytest.mark.parametrize("content", MANIFESTS.values(), ids=MANIFESTS)
-def test_a_manifest_that_is_none_is_passed_over(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_manifest_is_passed_over(tmp_path: Path, content: bytes) -> None:
     write(tmp_path, 5)
     path = write(tmp_path, 10) / STATE
     path.write_bytes(content)
-    passed_over(tmp_path, path, "is damaged or missing")
+    assert_passed_over(tmp_path, path, "is damaged or missing")
 
 
 def test_every_changed_digit_of_a_manifest_is_found(tmp_path: Path) -> None:
-    """Also where it still is JSON, and the state still could be one."""
+    """Even where the file is still JSON and the state still plausible."""
     write_best(tmp_path, 1)
     path = write(tmp_path, 17, best=1) / STATE
     whole = path.read_text()
@@ -104,7 +96,7 @@ def test_every_changed_digit_of_a_manifest_is_found(tmp_path: Path) -> None:
     for place in digits:
         path.write_text(f"{whole[:place]}{(int(whole[place]) + 1) % 10}{whole[place + 1 :]}")
         if json.loads(path.read_text()) == json.loads(whole):
-            continue  # the last digit of a number that stands for the same bits
+            continue  # the last digit of a number: the value has the same bits
         with pytest.raises(UserError, match="is damaged"):
             read_state(path.parent)
 
@@ -125,12 +117,12 @@ def test_a_manifest_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: p
     ],
     ids=str,
 )  # fmt: skip
-def test_a_state_of_wrong_types_or_impossible_values_is_passed_over(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """As one from a server may be, whose hashes are right."""
+def test_an_impossible_state_is_passed_over(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """From a server it may come with correct hashes."""
     write(tmp_path, 5)
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit({**as_json(state_at(10)), **changes})
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    CheckpointWriter(folder, files_at(10)).commit({**state_at(10).to_json(), **changes})
+    assert_passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
 @pytest.mark.parametrize(
@@ -138,50 +130,48 @@ def test_a_state_of_wrong_types_or_impossible_values_is_passed_over(tmp_path: Pa
     [None, 3, "matrix", [1, 2], [["a"]], [[1, 2]], [[1, 2], [3]], [[-1, 0], [0, 0]], [[2**63, 0], [0, 0]], [[[1]]]],
     ids=str,
 )
-def test_a_confusion_matrix_that_is_none_is_passed_over(tmp_path: Path, matrix: Any) -> None:
+def test_an_invalid_confusion_matrix_is_passed_over(tmp_path: Path, matrix: Any) -> None:
     write(tmp_path, 5)
     write_best(tmp_path, 1)
-    state = as_json(state_at(10, best=1))
+    state = state_at(10, best=1).to_json()
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit({**state, "best": {**state["best"], "confusion_matrix": matrix}})
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    CheckpointWriter(folder, files_at(10)).commit({**state, "best": {**state["best"], "confusion_matrix": matrix}})
+    assert_passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
-@pytest.mark.parametrize("key", as_json(state_at(10)))
-def test_a_state_without_one_of_its_keys_is_passed_over(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", state_at(10).to_json())
+def test_a_state_with_a_missing_key_is_passed_over(tmp_path: Path, key: str) -> None:
     write(tmp_path, 5)
     folder = step_folder(tmp_path, 10)
-    Unfinished(folder, files_at(10)).commit(
-        {name: value for name, value in as_json(state_at(10)).items() if name != key}
+    CheckpointWriter(folder, files_at(10)).commit(
+        {name: value for name, value in state_at(10).to_json().items() if name != key}
     )
-    passed_over(tmp_path, folder / STATE, "is no training state")
+    assert_passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(
-    tmp_path: Path, damage: Callable[[Path], Any]
-) -> None:
+def test_damaged_best_weights_make_a_checkpoint_passed_over(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
     write(tmp_path, 5)
     path = write_best(tmp_path, 1) / "weights.npz"
     write(tmp_path, 10, best=1)
-    assert started(tmp_path).state.step == 10
+    assert resumed(tmp_path).state.step == 10
     damage(path)
-    passed_over(tmp_path, path, "damaged" if path.exists() else "is missing")
+    assert_passed_over(tmp_path, path, "damaged" if path.exists() else "is missing")
 
 
-def test_a_checkpoint_whose_best_weights_are_gone_is_passed_over(tmp_path: Path) -> None:
+def test_missing_best_weights_make_a_checkpoint_passed_over(tmp_path: Path) -> None:
     write(tmp_path, 5)
     write(tmp_path, 10, best=1)
-    passed_over(tmp_path, best_folder(tmp_path, 1) / STATE, "is damaged or missing")
+    assert_passed_over(tmp_path, best_folder(tmp_path, 1) / STATE, "is damaged or missing")
 
 
-def test_every_damaged_one_has_its_line(tmp_path: Path) -> None:
+def test_every_damaged_checkpoint_has_a_message(tmp_path: Path) -> None:
     for step in (5, 10, 15):
         truncated(write(tmp_path, step) / "weights.npz")
-    tmp_path.joinpath("step-note").write_text("no folder")
-    start, notes = newest_start(tmp_path)
+    tmp_path.joinpath("step-note").write_text("a file")
+    start, notes = newest_resume_point(tmp_path)
     assert start is None
     assert [note.partition(":")[0] for note in notes] == [
         str(step_folder(tmp_path, step) / "weights.npz")
-        for step in (15, 10, 5)  # and none for the note, which is no checkpoint
+        for step in (15, 10, 5)  # none for the note, which is not a checkpoint
     ]

@@ -1,4 +1,4 @@
-"""Optimizers by name on a real network: what they change and what not, and the learning rate of every step."""
+"""Optimizers on a real network: what they change and what not, and the learning rate of every step."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_learning_rate_by_the_formula(made: WarmupSchedule, values: dict[int, fl
         assert float(tf.function(made)(tf.constant(step))) == pytest.approx(expected, abs=1e-7)
 
 
-def test_batches_that_make_one_update_have_its_learning_rate() -> None:
+def test_batches_of_one_update_have_its_learning_rate() -> None:
     config = ScheduleConfig("cosine", warmup_epochs=1.5)
     updates, batches = WarmupSchedule(config, RATE, 8, 2), WarmupSchedule(config, RATE, 24, 6, accumulate=3)
     for batch in range(24):
@@ -58,10 +58,10 @@ def test_batches_that_make_one_update_have_its_learning_rate() -> None:
 @given(
     st.sampled_from(["constant", "cosine", "poly"]), st.floats(0, 5), st.integers(1, 20), st.integers(6, 30), st.data()
 )
-def test_rate_rises_once_then_never_again(
+def test_learning_rate_rises_once_and_never_again(
     name: str, warmup: float, per_epoch: int, epochs: int, data: st.DataObject
 ) -> None:
-    """And every step moves: no rate is 0 before the last step is done."""
+    """And no step has a learning rate of 0."""
     steps = epochs * per_epoch
     config = ScheduleConfig(name, warmup, 0.9 if name == "poly" else None)
     made = WarmupSchedule(config, RATE, steps, per_epoch)
@@ -80,7 +80,7 @@ def test_rate_rises_once_then_never_again(
 def network(norm: str = "batch") -> keras.Model:
     model = build_unet(ModelConfig("unet", 1, 2, norm, 0.0, "bilinear"), 2, seed=0)
     rng = np.random.default_rng(0)
-    for variable in model.trainable_variables:  # biases begin at 0, and 0 cannot be seen to decay
+    for variable in model.trainable_variables:  # biases begin at 0, where decay would not show
         if variable.name != "kernel":
             variable.assign(rng.uniform(0.5, 1, variable.shape))
     return model
@@ -100,15 +100,15 @@ def applied(
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_every_optimizer_by_name_moves_every_weight_downhill(name: str) -> None:
+def test_every_optimizer_moves_every_weight_downhill(name: str) -> None:
     before, after = applied(OptimizerConfig(name, RATE), size=0.5)
     assert build_optimizer(OptimizerConfig(name, RATE), CONSTANT).name == name
-    step = RATE * (0.5 if name == "sgd" else 1.0)  # Adam's first step has the length of the rate
+    step = RATE * (0.5 if name == "sgd" else 1.0)  # Adam's first step is as long as the learning rate
     for path, values in before.items():
         np.testing.assert_allclose(after[path], values - step, atol=1e-5)
 
 
-def test_rate_of_the_schedule_is_the_one_of_the_step() -> None:
+def test_each_step_has_the_learning_rate_of_the_schedule() -> None:
     made = WarmupSchedule(ScheduleConfig("cosine", 1.0), RATE, steps=10, steps_per_epoch=5)
     variable = keras.Variable(0.0)
     optimizer = build_optimizer(OptimizerConfig("sgd", RATE), made)
@@ -118,7 +118,7 @@ def test_rate_of_the_schedule_is_the_one_of_the_step() -> None:
         assert before - float(variable.value) == pytest.approx(float(made(step)), abs=1e-6)
 
 
-def test_momentum_is_nesterovs() -> None:
+def test_momentum_is_nesterov_momentum() -> None:
     """Sutskever et al. 2013: v = m v - r g; w += m v - r g."""
     _, after = applied(OptimizerConfig("sgd", RATE, momentum=0.9), 1.0, steps=2)
     before, _ = applied(OptimizerConfig("sgd", RATE), 1.0)
@@ -143,7 +143,7 @@ def test_an_encoder_can_learn_more_slowly(name: str) -> None:
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_decay_shrinks_kernels_and_nothing_else(name: str, norm: str) -> None:
-    """With a gradient of 0, decoupled decay alone is left: w (1 - rate x decay) (Loshchilov and Hutter 2019)."""
+    """With a gradient of 0, only decoupled decay is left: w (1 - rate x decay) (Loshchilov and Hutter 2019)."""
     model = network(norm)
     optimizer = build_optimizer(OptimizerConfig(name, RATE, weight_decay=0.5), CONSTANT)
     before = [variable.numpy() for variable in model.trainable_variables]
@@ -158,7 +158,7 @@ def test_decay_shrinks_kernels_and_nothing_else(name: str, norm: str) -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("decay", [None, 0.0])
-def test_no_decay(name: str, decay: float | None) -> None:
+def test_without_decay_nothing_shrinks(name: str, decay: float | None) -> None:
     before, after = applied(OptimizerConfig(name, RATE, weight_decay=decay), size=0.0)
     for path, values in before.items():
         np.testing.assert_array_equal(after[path], values)
@@ -177,7 +177,7 @@ def test_gradients_are_clipped_by_their_global_norm() -> None:
 
 
 def test_moving_average_of_the_weights() -> None:
-    """Averages begin at the weights after the first step and follow each other one; the weights go their own way."""
+    """It begins at the weights after the first step and follows every later one; the weights are unaffected."""
     model = network()
     optimizer = build_optimizer(OptimizerConfig("sgd", RATE, ema=0.8), CONSTANT)
     variables, expected = model.trainable_variables, []
@@ -194,7 +194,7 @@ def test_moving_average_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_accumulated_gradients_give_the_updates_of_their_means(name: str) -> None:
+def test_accumulated_gradients_give_the_updates_of_their_mean(name: str) -> None:
     """Two of four updates, of three gradients each: the same weights and averages, decay, clipping and rates."""
     rng = np.random.default_rng(0)
     rate = ScheduleConfig("cosine", warmup_epochs=0.5)
@@ -219,13 +219,13 @@ def test_accumulated_gradients_give_the_updates_of_their_means(name: str) -> Non
         np.testing.assert_allclose(three, one, atol=1e-5)
 
 
-def test_between_updates_the_weights_stand_still() -> None:
+def test_between_updates_the_weights_do_not_change() -> None:
     before, after = applied(OptimizerConfig("adam", RATE, accumulate=3), 0.5, steps=2)
     for path, values in before.items():
         np.testing.assert_array_equal(after[path], values)
 
 
 def test_an_optimizer_can_be_described() -> None:
-    """Keras calls get_config when it prints or logs one."""
+    """Keras calls `get_config` when it prints or logs an optimizer."""
     described = build_optimizer(OptimizerConfig("adamw", RATE, weight_decay=0.1), schedule("cosine")).get_config()
     assert described["weight_decay"] == 0.1

@@ -1,4 +1,4 @@
-"""What a person sees of training: plain lines in a file, a bar on a terminal."""
+"""What a person sees of training: plain lines in a file, a progress bar on a terminal."""
 
 import io
 import re
@@ -14,7 +14,7 @@ METRICS = {"train/loss": 1.25, "val/loss": 0.5, "val/mean_iou": 0.75, "train/ima
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the displays see; a test moves it on."""
+    """The time that the display sees; a test advances it."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
@@ -33,75 +33,67 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return screen
 
 
-def test_without_a_terminal_there_is_a_line_for_each_epoch(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_terminal_every_epoch_has_a_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingDisplay(epochs=10, done=0, steps=4) as shown:
         for epoch, best in ((1, True), (2, False)):
             for step in range(1, 5):
-                shown.step(epoch, step, 1.0, 5.0)
-            shown.validating(1, 2)
+                shown.show_step(epoch, step, 1.0, 5.0)
+            shown.show_validation(1, 2)
             clock[0] += 30
-            shown.epoch(epoch, METRICS, best, 0.75)
-        shown.say("a word of [advice] :smile: " + "x" * 200)
+            shown.print_epoch(epoch, METRICS, best, 0.75)
+        shown.print("some [advice] :smile: " + "x" * 200)
         clock[0] += 30
-        shown.epoch(10, METRICS, True, 0.75)
+        shown.print_epoch(10, METRICS, True, 0.75)
     assert capsys.readouterr().out.splitlines() == [
         "epoch  1/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500 *  12.3 images/s  0:30, 4:30 left",
         "epoch  2/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500    12.3 images/s  1:00, 4:00 left",
-        "a word of [advice] :smile: " + "x" * 200,
+        "some [advice] :smile: " + "x" * 200,
         "epoch 10/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500 *  12.3 images/s  1:30",
     ]
 
 
-def test_on_a_terminal_a_bar_tells_step_loss_speed_time_left_and_best(
-    clock: list[float], terminal: io.StringIO
-) -> None:
+def test_on_a_terminal_a_bar_shows_the_progress(clock: list[float], terminal: io.StringIO) -> None:
     with TrainingDisplay(epochs=4, done=0, steps=10) as shown:
         shown._bar.refresh()
         assert "compiling" in _text(terminal)
         clock[0] += 10
-        shown.epoch(1, METRICS, True, 0.75)
-        shown.step(2, 5, 0.8125, 7.5)
+        shown.print_epoch(1, METRICS, True, 0.75)
+        shown.show_step(2, 5, 0.8125, 7.5)
         clock[0] += 5
         shown._bar.refresh()
         bar = _text(terminal)
         assert "epoch 2/4" in bar and " 5/10 " in bar and "loss 0.8125" in bar and "7.5 images/s" in bar
-        assert "0:17 left" in bar and "best val mIoU 0.7500" in bar  # 10 s for 1.5 of 4 epochs when it was told
-        shown.validating(3, 6)
+        assert "0:17 left" in bar and "best val mIoU 0.7500" in bar  # 10 s for 1.5 of 4 epochs
+        shown.show_validation(3, 6)
         shown._bar.refresh()
         assert re.search(r" 3/6 +validating", _text(terminal))
     assert terminal.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in terminal.getvalue()  # the cursor is back
 
 
-def test_a_resumed_run_counts_its_epochs_on_and_guesses_from_what_this_process_did(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_resumed_run_estimates_from_its_own_epochs(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingDisplay(epochs=10, done=6, steps=4) as shown:
         clock[0] += 20
-        shown.epoch(7, METRICS, False, 0.875)
+        shown.print_epoch(7, METRICS, False, 0.875)
         clock[0] += 20
-        shown.epoch(8, METRICS, False, 0.875)
+        shown.print_epoch(8, METRICS, False, 0.875)
     assert capsys.readouterr().out.splitlines() == [
         "epoch  7/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500    12.3 images/s  0:20, 1:00 left",
         "epoch  8/10  loss 1.2500  val loss 0.5000  val mIoU 0.7500    12.3 images/s  0:40, 0:40 left",
     ]
 
 
-def test_before_an_epoch_of_this_process_has_begun_no_time_is_guessed(
-    clock: list[float], terminal: io.StringIO
-) -> None:
+def test_before_the_first_step_no_time_is_estimated(clock: list[float], terminal: io.StringIO) -> None:
     with TrainingDisplay(epochs=4, done=1, steps=10) as shown:
         clock[0] += 5
-        shown.validating(1, 2)  # of an epoch that was interrupted after its last step
-        shown.step(2, 0, 0.5, 0.0)
+        shown.show_validation(1, 2)  # of an epoch whose last step an earlier process took
+        shown.show_step(2, 0, 0.5, 0.0)
         shown._bar.refresh()
-        told = _text(terminal)
-    assert "epoch 2/4" in told and "left" not in told
+        bar = _text(terminal)
+    assert "epoch 2/4" in bar and "left" not in bar
 
 
 def _text(screen: io.StringIO) -> str:
-    """What was written since the last look, without control sequences."""
+    """What was written since the last call, without control sequences."""
     found = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     screen.seek(0)
     screen.truncate()

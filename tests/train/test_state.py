@@ -1,4 +1,4 @@
-"""Everything that a training step depends on goes out of a network and into another: the next steps give equal bits."""
+"""The state of one network restored into another: the next steps give the same bits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +12,9 @@ from pipeline.config.schema import ModelConfig, OptimizerConfig, ScheduleConfig
 from pipeline.model.unet import build_unet
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime.errors import UserError
-from pipeline.train.checkpoint import Unfinished, read_checkpoint
-from pipeline.train.epochs import averaged_weights
-from pipeline.train.optimizers import WarmupSchedule, build_optimizer
+from pipeline.train.checkpoint import read_checkpoint
+from pipeline.train.checkpoint_writer import CheckpointWriter
+from pipeline.train.optimizers import WarmupSchedule, averaged_weights, build_optimizer
 from pipeline.train.state import restore, restore_running, training_arrays
 
 STEPS = 6
@@ -28,13 +28,13 @@ OPTIMIZERS = {
 
 @pytest.fixture(autouse=True)
 def policy() -> Any:
-    """Whatever precision a test trains in, the next one starts in float32."""
+    """After each test, whatever precision it trained in, float32 again."""
     yield
     keras.config.set_dtype_policy("float32")
 
 
 def network(width: int = 2, norm: bool = True) -> Any:
-    """A convolution with moving statistics and dropout: what the U-Net's layers keep, in the fewest of them."""
+    """A convolution, BatchNormalization and dropout: all kinds of state of a U-Net, in as few layers as possible."""
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(width, 3, padding="same", kernel_initializer=keras.initializers.HeNormal(1), name="conv")(
         image
@@ -46,11 +46,11 @@ def network(width: int = 2, norm: bool = True) -> Any:
 
 
 def compiled(optimizer: OptimizerConfig = OPTIMIZERS["adam, ema, clipped"], model: Any = None) -> Any:
-    """A network ready to be trained."""
+    """A compiled network with its optimizer built."""
     model = model or network()
     schedule = WarmupSchedule(ScheduleConfig("cosine", warmup_epochs=0.5), optimizer.learning_rate, STEPS, STEPS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Op by op: a compiled step is the same one, but takes ten times as long to be made as all of these take.
+    # Eagerly: compiling a step takes ten times as long as running all of these.
     model.compile(optimizer=build_optimizer(optimizer, schedule), loss=loss, run_eagerly=True)
     model.optimizer.build(model.trainable_variables)
     return model
@@ -62,17 +62,17 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(model: Any, steps: range) -> list[float]:
-    """Steps without an end of an epoch between them: the mean loss so far after each."""
+    """Train on these batches, within one epoch; returns the mean loss so far after each."""
     return [float(model.train_on_batch(*batch(step))) for step in steps]
 
 
 def bits(model: Any) -> dict[str, str]:
-    """A hash for each file of the model's state."""
+    """The hash of each file of the model's state."""
     return {name: weights_sha256(arrays) for name, arrays in training_arrays(model).items()}
 
 
-def test_before_the_first_update_the_weights_are_their_own_average() -> None:
-    """Which `accumulate` may put off beyond an epoch's end; Keras's averages are zeros until then."""
+def test_before_the_first_update_the_average_is_the_weights() -> None:
+    """With `accumulate` the first update may come after an epoch's end; Keras's averages are zeros until then."""
     model = compiled(OptimizerConfig("adam", 0.01, ema=0.9, accumulate=3))
     before = named_weights(model)
     train(model, range(2))
@@ -89,18 +89,18 @@ def test_before_the_first_update_the_weights_are_their_own_average() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS["adam, ema, clipped"]], ids=["adam"])
-def test_in_every_precision_the_next_steps_give_equal_bits(precision: str, optimizer: OptimizerConfig) -> None:
+def test_the_next_steps_are_equal_in_every_precision(precision: str, optimizer: OptimizerConfig) -> None:
     keras.config.set_dtype_policy(precision)
-    continues(lambda: compiled(optimizer))
+    assert_continues(lambda: compiled(optimizer))
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS.values())[1:], ids=list(OPTIMIZERS)[1:])
-def test_with_every_optimizer_the_next_steps_give_equal_bits(optimizer: OptimizerConfig) -> None:
-    continues(lambda: compiled(optimizer))
+def test_the_next_steps_are_equal_with_every_optimizer(optimizer: OptimizerConfig) -> None:
+    assert_continues(lambda: compiled(optimizer))
 
 
-def continues(build: Callable[[], Any]) -> None:
-    """Train, take the state, train on; put the state into a new network, train that on: nothing differs."""
+def assert_continues(build: Callable[[], Any]) -> None:
+    """Train, save, train further; restore into a new network, train that further: nothing differs."""
     whole = build()
     train(whole, range(3))
     taken = {
@@ -116,8 +116,8 @@ def continues(build: Callable[[], Any]) -> None:
     assert bits(resumed) == bits(whole) != at_stop
 
 
-def test_every_variable_of_a_unet_is_in_it_once() -> None:
-    """Of the network, its optimizer and its metrics; two of one name would be one."""
+def test_every_variable_of_a_unet_is_saved_once() -> None:
+    """Of the network, its optimizer and its metrics. Two with the same name would overwrite each other."""
     model = compiled(model=build_unet(ModelConfig("unet", 1, 2, "batch", 0.5, "bilinear"), 2, seed=0))
     train(model, range(1))
     files = training_arrays(model)
@@ -132,7 +132,7 @@ def test_every_variable_of_a_unet_is_in_it_once() -> None:
 
 @pytest.mark.parametrize("left_out", ["weights.npz", "optimizer.npz", "running.npz"])
 def test_without_one_of_the_files_the_next_steps_differ(left_out: str) -> None:
-    """The negative control: each of them matters."""
+    """Negative control: each of them matters."""
     whole = compiled()
     train(whole, range(3))
     taken = training_arrays(whole)
@@ -143,8 +143,8 @@ def test_without_one_of_the_files_the_next_steps_differ(left_out: str) -> None:
     assert bits(resumed) != bits(whole)
 
 
-def test_the_sums_of_the_epoch_are_put_back_when_an_epoch_was_begun_again() -> None:
-    """Keras empties them at the start of `fit`, which an epoch that goes on is given to."""
+def test_the_sums_of_the_metrics_are_restored_after_a_reset() -> None:
+    """Keras's `fit`, which also trains the rest of an interrupted epoch, resets them when it begins."""
     whole = compiled()
     train(whole, range(3))
     taken = training_arrays(whole)
@@ -157,7 +157,7 @@ def test_the_sums_of_the_epoch_are_put_back_when_an_epoch_was_begun_again() -> N
     assert train(resumed, range(3, STEPS)) == losses
 
 
-def test_the_scale_of_float16s_loss_and_its_counter_are_kept() -> None:
+def test_the_loss_scale_of_float16_and_its_counter_are_saved() -> None:
     keras.config.set_dtype_policy("mixed_float16")
     model = compiled()
     train(model, range(1))
@@ -178,8 +178,8 @@ def test_a_checkpoint_on_the_disk_is_the_same_state(tmp_path: Path) -> None:
     model = compiled()
     train(model, range(2))
     state = {"step": 2, "epoch": 0, "steps_per_epoch": 3, "seconds": 1.0, "told_collapse": False, "best": None}
-    unfinished = Unfinished(tmp_path / "step", training_arrays(model))
-    unfinished.commit(state)
+    writer = CheckpointWriter(tmp_path / "step", training_arrays(model))
+    writer.commit(state)
     _, files = read_checkpoint(tmp_path / "step")
     resumed = compiled()
     restore(resumed, files, "here")
@@ -194,27 +194,27 @@ def without(name: str, file: str) -> Callable[[dict[str, Arrays]], None]:
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "fault"),
     [
-        (lambda: compiled(model=network(width=3)), "here/weights.npz: 'conv/kernel' is float32 (3, 3, 3, 3)"),
-        (lambda: compiled(model=network(norm=False)), "here/weights.npz: has no weights 'norm/moving_mean'"),
-        (lambda: compiled(OPTIMIZERS["sgd, plain"]), "here/optimizer.npz: has no weights 'adam/"),
-        (lambda: compiled(OptimizerConfig("adam", 0.01)), "here/optimizer.npz: has no weights 'adam/"),
+        (lambda: compiled(model=network(width=3)), "here/weights.npz: weights 'conv/kernel' are float32 (3, 3, 3, 3)"),
+        (lambda: compiled(model=network(norm=False)), "here/weights.npz: missing weights 'norm/moving_mean'"),
+        (lambda: compiled(OPTIMIZERS["sgd, plain"]), "here/optimizer.npz: missing weights 'adam/"),
+        (lambda: compiled(OptimizerConfig("adam", 0.01)), "here/optimizer.npz: missing weights 'adam/"),
     ],
     ids=["width", "norm", "optimizer", "no moving average"],
 )  # fmt: skip
-def test_the_state_of_another_network_or_optimizer_is_refused(other: Callable[[], Any], told: str) -> None:
+def test_the_state_of_another_network_or_optimizer_is_refused(other: Callable[[], Any], fault: str) -> None:
     model = compiled()
     files = training_arrays(other())
     with pytest.raises(UserError) as error:
         restore(model, files, "here")
-    assert any(fault.startswith(told) for fault in error.value.faults), error.value.faults
+    assert any(found.startswith(fault) for found in error.value.faults), error.value.faults
 
 
 @pytest.mark.parametrize("name", ["dropout", "metrics/"])
-def test_a_running_state_that_lacks_something_is_refused(name: str) -> None:
+def test_an_incomplete_running_state_is_refused(name: str) -> None:
     model = compiled()
     files = training_arrays(model)
     without(name, "running.npz")(files)
-    with pytest.raises(UserError, match=r"here/running\.npz: has no weights"):
+    with pytest.raises(UserError, match=r"here/running\.npz: missing weights"):
         restore_running(model, files["running.npz"], "here")

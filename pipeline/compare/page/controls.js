@@ -1,6 +1,7 @@
-// The controls beside the grid, and the keys that do the same.
+// The controls next to the grid, and their keys.
 (function controls() {
-  const { COLUMNS, LAYERS, ORDERS, state, sheet, shownClasses, anywhere, gestures, rebuild, redraw, fillHead, fillRows, captions, layout } = grid;
+  const { COLUMNS, LAYERS, ORDERS, state, sheet, shownClasses, anyHas, gestures } = grid;
+  const { rebuild, redraw, fillHead, fillRows, captions, layout } = grid;
 
   // ---- blinking
 
@@ -21,8 +22,13 @@
   // ---- what is shown
 
   function segments(place, choices, current, choose) {
-    const buttons = choices.map(([value, name, there]) => element("button", { type: "button", disabled: !there, "data-value": value, "aria-pressed": String(value === current()) }, name));
-    const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.value === current())));
+    const buttons = choices.map(([value, name, available]) => (
+      element("button", { type: "button", disabled: !available, "data-value": value }, name)
+    ));
+    const mark = () => buttons.forEach((button) => {
+      button.setAttribute("aria-pressed", String(button.dataset.value === current()));
+    });
+    mark();
     buttons.forEach((button) => button.addEventListener("click", () => { choose(button.dataset.value); mark(); }));
     at(place).append(...buttons);
     return (value) => { choose(value); mark(); };
@@ -33,8 +39,14 @@
     at(place).addEventListener("change", () => choose(at(place).value));
   }
   const showSplit = () => { at("epoch-row").hidden = state.split === "test"; };
-  segments("split", [["val", "Validation", DATA.val.length > 0], ["test", "Test", DATA.test.length > 0]], () => state.split, (value) => { state.split = value; showSplit(); rebuild(); });
-  const chooseView = segments("view", [["grid", "Grid", true], ["wipe", "Wipe", COLUMNS.length > 1], ["blink", "Blink", COLUMNS.length > 1]], () => state.view, (value) => {
+  const splits = [["val", "Validation", DATA.val.length > 0], ["test", "Test", DATA.test.length > 0]];
+  segments("split", splits, () => state.split, (value) => {
+    state.split = value;
+    showSplit();
+    rebuild();
+  });
+  const views = [["grid", "Grid", true], ["wipe", "Wipe", COLUMNS.length > 1], ["blink", "Blink", COLUMNS.length > 1]];
+  const chooseView = segments("view", views, () => state.view, (value) => {
     state.view = value;
     at("pair").hidden = value === "grid";
     rebuild();
@@ -49,46 +61,65 @@
   }
   at("epoch").addEventListener("input", () => { setEpoch(Number(at("epoch").value)); fillHead(); captions(); redraw(); });
   at("epoch").addEventListener("change", fillRows);
-  for (const which of ["a", "b"]) options(`run-${which}`, COLUMNS.map((run) => [run.column, `${run.rank}  ${run.heading}`]), state[which], (value) => { state[which] = Number(value); fillRows(); });
-  options("sort", Object.entries(ORDERS).map(([key, order]) => [key, order.name]), state.sort, (value) => { state.sort = value; fillRows(); });
-  options("filter", [[-1, "any"], ...DATA.classes.map((name, place) => [place, name])], -1, (value) => { state.filter = Number(value); fillRows(); });
-  at("filter").disabled = !anywhere("truth");
-  at("size").addEventListener("input", () => { state.side[state.view === "grid" ? "grid" : "pair"] = Number(at("size").value); layout(); });
+  const runs = COLUMNS.map((run) => [run.column, `${run.rank}  ${run.heading}`]);
+  const orders = Object.entries(ORDERS).map(([key, order]) => [key, order.name]);
+  const classes = [[-1, "any"], ...DATA.classes.map((name, place) => [place, name])];
+  options("run-a", runs, state.a, (value) => { state.a = Number(value); fillRows(); });
+  options("run-b", runs, state.b, (value) => { state.b = Number(value); fillRows(); });
+  options("sort", orders, state.sort, (value) => { state.sort = value; fillRows(); });
+  options("filter", classes, state.filter, (value) => { state.filter = Number(value); fillRows(); });
+  at("filter").disabled = !anyHas("truth");
+  at("size").addEventListener("input", () => {
+    state.side[state.view === "grid" ? "grid" : "pair"] = Number(at("size").value);
+    layout();
+  });
 
-  for (const found of LAYERS) {
-    const box = element("input", { type: "checkbox", checked: found.on, disabled: !found.there });
-    const range = element("input", { type: "range", min: 0, max: 100, value: 100 * found.opacity, disabled: !found.there, "aria-label": `opacity of ${found.name}` });
-    const shown = element("output", {}, `${Math.round(100 * found.opacity)}`);
-    const row = element("div", { class: `layer${found.there ? "" : " absent"}`, "data-layer": found.name }, element("label", {}, box, found.name), range, shown);
-    found.set = (on, opacity) => {
-      Object.assign(found, { on, opacity });
+  for (const layer of LAYERS) {
+    const box = element("input", { type: "checkbox", checked: layer.on, disabled: !layer.available });
+    const range = element("input", {
+      type: "range", min: 0, max: 100, value: 100 * layer.opacity, disabled: !layer.available,
+      "aria-label": `opacity of ${layer.name}`,
+    });
+    const shown = element("output", {}, `${Math.round(100 * layer.opacity)}`);
+    const kind = layer.available ? "layer" : "layer absent";
+    const label = element("label", {}, box, layer.name);
+    const row = element("div", { class: kind, "data-layer": layer.name }, label, range, shown);
+    layer.set = (on, opacity) => {
+      Object.assign(layer, { on, opacity });
       [box.checked, range.value, shown.textContent] = [on, Math.round(100 * opacity), String(Math.round(100 * opacity))];
       redraw();
     };
-    box.addEventListener("change", () => found.set(box.checked, found.opacity || 0.5));
-    range.addEventListener("input", () => found.set(range.value > 0, range.value / 100));
+    box.addEventListener("change", () => layer.set(box.checked, layer.opacity || 0.5));
+    range.addEventListener("input", () => layer.set(range.value > 0, range.value / 100));
     at("layers").append(row);
   }
 
   function chips() {
-    const entries = [...DATA.classes.entries(), ...(anywhere("truth") ? [[drawing.VOID, "void"]] : [])];
+    const entries = [...DATA.classes.entries(), ...(anyHas("truth") ? [[drawing.VOID, "void"]] : [])];
     at("classes").replaceChildren(...entries.map(([index, name]) => {
       const colour = element("i");
       colour.style.background = DATA.palette[index];
-      const chip = element("button", { type: "button", class: "chip", title: name, "data-class": index, "aria-pressed": String(shownClasses.has(index)) }, colour, element("span", {}, name));
+      const isShown = () => String(shownClasses.has(index));
+      const properties = { type: "button", class: "chip", title: name, "data-class": index, "aria-pressed": isShown() };
+      const chip = element("button", properties, colour, element("span", {}, name));
       chip.addEventListener("click", () => {
         if (!shownClasses.delete(index)) shownClasses.add(index);
-        chip.setAttribute("aria-pressed", String(shownClasses.has(index)));
+        chip.setAttribute("aria-pressed", isShown());
         redraw();
       });
       return chip;
     }));
   }
-  const showClasses = (wanted) => { shownClasses.clear(); wanted.forEach((index) => shownClasses.add(index)); chips(); redraw(); };
+  function showClasses(wanted) {
+    shownClasses.clear();
+    wanted.forEach((index) => shownClasses.add(index));
+    chips();
+    redraw();
+  }
   at("all-classes").addEventListener("click", () => showClasses([...DATA.classes.keys(), drawing.VOID]));
   at("no-classes").addEventListener("click", () => showClasses([]));
   chips();
-  if (anywhere("truth")) {
+  if (anyHas("truth")) {
     const KINDS = { missed: "missed object", false: "false object", confused: "confused class" };
     at("errors").append(...Object.entries(KINDS).map(([kind, name]) => {
       const colour = element("i");
@@ -107,12 +138,22 @@
     const actions = {
       "+": () => zoomAt(1.5), "=": () => zoomAt(1.5), "-": () => zoomAt(1 / 1.5), 0: () => setZoom(1, 0, 0),
       "[": () => stepEpoch(-1), "]": () => stepEpoch(1),
-      g: () => chooseView("grid"), w: () => COLUMNS.length > 1 && chooseView("wipe"), b: () => COLUMNS.length > 1 && chooseView("blink"),
-      ...(zoomed ? { ArrowLeft: () => setZoom(state.zoom, state.x - step, state.y), ArrowRight: () => setZoom(state.zoom, state.x + step, state.y),
-        ArrowUp: () => setZoom(state.zoom, state.x, state.y - step), ArrowDown: () => setZoom(state.zoom, state.x, state.y + step) } : {}),
-      ...(state.view === "blink" && !event.target.matches("button, input") ? { " ": () => { state.blinking = false; setBlink(); flip(); } } : {}),
+      g: () => chooseView("grid"),
+      w: () => COLUMNS.length > 1 && chooseView("wipe"),
+      b: () => COLUMNS.length > 1 && chooseView("blink"),
     };
-    LAYERS.forEach((found, place) => { if (found.there) actions[place + 1] = () => found.set(!found.on, found.opacity || 0.5); });
+    if (zoomed) {
+      actions.ArrowLeft = () => setZoom(state.zoom, state.x - step, state.y);
+      actions.ArrowRight = () => setZoom(state.zoom, state.x + step, state.y);
+      actions.ArrowUp = () => setZoom(state.zoom, state.x, state.y - step);
+      actions.ArrowDown = () => setZoom(state.zoom, state.x, state.y + step);
+    }
+    if (state.view === "blink" && !event.target.matches("button, input")) {
+      actions[" "] = () => { state.blinking = false; setBlink(); flip(); };
+    }
+    LAYERS.forEach((layer, place) => {
+      if (layer.available) actions[place + 1] = () => layer.set(!layer.on, layer.opacity || 0.5);
+    });
     if (!actions[event.key]) return;
     event.preventDefault();
     actions[event.key]();

@@ -1,9 +1,9 @@
-// What a cell shows: masks as class indices, photographs, and both composed on a canvas.
+// The content of a cell: masks as class indices, photographs, and both drawn on a canvas.
 const drawing = (() => {
   const VOID = 255;
 
   const unpacked = new Map();
-  /** The class indices of a packed mask; the latest few hundred are kept. */
+  /** The class indices of a packed mask; the last 400 are cached. */
   function indices(packed, pixels) {
     if (packed === null || packed === undefined) return Promise.resolve(null);
     let found = unpacked.get(packed);
@@ -11,7 +11,7 @@ const drawing = (() => {
       const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
       found = new Response(stream).arrayBuffer().then((buffer) => {
-        if (buffer.byteLength !== pixels) throw new Error("a mask has another size than its image");
+        if (buffer.byteLength !== pixels) throw new Error("a mask differs in size from its image");
         return new Uint8Array(buffer);
       });
     }
@@ -24,9 +24,9 @@ const drawing = (() => {
   function photographOf(image) {
     if (image.photograph === null) return Promise.resolve(null);
     if (!photographs.has(image)) {
-      const element = new Image();
-      element.src = image.photograph;
-      photographs.set(image, element.decode().then(() => element, () => null));
+      const loaded = new Image();
+      loaded.src = image.photograph;
+      photographs.set(image, loaded.decode().then(() => loaded, () => null));
     }
     return photographs.get(image);
   }
@@ -40,7 +40,7 @@ const drawing = (() => {
     const table = CLASS_COLOURS.map((colour, index) => (shown.has(index) ? colour : 0));
     for (let place = 0; place < mask.length; place++) out[place] = table[mask[place]];
   }
-  /** Of every region but background and void, the pixels at its border. */
+  /** The border pixels of every region, except background and void. */
   function outlinePixels(mask, shown, width, out) {
     classPixels(mask, shown, out);
     for (let place = 0; place < mask.length; place++) {
@@ -60,21 +60,24 @@ const drawing = (() => {
     }
   }
   const scratch = document.createElement("canvas");
+  /** Draw what `fill` writes into an array of pixels. */
   function stamp(context, opacity, width, height, fill) {
-    const image = new ImageData(width, height);
-    fill(new Uint32Array(image.data.buffer));
+    const pixels = new ImageData(width, height);
+    fill(new Uint32Array(pixels.data.buffer));
     scratch.width = width;
     scratch.height = height;
-    scratch.getContext("2d").putImageData(image, 0, 0);
+    scratch.getContext("2d").putImageData(pixels, 0, 0);
     context.globalAlpha = opacity;
     context.drawImage(scratch, 0, 0);
   }
-  /** The classes half-transparently, and their outlines as they are, so that small differences show. */
+  /** Draw the classes with an opacity, and their outlines more opaque, so that small differences are visible. */
   function stampMask(context, mask, opacity, shown, width, height) {
     stamp(context, opacity, width, height, (out) => classPixels(mask, shown, out));
-    if (opacity < 1) stamp(context, Math.min(1, 1.5 * opacity), width, height, (out) => outlinePixels(mask, shown, width, out));
+    if (opacity < 1) {
+      stamp(context, Math.min(1, 1.5 * opacity), width, height, (out) => outlinePixels(mask, shown, width, out));
+    }
   }
-  /** `opacities` of the four layers, 0 to 1; `shown`: the set of class indices that are not taken out. */
+  /** Draw an image's layers. `opacities`: of the four layers, 0 to 1; `shown`: the set of class indices that are shown. */
   function compose(canvas, image, { photograph, truth, mask }, opacities, shown) {
     const { width, height } = image;
     canvas.width = width;
@@ -86,7 +89,9 @@ const drawing = (() => {
     }
     if (truth && opacities.truth) stampMask(context, truth, opacities.truth, shown, width, height);
     if (mask && opacities.prediction) stampMask(context, mask, opacities.prediction, shown, width, height);
-    if (truth && mask && opacities.errors) stamp(context, opacities.errors, width, height, (out) => errorPixels(truth, mask, shown, out));
+    if (truth && mask && opacities.errors) {
+      stamp(context, opacities.errors, width, height, (out) => errorPixels(truth, mask, shown, out));
+    }
   }
 
   return { VOID, indices, photographOf, compose };

@@ -1,4 +1,4 @@
-// Zoom, the same part of every image, and the divider between two runs, the same in every row.
+// Zoom and position, shared by all images; the divider between two runs, shared by all rows.
 function linkGestures(sheet, state) {
   function setZoom(zoom, x, y) {
     state.zoom = Math.max(1, Math.min(32, zoom));
@@ -34,13 +34,22 @@ function linkGestures(sheet, state) {
     const line = event.target.closest(".divider");
     if (!view || event.button !== 0 || (!line && state.zoom === 1)) return;
     const [, , box] = within(event, view);
-    const from = { across: event.clientX, down: event.clientY, x: state.x, y: state.y };
+    const start = { across: event.clientX, down: event.clientY, x: state.x, y: state.y };
     view.setPointerCapture(event.pointerId);
     const move = (moved) => {
-      if (line) setWipe((moved.clientX - box.left) / box.width);
-      else setZoom(state.zoom, from.x - (moved.clientX - from.across) / box.width / state.zoom, from.y - (moved.clientY - from.down) / box.height / state.zoom);
+      if (line) {
+        setWipe((moved.clientX - box.left) / box.width);
+        return;
+      }
+      const x = start.x - (moved.clientX - start.across) / box.width / state.zoom;
+      const y = start.y - (moved.clientY - start.down) / box.height / state.zoom;
+      setZoom(state.zoom, x, y);
     };
-    const end = () => ["pointermove", "pointerup", "pointercancel"].forEach((kind) => view.removeEventListener(kind, kind === "pointermove" ? move : end));
+    const end = () => {
+      view.removeEventListener("pointermove", move);
+      view.removeEventListener("pointerup", end);
+      view.removeEventListener("pointercancel", end);
+    };
     view.addEventListener("pointermove", move);
     view.addEventListener("pointerup", end);
     view.addEventListener("pointercancel", end);
@@ -51,15 +60,18 @@ function linkGestures(sheet, state) {
   at("zoom-reset").addEventListener("click", () => setZoom(1, 0, 0));
 
   function divider() {
-    const made = element("div", { class: "divider", tabIndex: 0, role: "slider", "aria-label": "Divider between A and B", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * state.wipe) });
-    made.addEventListener("keydown", (event) => {
+    const line = element("div", {
+      class: "divider", tabIndex: 0, role: "slider", "aria-label": "Divider between A and B",
+      "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * state.wipe),
+    });
+    line.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
       if (!step) return;
       event.preventDefault();
       event.stopPropagation();
       setWipe(state.wipe + step);
     });
-    return made;
+    return line;
   }
   function setWipe(value) {
     state.wipe = Math.max(0, Math.min(1, value));

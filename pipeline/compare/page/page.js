@@ -1,6 +1,6 @@
 "use strict";
-// What the page is made of: its data, small ways to build elements, the theme, the summary and the tables.
-// Texts of runs reach the page only as textContent, never as HTML.
+// The page's data, building elements, the theme, the summary and the tables.
+// Texts of runs are only ever inserted as text, never as HTML.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs;
 RUNS.forEach((run, place) => { run.rank = place + 1; });
@@ -8,19 +8,23 @@ const at = (id) => document.getElementById(id);
 
 /** An element with properties, attributes (those with a dash) and children. */
 function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const built = document.createElement(tag);
   for (const [key, value] of Object.entries(properties)) {
-    if (key.includes("-") || key === "role" || key === "for") made.setAttribute(key, value);
-    else if (key === "class") made.className = value;
-    else made[key] = value;
+    if (key.includes("-") || key === "role" || key === "for") built.setAttribute(key, value);
+    else if (key === "class") built.className = value;
+    else built[key] = value;
   }
-  made.append(...children.filter((child) => child !== null));
-  return made;
+  built.append(...children.filter((child) => child !== null));
+  return built;
 }
 
 const score = (value, digits = 4) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const minutes = (value) => (value === null ? "–" : value < 10 ? value.toFixed(1) : value.toFixed(0));
-const dot = (colour) => { const made = element("span", { class: "dot" }); made.style.background = colour; return made; };
+function dot(colour) {
+  const circle = element("span", { class: "dot" });
+  circle.style.background = colour;
+  return circle;
+}
 
 // ---- theme
 
@@ -45,13 +49,13 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   const best = RUNS.find((run) => run.best);
   const place = at("summary");
   if (!best) {
-    place.append(element("p", { class: "muted" }, "No run has come to its end with a validation score."));
+    place.append(element("p", { class: "muted" }, "No run finished with a validation score."));
     return;
   }
   const figure = (value, name) => element("div", { class: "figure" }, element("b", {}, value), element("span", {}, name));
   place.append(figure(best.heading, "best run, by validation"), figure(score(best.val), "validation mean IoU"),
     figure(score(best.test), "test mean IoU"), figure(minutes(best.minutes), "minutes"));
-  const copy = element("button", { type: "button", title: "Copy the command that runs it again" }, "Copy");
+  const copy = element("button", { type: "button", title: "Copy the command that repeats this run" }, "Copy");
   const command = element("code", { tabIndex: 0 }, DATA.command);
   copy.addEventListener("click", async () => {
     try { await navigator.clipboard.writeText(DATA.command); } catch {
@@ -70,15 +74,23 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   const known = (pick) => RUNS.some((run) => pick(run) !== null && pick(run) !== undefined);
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
   const interval = ([middle, low, high]) => `${signed(middle)} [${signed(low)}, ${signed(high)}]`;
-  const differences = new Map((DATA.differences?.runs ?? []).map((place, row) => [RUNS[place], ["difference", "low", "high"].map((part) => DATA.differences[part][row][0])]));
+  const differences = new Map((DATA.differences?.runs ?? []).map((place, row) => (
+    [RUNS[place], ["difference", "low", "high"].map((part) => DATA.differences[part][row][0])]
+  )));
   const varies = new Set(RUNS.map((run) => run.name)).size > 1;
   const columns = [
     ...(varies || !DATA.varying.length ? [{ name: "run", text: true, value: (run) => run.name }] : []),
-    ...DATA.varying.map((key, place) => ({ name: key.short, title: key.key, value: (run) => run.params[place], parameter: true })),
+    ...DATA.varying.map((key, place) => (
+      { name: key.short, title: key.key, value: (run) => run.params[place], parameter: true }
+    )),
     { name: "val mIoU", value: (run) => run.val, show: (run) => score(run.val), bar: true },
     { name: "test mIoU", value: (run) => run.test, show: (run) => score(run.test), bar: true },
-    ...(differences.size ? [{ name: "to the best, 95 %", title: `difference of the test mean IoU on ${DATA.differences.images} images, with its bootstrap interval`,
-      value: (run) => differences.get(run)?.[0] ?? null, show: (run) => (run.best || !differences.has(run) ? "–" : interval(differences.get(run))) }] : []),
+    ...(differences.size ? [{
+      name: "difference, 95 %",
+      title: `test mean IoU minus that of the best run, on ${DATA.differences.images} images, with a bootstrap interval`,
+      value: (run) => differences.get(run)?.[0] ?? null,
+      show: (run) => (run.best || !differences.has(run) ? "–" : interval(differences.get(run))),
+    }] : []),
     { name: "best epoch", value: (run) => run.bestEpoch, show: (run) => score(run.bestEpoch, 0) },
     { name: "minutes", value: (run) => run.minutes, show: (run) => minutes(run.minutes) },
     ...(known((run) => run.parameters) ? [{ name: "parameters", value: (run) => run.parameters,
@@ -91,8 +103,8 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   const body = element("tbody");
 
   function compare(first, second, column) {
-    const [a, b] = [column.value(first), column.value(second)];
-    if (a === null || b === null || a === undefined || b === undefined) return (a === null || a === undefined) - (b === null || b === undefined);
+    const [a, b] = [column.value(first) ?? null, column.value(second) ?? null];
+    if (a === null || b === null) return (a === null) - (b === null); // runs without a value come last
     const [x, y] = [number(a), number(b)];
     const order = x !== null && y !== null ? x - y : String(a).localeCompare(String(b));
     return sorting.down ? -order : order;
@@ -100,11 +112,18 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   function fill() {
     const order = sorting.column ? [...RUNS].sort((a, b) => compare(a, b, sorting.column)) : RUNS;
     body.replaceChildren(...order.map((run) => {
-      const row = element("tr", { class: run.best ? "best" : run.status === "finished" ? "" : "unfinished", title: run.failure || run.id });
-      const box = element("input", { type: "checkbox", checked: run.column !== null && !grid.hidden.has(run.column), disabled: run.column === null,
-        "aria-label": `Show ${run.heading} among the images`, title: run.column === null ? "not among the images" : "shown among the images" });
+      const kind = run.best ? "best" : run.status === "finished" ? "" : "unfinished";
+      const row = element("tr", { class: kind, title: run.failure || run.id });
+      const box = element("input", {
+        type: "checkbox",
+        checked: run.column !== null && !grid.hidden.has(run.column),
+        disabled: run.column === null,
+        title: run.column === null ? "has no column among the images" : "shown among the images",
+        "aria-label": `Show ${run.heading} among the images`,
+      });
       box.addEventListener("change", () => grid.show(run.column, box.checked));
-      const mark = element("td", { class: "text" }, box, " ", dot(run.colour), ` ${run.rank}`, run.best ? element("span", { class: "badge" }, "best") : null);
+      const badge = run.best ? element("span", { class: "badge" }, "best") : null;
+      const mark = element("td", { class: "text" }, box, " ", dot(run.colour), ` ${run.rank}`, badge);
       row.append(mark, ...columns.map((column) => {
         const shown = column.show ? column.show(run) : column.value(run) ?? "–";
         const cell = element("td", { class: column.text ? "text" : "" }, shown);
@@ -141,9 +160,12 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   const spread = (pair) => (pair ? `${pair[0].toFixed(4)} ± ${pair[1].toFixed(4)}` : "–");
   const keys = DATA.replicates[0].params.map(([key]) => key);
   const short = Object.fromEntries(DATA.varying.map((key) => [key.key, key.short]));
-  const head = element("tr", {}, ...[...keys.map((key) => short[key]), "seeds", "val mIoU", "test mIoU"].map((name) => element("th", {}, name)));
-  const rows = DATA.replicates.map((group) => element("tr", {},
-    ...[...group.params.map(([, value]) => value), group.count, spread(group.val), spread(group.test)].map((text) => element("td", {}, String(text)))));
+  const names = [...keys.map((key) => short[key]), "seeds", "val mIoU", "test mIoU"];
+  const head = element("tr", {}, ...names.map((name) => element("th", {}, name)));
+  const rows = DATA.replicates.map((group) => {
+    const cells = [...group.params.map(([, value]) => value), group.count, spread(group.val), spread(group.test)];
+    return element("tr", {}, ...cells.map((text) => element("td", {}, String(text))));
+  });
   at("replicates").append(element("h3", {}, "Over seeds, mean ± standard deviation"),
     element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))));
 })();

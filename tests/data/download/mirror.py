@@ -1,4 +1,4 @@
-"""A mirror of VOC on this machine that misbehaves as it is told, and tiny archives for it."""
+"""A mirror of VOC on this machine that fails in the ways that a test sets, and tiny archives for it."""
 
 import hashlib
 import io
@@ -9,9 +9,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pipeline.data.download.fetch import Archive, Patience
+from pipeline.data.download.fetch import Archive, RetryPolicy
 
-HURRIED = Patience(timeout=0.5, retries=3, pause=0.01)
+FAST_RETRIES = RetryPolicy(timeout=0.5, retries=3, pause=0.01)
 ROOT = "VOCdevkit/VOC2012"
 NAME = "VOCtrainval_11-May-2012.tar"
 

@@ -39,7 +39,7 @@ OUTSIDE = (
 
 @pytest.mark.parametrize("evil", [*LINKS.values(), *((name, b"evil") for name in OUTSIDE)], ids=[*LINKS, *OUTSIDE])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
-def test_an_unsafe_archive_is_refused(tmp_path: Path, evil: Entry, first: bool) -> None:
+def test_unsafe_archive_is_refused(tmp_path: Path, evil: Entry, first: bool) -> None:
     path, target = tmp_path / "archives" / NAME, tmp_path / "inside" / "VOC2012"
     path.parent.mkdir()
     target.parent.mkdir()
@@ -52,7 +52,7 @@ def test_an_unsafe_archive_is_refused(tmp_path: Path, evil: Entry, first: bool) 
     assert list(target.parent.iterdir()) == []
 
 
-def test_links_where_nothing_is_wanted_are_ignored(tmp_path: Path) -> None:
+def test_links_outside_the_segmentation_part_are_ignored(tmp_path: Path) -> None:
     path, target = tmp_path / NAME, tmp_path / "VOC2012"
     path.write_bytes(tar(special(f"{ROOT}/Annotations/a.xml", tarfile.SYMTYPE, "/etc/passwd"), *voc_entries()))
     extract_segmentation([path], target, "2012")
@@ -66,24 +66,24 @@ def _without(ending: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (voc_tar()[:9000], "not a whole, uncompressed tar archive"),
-        (b"no tar at all" * 100, "not a whole, uncompressed tar archive"),
-        (b"", "not a whole, uncompressed tar archive"),
+        (voc_tar()[:9000], "not a complete, uncompressed tar archive"),
+        (b"no tar at all" * 100, "not a complete, uncompressed tar archive"),
+        (b"", "not a complete, uncompressed tar archive"),
         (tar(*voc_entries("2007")), r"no ids in VOCdevkit/VOC2012/ImageSets/Segmentation/\*\.txt"),
-        (_without("a_2.jpg"), "1 listed images are not in the archive, the first is 'a_2'"),
+        (_without("a_2.jpg"), "1 listed images are missing, the first is 'a_2'"),
         (tar(*voc_entries(), *voc_entries()), "twice"),
         (tar((f"{ROOT}/JPEGImages/b.jpg", bytes(17 * 2**20))), "has 17825792 bytes, at most 16777216 expected"),
     ],
     ids=["cut off", "no tar", "empty", "another year", "image missing", "twice", "too large"],
 )
-def test_a_damaged_archive_makes_no_dataset(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_damaged_archive_makes_no_dataset(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(UserError, match=expected):
         extract_segmentation([tmp_path / NAME], tmp_path / "VOC2012", "2012")
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_archives_that_contradict_each_other_make_no_dataset(tmp_path: Path) -> None:
+def test_contradicting_archives_make_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "one.tar").write_bytes(voc_tar())
     (tmp_path / "two.tar").write_bytes(tar(*voc_entries(ids=("a_1",))))
     with pytest.raises(UserError, match=r"two\.tar: ImageSets/Segmentation/train\.txt differs"):

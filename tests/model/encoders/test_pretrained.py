@@ -1,4 +1,4 @@
-"""Weights of keras.applications: from its files, from a download that fails, and from files of other networks."""
+"""Weights of keras.applications: from its files, from a failed download, and from files of other networks."""
 
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from pipeline.config.schema import ModelConfig
 from pipeline.model.encoders.pretrained import encoder_weights
 from pipeline.model.encoders.registry import APPLICATIONS
 from pipeline.runtime.errors import UserError
+from tests.model.networks import model_config
 
 ENCODER = "mobilenet_v2"
 
 
 def config(weights: str) -> ModelConfig:
-    return ModelConfig(f"unet_{ENCODER}", 5, 16, "batch", 0.0, "bilinear", weights)
+    return model_config(f"unet_{ENCODER}", depth=5, width=16, encoder_weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,14 @@ def write(network: keras.Model, path: Path) -> str:
         network.save_weights(path)
     elif path.name.endswith(".keras"):
         network.save(path)
-    else:  # as the files are that Keras downloads
+    else:  # the format of the files that Keras downloads
         with h5py.File(path, "w") as file:
             legacy_h5_format.save_weights_to_hdf5_group(file, network)
     return str(path)
 
 
 @pytest.mark.parametrize("name", ["w.h5", "w.weights.h5", "w.keras"])
-def test_a_local_file_gives_every_weight_under_our_names(network: keras.Model, tmp_path: Path, name: str) -> None:
+def test_a_local_file_has_every_weight(network: keras.Model, tmp_path: Path, name: str) -> None:
     arrays = encoder_weights(config(write(network, tmp_path / name)))
     assert len(arrays) == len(network.weights)
     for layer in network.layers:
@@ -49,7 +50,7 @@ def test_a_local_file_gives_every_weight_under_our_names(network: keras.Model, t
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="Conv1")])
     path = write(other, tmp_path / "other.weights.h5")
-    with pytest.raises(UserError, match=r"applications' mobilenet_v2 without top") as error:
+    with pytest.raises(UserError, match=r"mobilenet_v2 weights from keras\.applications") as error:
         encoder_weights(config(path))
     assert len(error.value.faults) == 1 and "\n" not in error.value.faults[0]
 
@@ -62,4 +63,4 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UserError) as error:
         encoder_weights(config("imagenet"))
     assert error.value.faults[0].startswith("model.encoder_weights=imagenet: URL fetch failure on https://storage")
-    assert "get the file elsewhere and give model.encoder_weights=<file>, or null" in error.value.faults[0]
+    assert "copy the file from elsewhere and pass model.encoder_weights=<file>, or null" in error.value.faults[0]

@@ -1,4 +1,4 @@
-"""Encoders: their features, names, seeds and input scaling; the same numbers as the networks they are taken from."""
+"""Encoders: features, names, seeds and input scaling, compared with the networks that they come from."""
 
 import re
 
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.schema import ENCODERS as NAMES
-from pipeline.config.schema import ModelConfig
 from pipeline.model.encoders.registry import APPLICATIONS, ENCODERS
 from pipeline.model.unet import build_unet
 from pipeline.model.weights import named_weights, weights_sha256
+from tests.model.networks import model_config
 
 PREPROCESS = {
     "mobilenet_v2": keras.applications.mobilenet_v2.preprocess_input,
@@ -22,19 +22,19 @@ PREPROCESS = {
 
 @pytest.fixture(scope="module", params=NAMES)
 def of_depth_5(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
-    """Each encoder with the U-Net on all of it, from seed 1."""
+    """Each encoder, and a U-Net of depth 5 with it from seed 1."""
     return request.param, unet(request.param, seed=1)
 
 
 def unet(encoder: str, depth: int = 5, seed: int = 0, dropout: float = 0.0) -> keras.Model:
-    return build_unet(ModelConfig(f"unet_{encoder}", depth, 4, "batch", dropout, "bilinear"), 3, seed)
+    return build_unet(model_config(f"unet_{encoder}", depth=depth, dropout=dropout), 3, seed)
 
 
 def test_every_name_has_an_encoder() -> None:
     assert tuple(ENCODERS) == NAMES
 
 
-def test_a_unet_on_it_gives_logits_at_the_images_size_from_any_depth(of_depth_5: tuple[str, keras.Model]) -> None:
+def test_logits_have_the_size_of_the_image_at_any_depth(of_depth_5: tuple[str, keras.Model]) -> None:
     encoder, deepest = of_depth_5
     for depth, model in ((5, deepest), (1, unet(encoder, 1))):
         multiple = 2**depth
@@ -58,7 +58,7 @@ def test_weights_are_a_function_of_the_seed(of_depth_5: tuple[str, keras.Model])
 
 
 @pytest.mark.parametrize("encoder", [*APPLICATIONS])
-def test_features_are_those_of_keras_applications(encoder: str) -> None:
+def test_features_equal_those_of_keras_applications(encoder: str) -> None:
     application = APPLICATIONS[encoder]
     image = keras.Input((None, None, 3), dtype="uint8")
     features = ENCODERS[encoder].build(image, 5, seed=0)
@@ -80,8 +80,8 @@ def test_strides_double(encoder: str) -> None:
     assert features[0] is None or features[0].shape[1] == 64
 
 
-def test_a_frozen_normalisation_keeps_its_statistics_and_parameters() -> None:
-    config = ModelConfig("unet_efficientnet_lite0", 2, 4, "batch", 0.0, "bilinear", None, "frozen")
+def test_a_frozen_normalisation_is_not_changed() -> None:
+    config = model_config("unet_efficientnet_lite0", encoder_norm="frozen")
     model = build_unet(config, 3, seed=0)
     before = named_weights(model)
     model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -93,7 +93,7 @@ def test_a_frozen_normalisation_keeps_its_statistics_and_parameters() -> None:
     assert "encoder_stem/kernel" in changed
 
 
-@pytest.mark.parametrize("encoder", ["mobilenet_v2", "efficientnetv2_b0"])  # the second has some of Keras's own
-def test_dropout_is_at_the_bottom_alone(encoder: str) -> None:
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "efficientnetv2_b0"])  # in Keras the second has dropout of its own
+def test_dropout_is_only_at_the_bottom(encoder: str) -> None:
     dropouts = [layer.name for layer in unet(encoder, dropout=0.5).layers if isinstance(layer, keras.layers.Dropout)]
     assert dropouts == ["bottom_dropout"]

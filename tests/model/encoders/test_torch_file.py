@@ -1,4 +1,4 @@
-"""PyTorch's files of weights, made here with stand-ins for its types, read without it; hostile and damaged ones."""
+"""Weights files of PyTorch, valid, hostile and damaged: written with stand-ins for its types and read without it."""
 
 import io
 import os
@@ -17,14 +17,14 @@ from pipeline.runtime.errors import UserError
 
 
 class Storage:
-    """What a tensor's values lie in; pickled as a persistent id."""
+    """The values that tensors are views of; pickled as a persistent ID."""
 
     def __init__(self, key: str, values: np.ndarray) -> None:
         self.key, self.values = key, values
 
 
 class Tensor:
-    """A view of a storage, pickled as PyTorch does it."""
+    """A view of a storage, pickled as PyTorch pickles a tensor."""
 
     def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         self.arguments = (storage, offset, shape, strides, False, OrderedDict())
@@ -43,7 +43,7 @@ class Pickler(pickle.Pickler):
 
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules of PyTorch's names, for pickling alone."""
+    """Modules with PyTorch's names, for pickling only."""
     torch, functions = ModuleType("torch"), ModuleType("torch._utils")
     for name in ("FloatStorage", "LongStorage"):
         kind = type(name, (), {"__module__": "torch"})
@@ -93,10 +93,10 @@ def test_tensors_are_views_of_storages(tmp_path: Path, whole: bytes) -> None:
     assert read["count"].shape == () and read["count"] == 7 and read["count"].dtype == np.int64
 
 
-def test_a_file_that_is_cut_off_or_has_more_is_refused(tmp_path: Path, whole: bytes) -> None:
+def test_a_truncated_or_longer_file_is_refused(tmp_path: Path, whole: bytes) -> None:
     for length in range(0, len(whole), 7):
         refused(tmp_path, whole[:length])
-    assert "left over" in refused(tmp_path, whole + b"x")
+    assert "unexpected bytes" in refused(tmp_path, whole + b"x")
     assert "no such file" in refused_missing(tmp_path).lower()
 
 
@@ -110,8 +110,8 @@ def test_a_view_beyond_its_storage_is_refused(tmp_path: Path, torch: None) -> No
     one = Storage("1", np.zeros(12, np.float32))
     for offset, shape, strides in ((0, (13,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (1, (3, 4), (4, 1)),
                                    (0, (0,), (1,)), (0, (2**15,) * 2, (0, 0)), (0, (4, 4), (0, 1))):  # fmt: skip
-        told = refused(tmp_path, written({"a": Tensor(one, offset, shape, strides)}, [one]))
-        assert "does not lie in its storage" in told
+        message = refused(tmp_path, written({"a": Tensor(one, offset, shape, strides)}, [one]))
+        assert "reaches beyond its storage" in message
 
 
 def test_nothing_that_a_file_names_is_called(tmp_path: Path, torch: None) -> None:
@@ -124,6 +124,6 @@ def test_nothing_that_a_file_names_is_called(tmp_path: Path, torch: None) -> Non
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_kind_of_file_is_refused(tmp_path: Path, torch: None) -> None:
-    assert "its head is another" in refused(tmp_path, written({}, [], magic=1))
+def test_a_file_of_another_format_is_refused(tmp_path: Path, torch: None) -> None:
+    assert "unexpected header" in refused(tmp_path, written({}, [], magic=1))
     refused(tmp_path, b"PK\x03\x04 a zip file, as later versions write it")

@@ -1,0 +1,99 @@
+"""The overrides of `python -m pipeline.evaluate`: other data, or other views of each image, for a stored run."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config, DatasetConfig
+from pipeline.config.validation import check, checked
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import nearest
+
+VIEWS = ("evaluate.batch_size", "evaluate.flip", "evaluate.scales", "evaluate.window")
+
+
+def forbidden(overrides: Sequence[str], other_keys: Collection[str]) -> list[str]:
+    """A message for each override of a key that a stored run cannot be scored with.
+
+    Args:
+        other_keys: further keys of the command, as suggestions for a misspelt one.
+    """
+    allowed = ("dataset", "data_dir", *VIEWS)
+    return [
+        f"{override}: a stored run is scored as it was trained; only dataset, dataset.*, data_dir, {', '.join(VIEWS)} "
+        f"can differ{nearest(_key(override), [*other_keys, *allowed])}"
+        for override in overrides
+        if _key(override) not in allowed and not override.startswith("dataset.")
+    ]
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """What the overrides compose to without a run.
+
+    Raises:
+        UserError: with every fault, one line each; several values for one key are a fault.
+    """
+    # Whether windows fit the run's network is checked by `with_data`; a network of this depth takes any.
+    config = checked_config([*overrides, "model.depth=1"])
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
+        raise UserError(*(f"{override}: one value expected" for override in swept))
+    return config
+
+
+def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Config:
+    """A stored configuration with other data and views; everything else about a prediction stays as it was.
+
+    Other data have the run's class names, unless `dataset.classes` is given or it is a known dataset with another
+    number of classes. Their loss has no class weights: these come from the frequencies in the run's training masks.
+
+    Args:
+        composed: what `compose` returned for the overrides.
+
+    Raises:
+        UserError: the number of classes differs from the run's, or its network cannot take the windows.
+    """
+    keys = {_key(override) for override in overrides}
+    dataset = _other_dataset(stored, composed, keys) if "dataset" in keys else _changed_dataset(stored, overrides)
+    if len(dataset.classes) != len(stored.dataset.classes):
+        raise UserError(
+            f"dataset.classes: {len(dataset.classes)} names, but the run has {len(stored.dataset.classes)}: "
+            + ", ".join(stored.dataset.classes)
+        )
+    views = {view: getattr(composed.evaluate, view) for view in (key.partition(".")[2] for key in keys & set(VIEWS))}
+    loss = stored.loss if dataset == stored.dataset else dataclasses.replace(stored.loss, class_weights="none")
+    config = dataclasses.replace(
+        stored,
+        dataset=dataset,
+        data_dir=composed.data_dir if "data_dir" in keys else stored.data_dir,
+        evaluate=dataclasses.replace(stored.evaluate, **views),
+        loss=loss,
+    )
+    if faults := check(config):
+        raise UserError(*faults)
+    return config
+
+
+def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> DatasetConfig:
+    """The dataset of `dataset=…`."""
+    dataset = composed.dataset
+    as_many = len(dataset.classes) == len(stored.dataset.classes)
+    if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
+        return dataclasses.replace(dataset, classes=stored.dataset.classes)
+    return dataset
+
+
+def _changed_dataset(stored: Config, overrides: Sequence[str]) -> DatasetConfig:
+    """The run's dataset with the keys of `dataset.*` changed."""
+    changed = OmegaConf.structured(stored)
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group.startswith("dataset."):
+            OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+    return checked(changed).dataset
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]

@@ -1,0 +1,37 @@
+"""The network of a tracked run, ready to predict: what `predict` and `evaluate` start with."""
+
+from dataclasses import dataclass
+
+import keras
+
+from pipeline.config.schema import Config
+from pipeline.model.build import load_network
+from pipeline.runtime.hardware import set_up
+from pipeline.tracking.stored_run import fetch_weights, open_run
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A run's network with the weights that the run was evaluated with."""
+
+    run_id: str
+    config: Config  # of the run
+    network: keras.Model
+
+
+def load_stored_network(name: str, uri: str | None) -> StoredNetwork:
+    """Load a run's network, and set up this process's TensorFlow (threads, precision, determinism) as for the run.
+
+    Args:
+        name: MLflow's run id, or the run_key.
+        uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
+
+    Raises:
+        UserError: no run has this name, it has no evaluated weights, or they are not the recorded ones.
+    """
+    stored = open_run(name, uri)
+    with stored.folder:
+        weights, recorded_sha256 = fetch_weights(stored)
+        config = stored.config()
+        set_up(config)
+        return StoredNetwork(stored.run_id, config, load_network(config, weights, recorded_sha256))

@@ -1,0 +1,26 @@
+"""The test split is evaluated: once, after training, with the weights that were best on the validation split."""
+
+import keras
+
+from pipeline.config.schema import Config
+from pipeline.data.prepare import Dataset, class_weights
+from pipeline.evaluate.evaluator import Evaluator
+from pipeline.evaluate.metrics import Scores
+from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
+from pipeline.model.losses import SegmentationLoss
+from pipeline.tracking.tracked_run import TrackedRun
+
+
+def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config) -> Scores:
+    """Score the test split, and log its predicted masks, overlays and tables as artifacts."""
+    examples = dataset.splits["test"]
+    predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
+    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
+    evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
+    scores = evaluate(prediction_writer(predictions))
+    write_overlays(overlays, predictions, examples, dataset.classes, scores, config.evaluate.overlays, "test")
+    write_scores(tables, dataset.classes, scores)
+    run.move_artifacts(predictions, "predictions/test")
+    run.move_artifacts(overlays, "overlays")
+    run.move_artifacts(tables, "evaluation")
+    return scores

@@ -1,0 +1,41 @@
+"""The network of a run is trained: from the newest checkpoint in the run's folder, or from its initial weights."""
+
+import keras
+
+from pipeline.config.schema import Config
+from pipeline.data.cache import DataCache
+from pipeline.data.prepare import Dataset
+from pipeline.data.training_images import FileImages
+from pipeline.experiment.epoch_logger import EpochLogger
+from pipeline.experiment.messages import print_resumption, print_undecoded
+from pipeline.experiment.trial import Trial
+from pipeline.runtime.console import PreparationDisplay
+from pipeline.tracking.tracked_run import TrackedRun
+from pipeline.train.checkpoint import newest_resume_point
+from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.fit import fit
+from pipeline.train.setup import TrainingResult, training_setup
+
+
+def train_network(
+    run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, trial: Trial, cache: DataCache
+) -> TrainingResult | None:
+    """Train a network, which ends with the weights of its best epoch. Returns None for a trial that was pruned."""
+    checkpoints = run.folder / "checkpoints"
+    start, damaged = newest_resume_point(checkpoints)
+    if start is not None and _was_pruned(run, trial, start.state, config):
+        return None
+    print_resumption(start.state if start is not None else None, damaged, config)
+    with PreparationDisplay() as progress:
+        images = cache.images(config, dataset, progress)
+    if config.cache_mb and isinstance(images, FileImages):
+        print_undecoded(config)
+    observer = EpochLogger(run, config, dataset.splits["val"], trial)
+    result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
+    return None if result.stopped else result
+
+
+def _was_pruned(run: TrackedRun, trial: Trial, state: TrainingState, config: Config) -> bool:
+    """Whether the trial was to end with the last closed epoch, and its process died before it recorded that."""
+    score = run.journal.history().get("val/mean_iou", {}).get(state.epoch)
+    return score is not None and state.epoch < config.epochs and trial.should_prune(state.epoch, score)

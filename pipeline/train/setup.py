@@ -1,0 +1,103 @@
+"""What training takes (`TrainingSetup`), whom it reports to (`TrainingObserver`) and what it returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+from pipeline.config.schema import Config
+from pipeline.data.prepare import Dataset, class_weights
+from pipeline.data.sampling import repeat_factors
+from pipeline.data.stream import steps_per_epoch, training_stream
+from pipeline.data.training_images import TrainingImages
+from pipeline.evaluate.evaluator import Evaluator, OnPrediction
+from pipeline.evaluate.metrics import Scores
+from pipeline.model.losses import SegmentationLoss
+from pipeline.model.weights import Arrays
+
+
+class TrainingObserver(Protocol):
+    """Is called at the end of every epoch. Epochs are counted from 1."""
+
+    def on_validation_begin(self, epoch: int) -> OnPrediction:
+        """Validation begins. Returns the function that is called with each validation image's prediction."""
+
+    def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
+        """The epoch is trained and validated, and its checkpoint is not committed yet.
+
+        A process that is killed here repeats the epoch: the same metrics then come again.
+
+        Args:
+            metrics: by their names in MLflow.
+        """
+
+    def on_checkpoint_saved(self, epoch: int, metrics: dict[str, float], last: Path, best: Path) -> bool:
+        """The epoch's checkpoint is committed. Returns whether training is to stop here.
+
+        Args:
+            metrics: as in `on_epoch_end`.
+            last: folder of the epoch's checkpoint.
+            best: folder of the weights of the best epoch so far.
+        """
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """All that `fit` needs, besides the checkpoint that it starts from."""
+
+    network: keras.Model  # (batch, height, width, 3) uint8 -> (batch, height, width, classes) float32 logits
+    loss: keras.losses.Loss
+    # The batches from a step on: ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
+    batches_from: Callable[[int], tf.data.Dataset]
+    steps_per_epoch: int
+    validate: Evaluator
+    config: Config
+    checkpoints: Path  # the run's folder of checkpoints
+    observer: TrainingObserver
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The epoch with the highest validation mIoU, and the last one."""
+
+    best_epoch: int  # from 1
+    best_scores: Scores
+    best_weights: Arrays  # as evaluated: the moving average where there is one
+    best_weights_sha256: str
+    last_weights_sha256: str
+    last: Path  # folders of the two checkpoints
+    best: Path
+    earlier_seconds: float  # of training in earlier processes, which were interrupted
+    stopped: bool  # whether the observer stopped training before its last epoch
+
+
+def training_setup(
+    network: keras.Model,
+    dataset: Dataset,
+    images: TrainingImages,
+    config: Config,
+    checkpoints: Path,
+    observer: TrainingObserver,
+) -> TrainingSetup:
+    """The setup that a configuration describes.
+
+    Args:
+        images: of the training split.
+        checkpoints: the run's folder of checkpoints.
+    """
+    examples = len(dataset.splits["train"])
+    factors = repeat_factors(dataset.class_pixels("train")) if config.sampling == "balanced" else None
+    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
+    return TrainingSetup(
+        network=network,
+        loss=loss,
+        batches_from=lambda step: training_stream(images, examples, config, step, factors),
+        steps_per_epoch=steps_per_epoch(examples, config.batch_size),
+        validate=Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config),
+        config=config,
+        checkpoints=checkpoints,
+        observer=observer,
+    )

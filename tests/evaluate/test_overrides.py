@@ -1,0 +1,74 @@
+"""Which overrides a stored run can be scored with, and what they change of its configuration."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config
+from pipeline.evaluate.overrides import compose, forbidden, with_data
+from pipeline.runtime.errors import UserError
+
+CLASSES = ["background", "cat", "dog"]
+FOLDER = ["dataset=folder", "dataset.root=/other", "dataset.splits.val=val"]
+
+
+@pytest.fixture(scope="module")
+def stored() -> Config:
+    named = f"dataset.classes=[{','.join(CLASSES)}]"
+    return checked_config([*FOLDER, "dataset.root=/own", named, "loss.class_weights=median_frequency", "model.depth=3"])
+
+
+def changed(stored: Config, *overrides: str) -> Config:
+    return with_data(stored, compose(overrides), overrides)
+
+
+def test_without_overrides_nothing_changes(stored: Config) -> None:
+    assert changed(stored) == stored
+
+
+def test_views_and_data_dir_change_alone(stored: Config) -> None:
+    found = changed(stored, "evaluate.flip=true", "evaluate.window=64", "data_dir=elsewhere")
+    evaluate = dataclasses.replace(stored.evaluate, flip=True, window=64)
+    assert found == dataclasses.replace(stored, evaluate=evaluate, data_dir="elsewhere")
+
+
+def test_another_folder_has_the_class_names_of_the_run(stored: Config) -> None:
+    found = changed(stored, *FOLDER)
+    assert (found.dataset.root, found.dataset.classes) == ("/other", CLASSES)
+    named = changed(stored, *FOLDER, "dataset.classes=[a,b,c]")
+    assert named.dataset.classes == ["a", "b", "c"]
+
+
+def test_one_key_of_the_dataset_can_change(stored: Config) -> None:
+    found = changed(stored, "dataset.splits.test=extra")
+    splits = dataclasses.replace(stored.dataset.splits, test="extra")
+    assert found.dataset == dataclasses.replace(stored.dataset, splits=splits)
+
+
+def test_other_data_have_a_loss_without_class_weights(stored: Config) -> None:
+    assert changed(stored, *FOLDER).loss == dataclasses.replace(stored.loss, class_weights="none")
+    assert changed(stored, "evaluate.flip=true").loss == stored.loss
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        ([*FOLDER, "dataset.classes=[a,b]"], "dataset.classes: 2 names, but the run has 3: background, cat, dog"),
+        (["dataset=shapes"], "dataset.classes: 8 names, but the run has 3"),
+        (["dataset.classes=[a,b]"], "dataset.classes: 2 names, but the run has 3"),
+        (["evaluate.window=20"], "evaluate.window=20: model.depth="),
+        (["dataset.splits.test=a,b"], "dataset.splits.test=a,b: one value expected"),
+    ],
+)
+def test_unusable_overrides_are_refused(stored: Config, overrides: list[str], fault: str) -> None:
+    with pytest.raises(UserError, match=fault.replace("(", r"\(")):
+        changed(stored, *overrides)
+
+
+def test_only_data_and_views_can_differ() -> None:
+    assert forbidden(["dataset=voc2012", "dataset.root=x", "data_dir=x", "evaluate.flip=true"], []) == []
+    (depth,) = forbidden(["model.depth=3"], [])
+    assert depth.startswith("model.depth=3: a stored run is scored as it was trained; only dataset")
+    (misspelt,) = forbidden(["splitt=val"], ["split"])
+    assert misspelt.endswith("(did you mean 'split'?)")

@@ -1,0 +1,31 @@
+"""The warning about a network that predicts one class everywhere."""
+
+import numpy as np
+import pytest
+
+from pipeline.evaluate.metrics import Scores
+from pipeline.train.collapse import collapse_warning
+
+COLLAPSED = Scores(np.array([[6, 0], [4, 0]]), loss=1.0)
+HEALTHY = Scores(np.array([[5, 1], [1, 3]]), loss=1.0)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "warned", "due"),
+    [(1, False, False), (2, False, False), (3, False, True), (4, True, False), (9, True, False), (10, True, True)],
+)
+def test_it_is_due_when_the_collapse_begins_and_at_the_end(epoch: int, warned: bool, due: bool) -> None:
+    """And not in the first two epochs, in which it is usual."""
+    warning = collapse_warning(COLLAPSED, epoch, 10, warned)
+    assert (warning is not None) == due
+    if warning is not None:
+        assert warning.startswith("warning: val mIoU 0.3000 is no better than predicting one class everywhere")
+
+
+def test_a_run_of_one_epoch_is_warned_at_its_end() -> None:
+    assert collapse_warning(COLLAPSED, 1, 1, False) is not None
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 10])
+def test_a_network_that_is_not_collapsed_is_not_warned_of(epoch: int) -> None:
+    assert collapse_warning(HEALTHY, epoch, 10, False) is None
