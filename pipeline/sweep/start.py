@@ -46,14 +46,14 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     start_worker()  # it imports TensorFlow, which this process does not
     try:
         store = open_if_it_answers(config.tracking)
-        for run_id in mark_dead_runs(config.tracking, store):
-            print(f"note      run {run_id}: its process died; it is marked as KILLED")
+        for run in mark_dead_runs(config.tracking, store):
+            print(f"note      run {run} was left RUNNING by a process that died: it is KILLED now")
         contents = _check_data(config, datasets, jobs_per_machine(launcher))
         if not runs_in_process(launcher):
             close_worker()
-        key, run = _open_run(name, command, config, store, contents, join)
-        with run or contextlib.nullcontext():
-            sweep = Sweep(name, command, config, key, run, store, jobs, shared=join)
+        key, own_run = _open_run(name, command, config, store, contents, join)
+        with own_run or contextlib.nullcontext():
+            sweep = Sweep(name, command, config, key, own_run, store, jobs, shared=join)
             try:
                 yield sweep
             finally:

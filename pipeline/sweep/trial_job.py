@@ -165,4 +165,4 @@ def _record_death(request: RunTrial, run_key: str | None, reason: str) -> str:
     if run_key is None or not RunRef.of(run_key).is_here:  # a run of another machine stays as it is
         return record_failure(vars(request), reason)
     tracking = request.config["tracking"]
-    return mark_failed(run_key, TrackingConfig(tracking["uri"], tracking["experiment"]), reason)
+    return mark_failed(run_key, TrackingConfig(uri=tracking["uri"], experiment=tracking["experiment"]), reason)

@@ -134,7 +134,7 @@ def record_failure(request: dict[str, Any], reason: str) -> str:
     """Record a trial that failed before it had a run as a FAILED run of its own, so that it is listed with the others.
 
     Args:
-        request: of the trial; see `pipeline.sweep.trial_job`.
+        request: with the config, overrides, name, tags and parent of the trial, as `worker.protocol.RunTrial` has them.
 
     Returns:
         MLflow's id of the run, or its key.

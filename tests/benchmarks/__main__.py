@@ -198,8 +198,8 @@ def main() -> None:
     options = dict(argument.split("=", 1) for argument in sys.argv[3:])
     ids = (folder / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
     work = Work(
-        [str(folder / "JPEGImages" / f"{id}.jpg") for id in ids],
-        [str(folder / "SegmentationClass" / f"{id}.png") for id in ids],
+        [str(folder / "JPEGImages" / f"{example_id}.jpg") for example_id in ids],
+        [str(folder / "SegmentationClass" / f"{example_id}.png") for example_id in ids],
         options.get("peers"),
         int(options.get("repeats", "5")),
     )

@@ -32,11 +32,11 @@ SCRATCH = ("model.encoder_weights=null", "optimizer.encoder_rate=1")
 def iou(predictions: Path, masks: Path, ids: list[str], classes: int) -> np.ndarray:
     """IoU of each class, (classes,), from the masks of two folders; NaN where a class is nowhere."""
     matrix = np.zeros((classes, classes), np.int64)
-    for id in ids:
+    for run_id in ids:
         truth, predicted = (
-            np.asarray(Image.open(folder / f"{id}.png")).astype(np.int64) for folder in (masks, predictions)
+            np.asarray(Image.open(folder / f"{run_id}.png")).astype(np.int64) for folder in (masks, predictions)
         )
-        assert truth.shape == predicted.shape, id
+        assert truth.shape == predicted.shape, run_id
         valid = truth != 255
         matrix += np.bincount(truth[valid] * classes + predicted[valid], minlength=classes**2).reshape(classes, classes)
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()

@@ -42,9 +42,9 @@ def images(folder: Path) -> Iterator[str]:
             place = Path(name).absolute()
             images, masks = [], []
             for copy in range(copies):
-                for id in ids:
-                    images.append(_linked(folder / "JPEGImages" / f"{id}.jpg", place / f"{id}_{copy}.jpg"))
-                    masks.append(_linked(folder / "SegmentationClass" / f"{id}.png", place / f"{id}_{copy}.png"))
+                for name in ids:
+                    images.append(_linked(folder / "JPEGImages" / f"{name}.jpg", place / f"{name}_{copy}.jpg"))
+                    masks.append(_linked(folder / "SegmentationClass" / f"{name}.png", place / f"{name}_{copy}.png"))
             decoded = place / "decoded.bin"
             settings = {
                 "images": images, "masks": masks, "crop": 256, "batch": 8, "threads": 2, "cache_mb": cache_mb,

@@ -90,12 +90,12 @@ def main() -> None:
             folder = place / f"{name.replace(' ', '-')}-{seed}"
             if "report" in sys.argv and not folder.exists():
                 continue
-            id, score, seconds = trained(folder, root, TRAINED[name], [*more, f"seed={seed}"])
+            run_id, score, seconds = trained(folder, root, TRAINED[name], [*more, f"seed={seed}"])
             scores.setdefault(name, {})[seed] = score, seconds
             print(f"seed {seed}  {name:36}{score:8.4f}{seconds:7.0f} s", file=sys.stderr, flush=True)
             if name == "base":
                 for view in VIEWS:
-                    scores.setdefault(view, {})[seed] = viewed(folder, id, view)
+                    scores.setdefault(view, {})[seed] = viewed(folder, run_id, view)
     print(f"{'':38}{'val mIoU':>17}{'against the base':>20}{'processor s':>13}")
     for name, found in scores.items():
         values, base = [score for score, _ in found.values()], scores.get("base", {})

@@ -31,8 +31,8 @@ class Pairs(torch.utils.data.Dataset):
     def __init__(self, settings: dict) -> None:
         self.crop, self.scale, self.jitter = settings["image_size"], settings["scale"], settings["jitter"]
         self.pairs = []
-        for id in settings["train"]:
-            image, mask = (Image.open(path.format(id)) for path in (settings["image"], settings["mask"]))
+        for example_id in settings["train"]:
+            image, mask = (Image.open(path.format(example_id)) for path in (settings["image"], settings["mask"]))
             side = settings["long_side"]
             self.pairs.append((scaled(image.convert("RGB"), side, Image.BILINEAR), scaled(mask, side, Image.NEAREST)))
 
@@ -118,8 +118,8 @@ def predict(model: torch.nn.Module, settings: dict) -> None:
     model.eval()
     output = Path(settings["output"])
     output.mkdir(parents=True, exist_ok=True)
-    for id in settings["score"]:
-        image = Image.open(settings["image"].format(id)).convert("RGB")
+    for example_id in settings["score"]:
+        image = Image.open(settings["image"].format(example_id)).convert("RGB")
         pixels = np.asarray(scaled(image, settings["long_side"], Image.BILINEAR), np.float32)
         height, width = pixels.shape[:2]
         padded = np.pad(pixels, ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)), "reflect")
@@ -127,7 +127,7 @@ def predict(model: torch.nn.Module, settings: dict) -> None:
             logits = model(torch.from_numpy((padded.transpose(2, 0, 1)[None] - MEAN) / DEVIATION).to(DEVICE)).float()
         logits = logits[..., :height, :width]
         logits = torch.nn.functional.interpolate(logits, image.size[::-1], mode="bilinear", align_corners=False)
-        Image.fromarray(logits[0].argmax(0).cpu().numpy().astype(np.uint8)).save(output / f"{id}.png")
+        Image.fromarray(logits[0].argmax(0).cpu().numpy().astype(np.uint8)).save(output / f"{example_id}.png")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def startup(repeats: int) -> list[str]:
         run(place, "epochs=1", "model.depth=1", "model.width=1")  # draws the images of the default job
         lists = place / "data" / "shapes" / "ImageSets" / "Segmentation"
         eight = (lists / "train.txt").read_text().splitlines()[:8]
-        (lists / "eight.txt").write_text("".join(f"{id}\n" for id in eight))
+        (lists / "eight.txt").write_text("".join(f"{example_id}\n" for example_id in eight))
         one_step = ("dataset.splits.train=eight", "epochs=1", "schedule.warmup_epochs=0")
         steps, shares = [], []
         for _ in range(min(repeats, 3)):

@@ -55,7 +55,7 @@ def test_the_same_images_are_drawn_for_both_runs() -> None:
     np.testing.assert_allclose([difference[1, 2], low[1, 2], high[1, 2]], -0.1)
 
 
-def test_intervals_are_reproducible_and_narrower_at_lower_levels() -> None:
+def test_intervals_are_reproducible_and_narrow_with_the_level() -> None:
     counts = counts_of([10, 9, 8, 3, 4], [8, 9, 6, 7, 1])
     first, second = bootstrap_differences(counts, 0), bootstrap_differences(counts, 0)
     for one, other in zip(first, second, strict=True):

@@ -65,7 +65,7 @@ def compressed(_: bytes) -> bytes:
     return held.getvalue()
 
 
-FITS_NOT = " the network has"
+FITS_NOT = " the network"
 BIAS = "logits/bias"
 BEST = "checkpoints/best/weights.npz"
 
@@ -138,10 +138,10 @@ RESUME: dict[str, tuple[Plant, str]] = {
     "step is nothing": (state(step=None), "is not a valid training state"),
     "step is a list": (state(step=[1]), "is not a valid training state"),
     "step is infinite": (state(step=float("inf")), "is not a valid training state"),
-    "step below zero": (state(step=-4, epoch=-2), "does not lie in epoch"),
-    "step beyond the epoch": (state(step=10**12), "does not lie in epoch"),
+    "step below zero": (state(step=-4, epoch=-2), "is not in epoch"),
+    "step beyond the epoch": (state(step=10**12), "is not in epoch"),
     "epoch beyond the end": (state(step=198, epoch=99), "99 epochs are closed, but the run has 2"),
-    "epochs of other lengths": (state(step=6, steps_per_epoch=3), "epochs of 3 steps, but this run has 2"),
+    "epochs of other lengths": (state(step=6, steps_per_epoch=3), "has 3 steps per epoch, but this run has 2"),
     "epochs of no steps": (state(step=0, epoch=0, steps_per_epoch=0), "is not a valid training state"),
     "seconds of nothing": (state(seconds=float("nan")), "nan seconds"),
     "no best": (state(best=None), "the best epoch is missing, or named before any epoch"),

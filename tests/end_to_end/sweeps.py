@@ -1,6 +1,7 @@
 """`run.py -m` in a folder of its own: start it, wait for its output, and read what it left in MLflow."""
 
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -70,4 +71,5 @@ def children_of(cwd: Path, name: str) -> tuple[Run, list[Run]]:
 def table_of(stdout: str) -> list[list[str]]:
     """The rows of the table at the end: number, status, score, time, run, parameters."""
     _, _, table = stdout.rpartition("trial  status")
-    return [line[3:].split(maxsplit=5) for line in table.splitlines()[1:] if re.match(r"[* ]  \d+ ", line)]
+    lines = itertools.takewhile(re.compile(r"[* ]  \d+ ").match, table.splitlines()[1:])
+    return [line[3:].split(maxsplit=5) for line in lines]

@@ -56,12 +56,12 @@ class Store:
             shutil.copytree(self.finished.artifact(name), root / name)
         return Copy(root, run.info.run_id, self.database, self.cwd)
 
-    def command(self, tool: str, id: str) -> list[str]:
+    def command(self, tool: str, run_id: str) -> list[str]:
         uri = f"tracking.uri=sqlite:///{self.database}"
         if tool in ("rerun", "resume"):
-            return [RUN, f"{tool}={id}", uri]
+            return [RUN, f"{tool}={run_id}", uri]
         more = ["input=VOC/JPEGImages/val_0.jpg", "output=predicted"] if tool == "predict" else []
-        return [f"pipeline.{tool}", f"run={id}", uri, *more]
+        return [f"pipeline.{tool}", f"run={run_id}", uri, *more]
 
 
 def with_code(copy: Copy) -> None:

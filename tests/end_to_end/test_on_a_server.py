@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[str]:
             process.wait(30)
 
 
-def test_a_run_on_a_server_with_a_password_and_without_a_test_split(server: str, workplace: Path) -> None:
+def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path) -> None:
     """Also early stopping: with a learning rate that is 0 in float32 no epoch is better than the first."""
     secret = f"http://ada:lovelace@{server}"
     options = tiny(

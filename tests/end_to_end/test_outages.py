@@ -224,7 +224,7 @@ def test_every_run_is_there_once(story: Story) -> None:
 
 
 @pytest.mark.parametrize("outage", ["absent", "lost and back", "full"])
-def test_one_line_warns_of_a_server_that_comes_back_and_the_run_ends_well(story: Story, outage: str) -> None:
+def test_one_line_warns_of_a_server_that_comes_back(story: Story, outage: str) -> None:
     (run,) = story.runs(outage)
     told = story.ended[outage]
     assert told.status == 0, told.stderr
@@ -244,7 +244,7 @@ def test_a_run_without_a_server_says_where_it_is_kept(story: Story) -> None:
     assert f"run       {run.data.tags['run_key']} in its journal until MLflow answers" in story.ended["absent"].stdout
 
 
-def test_runs_of_a_server_that_is_lost_for_good_end_well_and_say_what_sends_them(story: Story) -> None:
+def test_runs_of_a_lost_server_finish_and_name_sync(story: Story) -> None:
     """Two in one process: that the first gave up does not touch the second."""
     told = story.ended["lost for good"]
     assert told.status == 0, told.stderr
@@ -257,7 +257,7 @@ def test_runs_of_a_server_that_is_lost_for_good_end_well_and_say_what_sends_them
         assert last.endswith(f"a part of run {key} is not in MLflow yet: python -m pipeline.sync sends it")
 
 
-def test_sync_names_what_is_left_sends_it_when_the_server_is_back_and_has_then_nothing_to_do(story: Story) -> None:
+def test_sync_names_what_waits_and_sends_it_once(story: Story) -> None:
     runs = story.runs("lost for good")
     without = story.ended["sync without a server"]
     assert (without.status, without.stdout) == (1, "")

@@ -128,7 +128,7 @@ def place(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Place
         "out of range": [*again, "epochs=0"],
         "absent": ["rerun=0123456789abcdef0123456789abcdef", uri],
         "no store": [f"rerun={finished.id}"],
-        **{name: [f"rerun={id}", uri] for name, id in wrong.items()},
+        **{name: [f"rerun={run_id}", uri] for name, run_id in wrong.items()},
     }  # fmt: skip
     done = several([[RUN, *command] for command in commands.values()], cwd)
     return Place(cwd, dict(zip(commands, done, strict=True)))
@@ -142,7 +142,7 @@ def verdict(finished: Finished) -> str:
     return f"rerun of {finished.id}: bit-identical: {count} metrics x 2 steps, weights equal"
 
 
-def test_a_rerun_gives_the_same_bits_after_another_run_in_the_same_process(finished: Finished, place: Place) -> None:
+def test_a_rerun_after_another_run_in_its_process_has_equal_bits(finished: Finished, place: Place) -> None:
     said = place.ended["sweep"]
     assert (said.status, said.stderr) == (0, "")
     other, again = place.made("sweep")
@@ -161,7 +161,7 @@ def test_a_rerun_gives_the_same_bits_after_another_run_in_the_same_process(finis
     assert told[1:4] == ["weights differ", "possible reasons:", "  seed: 0 -> 1"]
 
 
-def test_the_stored_configuration_is_taken_and_not_that_of_today(finished: Finished, place: Place) -> None:
+def test_the_stored_configuration_is_used_not_todays(finished: Finished, place: Place) -> None:
     """Everything that the original's command line changed would have another value by default."""
     _, again = place.made("sweep")
     changed = {name for name, value in again.data.params.items() if value != finished.run.data.params[name]}
@@ -170,9 +170,7 @@ def test_the_stored_configuration_is_taken_and_not_that_of_today(finished: Finis
     assert yaml.safe_load(kept.read_text())[0] == f"rerun={finished.id}"
 
 
-def test_where_data_and_runs_lie_and_how_often_checkpoints_are_written_changes_nothing(
-    finished: Finished, place: Place
-) -> None:
+def test_places_and_checkpoint_intervals_change_no_bits(finished: Finished, place: Place) -> None:
     said = place.ended["moved"]
     assert (said.status, said.stderr) == (0, "")
     assert verdict(finished) in said.stdout.splitlines() and "differs " not in said.stdout
@@ -185,9 +183,7 @@ def test_where_data_and_runs_lie_and_how_often_checkpoints_are_written_changes_n
 # ---- what is different
 
 
-def test_each_difference_is_named_before_training_and_a_strict_rerun_that_differs_ends_with_3(
-    finished: Finished, place: Place
-) -> None:
+def test_differences_are_named_and_a_strict_rerun_exits_with_3(finished: Finished, place: Place) -> None:
     said = place.ended["changed"]
     assert said.status == 3
     numpy = np.__version__

@@ -69,9 +69,7 @@ def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> 
     assert b"secret" not in written and b"+http://***@host\r\n+b\xfcsche\r\n" in written
 
 
-def test_code_inside_another_repository_has_no_revision_of_its_own(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_inside_another_repository_has_no_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "ROOT", checkout / "pipeline")
     assert git_state() == ({"revision": None, "branch": None, "dirty": None}, b"")
 

@@ -11,12 +11,13 @@ from tensorflow.python.framework import ops
 from pipeline.config.validation import checked
 from pipeline.data.cache import DataCache
 from pipeline.experiment.lineage import Lineage, parse_lineage
+from pipeline.experiment.messages import print_note
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable, find_resumable
 from pipeline.experiment.run import run_experiment
 from pipeline.experiment.trial import Trial
 from pipeline.runtime.cli import report
-from pipeline.runtime.console import PreparationDisplay, text_console
+from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.hardware import resolve_auto, set_up
 from pipeline.runtime.signals import Interrupted
@@ -140,7 +141,7 @@ def _resumable(run_key: str | None, uri: str | None) -> Resumable | None:
     try:
         return find_resumable(run_key, uri)
     except NoCheckpoint as error:  # its machine, or its folder, may be gone for good
-        text_console().print(f"note      {plain(str(error))}; the trial starts over", soft_wrap=True)
+        print_note(f"{plain(str(error))}; the trial starts over")
         return None
 
 
