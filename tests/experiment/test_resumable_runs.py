@@ -82,7 +82,7 @@ def test_the_address_that_is_given_is_where_the_run_is_sent() -> None:
 
 def test_a_run_whose_journal_is_in_use_is_alive() -> None:
     run = begun(status=None)
-    alive = rf"^resume={run.key}: is still alive on .*{DEAD['pid']}\)?; it can be resumed when it has ended$"
+    alive = rf"^resume={run.key}: is still alive on .* \(pid {DEAD['pid']}\); it can be resumed when it has ended$"
     with contextlib.closing(Journal(run.folder)), pytest.raises(UserError, match=alive):
         find_resumable(run.key, None)
     assert find_resumable(run.key, None).run.status() == "RUNNING"  # its process has died
@@ -94,7 +94,7 @@ def test_in_a_shared_folder_the_heartbeat_shows_who_is_alive() -> None:
     beat = run.folder / "heartbeat"
     beat.touch()
     with pytest.raises(
-        UserError, match=r"is still alive on another.*, last heartbeat \d s ago; it can be resumed when"
+        UserError, match=r"is still alive on another \(pid 1\), last heartbeat \d s ago; it can be resumed when"
     ):
         find_resumable(run.key, None)
     os.utime(beat, (time.time() - STALE_AFTER - 5,) * 2)

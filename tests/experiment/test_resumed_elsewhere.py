@@ -87,7 +87,7 @@ def test_while_the_other_machine_trains_it_is_alive(tracking: TrackingConfig, re
     run = interrupted(tracking)
     resume(run.name)
     before = (run.folder / "journal.jsonl").read_bytes()
-    with pytest.raises(UserError, match=r"is still alive on another.*, last heartbeat"):
+    with pytest.raises(UserError, match=r"is still alive on another \(pid 1\), last heartbeat"):
         find_resumable(run.name if by == "id" else run.key, None)
     assert (run.folder / "journal.jsonl").read_bytes() == before
 

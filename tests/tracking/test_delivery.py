@@ -204,7 +204,7 @@ def test_a_run_that_was_resumed_elsewhere_is_not_sent(
     delivery = Delivery(journal, tracking)
     for _ in range(2):  # it is tried again
         with pytest.raises(
-            UserError, match=r"^run \w+: has since been resumed on another.* 5\)?; what else .* contains"
+            UserError, match=r"^run \w+: has since been resumed on another \(pid 5\); what else .* is not sent$"
         ):
             delivery.send_next()
     assert in_mlflow(tracking, journal.folder.name) == before and not delivery.done
