@@ -48,8 +48,8 @@ def requested_weights(config: Config, original: Original | None = None) -> Initi
     if config.init_from is not None:
         return _weights_of_run(config, config.init_from)
     if config.model.encoder_weights is not None:
-        origin = f"model.encoder_weights={config.model.encoder_weights}"
-        return InitialWeights(encoder_weights(config.model), origin, encoder_only=True)
+        source = f"model.encoder_weights={config.model.encoder_weights}"
+        return InitialWeights(encoder_weights(config.model), source, encoder_only=True)
     return None
 
 

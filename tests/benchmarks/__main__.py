@@ -1,4 +1,4 @@
-"""How fast this project is beside what people would use instead, and beside what the machine can do at most.
+"""How fast this project is next to what people would use instead, and next to what the machine can do at most.
 
 `python -m tests.benchmarks <VOC folder> <output.md> [peers=<python>] [only=input,step,…] [repeats=5]` prints tables in
 Markdown and writes them to the file. `peers` is the interpreter of an environment with `torch`, `albumentations`,

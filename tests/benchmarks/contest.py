@@ -19,7 +19,7 @@ CONTENDERS = "tests.benchmarks.contenders"
 
 @dataclass(frozen=True)
 class Contender:
-    """A module of `contenders`, what it is told, and the interpreter it needs."""
+    """A module of `contenders`, its arguments, and the interpreter it needs."""
 
     name: str
     module: str

@@ -38,8 +38,8 @@ import contextlib, io, json, logging, os, runpy, sys
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # each run traces its own graphs, which TensorFlow warns of
 for number, command in enumerate(json.loads(sys.stdin.read())):
     sys.argv = command
-    told, status = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)], 0
-    with contextlib.redirect_stdout(told[0]), contextlib.redirect_stderr(told[1]):
+    reported, status = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)], 0
+    with contextlib.redirect_stdout(reported[0]), contextlib.redirect_stderr(reported[1]):
         try:
             if command[0].endswith(".py"):
                 runpy.run_path(command[0], run_name="__main__")
@@ -47,8 +47,8 @@ for number, command in enumerate(json.loads(sys.stdin.read())):
                 runpy.run_module(command[0], run_name="__main__", alter_sys=False)
         except SystemExit as end:
             status = end.code
-        [stream.flush() for stream in told]
-    print("\\x1e" + json.dumps([status, *(stream.buffer.getvalue().decode() for stream in told)]), flush=True)
+        [stream.flush() for stream in reported]
+    print("\\x1e" + json.dumps([status, *(stream.buffer.getvalue().decode() for stream in reported)]), flush=True)
 """
 
 

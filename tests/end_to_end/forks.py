@@ -117,6 +117,7 @@ def _command(request: dict[str, Any]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # found again, in this environment
     first, *rest = request["arguments"]
     status = 1
     try:

@@ -32,7 +32,7 @@ class Place:
         self.outcome: Outcome | None = None
 
     def command(self, label: str, *arguments: str, deaths: tuple[Death, ...] = ()) -> Ended:
-        """Run `run.py` with these arguments; how it ended is kept under a label."""
+        """Run `run.py` with these arguments; how it ended is stored under a label."""
         self.ended[label] = self.server.run(self.cwd, RUN, *arguments, deaths=deaths, **OFTEN)
         return self.ended[label]
 

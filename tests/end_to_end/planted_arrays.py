@@ -32,7 +32,7 @@ def arrays(name: str, change: Callable[[dict[str, np.ndarray]], object], sign: b
 
 
 def file(name: str, bytes_of: Callable[[bytes], bytes]) -> Plant:
-    """Another content of one of the run's files, with the hash that belongs to it in the state beside it."""
+    """Another content of one of the run's files, with the hash that belongs to it in the state next to it."""
 
     def plant(copy: Copy) -> None:
         (copy.root / name).write_bytes(bytes_of((copy.root / name).read_bytes()))
@@ -42,7 +42,7 @@ def file(name: str, bytes_of: Callable[[bytes], bytes]) -> Plant:
 
 
 def signed(copy: Copy, **changes: Any) -> None:
-    """Give the states the hashes of the files beside them and of themselves, as an attacker would."""
+    """Give the states the hashes of the files next to them and of themselves, as an attacker would."""
     for place, names in (("best", LAST[:1]), ("last", LAST)):
         path = copy.root / "checkpoints" / place / "state.json"
         state = json.loads(path.read_text())

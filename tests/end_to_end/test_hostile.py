@@ -98,12 +98,12 @@ def ended(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.mark.parametrize(("tool", "name"), CASES)
 def test_what_is_planted_is_refused_in_one_line(ended: dict[tuple[str, str], Ended], tool: str, name: str) -> None:
-    said, told = ended[tool, name], CASES[tool, name][1]
+    said, reported = ended[tool, name], CASES[tool, name][1]
     faults = lines(said.stderr)
     assert said.status == 2, said.stderr
-    assert told in faults[0]
+    assert reported in faults[0]
     assert all(fault.startswith("error: ") and fault.isprintable() and len(fault) < 2000 for fault in faults)
-    assert len(faults) == 1 or told == FITS_NOT  # a line for each array
+    assert len(faults) == 1 or reported == FITS_NOT  # a line for each array
     assert not re.search(r"(?m)^epoch ", said.stdout) and SECRET not in said.stdout + said.stderr
 
 

@@ -70,9 +70,9 @@ def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path
     client.download_artifacts(run.info.run_id, "", str(kept.mkdir() or kept))
     assert (kept / "checkpoints/best/weights.npz").is_file() and not (kept / "predictions/test").exists()
     assert not (workplace / "mlruns/artifacts").exists()
-    told = [run.info.run_name, *run.data.params.values(), *run.data.tags.values(), done.stdout]
-    told += [path.read_text() for path in kept.rglob("*") if path.suffix in (".yaml", ".txt", ".json")]
-    assert [text for text in told if "lovelace" in text] == []
+    reported = [run.info.run_name, *run.data.params.values(), *run.data.tags.values(), done.stdout]
+    reported += [path.read_text() for path in kept.rglob("*") if path.suffix in (".yaml", ".txt", ".json")]
+    assert [text for text in reported if "lovelace" in text] == []
     assert run.data.params["tracking.uri"] == f"http://***@{server}"
 
     image = workplace / "VOC/JPEGImages/val_0.jpg"

@@ -24,9 +24,9 @@ from tests.end_to_end.server import Server
 DRIVER = """
 import contextlib, io, json, os, runpy, sys
 from pipeline.tracking import tracked_run
-told, pauses, log = os.fdopen(os.dup(1), "w"), [], tracked_run.TrackedRun.log_metrics
+reported, pauses, log = os.fdopen(os.dup(1), "w"), [], tracked_run.TrackedRun.log_metrics
 def tell(*message):
-    print(json.dumps(message), file=told, flush=True)
+    print(json.dumps(message), file=reported, flush=True)
 def metrics(run, values, step):
     log(run, values, step)
     if "val/loss" in values and step in pauses:
@@ -226,13 +226,13 @@ def test_every_run_is_there_once(story: Story) -> None:
 @pytest.mark.parametrize("outage", ["absent", "lost and back", "full"])
 def test_one_line_warns_of_a_server_that_comes_back(story: Story, outage: str) -> None:
     (run,) = story.runs(outage)
-    told = story.ended[outage]
-    assert told.status == 0, told.stderr
-    (warning,) = lines(told.stderr)
+    reported = story.ended[outage]
+    assert reported.status == 0, reported.stderr
+    (warning,) = lines(reported.stderr)
     assert warning.startswith("warning: tracking")
     assert f"the run continues, and what it logs is stored in mlruns/runs/{run.data.tags['run_key']}" in warning
     assert len(warning) < 300
-    assert lines(told.stdout)[-1].split()[-1].partition("?")[0].endswith(f"/runs/{run.info.run_id}")
+    assert lines(reported.stdout)[-1].split()[-1].partition("?")[0].endswith(f"/runs/{run.info.run_id}")
 
 
 def test_nothing_is_said_where_nothing_happens(story: Story) -> None:
@@ -246,11 +246,11 @@ def test_a_run_without_a_server_says_where_it_is_kept(story: Story) -> None:
 
 def test_runs_of_a_lost_server_finish_and_name_sync(story: Story) -> None:
     """Two in one process: that the first gave up does not touch the second."""
-    told = story.ended["lost for good"]
-    assert told.status == 0, told.stderr
+    reported = story.ended["lost for good"]
+    assert reported.status == 0, reported.stderr
     keys = [run.data.tags["run_key"] for run in story.runs("lost for good")]
     assert len(keys) == 2
-    warnings = lines(told.stderr)
+    warnings = lines(reported.stderr)
     assert len(warnings) == 4
     for key, (first, last) in zip(keys, (warnings[:2], warnings[2:]), strict=True):
         assert f"the run continues, and what it logs is stored in mlruns/runs/{key}" in first

@@ -156,9 +156,9 @@ def test_a_rerun_after_another_run_in_its_process_has_equal_bits(finished: Finis
 
     # The trials of a sweep speak from their own process.
     assert f"rerun of {finished.id}: {again.data.tags['rerun_verdict']}" == verdict(finished)
-    told = other.data.tags["rerun_verdict"].splitlines()
-    assert re.match(r"differs from step 1: \S+ was \S+, is \S+, by [+-]\S+ \(\d+ of \d+ values differ\)$", told[0])
-    assert told[1:4] == ["weights differ", "possible reasons:", "  seed: 0 -> 1"]
+    reported = other.data.tags["rerun_verdict"].splitlines()
+    assert re.match(r"differs from step 1: \S+ was \S+, is \S+, by [+-]\S+ \(\d+ of \d+ values differ\)$", reported[0])
+    assert reported[1:4] == ["weights differ", "possible reasons:", "  seed: 0 -> 1"]
 
 
 def test_the_stored_configuration_is_used_not_todays(finished: Finished, place: Place) -> None:
@@ -173,7 +173,8 @@ def test_the_stored_configuration_is_used_not_todays(finished: Finished, place: 
 def test_places_and_checkpoint_intervals_change_no_bits(finished: Finished, place: Place) -> None:
     said = place.ended["moved"]
     assert (said.status, said.stderr) == (0, "")
-    assert verdict(finished) in said.stdout.splitlines() and "differs " not in said.stdout
+    lines = said.stdout.splitlines()
+    assert verdict(finished) in lines and not [line for line in lines if line.startswith("differs ")]
     (run,) = place.made("moved")
     assert run.info.run_name == "again" and run.data.tags["rerun_of"] == finished.id
     assert run.data.tags["fingerprint"] == finished.run.data.tags["fingerprint"]
@@ -198,16 +199,16 @@ def test_differences_are_named_and_a_strict_rerun_exits_with_3(finished: Finishe
     assert sources == r"sources: \x1b[2J\nrerun: bit-identical removed, model/unet.py changed"
     assert packages == rf"packages: \x1b[31mred 1\x9b -> absent, numpy 1.0.0 -> {numpy}"
     assert hardware.startswith(r"hardware: cpu \x1b[2J\nrerun: bit-identical -> ")
-    told = said.stdout.partition(f"rerun of {finished.id}: ")[2].splitlines()
-    assert told[0].startswith(r"differs from step 0: \x1b[2J\nrerun: bit-identical was 1.0, is missing (")
-    assert told[2:] == ["possible reasons:", *(f"  {line}" for line in named)]
-    assert lines(said.stderr) == [f"error: rerun={finished.id}: {told[0]}"]
+    reported = said.stdout.partition(f"rerun of {finished.id}: ")[2].splitlines()
+    assert reported[0].startswith(r"differs from step 0: \x1b[2J\nrerun: bit-identical was 1.0, is missing (")
+    assert reported[2:] == ["possible reasons:", *(f"  {line}" for line in named)]
+    assert lines(said.stderr) == [f"error: rerun={finished.id}: {reported[0]}"]
 
 
 def test_nothing_that_steers_a_terminal_is_shown(place: Place) -> None:
     for said in place.ended.values():
-        told = (said.stdout + said.stderr).replace("\t", "")  # Hydra sets its jobs in with one
-        assert all(line.isprintable() for line in told.split("\n"))
+        reported = (said.stdout + said.stderr).replace("\t", "")  # Hydra sets its jobs in with one
+        assert all(line.isprintable() for line in reported.split("\n"))
 
 
 # ---- what cannot be repeated
@@ -226,7 +227,7 @@ ABSENT = "no run has this id or run_key at tracking.uri=sqlite:///"
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reported"),
     [
         ("absent", f"rerun=0123456789abcdef0123456789abcdef: {ABSENT}"),
         ("no store", "this database does not exist; start in the folder that contains mlruns/"),
@@ -240,11 +241,11 @@ ABSENT = "no run has this id or run_key at tracking.uri=sqlite:///"
         ("out of range", "epochs=0: at least 1 expected"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(place: Place, command: str, told: str) -> None:
+def test_a_mistake_is_one_line_and_status_2(place: Place, command: str, reported: str) -> None:
     said = place.ended[command]
     assert (said.status, said.stdout) == (2, "")
     (fault,) = lines(said.stderr)
-    assert fault.startswith("error: ") and told in fault
+    assert fault.startswith("error: ") and reported in fault
 
 
 def test_only_what_was_not_refused_was_run(finished: Finished, place: Place) -> None:

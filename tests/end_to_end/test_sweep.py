@@ -196,7 +196,7 @@ print(json.dumps([result.name, result.pruned, keys, before, count()]))
 
 def test_a_pruned_trial_has_no_test_scores_and_leaves_no_graph(workplace: Path) -> None:
     done = python("-c", PRUNED, *tiny(epochs="4"), cwd=workplace)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     run_id, pruned, (key,), graphs, graphs_left = json.loads(done.stdout.splitlines()[-1])
     _, (run,) = stored_runs(workplace)
     assert (run.info.run_id, run.data.tags["run_key"], pruned) == (run_id, key, True)

@@ -27,13 +27,13 @@ network = build_network(config)
 classes, multiple = len(config.dataset.classes), 2**config.model.depth
 examples, sizes = examples_of(wanted)
 evaluate = Evaluator(network, SegmentationLoss(config.loss, np.ones(classes, np.float32)), examples, sizes, config)
-told: set[str] = set()
+reported: set[str] = set()
 
 
 def tell(matrix: np.ndarray) -> None:
     """Once, and again if it ever changes."""
-    if (text := str(matrix.tolist())) not in told:
-        told.add(text)
+    if (text := str(matrix.tolist())) not in reported:
+        reported.add(text)
         Path(wanted["matrix"]).write_text(text)
 
 

@@ -1,4 +1,4 @@
-"""The images that a contender of this project is told to work on."""
+"""The images that a contender of this project works on."""
 
 from pathlib import Path
 from typing import Any
