@@ -60,7 +60,7 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def build(settings: dict) -> torch.nn.Module:
-    """`smp.Unet` on timm's EfficientNet-Lite0, with the encoder weights of a file, or of chance."""
+    """`smp.Unet` on timm's EfficientNet-Lite0, with the encoder weights of a file, or random ones."""
     model = smp.Unet(
         "tu-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=DECODER, classes=settings["classes"]
     )
