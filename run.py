@@ -17,7 +17,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked, reason
 from pipeline.experiment.lineage import Lineage, parse_lineage
-from pipeline.runtime import signals
+from pipeline.runtime import output, signals
 from pipeline.runtime.cli import exit_status, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
@@ -94,6 +94,7 @@ def _flag_faults(flags: argparse.Namespace) -> list[str]:
 
 def _prepare_sweep(overrides: list[str], lineage: Lineage, first: Config) -> None:
     """Check the launcher and make the sweepers known to Hydra."""
+    output.make_expendable()
     from pipeline.sweep.launchers import check_installed
     from pipeline.sweep.plugins import register as register_sweepers
 
@@ -108,6 +109,7 @@ def _run_jobs(lineage: Lineage) -> None:
 
     @hydra.main(version_base="1.3", config_path="conf", config_name=register(lineage.base))
     def job(composed: DictConfig) -> float:
+        output.make_expendable()
         # Imported here, since help and faults of the configuration must not wait seconds for it.
         from pipeline.runtime.hardware import import_tensorflow
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.config.addresses import tracking_uri
 from pipeline.config.schema import SCHEMA_VERSION, TrackingConfig
+from pipeline.runtime import output
 from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.process import Process
 from pipeline.runtime.text import mask_credentials
@@ -99,6 +100,8 @@ class TrackedRun:
         full: RunFailed | None = None
         self.journal.release()
         try:
+            if lost := output.lost():
+                self.set_tags({"display_lost": lost})
             if kind is not None and not interrupted:
                 self.set_tags({"failure": f"{kind.__name__}: {error}"[:LONGEST_TAG]})
             self.journal.append(Status("KILLED" if interrupted else "FAILED" if kind else "FINISHED"))
