@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import select
 import sys
 from typing import Any
@@ -26,8 +27,12 @@ def protect() -> None:
 
     Descriptors that were closed (`>&-`) become /dev/null; otherwise the next file that is opened would get one of them,
     and everything that libraries print. Characters that an encoding does not have are escaped. Streams that belong to
-    something else, as in a notebook, stay.
+    something else, as in a notebook, stay. COLUMNS and LINES that are no size are removed: rich takes 0 for one, and
+    then shows nothing.
     """
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("0*[1-9][0-9]{0,4}", os.environ.get(name, "80")):
+            del os.environ[name]
     closed = [descriptor for descriptor in range(3) if not _is_open(descriptor)]
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is the next of these
