@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.keras_settings import check_settings_files, import_keras, set_keras
+from pipeline.runtime.keras_settings import check_settings_files, import_keras, keras_variables, set_keras
 from pipeline.runtime.limits import processors
 
 if TYPE_CHECKING:
@@ -41,10 +41,11 @@ def import_tensorflow() -> Any:
     with tempfile.TemporaryFile() as printed:
         os.dup2(printed.fileno(), 2)
         try:
-            import tensorflow as tf
+            with keras_variables():  # TensorFlow imports a part of Keras
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
-            import_keras()
+                tf.config.list_physical_devices()
+                import_keras()
             return tf
         except UserError:
             raise

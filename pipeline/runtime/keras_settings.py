@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,14 @@ def check_settings_files() -> None:
     Raises:
         UserError: with a line for each of their faults.
     """
-    if faults := [fault for path in _settings_files() for fault in _faults(path)]:
+    if faults := _faults(Path(_keras_home()).expanduser() / "keras.json"):
         raise UserError(*faults)
 
 
-def _settings_files() -> list[Path]:
-    """Where TensorFlow and Keras read settings, and write them if a file is missing. Without a HOME it is /tmp."""
-    home = os.environ.get("KERAS_HOME")
-    folders = [Path("~/.keras"), Path("/tmp/.keras")] if home is None else [Path(home)]
-    if home is None and os.access(os.path.expanduser("~"), os.W_OK):
-        folders.pop()
-    return [Path(os.path.expanduser(folder)) / "keras.json" for folder in folders]
+def _keras_home() -> str:
+    """The folder of Keras's settings and downloads, as Keras chooses it: KERAS_HOME, or ~/.keras, or in /tmp."""
+    home = os.path.expanduser("~")
+    return os.environ.get("KERAS_HOME") or f"{home if os.access(home, os.W_OK) else '/tmp'}/.keras"
 
 
 def _faults(path: Path) -> list[str]:
@@ -65,12 +62,13 @@ def import_keras() -> Any:
     Raises:
         UserError: another part of this process has imported it with another backend, which cannot be changed.
     """
-    if "keras" not in sys.modules:
-        with _environment({"KERAS_BACKEND": BACKEND, "KERAS_NNX_ENABLED": "0"}):
+    # This part of Keras is complete before any other, also where its import failed for want of another backend.
+    settings = sys.modules.get("keras.src.backend.config")
+    if settings is None or settings.backend() == BACKEND:
+        with keras_variables():
             import keras
-    import keras
-
-    if (found := keras.config.backend()) != BACKEND:
+        settings = keras.config
+    if (found := settings.backend()) != BACKEND:
         raise UserError(
             f"keras: was imported in this process with the backend '{found}', which cannot be changed any more; "
             f"'{BACKEND}' expected: start a new process with KERAS_BACKEND={BACKEND}"
@@ -114,13 +112,17 @@ def keras_set(precision: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(needed: Mapping[str, str]) -> Iterator[None]:
-    """Keras's variables are as needed, and otherwise unset, while the block runs."""
+def keras_variables() -> Iterator[None]:
+    """While the block runs, Keras's environment variables are those with which Keras is to be imported.
+
+    Of a missing home directory TensorFlow, unlike Keras, would make a folder called ~ in the current one.
+    """
     before = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
-    os.environ.update(needed)
+    home = os.environ.get("KERAS_HOME")
+    os.environ.update(KERAS_BACKEND=BACKEND, KERAS_NNX_ENABLED="0", KERAS_HOME=_keras_home())
     try:
         yield
     finally:
-        for name in VARIABLES:
+        for name in (*VARIABLES, "KERAS_HOME"):
             os.environ.pop(name, None)
-        os.environ.update(before)
+        os.environ.update(before if home is None else {**before, "KERAS_HOME": home})

@@ -71,7 +71,9 @@ def available_addresses() -> int:
 
 
 def kills_for_memory(system: Path = SYSTEM) -> int | None:
-    """How many processes of this process's cgroup were killed since no memory was left; None where nobody counts.
+    """How many processes of this process's cgroup, or else of the machine, were killed since no memory was left.
+
+    None where nobody counts.
 
     Args:
         system: where /proc and /sys are, for tests.
@@ -80,7 +82,7 @@ def kills_for_memory(system: Path = SYSTEM) -> int | None:
         for name in ("memory.events", "memory.oom_control"):  # versions 2 and 1
             if (count := _table(folder / name).get("oom_kill")) is not None:
                 return count
-    return None
+    return _table(system / "proc/vmstat").get("oom_kill")
 
 
 def _left_in_cgroups(system: Path) -> Iterable[int]:

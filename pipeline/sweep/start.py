@@ -20,6 +20,7 @@ from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
 from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
 from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store, open_if_it_answers
@@ -47,7 +48,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     try:
         store = open_if_it_answers(config.tracking)
         for run in mark_dead_runs(config.tracking, store):
-            print(f"note      run {run} was left RUNNING by a process that died: it is KILLED now")
+            print(f"note      run {run} was left RUNNING by a process that died{suspicion(run)}: it is KILLED now")
         contents = _check_data(config, datasets, jobs_per_machine(launcher))
         if not runs_in_process(launcher):
             close_worker()
