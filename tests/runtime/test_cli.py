@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.cli import exit_status, output_folder, parse, run_tool
+from pipeline.runtime.cli import LESS_MEMORY, exit_status, output_folder, parse, run_tool
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 
@@ -110,6 +110,7 @@ def _end(monkeypatch: pytest.MonkeyPatch, arguments: list[str], result: object) 
         (1, 1, ""),
         (UserError("first", "second"), 2, "error: first\nerror: second\n"),
         (RunFailed("journal.jsonl: cannot be written: why"), 1, "error: journal.jsonl: cannot be written: why\n"),
+        (MemoryError(), 1, f"error: no memory is left (MemoryError): {LESS_MEMORY}\n"),
         (RerunDiffers("other weights"), 3, "error: other weights\n"),
         (_os_error(errno.EROFS, "out/a"), 2, "error: out/a: cannot be read or written: Read-only file system\n"),
         (_os_error(errno.EACCES, "a\x1b"), 2, "error: a\\x1b: cannot be read or written: Permission denied\n"),

@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.runtime import signals
+from pipeline.runtime.cli import exit_status
+from pipeline.runtime.errors import UserError
 from pipeline.sweep.worker.protocol import Message, Request, Stopped, Work, from_json, to_json
 
 GRACE_PERIOD = 120.0  # seconds in which a trial without a parent finishes its step and writes its checkpoint
@@ -110,4 +112,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:  # TensorFlow or Keras cannot be imported with the user's settings
+        sys.exit(exit_status(error))
