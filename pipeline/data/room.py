@@ -1,4 +1,4 @@
-"""How much memory decoded training images get, and where they are because of that: no bit depends on it."""
+"""How much memory decoded images get, and where they are because of that: no bit depends on it."""
 
 from dataclasses import dataclass
 
@@ -57,3 +57,15 @@ class Room:
         if self.file_fits:
             return f"cache: {size} in a file{lowered}"
         return f"no cache{lowered}, and no addresses for a file of {size} (ulimit -v)"
+
+
+def scoring_batch(sizes: np.ndarray, batch_size: int, workers: int) -> int:
+    """How many images are decoded into one batch for scoring: `batch_size`, or fewer where their memory is short.
+
+    Args:
+        sizes: (examples, 2) height and width of the files' images.
+        workers: batches that are decoded at the same time.
+    """
+    largest = 4 * int(sizes.astype(np.int64).prod(axis=1).max())  # bytes of one image and its mask
+    batches = workers + 3  # two are decoded ahead, and one is scored
+    return max(1, min(batch_size, available_memory() // SHARE // (largest * batches)))

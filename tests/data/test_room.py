@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.config.overrides import checked_config
 from pipeline.data import room as room_module
 from pipeline.data.cache import DataCache
-from pipeline.data.room import MIB, Room
+from pipeline.data.room import MIB, Room, scoring_batch
 from pipeline.data.training_images import DecodedImages, FileImages
 
 SIZES = np.array([[256, 256]] * 100)  # 25 MiB decoded
@@ -66,6 +66,12 @@ def test_the_configured_size_is_never_exceeded(memory: int, cache_mb: int, proce
     assert found.bound_mb <= cache_mb
     assert found.bound_mb * processes * 4 <= memory or found.bound_mb == 1
     assert bool(found.bound_mb) == bool(cache_mb)
+
+
+@pytest.mark.parametrize(("memory", "batch"), [(2**20, 8), (40, 8), (39, 7), (5, 1), (0, 1)])
+def test_batches_for_scoring_shrink_where_memory_is_short(left: Callable[..., None], memory: int, batch: int) -> None:
+    left(memory)
+    assert scoring_batch(np.array([[256, 256], [8, 8]]), 8, workers=2) == batch
 
 
 def test_what_the_opening_says_is_done_later(
