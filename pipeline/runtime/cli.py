@@ -1,8 +1,10 @@
 """What every command shares: `key=value` arguments, messages on stderr, and the exit status."""
 
 import errno
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +114,8 @@ def run_tool(
     """
     # A class or a file may have any name; a terminal's encoding may not have all characters.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if os.path.expanduser("~") == "~":  # no HOME, and a user without a name: MLflow could not be imported
+        os.environ["HOME"] = tempfile.gettempdir()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments) or (needs_arguments and not arguments):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
