@@ -12,6 +12,7 @@ from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy
+from pipeline.runtime.keras_settings import check_settings_files
 from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
@@ -44,6 +45,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     name = sweep_name(config, command.typed)
     launcher = command.config.hydra.launcher
     jobs = parallel_jobs(launcher)
+    check_settings_files()  # which the worker could only die of
     start_worker()  # it imports TensorFlow, which this process does not
     try:
         store = open_if_it_answers(config.tracking)
