@@ -113,12 +113,12 @@ def _run_jobs(lineage: Lineage) -> None:
         # Imported here, since help and faults of the configuration must not wait seconds for it.
         from pipeline.runtime.hardware import import_tensorflow
 
-        import_tensorflow()
-        from pipeline.experiment.run import run_experiment
-
         hydra_config = HydraConfig.get()
         overrides = [*lineage.typed, *hydra_config.overrides.task]
         try:
+            import_tensorflow()
+            from pipeline.experiment.run import run_experiment
+
             return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:
             raise JobError(error) from error

@@ -240,7 +240,8 @@ class Config:
     seed: int = key("seed of every random choice", 0, least=0, most=2**31 - 1)
     data_dir: str = key("folder where datasets are downloaded or generated", "data")
     cache_mb: int = key(
-        "MiB of memory for decoded training images; more of them go into a file in data_dir; 0: no cache",
+        "MiB of memory for decoded training images, at most a quarter of what this process may still use; more of them "
+        "go into a file in data_dir; 0: no cache",
         4096,
         least=0,
     )

@@ -6,7 +6,6 @@ bytes, so that an unchanged dataset is hashed but not decoded again.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pipeline.data.palette import VOID
 from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import write_atomic
+from pipeline.runtime.limits import processors
 from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ def _digest(contents: Contents, classes: list[str]) -> str:
 def _for_each(work: Callable[[Example], T], examples: list[Example], what: str, progress: Progress) -> list[T]:
     """The results of `work` in the order of the examples, worked on in parallel."""
     results = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release Python's lock
+    with ThreadPoolExecutor(processors()) as pool:  # hashing and decoding release Python's lock
         for result in pool.map(work, examples):
             results.append(result)
             progress(what, len(results), len(examples))

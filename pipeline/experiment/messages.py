@@ -4,6 +4,7 @@ import keras
 
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
+from pipeline.data.room import Room
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import score_table
 from pipeline.experiment.rerun import Original, Verdict
@@ -29,17 +30,21 @@ def print_opening(
     initial: InitialWeights | None,
     run: TrackedRun,
     reachable: bool,
+    room: Room,
 ) -> None:
     """The lines before training: data, network, initial weights, run, and what a person should know of them.
 
     Args:
         reachable: whether the tracking server answers.
+        room: for decoded training images.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
     place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
-    _print(f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}")
+    _print(
+        f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}; {room}"
+    )
     _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"

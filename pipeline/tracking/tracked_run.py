@@ -17,6 +17,7 @@ from pipeline.runtime.process import Process
 from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
+from pipeline.tracking.memory_deaths import record_kills
 from pipeline.tracking.records import Begin, DatasetUsed, Params, ProcessStarted, Status, Tags
 from pipeline.tracking.run_ref import RUNS
 from pipeline.tracking.sender import Sender
@@ -85,6 +86,7 @@ class TrackedRun:
             self.journal.append(ProcessStarted(vars(Process.this())))
             self._sender.start()
             if self._trains:
+                record_kills(self.folder)
                 self._system_metrics.start()
             self._sender.wait_for_run(START_TIMEOUT)
         except BaseException as error:  # Ctrl-C while it waits; Python itself calls `__exit__` only after this

@@ -16,7 +16,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 
 # How runs are recorded, and where data and initial weights lie.
-OUTSIDE = {"data_dir", "dataset.root", "init_from", "model.encoder_weights"}
+OUTSIDE = {"data_dir", "cache_mb", "dataset.root", "init_from", "model.encoder_weights"}
 OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint.", "sweep."))}
 
 
