@@ -22,7 +22,7 @@ from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
 from pipeline.tracking.dead_runs import mark_dead_runs
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import Store, open_if_it_answers
+from pipeline.tracking.store import Store, described, open_if_it_answers
 from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
@@ -45,6 +45,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     jobs = parallel_jobs(launcher)
     start_worker()  # it imports TensorFlow, which this process does not
     try:
+        print(f"tracking  {described(config.tracking)}")
         store = open_if_it_answers(config.tracking)
         for run in mark_dead_runs(config.tracking, store):
             print(f"note      run {run} was left RUNNING by a process that died: it is KILLED now")
