@@ -114,7 +114,7 @@ class TrackedRun:
             )
         for line in summary(self._delivery.deferred.values()):
             print(
-                f"warning: MLflow has not stored {line}; it waits in {self.journal.outbox.folder}; when that is mended, "
+                f"warning: MLflow has not stored {line}; it waits in {self.journal.outbox.folder}; when that is mended "
                 f"python -m pipeline.sync run={self.key} sends it",
                 file=sys.stderr,
             )
