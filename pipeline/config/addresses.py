@@ -29,12 +29,11 @@ def tracking_uri(uri: str | None) -> str:
         return _sqlite_uri(HOME / "mlflow.db")
     scheme, colon, _ = uri.partition(":")
     scheme = scheme.lower()
-    if uri == DATABRICKS or scheme == DATABRICKS:
+    if uri == DATABRICKS or uri.startswith(f"{DATABRICKS}://"):
         return uri
     if not colon or scheme not in SCHEMES:
         raise UserError(
-            f"{key}={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql://, mysql:// or databricks "
-            "expected"
+            f"{key}={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )
     if scheme != "sqlite":
         return uri

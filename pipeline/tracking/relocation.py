@@ -34,11 +34,17 @@ def relocate(database: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "experiments" not in tables:  # MLflow has not created them yet
             return
-        moved = []
+        moved, with_runs = [], set()
         for number, location in connection.execute("SELECT experiment_id, artifact_location FROM experiments"):
             here = _place_here(location or "", database)
-            if here is not None and _came_along(connection, number, location, here, database):
+            if here is None:
+                continue
+            rows = connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (number,))
+            runs = [run_id for (run_id,) in rows]
+            if _came_along(runs, location, here, database):
                 moved.append((location, here))
+                if runs:
+                    with_runs.add(here.parent if (folder := local_folder(location)) is None else folder.parent)
         if not moved:
             return
         connection.execute("BEGIN IMMEDIATE")
@@ -54,7 +60,7 @@ def relocate(database: Path) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()
-    for recorded in sorted({str(folder.parent) for old, _ in moved if (folder := local_folder(old)) is not None}):
+    for recorded in sorted(with_runs):
         print(
             f"note: {database} names artifacts in {recorded}: it was moved or copied from there, and now names those "
             f"in {database.parent / ARTIFACTS}",
@@ -98,9 +104,8 @@ def _place_here(location: str, database: Path) -> Path | None:
     return expected / folder.name
 
 
-def _came_along(connection: sqlite3.Connection, number: int, location: str, here: Path, database: Path) -> bool:
-    """Whether artifacts of an experiment are next to this database; of one without runs, whether it is a copied one."""
-    runs = [run_id for (run_id,) in connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (number,))]
+def _came_along(runs: list[str], location: str, here: Path, database: Path) -> bool:
+    """Whether artifacts of an experiment's runs are next to this database; without runs, whether it is a copied one."""
     if runs:
         return any((here / run_id).is_dir() for run_id in runs)
     folder = local_folder(location)

@@ -59,8 +59,8 @@ def test_a_database_that_cannot_be_written_is_refused(database: Path, monkeypatc
     """Before anything is trained; it can be read."""
     connect = sqlite3.connect
 
-    def read_only(address: str, **more: object) -> sqlite3.Connection:
-        return connect(address.replace("mode=rw", "mode=ro"), **more)
+    def read_only(address: str | Path, **more: object) -> sqlite3.Connection:
+        return connect(str(address).replace("mode=rw", "mode=ro"), **more)
 
     monkeypatch.setattr(sqlite3, "connect", read_only)  # as for a file of someone else: whoever runs this may be root
     await_database(database, writes=False)
