@@ -167,8 +167,8 @@ def test_the_location_of_missing_artifacts_is_named(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError) as raised:
         opened(run_id).fetch("config/config.yaml")
     assert str(raised.value) == (
-        f"run={run_id}: has no artifact config/config.yaml: MLflow looks for its artifacts in {old}/mlruns/artifacts/x, "
-        f"which does not exist, and they are not in {new}/mlruns/artifacts/x either; move them there, and type the "
+        f"run={run_id}: has no artifact config/config.yaml: MLflow looks for its artifacts in {old}/mlruns/artifacts/x"
+        f", which does not exist, and they are not in {new}/mlruns/artifacts/x either; move them there, and type the "
         "command again"
     )
     config = new / f"mlruns/artifacts/x/{run_id}/artifacts/config"
