@@ -22,6 +22,9 @@ ADVICE = {
 }
 
 
+_reported: set[Path] = set()  # databases that this process has waited for: it tries again and again while a run trains
+
+
 class Locked(OSError):
     """Another process has locked the database for longer than `LOCK_PATIENCE`."""
 
@@ -36,7 +39,7 @@ def await_database(file: Path, writes: bool) -> None:
         Locked: it is locked for too long.
         OSError: it cannot be used, and what to do.
     """
-    until, waits = time.monotonic() + LOCK_PATIENCE, False
+    until = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
             _try(file, writes)
@@ -49,9 +52,9 @@ def await_database(file: Path, writes: bool) -> None:
             if time.monotonic() > until:
                 why = f"the database is locked by another process, for more than {LOCK_PATIENCE:.0f} s"
                 raise Locked(f"{file}: {why}") from error
-        if not waits:
+        if file not in _reported:
+            _reported.add(file)
             print(f"note: {file} is locked by another process; waiting up to {LOCK_PATIENCE:.0f} s", file=sys.stderr)
-            waits = True
 
 
 def schema_advice(text: str, uri: str) -> str | None:
@@ -83,7 +86,7 @@ def _try(file: Path, writes: bool) -> None:
     """
     if not file.exists() or file.stat().st_size == 0:
         return  # it is created later
-    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=1, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=2, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
