@@ -108,16 +108,11 @@ def name_experiment(tracking: TrackingConfig) -> None:
     uri = tracking_uri(tracking.uri)
     if (database := database_file(uri)) is not None and not database.is_file():
         raise UserError(f"{EXPERIMENT_ID}={number}: tracking.uri={uri}: this database does not exist")
-    with answering(uri):
-        try:
+    try:
+        with answering(uri):
             found = connect(uri).get_experiment(number).name
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                at = mask_credentials(uri)
-                raise UserError(
-                    f"{EXPERIMENT_ID}={number}: tracking.uri={at} has no experiment with this id"
-                ) from error
-            raise
+    except UserError as error:
+        raise UserError(f"{EXPERIMENT_ID}={number}: the experiment's name is looked up first: {error}") from error
     if name not in (None, found):
         raise UserError(f"{EXPERIMENT_ID}={number}: is experiment '{found}', but {EXPERIMENT_NAME}={name}; unset one")
     os.environ[EXPERIMENT_NAME] = found
