@@ -90,6 +90,8 @@ def _try(file: Path, writes: bool) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        if writes:  # on a read-only database a transaction can begin; the first change fails
+            connection.execute("PRAGMA user_version = 1")
         connection.execute("ROLLBACK")
     finally:
         connection.close()

@@ -106,7 +106,8 @@ class Delivery:
         except Exception as error:  # of any storage's own package
             if not has_files or not self._answers():
                 raise
-            files = error.files if isinstance(error, FilesRefused) else {_place(record): reason_in_words(error)}
+            why = error.__cause__ or error  # without the store's address, which is not the reason
+            files = error.files if isinstance(error, FilesRefused) else {_place(record): reason_in_words(why)}
             self.deferred[number] = Refusal(files, time.monotonic())
         else:
             self.deferred.pop(number, None)

@@ -206,7 +206,9 @@ def run(
 ) -> Iterator[Callable[[], TrackedRun]]:
     """run() is a run with one file and a metric that has ended."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracked_run, "SystemMetrics", lambda _: type("Idle", (), {"start": id, "stop": id})())
+    monkeypatch.setattr(
+        tracked_run, "SystemMetrics", lambda _: type("Idle", (), {"start": lambda _: None, "stop": lambda _: None})()
+    )
 
     def run() -> TrackedRun:
         with TrackedRun.begin(tracking, "n", {}, "", []) as made:
