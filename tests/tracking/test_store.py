@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.addresses import HOME
+from pipeline.config.environment import experiment_name
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
-from pipeline.tracking.store import Store, mask_credentials, open_store
+from pipeline.tracking.store import Store, connect, described, mask_credentials, name_experiment, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +128,46 @@ def test_four_processes_that_log_for_a_minute_lose_nothing(tmp_path: Path) -> No
                 (str(number),),
             ).fetchall()
             assert rows == [(f"m/{m}", step, step + m / 8) for step in range(int(steps)) for m in range(8)]
+
+
+# ---- MLflow's environment variables
+
+
+def test_an_experiment_may_be_given_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_ID=1: tracking.uri=.*: this database does not exist"):
+        name_experiment(TrackingConfig())
+    store = open_store(TrackingConfig(experiment="theirs"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
+    name_experiment(TrackingConfig(experiment="mine"))
+    assert experiment_name(TrackingConfig()) == "segmentation"
+    name_experiment(TrackingConfig())
+    assert experiment_name(TrackingConfig()) == "theirs"
+    name_experiment(TrackingConfig())  # both agree
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with pytest.raises(UserError, match=r"is experiment 'theirs', but MLFLOW_EXPERIMENT_NAME=another; unset one"):
+        name_experiment(TrackingConfig())
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_ID=77: the experiment's name is looked up first: .*77"):
+        name_experiment(TrackingConfig())
+
+
+def test_a_line_says_which_store_is_used_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert described(TrackingConfig()) == f"{default} (the default), experiment 'segmentation'"
+    assert described(TrackingConfig(uri="http://h", experiment="x")) == "http://h (tracking.uri), experiment 'x'"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@host")
+    for tracking in (TrackingConfig(), TrackingConfig(uri="http://ada:secret@host")):
+        assert described(tracking) == "http://***@host (MLFLOW_TRACKING_URI), experiment 'segmentation'"
+
+
+def test_connecting_to_a_store_does_not_change_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though MLflow passes the address that it was given to child processes."""
+    for given in (None, "http://host"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given) if given else None
+        connect(f"sqlite:///{tmp_path}/x.db")
+        assert os.environ.get("MLFLOW_TRACKING_URI") == given
 
 
 # ---- credentials
