@@ -164,10 +164,10 @@ def test_a_line_says_which_store_is_used_and_why(tmp_path: Path, monkeypatch: py
 
 def test_connecting_to_a_store_does_not_change_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though MLflow passes the address that it was given to child processes."""
-    for given in (None, "http://host"):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", given) if given else None
+    for address in (None, "http://host"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address) if address else None
         connect(f"sqlite:///{tmp_path}/x.db")
-        assert os.environ.get("MLFLOW_TRACKING_URI") == given
+        assert os.environ.get("MLFLOW_TRACKING_URI") == address
 
 
 # ---- credentials
