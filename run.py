@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config.environment import EXPERIMENT_ID, fill, variable
 from pipeline.config.help_text import help_text
 from pipeline.config.hydra_files import register
 from pipeline.config.overrides import checked_config
@@ -48,6 +49,8 @@ def main(arguments: list[str]) -> int:
     try:
         if not flags.shell_completion:  # which asks in the middle of typing, when nothing is complete
             first = _check(flags, lineage)
+            if not (flags.cfg or flags.info):
+                _name_experiment(first)
             if flags.multirun:
                 _prepare_sweep(flags.overrides, lineage, first)
         _run_jobs(lineage)
@@ -92,6 +95,15 @@ def _flag_faults(flags: argparse.Namespace) -> list[str]:
     return faults
 
 
+def _name_experiment(first: Config) -> None:
+    """Look up MLFLOW_EXPERIMENT_ID, if that is set, and take what else the environment says of the store."""
+    if variable(EXPERIMENT_ID) is not None:
+        from pipeline.tracking.store import name_experiment
+
+        name_experiment(first.tracking)
+    fill(first.tracking)
+
+
 def _prepare_sweep(overrides: list[str], lineage: Lineage, first: Config) -> None:
     """Check the launcher and make the sweepers known to Hydra."""
     output.make_expendable()
@@ -117,9 +129,13 @@ def _run_jobs(lineage: Lineage) -> None:
         overrides = [*lineage.typed, *hydra_config.overrides.task]
         try:
             import_tensorflow()
+            from pipeline.experiment.messages import print_tracking
             from pipeline.experiment.run import run_experiment
 
-            return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), lineage).score
+            config = checked(composed)
+            fill(config.tracking)
+            print_tracking(config.tracking)
+            return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:
             raise JobError(error) from error
 

@@ -19,7 +19,7 @@ run=…            MLflow's run id, or the run's run_key
 input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files
 output=…         folder for <stem>.png (class indices with VOC's palette, at the image's own size) and
                  <stem>_overlay.png (the classes half-transparent over the photograph, with a legend)
-tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
 
 An image that cannot be read is reported; the others are predicted, and the exit status is 1.
 """

@@ -177,9 +177,16 @@ class CheckpointConfig:
 
 @dataclass
 class TrackingConfig:
-    uri: str | None = key("MLflow tracking address; null: mlruns/mlflow.db in the current directory", None)
-    experiment: str = key("MLflow experiment", "segmentation")
-    run_name: str | None = key("name of the run in MLflow; null: made from dataset, model and seed", None)
+    uri: str | None = key(
+        "MLflow tracking address; null: MLFLOW_TRACKING_URI or, without it, mlruns/mlflow.db in the current directory",
+        None,
+    )
+    experiment: str | None = key(
+        "MLflow experiment; null: MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or, without them, segmentation", None
+    )
+    run_name: str | None = key(
+        "name of the run in MLflow; null: MLFLOW_RUN_NAME or, without it, made from dataset, model and seed", None
+    )
 
 
 @dataclass

@@ -25,7 +25,7 @@ data_dir=…       where datasets are downloaded or generated
 evaluate.batch_size=…   changes speed and memory, but no score
 evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's, which change scores
 output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
-tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
 """
 
 OWN_KEYS = ("run", "split", "output", "tracking.uri")

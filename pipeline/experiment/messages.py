@@ -2,7 +2,8 @@
 
 import keras
 
-from pipeline.config.schema import Config
+from pipeline.config.environment import RUN_ID, experiment_name, variable
+from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
 from pipeline.data.room import Room
 from pipeline.evaluate.metrics import Scores
@@ -13,6 +14,7 @@ from pipeline.experiment.trial import Result
 from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration, text_console
 from pipeline.runtime.text import plain
+from pipeline.tracking.store import described
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.setup import TrainingResult
@@ -21,6 +23,13 @@ from pipeline.train.setup import TrainingResult
 def print_note(text: str) -> None:
     """Something that a person should know."""
     _print(f"note      {text}")
+
+
+def print_tracking(tracking: TrackingConfig) -> None:
+    """Where the command's runs are stored, and why there."""
+    _print(f"tracking  {described(tracking)}")
+    if variable(RUN_ID) is not None:
+        print_note(f"{RUN_ID} is not used: every run is a new one, and resume=<run id> continues one")
 
 
 def print_opening(
@@ -41,7 +50,9 @@ def print_opening(
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
-    place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
+    place = (
+        f"in experiment '{experiment_name(config.tracking)}'" if reachable else "in its journal until MLflow answers"
+    )
     _print(
         f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}; {room}"
     )
