@@ -86,7 +86,7 @@ def check_sampler(sweep: SweepConfig, address: str) -> None:
     package = NEEDS.get(sweep.sampler)
     if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(f"sweep.sampler={sweep.sampler}: needs the package {package}: pip install {package}")
-    if sweep.sampler == "cmaes" and not database_file(address) is None:
+    if sweep.sampler == "cmaes" and database_file(address) is None:
         raise UserError(
             "sweep.sampler=cmaes: stores its state as a pickle, which anyone with access to a shared storage could "
             "replace; a sqlite:/// storage expected"
