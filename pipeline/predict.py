@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
-from pipeline.data.voc import IMAGE_SUFFIXES
+from pipeline.data.layout import IMAGE_SUFFIXES
 from pipeline.runtime.cli import output_folder, parse, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
