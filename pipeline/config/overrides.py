@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.hydra_files import compose_overrides, groups, written_keys
 from pipeline.config.keys import as_typed, flatten, leaves
+from pipeline.config.quoting import syntax_fault
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Setting, interval_faults, values_of
 from pipeline.config.validation import check, reason, typed
@@ -61,7 +62,8 @@ def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) 
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(_syntax_fault(text))
+            key = text.partition("=")[0].strip("+~ ")
+            faults.append((_unknown_key(key, text) if key else None) or syntax_fault(text))
             continue
         parsed.append(override)
         if fault := _name_fault(override) or (_group_fault(override, base) if base is not None else None):
@@ -101,7 +103,11 @@ def _with_valid_types(keys: Sequence[Setting], composed: DictConfig, faults: lis
                 typed(_changed(composed, {setting.key: value}))
             accepted.append(setting)
         except OmegaConfBaseException as error:
-            faults.append(f"{setting.text}: {reason(error)}")
+            fault = reason(error)
+            if setting.is_sweep and fault.startswith("a list expected"):
+                value = setting.text.partition("=")[2]
+                fault = f"a list expected; type {shlex.quote(f'{setting.key}=[{value}]')}"
+            faults.append(f"{setting.text}: {fault}")
     return accepted
 
 
@@ -153,28 +159,16 @@ def _is_hydras(key: str) -> bool:
     return key == "hydra" or key.startswith(("hydra.", "hydra/"))
 
 
-def _syntax_fault(text: str) -> str:
-    """What to type instead of an override that Hydra cannot parse."""
-    key, equals, value = text.partition("=")
-    if value.startswith("[") and "]" not in value:
-        return f"{text}: a list is written without spaces, and quoted for the shell: '{key}=[a,b]'"
-    if equals and key and '"' not in value:
-        return f"{text}: a value with special characters is quoted, twice for the shell: '{key}=\"{value}\"'"
-    return f"{text}: key=value expected"
-
-
 def _name_fault(override: Override) -> str | None:
     """The fault of an override whose key, or whose choice of a group, does not exist; else None."""
     text, key = str(override.input_line), override.key_or_group
     if _is_hydras(key):
         return None
     choices = groups()
-    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
-    keys = [name for name, _, _ in leaves(Config)]
     if override.is_delete():
         return f"{text}: a key cannot be removed; set it to another value, or to null where --help allows it"
-    if key not in {*choices, *sections, "dataset.splits", *keys}:
-        return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
+    if (fault := _unknown_key(key, text)) is not None:
+        return fault
     if override.is_add():
         return f"{text}: '{key}' exists already; {text.lstrip('+')} expected"
     if key in choices:
@@ -184,6 +178,15 @@ def _name_fault(override: Override) -> str | None:
             value = wrong[0] if len(values) > 1 else text.partition("=")[2]
             return f"{key}={value}: {one_of(choices[key])} expected{nearest(str(value), choices[key])}"
     return None
+
+
+def _unknown_key(key: str, text: str) -> str | None:
+    """The fault of an override whose key does not exist; else None."""
+    choices, keys = groups(), [name for name, _, _ in leaves(Config)]
+    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
+    if _is_hydras(key) or key in {*choices, *sections, "dataset.splits", *keys}:
+        return None
+    return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
 
 
 def _group_fault(override: Override, base: Config) -> str | None:

@@ -1,5 +1,6 @@
 """What every command shares: `key=value` arguments, messages on stderr, and the exit status."""
 
+import codecs
 import errno
 import signal
 import sys
@@ -108,7 +109,9 @@ def run_tool(
         needs_arguments: whether the command has nothing to do without arguments; it then prints the help, status 2.
     """
     # A class or a file may have any name; a terminal's encoding may not have all characters.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    codecs.register_error("as_typed", _as_typed)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="as_typed")  # type: ignore[union-attr]
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments) or (needs_arguments and not arguments):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
@@ -118,6 +121,23 @@ def run_tool(
         sys.exit(main(arguments))
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(exit_status(error))
+
+
+def _as_typed(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Characters that a stream cannot encode: the bytes of an argument as it was typed, any other as its escape.
+
+    Where the locale is no UTF-8, such as LANG=C, Python decodes arguments and names of files byte by byte.
+    """
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in part):
+        typed = part.encode(errors="surrogateescape")
+        try:
+            if (text := typed.decode()) == plain(text):
+                return typed, error.end
+        except UnicodeDecodeError:
+            pass
+    return codecs.backslashreplace_errors(error)
 
 
 def exit_status(error: Exception | KeyboardInterrupt, run_begun: bool = False) -> int:

@@ -1,5 +1,6 @@
 """`key=value` arguments, help and exit status, the same for every command."""
 
+import codecs
 import errno
 import os
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.cli import exit_status, output_folder, parse, run_tool
+from pipeline.runtime.cli import _as_typed, exit_status, output_folder, parse, run_tool
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 
@@ -144,3 +145,18 @@ def test_help(
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     with pytest.raises(type(error)):
         _end(monkeypatch, ["run=1"], error)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "written"),
+    [
+        ("Übung".encode().decode("ascii", "surrogateescape"), "ascii", "Übung".encode()),  # an argument under LANG=C
+        ("Übung".encode().decode("ascii", "surrogateescape"), "utf-8", "Übung".encode()),
+        ("Übung", "ascii", b"\\xdcbung"),
+        ("\udc9bx", "latin-1", b"\\udc9bx"),  # starts an escape sequence
+        ("\udcc2\udc9bx", "ascii", b"\\udcc2\\udc9bx"),
+    ],
+)
+def test_arguments_are_shown_as_they_were_typed(text: str, encoding: str, written: bytes) -> None:
+    codecs.register_error("as_typed", _as_typed)
+    assert text.encode(encoding, "as_typed") == written
