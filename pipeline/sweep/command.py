@@ -16,7 +16,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.fingerprint import NOT_IN_DEFAULTS, NOT_IN_SWEEP_NAME, NOT_IN_TRIAL_NAME, sources
-from pipeline.config.hydra_files import CONF
+from pipeline.config.hydra_files import CONF, PRIMARY, own_files
 from pipeline.config.keys import short_names
 from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
@@ -82,6 +82,8 @@ def sweep_name(config: Config, overrides: Iterable[str]) -> str:
     if config.sweep.name is not None:
         return config.sweep.name
     identifying = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_SWEEP_NAME))
+    if (primary := own_files().primary) != PRIMARY:
+        identifying.append(f"--config-name={primary}")
     digest = hashlib.sha256(json.dumps(identifying).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.tracking.experiment)[:80] or 'sweep'}-{digest[:8]}"
 
@@ -102,7 +104,14 @@ def sources_and_defaults() -> dict[str, str]:
         for path in sorted(CONF.rglob("*.yaml"))
         if not path.relative_to(CONF).as_posix().startswith(NOT_IN_DEFAULTS)
     }
-    return sources() | defaults
+    own = {
+        f"{file.relative_to(folder).as_posix()} of --config-dir or hydra.searchpath": hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for folder in own_files().folders
+        for file in sorted(folder.rglob("*.yaml"))
+    }
+    return sources() | defaults | own
 
 
 def label(values: dict[str, str]) -> str:
