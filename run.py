@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.environment import EXPERIMENT_ID, fill, variable
 from pipeline.config.help_text import help_text
-from pipeline.config.hydra_files import register
+from pipeline.config.hydra_files import register, use_own_files
 from pipeline.config.overrides import checked_config
+from pipeline.config.own_files import find_own_files, flag_faults
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked, reason
 from pipeline.experiment.lineage import Lineage, parse_lineage
@@ -68,7 +69,10 @@ def _check(flags: argparse.Namespace, lineage: Lineage) -> Config:
     Raises:
         UserError: with every fault of the flags and the overrides.
     """
-    faults = _flag_faults(flags)
+    faults = [*_flag_faults(flags), *flag_faults(flags, stored=lineage.base is not None)]
+    own, own_faults = find_own_files(flags)
+    use_own_files(own)
+    faults += own_faults
     overrides = [override for override in flags.overrides if not override.startswith(N_TRIALS)]
     try:
         config = checked_config(overrides, lineage.base)

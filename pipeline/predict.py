@@ -2,13 +2,15 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
-from pipeline.data.voc import IMAGE_SUFFIXES
+from pipeline.data.layout import IMAGE_SUFFIXES
 from pipeline.runtime.cli import output_folder, parse, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
+from pipeline.runtime.text import plain
 
 HELP = """\
 Predicts masks for images with the network of a tracked run.
@@ -16,7 +18,7 @@ Predicts masks for images with the network of a tracked run.
   python -m pipeline.predict run=<id> input=<image or folder> output=<folder>
 
 run=…            MLflow's run id, or the run's run_key
-input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files
+input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files that are not hidden
 output=…         folder for <stem>.png (class indices with VOC's palette, at the image's own size) and
                  <stem>_overlay.png (the classes half-transparent over the photograph, with a legend)
 tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> int:
         UserError: arguments, run or input folder are wrong; nothing was predicted.
     """
     given = parse(arguments, ("run", "input", "output"), ("tracking.uri",)).values
-    paths = _images(Path(given["input"]), Path(given["output"]))
+    paths, others = _images(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
     from pipeline.data.decode import decode_file
     from pipeline.evaluate.overlay import to_palette_png, write_png
@@ -62,22 +64,29 @@ def main(arguments: list[str]) -> int:
         note = "  (EXIF orientation ignored: the mask fits the pixels as they are stored)" if rotated else ""
         print(f"{path} -> {output / path.stem}.png{note}")
     print(f"{len(paths) - failed} of {len(paths)} images predicted with run {stored.run_id}")
+    if others:
+        print(f"not looked at in {given['input']}: {others}")
     return 1 if failed else 0
 
 
-def _images(place: Path, output: Path) -> list[Path]:
-    """The image files of a folder, or the one image file.
+def _images(place: Path, output: Path) -> tuple[list[Path], str]:
+    """The image files of a folder, or the one image file; and what else the folder has, in words.
 
     Raises:
         UserError: there are none, or a result would overwrite another one or an image.
     """
     if not place.exists():
         raise UserError(f"input={place}: not found; an image or a folder expected")
-    found = [place]
+    found, others = [place], ""
     if place.is_dir():
-        found = sorted(file for file in place.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        entries = sorted(place.iterdir())
+        found = [file for file in entries if _is_image(file)]
+        others = _counted(entry for entry in entries if not _is_image(entry))
     if not found:
-        raise UserError(f"input={place}: has no {', '.join(IMAGE_SUFFIXES)} file")
+        raise UserError(
+            f"input={place}: has no {', '.join(IMAGE_SUFFIXES)} file, but {others or 'nothing at all'}; the folder "
+            "that directly holds the images expected"
+        )
     results = Counter(output / f"{file.stem}{end}.png" for file in found for end in ("", "_overlay"))
     if repeated := sorted(file.name for file, count in results.items() if count > 1):
         raise UserError(
@@ -85,7 +94,26 @@ def _images(place: Path, output: Path) -> list[Path]:
         )
     if lost := sorted({file.resolve() for file in results} & {file.resolve() for file in found}):
         raise UserError(f"output={output}: would overwrite the image {lost[0].name}; choose another folder")
-    return found
+    return found, others
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file of a folder is predicted. Hidden ones, such as macOS's `._x.jpg`, are no images."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _counted(entries: Iterable[Path]) -> str:
+    """`2 .tif, 1 hidden and 3 folders`; empty for no entries."""
+
+    def kind(entry: Path) -> str:
+        if entry.is_dir():
+            return "folders"
+        return "hidden" if entry.name.startswith(".") else plain(entry.suffix.lower()) or "without ending"
+
+    counts = Counter(map(kind, entries)).most_common()
+    folders = [f"{count} folder{'s' * (count > 1)}" for name, count in counts if name == "folders"]
+    words = [*(f"{count} {name}" for name, count in counts if name != "folders"), *folders]
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 if __name__ == "__main__":

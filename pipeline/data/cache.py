@@ -10,10 +10,10 @@ import tensorflow as tf
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
 from pipeline.data import decode, image_files
+from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
 from pipeline.data.room import Room
 from pipeline.data.training_images import TrainingImages, training_images
-from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 

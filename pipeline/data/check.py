@@ -16,8 +16,9 @@ import numpy as np
 
 from pipeline.data.decode import decode_file
 from pipeline.data.image_files import UNDECODABLE, open_whole, read_index_mask, undecodable
+from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.palette import VOID
-from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
+from pipeline.data.voc import Example, Splits, shortened
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.limits import processors

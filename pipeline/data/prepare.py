@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.download.voc import ensure_voc
+from pipeline.data.layout import MASKS
 from pipeline.data.palette import VOID
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
-from pipeline.data.voc import MASKS, Splits, find_examples
+from pipeline.data.voc import Splits, find_examples
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.environment import experiment_name, fill
 from pipeline.config.fingerprint import NOT_IN_DEFAULTS, NOT_IN_SWEEP_NAME, NOT_IN_TRIAL_NAME, sources
-from pipeline.config.hydra_files import CONF
+from pipeline.config.hydra_files import CONF, PRIMARY, own_files
 from pipeline.config.keys import short_names
 from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
@@ -84,6 +84,8 @@ def sweep_name(config: Config, overrides: Iterable[str]) -> str:
     if config.sweep.name is not None:
         return config.sweep.name
     identifying = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_SWEEP_NAME))
+    if (primary := own_files().primary) != PRIMARY:
+        identifying.append(f"--config-name={primary}")
     digest = hashlib.sha256(json.dumps(identifying).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment_name(config.tracking))[:80] or 'sweep'}-{digest[:8]}"
 
@@ -104,7 +106,14 @@ def sources_and_defaults() -> dict[str, str]:
         for path in sorted(CONF.rglob("*.yaml"))
         if not path.relative_to(CONF).as_posix().startswith(NOT_IN_DEFAULTS)
     }
-    return sources() | defaults
+    own = {
+        f"{file.relative_to(folder).as_posix()} of --config-dir or hydra.searchpath": hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for folder in own_files().folders
+        for file in sorted(folder.rglob("*.yaml"))
+    }
+    return sources() | defaults | own
 
 
 def label(values: dict[str, str]) -> str:

@@ -58,4 +58,6 @@ def checked_location(kind: str, owner_id: str, location: str, uri: str) -> str:
 def local_folder(location: str) -> Path | None:
     """The folder on this machine that a location names; None for any other location."""
     place = urlsplit(location)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+    if place.scheme == "":  # a path as it is, in which % and # mean nothing
+        return Path(location)
+    return Path(unquote(place.path)) if place.scheme == "file" else None
