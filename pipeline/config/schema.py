@@ -69,6 +69,17 @@ class DatasetConfig:
     classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
+    exif: str = key(
+        "images whose EXIF orientation turns them for display; refuse: name them; apply: turn them as viewers do, for "
+        "masks drawn on the displayed image; ignore: their pixels as they are stored",
+        "refuse",
+        choices=("refuse", "apply", "ignore"),
+    )
+    intensity: list[float] | None = key(  # noqa: RUF009
+        "[low,high]: values of images of more than 8 bits a channel that become 0 and 255, with those between scaled "
+        "linearly and others clipped; images of 8 bits stay as they are; null: refuse more than 8 bits",
+        None,
+    )
 
 
 @dataclass

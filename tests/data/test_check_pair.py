@@ -26,7 +26,7 @@ def test_pair_without_faults(voc_folder: Folder) -> None:
     root = voc_folder()
     mask = np.asarray(Image.open(example_of(root).mask))
     assert (mask == VOID).any()
-    expected = [24, 32, *((mask == label).sum() for label in range(3))]
+    expected = [24, 32, 1, *((mask == label).sum() for label in range(3))]
     assert check_pair(example_of(root), 3) == ([], expected)
 
 
@@ -41,7 +41,7 @@ def test_masks_of_one_channel_are_accepted(voc_folder: Folder, mode: str) -> Non
     image.save(example.mask)
     with Image.open(example.mask) as stored:
         assert stored.mode == mode
-    assert check_pair(example, 3) == ([], [24, 32, 24 * 32 - 64, 64, 0])
+    assert check_pair(example, 3) == ([], [24, 32, 1, 24 * 32 - 64, 64, 0])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
