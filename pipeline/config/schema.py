@@ -76,8 +76,8 @@ class DatasetConfig:
         choices=("refuse", "apply", "ignore"),
     )
     intensity: list[float] | None = key(  # noqa: RUF009
-        "[low,high]: values of images of more than 8 bits a channel that become 0 and 255, with those between scaled "
-        "linearly and others clipped; images of 8 bits stay as they are; null: refuse more than 8 bits",
+        "range [low,high] of values that becomes 0 to 255 in images of more than 8 bits a channel, linearly and clipped; "
+        "images of 8 bits stay as they are; null: more than 8 bits are refused",
         None,
     )
 

@@ -113,8 +113,8 @@ def ways_out(faults: Sequence[str], rules: PixelRules) -> list[str]:
     lines = []
     if rules.exif == "refuse" and any(f": {ORIENTED} " in fault for fault in faults):
         lines.append(
-            "dataset.exif=refuse: such images can be read in two ways: dataset.exif=apply turns them as viewers do, for "
-            "masks drawn on the displayed image; dataset.exif=ignore takes their pixels as they are stored"
+            "dataset.exif=refuse: such images can be read in two ways: dataset.exif=apply turns them as viewers do, "
+            "for masks drawn on the displayed image; dataset.exif=ignore takes their pixels as they are stored"
         )
     if rules.intensity is None and any(f": {DEEP}, " in fault for fault in faults):
         lines.append(

@@ -1,4 +1,4 @@
-"""EXIF orientations and 16 bits a channel: numpy, Pillow and TensorFlow agree, and training sees the displayed image."""
+"""EXIF orientations and 16 bits a channel: numpy, Pillow and TensorFlow agree."""
 
 import io
 import struct
