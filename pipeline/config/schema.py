@@ -76,8 +76,8 @@ class DatasetConfig:
         choices=("refuse", "apply", "ignore"),
     )
     intensity: list[float] | None = key(  # noqa: RUF009
-        "range [low,high] of values that becomes 0 to 255 in images of more than 8 bits a channel, linearly and clipped; "
-        "images of 8 bits stay as they are; null: more than 8 bits are refused",
+        "range [low,high] of values that becomes 0 to 255 in images of more than 8 bits a channel, linearly and "
+        "clipped; images of 8 bits stay as they are; null: more than 8 bits are refused",
         None,
     )
 

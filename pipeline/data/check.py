@@ -15,7 +15,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.data.image_check import check_image, mask_orientation_fault, orientation_fault, size_fault, ways_out
+from pipeline.data.image_check import (
+    check_image,
+    mask_orientation_fault,
+    orientation_fault,
+    range_fault,
+    size_fault,
+    ways_out,
+)
 from pipeline.data.image_files import UNDECODABLE, read_index_mask, undecodable
 from pipeline.data.palette import VOID
 from pipeline.data.pixels import PixelRules
@@ -124,6 +131,8 @@ def _check_pairs(
     every = [*faults, *(fault for pair_faults, _ in found for fault in pair_faults)]
     if every:
         raise UserError(*shortened(every), *ways_out(every, rules))
+    if fault := range_fault((example.image for example in examples), rules):
+        raise UserError(fault)
     return np.array([row for _, row in found], np.int64)
 
 

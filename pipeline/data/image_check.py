@@ -1,6 +1,7 @@
 """Checks one image file before training or prediction: can it be decoded, and is it certain which pixels it has?"""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,9 +118,37 @@ def ways_out(faults: Sequence[str], rules: PixelRules) -> list[str]:
             "for masks drawn on the displayed image; dataset.exif=ignore takes their pixels as they are stored"
         )
     if rules.intensity is None and any(f": {DEEP}, " in fault for fault in faults):
+        ranges = [
+            match for fault in faults for match in re.findall(rf": {DEEP}, with values from (\d+) to (\d+)$", fault)
+        ]
+        low, high = min(int(low) for low, _ in ranges), max(int(high) for _, high in ranges)
         lines.append(
-            "dataset.intensity=null: a range of values to be scaled to 8 bits is needed, one for all images: "
-            "'dataset.intensity=[low,high]', for example [0,4095] for 12 bits or [0,65535] for 16; values outside are "
-            "clipped"
+            "dataset.intensity=null: the range that becomes 0 to 255 is needed, one for all images: "
+            f"'dataset.intensity=[low,high]', for example [0,4095] for 12 bits; these values are from {low} to {high}, "
+            "and values outside of the range are clipped"
         )
     return lines
+
+
+def range_fault(paths: Iterable[Path], rules: PixelRules) -> str | None:
+    """The fault of a range of values in which no 16-bit image has a value; else None.
+
+    Raises:
+        ValueError: an image is damaged.
+    """
+    if rules.intensity is None:
+        return None
+    low, high = rules.intensity
+    ends: list[int] = []
+    for path in paths:
+        if has_16_bits(path):
+            values = decode_16_bits(path)
+            if ((values > low) & (values < high)).any():
+                return None
+            ends += [int(values.min()), int(values.max())]
+    if not ends:
+        return None
+    return (
+        f"dataset.intensity=[{low:g},{high:g}]: no image of 16 bits a channel has a value in this range, so each "
+        f"would be black and white; their values are from {min(ends)} to {max(ends)}"
+    )

@@ -147,13 +147,15 @@ def as_displayed(stored: np.ndarray, orientation: int) -> np.ndarray:
 def test_16_bits_are_refused_with_their_range(voc_folder: Folder, tmp_path: Path) -> None:
     root = voc_folder()
     deepen(example_of(root), channels=3)
+    deepen(example_of(root, "val_1"), channels=1)
     with pytest.raises(UserError) as raised:
         prepared(root, tmp_path)
     assert raised.value.faults == (
         "JPEGImages/train_0.png: has 16 bits a channel, with values from 1000 to 3303",
-        "dataset.intensity=null: a range of values to be scaled to 8 bits is needed, one for all images: "
-        "'dataset.intensity=[low,high]', for example [0,4095] for 12 bits or [0,65535] for 16; values outside are "
-        "clipped",
+        "JPEGImages/val_1.png: has 16 bits a channel, with values from 1000 to 1767",
+        "dataset.intensity=null: the range that becomes 0 to 255 is needed, one for all images: "
+        "'dataset.intensity=[low,high]', for example [0,4095] for 12 bits; these values are from 1000 to 3303, and "
+        "values outside of the range are clipped",
     )
 
 
@@ -177,6 +179,19 @@ def test_16_bits_are_scaled_alike_everywhere(voc_folder: Folder, tmp_path: Path,
     np.testing.assert_array_equal(image, expected)
     ((_, images, *_),) = whole_images(examples[:1], sizes[:1], long_side=None, multiple=1, batch_size=1)
     np.testing.assert_array_equal(images[0], expected)
+
+
+def test_a_range_without_any_value_is_refused(voc_folder: Folder, tmp_path: Path) -> None:
+    root = voc_folder()
+    deepen(example_of(root), channels=1)
+    for bounds in ([0, 255], [1767, 4000]):
+        with pytest.raises(UserError) as raised:
+            prepared(root, tmp_path, intensity=bounds)
+        assert raised.value.faults == (
+            f"dataset.intensity=[{bounds[0]},{bounds[1]}]: no image of 16 bits a channel has a value in this range, so "
+            "each would be black and white; their values are from 1000 to 1767",
+        )
+    assert prepared(root, tmp_path, intensity=[0, 1001])
 
 
 # ---- colours that programs read differently

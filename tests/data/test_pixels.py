@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pipeline.data import decode
+from pipeline.data.image_files import read_index_mask
 from pipeline.data.pixels import displayed_size, orientation_of, read_orientation, scaled_values, turn_array
 from tests.data.oriented import ORIENTATION, as_stored, png_of_16_bits, save_oriented
 
@@ -89,6 +90,49 @@ def test_damaged_exif_data_are_no_orientation_and_no_error(data: st.DataObject) 
     Image.fromarray(noise(3, 5)).save(buffer, "JPEG", exif=bytes(content))
     with Image.open(buffer) as opened:
         assert orientation_of(opened) in range(1, 9)
+
+
+# ---- kinds of PNG that Pillow does not write
+
+PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]  # Adam7
+
+
+def png_of(pixels: np.ndarray, colour_type: int, chunks: bytes = b"", interlaced: bool = False) -> bytes:
+    """A PNG of (height, width, channels) uint8 with further chunks before its pixels."""
+    parts = [pixels[top::down, left::right] for top, left, down, right in PASSES] if interlaced else [pixels]
+    rows = b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, colour_type, 0, 0, interlaced)
+    content = png_chunk(b"IHDR", header) + chunks + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("height", [1, 3, 21])
+def test_interlaced_and_gamma_do_not_change_pixels(tmp_path: Path, height: int, interlaced: bool) -> None:
+    pixels = noise(height, 13)
+    gamma = png_chunk(b"gAMA", struct.pack(">I", 30000)) + png_chunk(b"sBIT", b"\x05\x05\x05")
+    (tmp_path / "a.png").write_bytes(png_of(pixels, 2, gamma, interlaced))
+    np.testing.assert_array_equal(decode.decode_file(tmp_path / "a.png"), pixels)
+    with Image.open(tmp_path / "a.png") as opened:
+        np.testing.assert_array_equal(np.array(opened), pixels)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("order", ["", "t", "bt", "ht", "tb", "gt", "et", "g", "x"])
+def test_masks_are_their_indices_whatever_chunks_they_have(tmp_path: Path, order: str, interlaced: bool) -> None:
+    indices = np.random.default_rng(0).integers(0, 256, (11, 13, 1), np.uint8)
+    palette = png_chunk(b"PLTE", bytes(range(256)) * 3)
+    chunks = {
+        "t": png_chunk(b"tRNS", b"\0\1"),
+        "b": png_chunk(b"bKGD", b"\3"),
+        "h": png_chunk(b"hIST", bytes(512)),
+        "g": png_chunk(b"gAMA", struct.pack(">I", 30000)),
+        "e": png_chunk(b"tEXt", b"Comment\0tRNS"),
+    }
+    extra = palette + b"".join(chunks[name] for name in order) if order != "x" else chunks["g"] + palette
+    (tmp_path / "a.png").write_bytes(png_of(indices, 3, extra, interlaced))
+    np.testing.assert_array_equal(read_index_mask(tmp_path / "a.png"), indices[..., 0])
+    np.testing.assert_array_equal(decode.decode_mask(str(tmp_path / "a.png")), indices[..., 0])
 
 
 # ---- more than 8 bits

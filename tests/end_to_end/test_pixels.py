@@ -51,20 +51,21 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ended(finished: Finished, photographs: Path, deep: Path) -> dict[str, Ended]:
     """All commands of this file, one after the other in one process."""
-    run = f"run={finished.id}"
-    folder = ["dataset=folder", f"dataset.root={photographs}", "data_dir=elsewhere"]
+    run, output, turned = f"run={finished.id}", photographs.parent, f"input={photographs}/JPEGImages/turned"
+    scaled = "dataset.intensity=[1000,2000]"
+    folder = ["dataset=folder", f"dataset.root={photographs}", f"data_dir={photographs.parent}/data"]
     commands = {
         "upright": ["pipeline.evaluate", run, *folder, "dataset.splits.test=upright"],
         "turned": ["pipeline.evaluate", run, *folder, "dataset.splits.test=turned"],
         "applied": ["pipeline.evaluate", run, *folder, "dataset.splits.test=turned", "dataset.exif=apply"],
-        "predict upright": ["pipeline.predict", run, f"input={photographs}/JPEGImages/upright", "output=upright"],
-        "predict turned": ["pipeline.predict", run, f"input={photographs}/JPEGImages/turned", "output=turned"],
-        "predict applied": [
-            "pipeline.predict", run, f"input={photographs}/JPEGImages/turned", "output=applied", "dataset.exif=apply",
+        "predict upright": [
+            "pipeline.predict", run, f"input={photographs}/JPEGImages/upright", f"output={output}/upright",
         ],
-        "predict deep": ["pipeline.predict", run, f"input={deep}", "output=refused"],
-        "predict scaled": ["pipeline.predict", run, f"input={deep}", "output=deep", "dataset.intensity=[1000,2000]"],
-        "predict mistyped": ["pipeline.predict", run, f"input={deep}", "output=none", "dataset.exif=aply"],
+        "predict turned": ["pipeline.predict", run, turned, f"output={output}/turned"],
+        "predict applied": ["pipeline.predict", run, turned, f"output={output}/applied", "dataset.exif=apply"],
+        "predict deep": ["pipeline.predict", run, f"input={deep}", f"output={output}/refused"],
+        "predict scaled": ["pipeline.predict", run, f"input={deep}", f"output={output}/deep", scaled],
+        "predict mistyped": ["pipeline.predict", run, f"input={deep}", f"output={output}/none", "dataset.exif=aply"],
     }  # fmt: skip
     done = several(list(commands.values()), finished.cwd)
     return dict(zip(commands, done, strict=True))
@@ -98,11 +99,11 @@ def test_predicted_masks_follow_the_orientation(finished: Finished, photographs:
     assert (applied.status, applied.stderr) == (0, "")
     assert applied.stdout.count("(EXIF orientation applied, ") == 14
     for name in NAMES:
-        expected = mask_of(finished.cwd / f"upright/{name}.png")
-        np.testing.assert_array_equal(mask_of(finished.cwd / f"applied/{name}.png"), expected)
+        expected = mask_of(photographs.parent / f"upright/{name}.png")
+        np.testing.assert_array_equal(mask_of(photographs.parent / f"applied/{name}.png"), expected)
 
 
-def test_16_bits_are_refused_or_scaled_in_prediction(finished: Finished, deep: Path, ended: dict[str, Ended]) -> None:
+def test_16_bits_are_refused_or_scaled_in_prediction(photographs: Path, deep: Path, ended: dict[str, Ended]) -> None:
     refused, scaled = ended["predict deep"], ended["predict scaled"]
     assert refused.status == 1
     fault, way_out = lines(refused.stderr)
@@ -110,7 +111,7 @@ def test_16_bits_are_refused_or_scaled_in_prediction(finished: Finished, deep: P
     assert "'dataset.intensity=[low,high]'" in way_out
     assert (scaled.status, scaled.stderr) == (0, "")
     assert "(16 bits a channel, scaled from 1000 to 2000)" in scaled.stdout
-    masks = [mask_of(finished.cwd / f"deep/{name}.png") for name in ("values", "scaled")]
+    masks = [mask_of(photographs.parent / f"deep/{name}.png") for name in ("values", "scaled")]
     np.testing.assert_array_equal(*masks)
 
 
