@@ -62,14 +62,14 @@ def check_dataset(
     results: Path,
     progress: Progress = silent,
     faults: Sequence[str] = (),
-    pixels: PixelRules = AS_DEFAULT,
+    rules: PixelRules = AS_DEFAULT,
 ) -> CheckedDataset:
     """Hash every pair of every split and, unless these bytes were checked before, decode it.
 
     Args:
         results: folder for the results of checks, by digest.
         faults: faults of the lists that are known already; reported together with those found here.
-        pixels: how image files are read.
+        rules: how image files are read.
 
     Raises:
         UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
@@ -77,10 +77,10 @@ def check_dataset(
     examples = [example for split in splits.values() for example in split]
     contents = _contents(splits, _for_each(_hashes, examples, "hashing images", progress))
     digest = _digest(contents, classes)
-    stored = results / f"{digest}-{RULES}-{pixels.name}.json"
+    stored = results / f"{digest}-{RULES}-{rules.name}.json"
     table = _read_table(stored, len(examples), len(classes))
     if table is None or faults:
-        table = _check_pairs(examples, len(classes), progress, faults, pixels)
+        table = _check_pairs(examples, len(classes), progress, faults, rules)
         _write_table(stored, table)
     return CheckedDataset(
         digest,

@@ -117,10 +117,8 @@ def ways_out(faults: Sequence[str], rules: PixelRules) -> list[str]:
             "dataset.exif=refuse: such images can be read in two ways: dataset.exif=apply turns them as viewers do, "
             "for masks drawn on the displayed image; dataset.exif=ignore takes their pixels as they are stored"
         )
-    if rules.intensity is None and any(f": {DEEP}, " in fault for fault in faults):
-        ranges = [
-            match for fault in faults for match in re.findall(rf": {DEEP}, with values from (\d+) to (\d+)$", fault)
-        ]
+    values = (re.search(rf": {DEEP}, with values from (\d+) to (\d+)$", fault) for fault in faults)
+    if ranges := [match.groups() for match in values if match]:
         low, high = min(int(low) for low, _ in ranges), max(int(high) for _, high in ranges)
         lines.append(
             "dataset.intensity=null: the range that becomes 0 to 255 is needed, one for all images: "

@@ -61,9 +61,9 @@ def prepare_dataset(
     splits, faults = find_examples(root, config.dataset, only)
     if not faults and trains:
         faults = too_few_images(config, splits)
-    pixels = PixelRules.of(config.dataset)
-    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, pixels)
-    dataset = Dataset(root, list(config.dataset.classes), _with_pixels(splits, checked, pixels), checked)
+    rules = PixelRules.of(config.dataset)
+    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
+    dataset = Dataset(root, list(config.dataset.classes), _with_pixels(splits, checked, rules), checked)
     if trains and "train" in splits:
         _refuse_background_alone(dataset)
     return dataset

@@ -62,8 +62,8 @@ def test_grey_mask_of_two_or_four_bits_is_refused(voc_folder: Folder, bits: int)
     with Image.open(example.mask) as opened:
         assert np.max(opened) == {1: 1, 2: 85, 4: 17}[bits]
     reason = (
-        f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected: save it with 8 bits, its values "
-        "unchanged"
+        f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected: save it with 8 bits, its "
+        "values unchanged"
     )
     assert faults_of(example) == ([] if bits == 1 else [f"SegmentationClass/train_0.png: {reason}"])
 
@@ -72,8 +72,8 @@ def test_grey_mask_of_16_bits_is_refused(voc_folder: Folder) -> None:
     example = example_of(voc_folder())
     Image.new("I;16", (32, 24)).save(example.mask)
     assert faults_of(example) == [
-        "SegmentationClass/train_0.png: is grey of 16 bits; a palette or one-channel 8-bit PNG of indices expected: save "
-        "it with 8 bits, its values unchanged"
+        "SegmentationClass/train_0.png: is grey of 16 bits; a palette or one-channel 8-bit PNG of indices expected: "
+        "save it with 8 bits, its values unchanged"
     ]
 
 

@@ -104,10 +104,10 @@ def test_stored_result_belongs_to_its_rules(voc_folder: Folder, tmp_path: Path) 
     splits = find_examples(root, dataset())[0]
     for _ in range(2):  # checked, then from the stored result
         for rules, orientation in ((APPLY, 3), (IGNORE, 1)):
-            checked = check_dataset(splits, CLASSES, tmp_path, pixels=rules)
+            checked = check_dataset(splits, CLASSES, tmp_path, rules=rules)
             assert checked.statistics["train"].orientations.tolist() == [orientation, 1, 1, 1]
         with pytest.raises(UserError, match="EXIF orientation 3"):
-            check_dataset(splits, CLASSES, tmp_path, pixels=REFUSE)
+            check_dataset(splits, CLASSES, tmp_path, rules=REFUSE)
 
 
 @pytest.mark.parametrize("cache_mb", [0, 1])

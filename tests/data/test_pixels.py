@@ -77,6 +77,7 @@ def test_orientation_after_the_pixels_of_a_png(tmp_path: Path) -> None:
     assert read_orientation(tmp_path / "a.png") == 6
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")  # as outside of pytest
 @settings(max_examples=300)
 @given(st.data())
 def test_damaged_exif_data_are_no_orientation_and_no_error(data: st.DataObject) -> None:
