@@ -69,6 +69,17 @@ class DatasetConfig:
     classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
+    exif: str = key(
+        "images whose EXIF orientation turns them for display; refuse: name them; apply: turn them as viewers do, for "
+        "masks drawn on the displayed image; ignore: their pixels as they are stored",
+        "refuse",
+        choices=("refuse", "apply", "ignore"),
+    )
+    intensity: list[float] | None = key(  # noqa: RUF009
+        "range [low,high] of values that becomes 0 to 255 in images of more than 8 bits a channel, linearly and "
+        "clipped; images of 8 bits stay as they are; null: more than 8 bits are refused",
+        None,
+    )
 
 
 @dataclass

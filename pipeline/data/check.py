@@ -14,10 +14,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.data.decode import decode_file
-from pipeline.data.image_files import UNDECODABLE, open_whole, read_index_mask, undecodable
+from pipeline.data.image_check import (
+    check_image,
+    mask_orientation_fault,
+    orientation_fault,
+    range_fault,
+    size_fault,
+    ways_out,
+)
+from pipeline.data.image_files import UNDECODABLE, read_index_mask, undecodable
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.palette import VOID
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, Splits, shortened
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import write_atomic
@@ -26,14 +34,16 @@ from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
 Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
-RULES = 3  # raised with every change of what is checked, so that results of earlier rules are not used
+RULES = 4  # raised with every change of what is checked, so that results of earlier rules are not used
+AS_DEFAULT = PixelRules()
 
 
 @dataclass(frozen=True)
 class SplitStatistics:
     """What was measured on a split, in the order of its examples."""
 
-    sizes: np.ndarray  # (examples, 2) int64: height, width in pixels
+    sizes: np.ndarray  # (examples, 2) int64: height, width in pixels of the masks, and of the images once turned
+    orientations: np.ndarray  # (examples,) int64: the EXIF orientation by which each image is turned; 1: not at all
     class_pixels: np.ndarray  # (examples, classes) int64: pixels of each class; void is not counted
 
 
@@ -48,13 +58,19 @@ class CheckedDataset:
 
 
 def check_dataset(
-    splits: Splits, classes: list[str], results: Path, progress: Progress = silent, faults: Sequence[str] = ()
+    splits: Splits,
+    classes: list[str],
+    results: Path,
+    progress: Progress = silent,
+    faults: Sequence[str] = (),
+    rules: PixelRules = AS_DEFAULT,
 ) -> CheckedDataset:
     """Hash every pair of every split and, unless these bytes were checked before, decode it.
 
     Args:
         results: folder for the results of checks, by digest.
         faults: faults of the lists that are known already; reported together with those found here.
+        rules: how image files are read.
 
     Raises:
         UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
@@ -62,10 +78,10 @@ def check_dataset(
     examples = [example for split in splits.values() for example in split]
     contents = _contents(splits, _for_each(_hashes, examples, "hashing images", progress))
     digest = _digest(contents, classes)
-    stored = results / f"{digest}-{RULES}.json"
+    stored = results / f"{digest}-{RULES}-{rules.name}.json"
     table = _read_table(stored, len(examples), len(classes))
     if table is None or faults:
-        table = _check_pairs(examples, len(classes), progress, faults)
+        table = _check_pairs(examples, len(classes), progress, faults, rules)
         _write_table(stored, table)
     return CheckedDataset(
         digest,
@@ -75,28 +91,28 @@ def check_dataset(
     )
 
 
-def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
+def check_pair(example: Example, classes: int, rules: PixelRules = AS_DEFAULT) -> tuple[list[str], list[int]]:
     """Check one image and its mask.
 
     Returns:
-        The faults, and (height, width, pixels of class 0, 1, …), which is empty if the mask cannot be read.
+        The faults, and (height, width, orientation by which the image is turned, pixels of class 0, 1, …), which is
+        empty if the mask cannot be read.
     """
     image, mask = f"{IMAGES}/{example.id}{example.image.suffix}", f"{MASKS}/{example.id}{example.mask.suffix}"
-    faults = []
-    size = None
-    try:
-        with open_whole(example.image) as opened:
-            size = opened.size
-        decode_file(example.image)  # Pillow reads some damaged files that would stop the training
-    except UNDECODABLE as error:
-        faults.append(f"{image}: {undecodable(error)}")
+    faults, found = check_image(example.image, image, rules)
     try:
         labels = read_index_mask(example.mask)  # (height, width)
+        turned = mask_orientation_fault(example.mask, mask, rules)
     except UNDECODABLE as error:
-        return [*faults, f"{mask}: {undecodable(error)}"], []
+        oriented = None if found is None else orientation_fault(image, found, rules)
+        return [*faults, *([oriented] if oriented else []), f"{mask}: {undecodable(error)}"], []
     height, width = labels.shape
-    if size is not None and size != (width, height):
-        faults.append(f"{mask}: is {width}x{height}, but its image {image} is {size[0]}x{size[1]}")
+    if found is not None:
+        fault = orientation_fault(image, found, rules, (width, height)) or size_fault(
+            image, mask, found, rules, (width, height)
+        )
+        faults += [fault] if fault else []
+    faults += [turned] if turned else []
     pixels = np.bincount(labels.ravel(), minlength=256)
     outside = [index for index in np.flatnonzero(pixels) if index >= classes and index != VOID]
     if outside:
@@ -104,24 +120,29 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
             f"{mask}: holds label {', '.join(map(str, outside[:5]))}; "
             f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
         )
-    return faults, [height, width, *map(int, pixels[:classes])]
+    orientation = 1 if found is None else rules.turn(found.orientation)
+    return faults, [height, width, orientation, *map(int, pixels[:classes])]
 
 
-def _check_pairs(examples: list[Example], classes: int, progress: Progress, faults: Sequence[str]) -> np.ndarray:
-    """(examples, 2 + classes) int64: the row of `check_pair` for each; raises UserError with all faults."""
-    found = _for_each(lambda example: check_pair(example, classes), examples, "checking images", progress)
+def _check_pairs(
+    examples: list[Example], classes: int, progress: Progress, faults: Sequence[str], rules: PixelRules
+) -> np.ndarray:
+    """(examples, 3 + classes) int64: the row of `check_pair` for each; raises UserError with all faults."""
+    found = _for_each(lambda example: check_pair(example, classes, rules), examples, "checking images", progress)
     every = [*faults, *(fault for pair_faults, _ in found for fault in pair_faults)]
     if every:
-        raise UserError(*shortened(every))
+        raise UserError(*shortened(every), *ways_out(every, rules))
+    if fault := range_fault((example.image for example in examples), rules):
+        raise UserError(fault)
     return np.array([row for _, row in found], np.int64)
 
 
 def _statistics(splits: Splits, table: np.ndarray) -> dict[str, SplitStatistics]:
-    """Args: table: (examples of all splits, 2 + classes) int64."""
+    """Args: table: (examples of all splits, 3 + classes) int64."""
     statistics, start = {}, 0
     for split, examples in splits.items():
         rows = table[start : start + len(examples)]
-        statistics[split] = SplitStatistics(sizes=rows[:, :2], class_pixels=rows[:, 2:])
+        statistics[split] = SplitStatistics(sizes=rows[:, :2], orientations=rows[:, 2], class_pixels=rows[:, 3:])
         start += len(examples)
     return statistics
 
@@ -159,12 +180,12 @@ def _for_each(work: Callable[[Example], T], examples: list[Example], what: str, 
 
 
 def _read_table(path: Path, examples: int, classes: int) -> np.ndarray | None:
-    """(examples, 2 + classes) int64; None if the file is missing or damaged."""
+    """(examples, 3 + classes) int64; None if the file is missing or damaged."""
     try:
         table = np.array(json.loads(path.read_text()))
     except (OSError, ValueError):
         return None
-    return table if table.shape == (examples, 2 + classes) and table.dtype == np.int64 else None
+    return table if table.shape == (examples, 3 + classes) and table.dtype == np.int64 else None
 
 
 def _write_table(path: Path, table: np.ndarray) -> None:

@@ -20,7 +20,8 @@ Scores the network of a tracked run exactly: by an int64 confusion matrix at the
 
 run=…            MLflow's run id, or the run's run_key
 split=…          train, val or test (the default)
-dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run
+dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
+                 are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given
 data_dir=…       where datasets are downloaded or generated
 evaluate.batch_size=…   changes speed and memory, but no score
 evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's, which change scores

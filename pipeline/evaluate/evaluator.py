@@ -54,7 +54,7 @@ class Evaluator:
 
         Args:
             loss: scored for each image, next to the confusion matrix.
-            sizes: (examples, 2) height and width of the images as they are in their files.
+            sizes: (examples, 2) height and width of the images before they are scaled.
             config: how images are scaled, batched and viewed.
         """
         self.examples = examples

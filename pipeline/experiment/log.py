@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from pipeline.config.fingerprint import sources
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config, TrackingConfig
-from pipeline.data.decode import decode_image
+from pipeline.data.decode import decode_example
 from pipeline.data.prepare import Dataset
 from pipeline.evaluate.metrics import Scores, iou_per_class
 from pipeline.experiment.initial_weights import log_initial_weights
@@ -202,7 +202,7 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
 def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> None:
     """Log the best weights as a model that loads with `mlflow.pyfunc`."""
     # A corner of an image: MLflow writes the input example out as text, twice.
-    corner = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]  # (height, width, 3) uint8
+    corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
     stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
     run.move_model(run.folder / "model")
