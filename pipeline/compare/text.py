@@ -1,5 +1,7 @@
 """A comparison as text, for the screen."""
 
+import math
+
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
 from pipeline.compare.table import MISSING, SEED, format_score

@@ -4,6 +4,7 @@ Such an image is trained on and then scored, so its score says nothing of new im
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,7 @@ def near_copies(appearances: Sequence[np.ndarray | None], counts: Sequence[int])
 
 def _ranges(known: np.ndarray, counts: Sequence[int]) -> list[tuple[int, int]]:
     """The first and the last place, exclusive, of each split among the known appearances."""
-    ends = np.searchsorted(known, np.cumsum(counts)).tolist()
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    return list(pairwise(np.searchsorted(known, [0, *np.cumsum(counts)]).tolist()))
 
 
 def equal_hashes(hashes: Sequence[str | None], counts: Sequence[int]) -> list[Pair]:

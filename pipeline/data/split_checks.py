@@ -101,7 +101,7 @@ def split_warnings(
 
 def _masks_of_void(found: SplitStatistics) -> np.ndarray:
     """Which masks have no valid pixel, (examples,) bool."""
-    return ~found.class_pixels.any(axis=1)
+    return found.class_pixels.sum(axis=1) == 0
 
 
 def _masks_of_background_and_void(found: SplitStatistics) -> np.ndarray:
