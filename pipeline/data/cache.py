@@ -14,6 +14,7 @@ from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.pixels import PixelRules
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
 from pipeline.data.room import Room
+from pipeline.data.split_checks import split_faults
 from pipeline.data.training_images import TrainingImages, training_images
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
@@ -61,9 +62,11 @@ class DataCache:
         """
         key, cached = _dataset_key(config), self._dataset
         if cached is not None and cached.key == key and cached.stamps == _stamps(cached.dataset):
-            if trains and (faults := too_few_images(config, cached.dataset.splits)):
+            dataset = cached.dataset
+            faults = too_few_images(config, dataset.splits) if trains else []
+            if faults := faults or split_faults(dataset.classes, dataset.checked.statistics, trains):
                 raise UserError(*faults)
-            return cached.dataset
+            return dataset
         self._dataset = None
         dataset = prepare_dataset(config, progress, trains=trains)
         if (stamps := _stamps(dataset)) is not None:

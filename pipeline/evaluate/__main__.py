@@ -67,9 +67,16 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     """
     from pipeline.data.prepare import class_weights, prepare_dataset
     from pipeline.evaluate.evaluator import Evaluator
-    from pipeline.evaluate.report import prediction_writer, score_table, write_overlays, write_scores
+    from pipeline.evaluate.report import (
+        absent_class_notes,
+        prediction_writer,
+        score_table,
+        write_overlays,
+        write_scores,
+    )
     from pipeline.model.losses import SegmentationLoss
     from pipeline.runtime.console import PreparationDisplay, text_console
+    from pipeline.runtime.text import plain
 
     splits = [split] if config.loss.class_weights == "none" else ["train", split]  # class weights come from train
     with PreparationDisplay() as progress:
@@ -87,7 +94,11 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
         write_scores(output / "evaluation", dataset.classes, scores)
     console = text_console()
     console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
+    for warning in dataset.warnings:
+        console.print(f"warning: {plain(warning)}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
+    for note in absent_class_notes(dataset.classes, {split: scores}):
+        console.print(f"note: {note}", soft_wrap=True)
     if config.loss.class_weights != stored.config.loss.class_weights:
         console.print("note: the loss is without the run's class weights, which belong to its own training data")
     if output is not None:

@@ -16,6 +16,7 @@ from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.decode import decode_example
 from pipeline.data.prepare import Dataset
 from pipeline.evaluate.metrics import Scores, iou_per_class
+from pipeline.evaluate.report import absent_class_notes
 from pipeline.experiment.initial_weights import log_initial_weights
 from pipeline.experiment.messages import print_note
 from pipeline.experiment.rerun import Original, Verdict, changed_keys, compare
@@ -228,5 +229,7 @@ def _description(
     ]
     for split, found in scores.items():
         lines.append(f"| {split} | {found.mean_iou:.4f} | {found.pixel_accuracy:.4f} | {found.loss:.4f} |")
+    for note in absent_class_notes(dataset.classes, scores):
+        lines += ["", f"{note[0].upper()}{note[1:]}."]
     lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run_key}`."]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
 from pipeline.data.room import Room
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import score_table
+from pipeline.evaluate.report import absent_class_notes, score_table
 from pipeline.experiment.rerun import Original, Verdict
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.trial import Result
@@ -73,6 +73,8 @@ def print_opening(
     if dataset.absent_classes:
         absent = ", ".join(dataset.absent_classes)
         _print(f"warning   no training mask contains: {absent}; the network cannot learn them")
+    for warning in dataset.warnings:
+        _print(f"warning   {plain(warning)}")
 
 
 def print_differences(differences: list[str]) -> None:
@@ -116,6 +118,8 @@ def print_results(
 ) -> None:
     """The scores, the best epoch, and where the run can be looked at."""
     text_console().print(score_table(dataset.classes, scores))
+    for note in absent_class_notes(dataset.classes, scores):
+        print_note(note)
     _print(f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all")
     _print(f"run {run.name}")
     if run.store is not None:
