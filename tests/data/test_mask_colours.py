@@ -33,7 +33,8 @@ def test_a_label_with_two_colours_is_told_with_two_files() -> None:
     examples = [Example(name, Path(f"{name}.jpg"), Path(f"{name}.png")) for name in "abcde"]
     assert colour_warning(table, examples, CLASSES) == (
         "palettes disagree: index 1 (cat) is #0000ff in SegmentationClass/d.png and #00ff00 in "
-        "SegmentationClass/c.png; colours are not used, indices are: look whether these files mean the same classes by them"
+        "SegmentationClass/c.png; colours are not used, indices are: look whether these files mean the same classes by "
+        "them"
     )
 
 
