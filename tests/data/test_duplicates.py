@@ -71,10 +71,10 @@ def test_what_tells_images_apart_must_be_there(tmp_path: Path) -> None:
 def test_each_near_copy_is_named_with_its_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an earlier split only, whatever the number of images that are compared at a time."""
     rng = np.random.default_rng(0)
-    signs = list(rng.integers(-1, 2, (9, GRID * GRID), np.int8))
-    rough, fine = signs[1].copy(), signs[1].copy()
+    looks = list(rng.integers(-64, 65, (9, GRID * GRID), np.int8))
+    rough, fine = looks[1].copy(), looks[1].copy()
     rough[:10], fine[:2] = -rough[:10], -fine[:2]
-    found = [*signs[:4], fine, None, signs[4], rough, None, signs[1], signs[6], signs[6]]
+    found = [*looks[:4], fine, None, looks[4], rough, None, looks[1], looks[6], looks[6]]
     counts = [5, 3, 4]  # the copies within the first and the last split do not matter
     expected = [(4, 7), (1, 9)]
     assert near_copies(found, counts) == expected
