@@ -66,8 +66,8 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             ],
         ),
         ("-m model.depth=2,30", ["error: model.depth=30: at least 1 and at most 8 expected"]),
-        ("--config-name nothing", ["error: Cannot find primary config 'nothing'."]),
-        ("seed=1,2", ["error: seed=1,2: several values are a sweep, python run.py -m seed=1,2 …; "]),
+        ("--config-name nothing", ["error: --config-name=nothing: not found in "]),
+        ("seed=1,2", ["error: seed=1,2: several values are a sweep, python run.py -m 'seed=1,2' …; "]),
         (
             "-m seed=1,2 hydra.sweeper.n_trials=3",
             ["error: hydra.sweeper.n_trials=3: is for a search only; add sweep=optuna"],
