@@ -22,7 +22,7 @@ from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.runtime import output, signals
 from pipeline.runtime.cli import exit_status, run_tool
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import mask_credentials
+from pipeline.runtime.text import is_unicode, mask_credentials
 
 N_TRIALS = "hydra.sweeper.n_trials"
 SEARCHES = {"sweep=optuna", "hydra/sweeper=optuna"}  # overrides with which a sweep is a search
@@ -44,6 +44,9 @@ def main(arguments: list[str]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     signals.install()
+    if strange := [mask_credentials(argument) for argument in arguments if not is_unicode(argument)]:
+        expected = "a run stores its configuration as UTF-8; a name without other bytes expected, or a UTF-8 locale"
+        raise UserError(*(f"{argument}: is not UTF-8: {expected}" for argument in strange))
     lineage, overrides_and_flags = parse_lineage(arguments)
     sys.argv[1:] = overrides_and_flags  # where Hydra reads them
     flags = get_args_parser().parse_args()

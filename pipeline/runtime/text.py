@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether text can be stored: False with bytes of another encoding in it, which Python reads as surrogates."""
+    return not re.search("[\ud800-\udfff]", text)
+
+
 def mask_credentials(text: str) -> str:
     """The text with the user and password of every address in it replaced by ***.
 

@@ -40,7 +40,12 @@ def test_help(tmp_path: Path) -> None:
     assert "(batch, group or none)" in done.stdout
     assert "optimizer=    adam | adamw | sgd" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
-    assert "Traceback" not in run("-h", tmp_path, shell="| head -1").stderr
+
+
+@pytest.mark.parametrize("shows", ["-h", "--cfg job", "--info", "--hydra-help", "--version", "-sc install=bash"])
+def test_a_reader_of_the_first_line_is_enough(tmp_path: Path, shows: str) -> None:
+    done = run(shows, tmp_path, shell="| head -1; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
 
 
 def test_help_shows_defaults_that_can_be_typed() -> None:
@@ -83,6 +88,13 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             ],
         ),
         ("sweep=optuna", ["error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …"]),
+        (
+            "dataset.classes=[a,$'B\\xfcsche'] dataset.root=ü tracking.uri=http://u:$'\\xff'@host",
+            [
+                "error: dataset.classes=[a,B\\udcfcsche]: is not UTF-8: a run stores its",
+                "error: tracking.uri=http://***@host: is not UTF-8",
+            ],
+        ),
         ("-m seed=1,2 --cfg job", ["error: --multirun runs a sweep and --cfg, --info only show: one of them expected"]),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.text import nearest, one_of, plain, short_value
+from pipeline.runtime.text import is_unicode, nearest, one_of, plain, short_value
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_nearest_is_empty_if_nothing_is_similar() -> None:
 
 def test_choices_in_words() -> None:
     assert [one_of(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a or b", "a, b or c"]
+
+
+@given(st.text())
+def test_unicode_is_what_utf8_encodes(text: str) -> None:
+    assert is_unicode(text)
+    assert not is_unicode(text + b"B\xfcsche".decode("utf-8", "surrogateescape"))
