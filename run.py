@@ -141,7 +141,7 @@ def _run_jobs(lineage: Lineage) -> None:
 
             config = checked(composed)
             fill(config.tracking)
-            print_tracking(config.tracking)
+            print_tracking(config.tracking, resumed=lineage.resume is not None)
             return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:
             raise JobError(error) from error

@@ -25,9 +25,9 @@ def print_note(text: str) -> None:
     _print(f"note      {text}")
 
 
-def print_tracking(tracking: TrackingConfig) -> None:
+def print_tracking(tracking: TrackingConfig, resumed: bool) -> None:
     """Where the command's runs are stored, and why there."""
-    _print(f"tracking  {described(tracking)}")
+    _print(f"tracking  {described(tracking, resumed)}")
     if variable(RUN_ID) is not None:
         print_note(f"{RUN_ID} is not used: every run is a new one, and resume=<run id> continues one")
 

@@ -48,10 +48,10 @@ def await_database(file: Path, writes: bool) -> None:
             code = error.sqlite_errorcode & 0xFF  # the rest says more exactly why
             if code != sqlite3.SQLITE_BUSY:
                 advice = f"; {ADVICE[code]}" if code in ADVICE else ""
-                raise OSError(f"{file}: {error}{advice}") from error
+                raise OSError(f"{error}{advice}") from error
             if time.monotonic() > until:
                 why = f"the database is locked by another process, for more than {LOCK_PATIENCE:.0f} s"
-                raise Locked(f"{file}: {why}") from error
+                raise Locked(why) from error
         if file not in _reported:
             _reported.add(file)
             print(f"note: {file} is locked by another process; waiting up to {LOCK_PATIENCE:.0f} s", file=sys.stderr)

@@ -54,10 +54,15 @@ class Store:
         return f"{host}/#/experiments/{plain(self.experiment_id)}/runs/{run_id}?workflowType=machine_learning"
 
 
-def described(tracking: TrackingConfig) -> str:
-    """A store, why it is used, and the experiment: `<address> (MLFLOW_TRACKING_URI), experiment '<name>'`."""
+def described(tracking: TrackingConfig, resumed: bool = False) -> str:
+    """A store, why it is used, and the experiment: `<address> (MLFLOW_TRACKING_URI), experiment '<name>'`.
+
+    Args:
+        resumed: whether it is the store of a run that is resumed.
+    """
     uri, given = tracking.uri, variable(TRACKING_URI)
     why = "tracking.uri" if uri is not None and uri != given else "the default" if given is None else TRACKING_URI
+    why = "of the resumed run" if resumed else why
     return f"{mask_credentials(tracking_uri(uri))} ({why}), experiment '{plain(experiment_name(tracking))}'"
 
 
