@@ -17,7 +17,7 @@ Predicts masks for images with the network of a tracked run.
 
 run=…            MLflow's run id, or the run's run_key
 input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files
-output=…         folder for <stem>.png (class indices with VOC's palette, at the image's own size) and
+output=…         folder for <stem>.png (class indices with the run's colours, at the image's own size) and
                  <stem>_overlay.png (the classes half-transparent over the photograph, with a legend)
 tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
 
@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
     given = parse(arguments, ("run", "input", "output"), ("tracking.uri",)).values
     paths = _images(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
+    from pipeline.data.classes import Classes
     from pipeline.data.decode import decode_file
     from pipeline.evaluate.overlay import to_palette_png, write_png
     from pipeline.evaluate.overlay_sheet import overlay_sheet
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
     stored = load_stored_network(given["run"], given.get("tracking.uri"))
     predict = predictor(stored.network, stored.config)
-    output = output_folder(given["output"])
+    output, classes = output_folder(given["output"]), Classes.of(stored.config.dataset)
     failed = 0
     for path in paths:
         try:
@@ -56,8 +57,8 @@ def main(arguments: list[str]) -> int:
             print(f"error: {path}: {undecodable(error)}", file=sys.stderr)
             failed += 1
             continue
-        write_png(output / f"{path.stem}.png", to_palette_png(prediction))
-        sheet = overlay_sheet(image, None, prediction, stored.config.dataset.classes, path.stem)
+        write_png(output / f"{path.stem}.png", to_palette_png(prediction, classes.palette))
+        sheet = overlay_sheet(image, None, prediction, classes, path.stem)
         write_png(output / f"{path.stem}_overlay.png", sheet)
         note = "  (EXIF orientation ignored: the mask fits the pixels as they are stored)" if rotated else ""
         print(f"{path} -> {output / path.stem}.png{note}")

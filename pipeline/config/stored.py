@@ -6,6 +6,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.classes import of_earlier_versions
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
@@ -45,6 +46,8 @@ def parse_config(text: str, source: str) -> Config:
             raise UserError(
                 f"{source}: is not a stored configuration: plain keys and values expected, no '${{', type or alias"
             )
+        if isinstance(dataset := stored.get("dataset"), dict):
+            stored["dataset"] = dataset | of_earlier_versions(dataset)
         composed = OmegaConf.create(stored)
         if missing := sorted(OmegaConf.missing_keys(composed)):  # the schema's defaults would replace them
             raise UserError(*(f"{source}: {key} has no value" for key in missing))

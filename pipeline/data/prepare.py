@@ -63,7 +63,7 @@ def prepare_dataset(
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
     dataset = Dataset(root, list(config.dataset.classes), splits, checked)
     if trains and "train" in splits:
-        _refuse_background_alone(dataset)
+        _refuse_one_class(dataset)
     return dataset
 
 
@@ -104,14 +104,17 @@ def too_few_images(config: Config, splits: Splits) -> list[str]:
     return []
 
 
-def _refuse_background_alone(dataset: Dataset) -> None:
-    """Raise UserError if no training mask has another class. Such masks often use 255, which is void, for a class."""
+def _refuse_one_class(dataset: Dataset) -> None:
+    """Raise UserError if training masks have one class alone. Such masks often use 255, which is void, for another."""
     class_pixels = dataset.class_pixels("train")
-    if class_pixels[:, 1:].any():
+    present = np.flatnonzero(class_pixels.any(axis=0))
+    if len(present) > 1:
         return
+    only = int(present[0]) if len(present) else 0
     pixels, valid = int(dataset.sizes("train").prod(axis=1).sum()), int(class_pixels.sum())
     fault = (
-        f"{MASKS}/: no mask of the train split has a class besides {dataset.classes[0]} (0), so nothing can be learnt"
+        f"{MASKS}/: no mask of the train split has a class besides {dataset.classes[only]} ({only}), so nothing can be "
+        "learnt"
     )
     if valid < pixels:
         fault += (

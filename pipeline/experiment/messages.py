@@ -39,7 +39,8 @@ def print_opening(
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
     place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
-    _print(f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}")
+    classes = f"{len(dataset.classes)} classes" + (", no background" if config.dataset.background is None else "")
+    _print(f"data      {config.dataset.name}: {counts} images, {classes}, in {dataset.root}")
     _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"
