@@ -158,6 +158,9 @@ def _syntax_fault(text: str) -> str:
     key, equals, value = text.partition("=")
     if value.startswith("[") and "]" not in value:
         return f"{text}: a list is written without spaces, and quoted for the shell: '{key}=[a,b]'"
+    if value.startswith("[") and value.endswith("]") and '"' not in value:
+        quoted = ",".join(f'"{part}"' for part in value[1:-1].split(","))
+        return f"{text}: texts with special characters are quoted, and the whole for the shell: '{key}=[{quoted}]'"
     if equals and key and '"' not in value:
         return f"{text}: a value with special characters is quoted, twice for the shell: '{key}=\"{value}\"'"
     return f"{text}: key=value expected"
