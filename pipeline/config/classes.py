@@ -37,7 +37,8 @@ def with_background(dataset: DatasetConfig) -> DatasetConfig:
     """
     if dataset.background != AUTO:
         return dataset
-    named = (name for name in dataset.classes if name.strip("_ ").casefold() == "background")
+    # As text: whether every name is one is checked later.
+    named = (name for name in dataset.classes if str(name).strip("_ ").casefold() == "background")
     return replace(dataset, background=next(named, None))
 
 

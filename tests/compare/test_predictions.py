@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.predictions import is_plain_name, readable_mask, spread
+from pipeline.data.palette import voc_palette
 from pipeline.evaluate.overlay import to_palette_png
 
 

@@ -11,6 +11,7 @@ from pipeline.config.stored import parse_config
 from pipeline.runtime.errors import UserError
 
 STREETS = "dataset.classes=[road,sky,car]"
+WRITTEN = "'#rrggbb' expected, such as '#ff8000'"
 COLOURS = 'dataset.colours=["#804080","#4682B4","#00008e"]'
 
 
@@ -56,13 +57,13 @@ def test_an_unknown_background_is_refused() -> None:
     ("colours", "fault"),
     [
         ('["#804080"]', "1 colours for 3 classes; one for each of dataset.classes, in their order, expected, or null"),
-        ('["#804080","4682b4","#00008e"]', "sky has 4682b4; '#rrggbb' expected, such as '#ff8000' (did you mean '#4682b4'?)"),
-        ('["#804080","#fa0","#00008e"]', "sky has #fa0; '#rrggbb' expected, such as '#ff8000' (did you mean '#ffaa00'?)"),
-        ('["#804080","blue","#00008e"]', "sky has blue; '#rrggbb' expected, such as '#ff8000'"),
+        ('["#804080","4682b4","#00008e"]', f"sky has 4682b4; {WRITTEN} (did you mean '#4682b4'?)"),
+        ('["#804080","#fa0","#00008e"]', f"sky has #fa0; {WRITTEN} (did you mean '#ffaa00'?)"),
+        ('["#804080","blue","#00008e"]', f"sky has blue; {WRITTEN}"),
         ('["#804080","#00008E","#00008e"]', "sky, car have the same colour, #00008e; different ones expected"),
         ('["#804080","#E0E0C0","#00008e"]', "sky has #e0e0c0, the colour of void pixels; another one expected"),
     ],
-)  # fmt: skip
+)
 def test_unusable_colours_are_refused(colours: str, fault: str) -> None:
     with pytest.raises(UserError) as raised:
         dataset(STREETS, f"dataset.colours={colours}")

@@ -78,7 +78,7 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
             "dataset.classes: 1 names; 2 to 255 expected",
         ),
         (
-            {"dataset__classes": [f"class {index}" for index in range(256)]},
+            {"dataset__classes": [f"class {index}" for index in range(256)], "dataset__background": None},
             "dataset.classes: 256 names; 2 to 255 expected",
         ),
         (
