@@ -32,7 +32,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     assert run.data.params["dataset.background"] == "None"
     commands = [
         ["pipeline.predict", f"run={run.info.run_id}", "input=own", "output=masks"],
-        ["pipeline.compare", run.info.run_id, "output=page"],
+        ["pipeline.compare", "segmentation", "output=page"],
     ]
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     return cwd, artifacts, [training, *several(commands, cwd)]
