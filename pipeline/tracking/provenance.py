@@ -37,9 +37,8 @@ class Provenance:
 
 def packages() -> str:
     """`name==version` of every installed package, one a line, after Python's own version."""
-    installed = {
-        f"{item.metadata['Name']}=={item.version}" for item in metadata.distributions() if item.metadata["Name"]
-    }
+    described = [item.metadata for item in metadata.distributions()]  # parsed anew each time it is asked for
+    installed = {f"{item['Name']}=={item['Version']}" for item in described if item["Name"]}
     return "\n".join([f"# python {sys.version.split()[0]}", *sorted(installed, key=str.lower)]) + "\n"
 
 

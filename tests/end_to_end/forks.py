@@ -5,6 +5,7 @@
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -83,15 +84,19 @@ def serve() -> None:
 
     import_tensorflow()
     import mlflow.pyfunc  # noqa: F401
+    from mlflow.utils.requirements_utils import _init_modules_to_packages_map
 
     import pipeline.experiment.run  # noqa: F401
     from pipeline.config.overrides import checked_config
     from pipeline.tracking.store import connect
 
-    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser.
+    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, MLflow looks at all packages.
     with tempfile.TemporaryDirectory() as folder:
         connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
     checked_config([])
+    _init_modules_to_packages_map()
+    gc.collect()
+    gc.freeze()  # no fork's garbage collection walks through what was imported here
 
     for line in sys.stdin:
         request = json.loads(line)
