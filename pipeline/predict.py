@@ -20,7 +20,7 @@ Predicts masks for images with the network of a tracked run.
 
 run=…            MLflow's run id, or the run's run_key
 input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files that are not hidden
-output=…         folder for <stem>.png (class indices with VOC's palette, at the image's own size) and
+output=…         folder for <stem>.png (class indices with the run's colours, at the image's own size) and
                  <stem>_overlay.png (the classes half-transparent over the photograph, with a legend)
 dataset.exif=…, dataset.intensity=…   how images with an EXIF orientation, or more than 8 bits a channel, are read, if
                  not as the run's were: see run.py --help
@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
     composed = compose(overrides)
     paths, others = _images(Path(given["input"]), Path(given["output"]))
     import_tensorflow()
+    from pipeline.data.classes import Classes
     from pipeline.data.decode import decode_file
     from pipeline.data.image_check import check_image, orientation_fault, ways_out
     from pipeline.evaluate.overlay import to_palette_png, write_png
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
     stored = load_stored_network(given["run"], given.get("tracking.uri"))
     predict = predictor(stored.network, stored.config)
     rules = PixelRules.of(with_data(stored.config, composed, overrides).dataset)
-    output = output_folder(given["output"])
+    output, classes = output_folder(given["output"]), Classes.of(stored.config.dataset)
     faults: list[str] = []
     failed = 0
     for path in paths:
@@ -67,8 +68,8 @@ def main(arguments: list[str]) -> int:
             continue
         image = decode_file(path, rules.turn(found.orientation), rules.intensity)
         prediction = predict(image).numpy()
-        write_png(output / f"{path.stem}.png", to_palette_png(prediction))
-        sheet = overlay_sheet(image, None, prediction, stored.config.dataset.classes, path.stem)
+        write_png(output / f"{path.stem}.png", to_palette_png(prediction, classes.palette))
+        sheet = overlay_sheet(image, None, prediction, classes, path.stem)
         write_png(output / f"{path.stem}_overlay.png", sheet)
         print(f"{path} -> {output / path.stem}.png{_note(path, found.orientation, rules)}")
     for line in ways_out(faults, rules):

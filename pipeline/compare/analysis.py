@@ -13,6 +13,7 @@ from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
 from pipeline.compare.table import Replicates, best_of, headings, over_seeds, ranked, varying
 from pipeline.config.schema import Config, DatasetConfig
+from pipeline.data.classes import Classes
 from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, find_examples
 from pipeline.runtime.errors import UserError
@@ -46,7 +47,7 @@ class Analysis:
     command: str  # repeats the best run; empty without one
     replicates: Sequence[Replicates]
     importances: Mapping[str, float]
-    classes: Sequence[str] = ()
+    classes: Classes = field(default_factory=Classes)  # none without images
     columns: Sequence[int] = ()  # the runs that are columns of the grid
     images: ComparedImages = field(default_factory=ComparedImages)
     differences: Differences | None = None
@@ -112,7 +113,7 @@ def with_images(analysis: Analysis, group: Group, data_root: Path | None) -> Ana
     )
     return replace(
         analysis,
-        classes=list(classes),
+        classes=Classes.of(config.dataset),
         columns=columns,
         images=images,
         differences=_differences(analysis, columns, images),

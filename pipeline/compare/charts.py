@@ -97,7 +97,7 @@ def class_figure(analysis: Analysis) -> Figure | None:
     places = [place for place, run in enumerate(analysis.runs) if run.class_iou][:MOST_IN_LEGEND]
     if not places:
         return None
-    classes = list(analysis.classes or analysis.runs[places[0]].class_iou)
+    classes = list(analysis.classes.names or analysis.runs[places[0]].class_iou)
     figure = Figure((SIZE[0], 1.6 + 0.32 * len(classes)), dpi=DPI, layout="constrained")
     axes = figure.add_subplot(xlabel="IoU on the test split", ylim=(len(classes) - 0.5, -0.5))
     ious = {place: [analysis.runs[place].class_iou.get(name) for name in classes] for place in places}

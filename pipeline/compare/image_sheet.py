@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.examples import ComparedImage
-from pipeline.data.palette import voc_palette
+from pipeline.data.classes import Classes
 from pipeline.evaluate.labels import FAINT_INK, INK, PAPER, fit_text, font, legend, tile
 from pipeline.evaluate.overlay import blend
 
@@ -30,7 +30,7 @@ def image_sheet(analysis: Analysis) -> Image.Image | None:
     heights = [_size(image)[0] + round(1.6 * LETTER) + GAP for image in images]
     top = MARGIN + max(map(len, wrapped)) * LINE + GAP
     width = len(wrapped) * (COLUMN + GAP) - GAP
-    below = _class_legend(analysis, width)
+    below = _class_legend(analysis.classes, width)
 
     sheet = Image.new("RGB", (2 * MARGIN + width, top + sum(heights) + below.height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -39,7 +39,7 @@ def image_sheet(analysis: Analysis) -> Image.Image | None:
             draw.text((_left(column), MARGIN + number * LINE), line, INK, font(LETTER))
     for row, image in enumerate(images):
         y = top + sum(heights[:row])
-        for column, (panel, caption) in enumerate(_cells(image)[first:]):
+        for column, (panel, caption) in enumerate(_cells(image, analysis.classes)[first:]):
             if panel is not None:
                 sheet.paste(panel, (_left(column), y))
             text = fit_text(caption, SMALL_LETTER, COLUMN)
@@ -48,15 +48,13 @@ def image_sheet(analysis: Analysis) -> Image.Image | None:
     return sheet
 
 
-def _class_legend(analysis: Analysis, width: int) -> Image.Image:
-    """The classes with their colours. Background has none over the photograph; its swatch is an empty frame."""
-    colours = [PAPER, *voc_palette()[1:]]
-    return legend(
-        [[(tile(colour), name) for colour, name in zip(colours, analysis.classes, strict=False)]], LETTER, width
-    )
+def _class_legend(classes: Classes, width: int) -> Image.Image:
+    """The classes with their colours. A background has none over the photograph; its swatch is an empty frame."""
+    colours = [PAPER if index == classes.background else colour for index, colour in enumerate(classes.colours)]
+    return legend([[(tile(colour), name) for colour, name in zip(colours, classes.names, strict=True)]], LETTER, width)
 
 
-def _cells(image: ComparedImage) -> list[Cell]:
+def _cells(image: ComparedImage, classes: Classes) -> list[Cell]:
     """Photograph, truth, and each run's prediction at the last epoch, each scaled to the column."""
     height, width = image.size
     size = _size(image)[::-1]
@@ -68,7 +66,7 @@ def _cells(image: ComparedImage) -> list[Cell]:
     def over_photograph(mask: np.ndarray | None) -> Image.Image | None:
         if mask is None:
             return None
-        return Image.fromarray(blend(photograph, mask, OPACITY)).resize(size, resampling)
+        return Image.fromarray(blend(photograph, mask, classes, OPACITY)).resize(size, resampling)
 
     last = max(image.masks)
     cells: list[Cell] = [(Image.fromarray(photograph).resize(size, resampling), image.image_id)]

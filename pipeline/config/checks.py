@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.config.addresses import storage_address, tracking_uri
+from pipeline.config.classes import background_faults, colour_faults
 from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config
 from pipeline.runtime.errors import UserError
@@ -168,14 +169,15 @@ def check_views(config: Config) -> list[str]:
 
 
 def check_dataset(config: Config) -> list[str]:
-    """The class names, and the folder of a dataset that cannot be downloaded."""
+    """The classes, and the folder of a dataset that cannot be downloaded."""
     faults, classes = [], config.dataset.classes
     if not 2 <= len(classes) <= 255:
-        faults.append(f"dataset.classes: {len(classes)} names; 2 to 255 expected, background first")
+        faults.append(f"dataset.classes: {len(classes)} names; 2 to 255 expected")
     if repeated := sorted({name for name in classes if classes.count(name) > 1}):
         faults.append(f"dataset.classes: more than once: {', '.join(repeated)}; each name once expected")
     if any(not name.strip() for name in classes):
         faults.append("dataset.classes: a blank name; write every class's name")
+    faults += background_faults(config.dataset) + colour_faults(config.dataset)
     if config.dataset.name == "folder" and config.dataset.root is None:
         faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
     return faults

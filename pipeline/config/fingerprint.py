@@ -15,9 +15,10 @@ from pipeline.runtime.files import PACKAGE
 # the same.
 NOT_IN_FINGERPRINT = ("tracking.", "checkpoint.", "sweep.")
 PLACES = ("data_dir", "cache_mb", "dataset.root", "init_from", "model.encoder_weights")
+APPEARANCE = ("dataset.colours",)  # of overlays and of the palettes of masks
 # Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
 NOT_IN_SWEEP_NAME = (
-    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/",
+    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/", *APPEARANCE,
 )  # fmt: skip
 # A trial does not depend on what a search optimises or where its study is stored: another search may use its result.
 NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")
@@ -37,7 +38,7 @@ DECIDING = (
 
 def changes_nothing(key: str) -> bool:
     """Whether a key of the configuration has no effect on weights and scores."""
-    return key.startswith(NOT_IN_FINGERPRINT) or key in PLACES
+    return key.startswith(NOT_IN_FINGERPRINT) or key in (*PLACES, *APPEARANCE)
 
 
 def fingerprint(config: Config, data_digest: str, initial_sha256: str | None) -> str:

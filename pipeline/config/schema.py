@@ -66,7 +66,14 @@ class DatasetConfig:
     root: str | None = key(
         "folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; null: the dataset's folder in data_dir", None
     )
-    classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
+    classes: list[str] = key("class names in the order of the mask's indices")  # noqa: RUF009
+    background: str | None = key(
+        "the class that is the background; auto: the one called background, if any; null: none, as in street scenes",
+        "auto",
+    )
+    colours: list[str] | None = key(  # noqa: RUF009
+        "colours of the classes in overlays and masks, '#rrggbb' each; null: chosen for the classes", None
+    )
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
     exif: str = key(

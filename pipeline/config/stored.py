@@ -7,6 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.classes import of_earlier_versions
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
@@ -64,7 +65,9 @@ def parse_config(text: str, source: str) -> Config:
 def _with_earlier_behaviour(stored: dict[Any, Any]) -> dict[Any, Any]:
     """The stored values, and what the program did then for keys that did not exist yet."""
     dataset = stored.get("dataset")
-    return stored | {"dataset": BEFORE_THE_KEY | dataset} if isinstance(dataset, dict) else stored
+    if not isinstance(dataset, dict):
+        return stored
+    return stored | {"dataset": BEFORE_THE_KEY | dataset | of_earlier_versions(dataset)}
 
 
 def _is_plain(text: str) -> bool:

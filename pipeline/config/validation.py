@@ -1,11 +1,13 @@
 """A composed configuration becomes a checked one: the schema's types, values in their ranges, no contradictions."""
 
 import re
+from dataclasses import replace
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.checks import CHECKS, check_lists
+from pipeline.config.classes import with_background
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
 
@@ -33,14 +35,14 @@ def checked(composed: DictConfig) -> Config:
 
 
 def typed(config: DictConfig | ListConfig) -> Config:
-    """A merged configuration as the schema's dataclasses; its values are not checked.
+    """A merged configuration as the schema's dataclasses, with the background resolved; its values are not checked.
 
     Raises:
         OmegaConfBaseException: a value is missing, or an interpolation cannot be resolved.
     """
     result = OmegaConf.to_object(config)
     assert isinstance(result, Config)
-    return result
+    return replace(result, dataset=with_background(result.dataset))
 
 
 # Messages of Hydra and OmegaConf, and the same in words for people who know neither.

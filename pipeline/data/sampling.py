@@ -20,7 +20,7 @@ def shuffled_indices(seed: int, epoch: tf.Tensor, count: int) -> tf.Tensor:
     return tf.argsort(drawn, stable=True)
 
 
-def repeat_factors(class_pixels: np.ndarray) -> np.ndarray:
+def repeat_factors(class_pixels: np.ndarray, background: int | None) -> np.ndarray:
     """How often each image is drawn relative to an image of the commonest object alone, (examples,) float64, from 1.
 
     The factor of a class is the square root of (share of images with the commonest object / share with this one); the
@@ -28,10 +28,13 @@ def repeat_factors(class_pixels: np.ndarray) -> np.ndarray:
     2019, section 5.2) with the share of the commonest object as the threshold.
 
     Args:
-        class_pixels: (examples, classes) pixels of each class in each image; class 0 is the background.
+        class_pixels: (examples, classes) pixels of each class in each image.
+        background: its index; it is no object. None: every class is one.
     """
-    objects = class_pixels[:, 1:] > 0  # (examples, classes - 1)
-    images = objects.sum(axis=0)  # (classes - 1,) with each object
+    objects = class_pixels > 0  # (examples, objects)
+    if background is not None:
+        objects = np.delete(objects, background, axis=1)
+    images = objects.sum(axis=0)  # (objects,) with each object
     of_class = np.sqrt(images.max(initial=1) / np.maximum(images, 1))
     return np.max(np.where(objects, of_class, 1.0), axis=1, initial=1.0)
 

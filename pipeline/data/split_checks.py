@@ -35,9 +35,9 @@ def split_faults(classes: Sequence[str], statistics: Mapping[str, SplitStatistic
     """A fault for each split whose scores would say nothing, whatever is predicted.
 
     - Not one pixel is valid.
-    - Background and 255 alone: such masks often use 255, which is void, for a class. A network that predicts background
-      alone would have a mean IoU of 1.
-    - Background alone in train, from which nothing can be learnt, or in val, by which the best epoch is chosen. (A test
+    - 0 and 255 alone: such masks often use 255, which is void, for a class. A network that predicts class 0 alone would
+      have a mean IoU of 1.
+    - One class alone in train, from which nothing can be learnt, or in val, by which the best epoch is chosen. (A test
       split of background alone may be meant: it counts what is falsely found.)
 
     Args:
@@ -54,19 +54,21 @@ def split_faults(classes: Sequence[str], statistics: Mapping[str, SplitStatistic
                 f"{MASKS}/: all masks of the {split} split are {VOID} throughout, which is void and neither learnt nor "
                 "scored: write the index of its class for each pixel"
             )
-        elif not found.class_pixels[:, 1:].any() and (void > 0 or (trains and split != "test")):
-            faults.append(_background_alone(classes, split, void))
+            continue
+        only, *others = np.flatnonzero(found.class_pixels.any(axis=0)).tolist()
+        if not others and ((void > 0 and only == 0) or (trains and split != "test")):
+            faults.append(_one_class_alone(classes, only, split, void))
     return faults
 
 
-def _background_alone(classes: Sequence[str], split: str, void: float) -> str:
+def _one_class_alone(classes: Sequence[str], only: int, split: str, void: float) -> str:
     """Args: void: share of the split's pixels."""
     why = (
         "nothing can be learnt"
         if split == "train"
-        else f"a network that predicts {classes[0]} everywhere would have a mean IoU of 1"
+        else f"a network that predicts {classes[only]} everywhere would have a mean IoU of 1"
     )
-    fault = f"{MASKS}/: no mask of the {split} split has a class besides {classes[0]} (0), so {why}; "
+    fault = f"{MASKS}/: no mask of the {split} split has a class besides {classes[only]} ({only}), so {why}; "
     if void > 0:
         return fault + (
             f"{void:.0%} of their pixels are {VOID}, which is void and neither learnt nor scored: "

@@ -65,6 +65,7 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     Args:
         config: the run's, with the data and views asked for.
     """
+    from pipeline.data.classes import Classes
     from pipeline.data.prepare import class_weights, prepare_dataset
     from pipeline.evaluate.evaluator import Evaluator
     from pipeline.evaluate.report import (
@@ -88,9 +89,10 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
         scores = evaluate()
     else:
         predictions = output / "predictions" / split
-        scores = evaluate(prediction_writer(predictions))
+        classes = Classes.of(config.dataset)
+        scores = evaluate(prediction_writer(predictions, classes.palette))
         count = config.evaluate.overlays
-        write_overlays(output / "overlays", predictions, examples, dataset.classes, scores, count, split)
+        write_overlays(output / "overlays", predictions, examples, classes, scores, count, split)
         write_scores(output / "evaluation", dataset.classes, scores)
     console = text_console()
     console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)

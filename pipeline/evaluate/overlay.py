@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data.palette import VOID, voc_palette
+from pipeline.data.classes import Classes
+from pipeline.data.palette import VOID
 
 # Three of the colours that Okabe and Ito chose as distinguishable with any kind of colour vision ("Color Universal
 # Design", 2008). None is grey, so on a grey photograph exactly the coloured pixels are wrong.
 MISSED, FALSE, CONFUSED = (213, 94, 0), (86, 180, 233), (240, 228, 66)
 
 
-def blend(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def blend(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float = 0.5) -> np.ndarray:
     """The photograph with the class colours over it, (height, width, 3) uint8.
 
-    Background (0) and void (255) pixels stay exactly as in the photograph; every other region has a one-pixel outline
-    in its full colour along its inside.
+    Pixels of the background, if there is one, and void (255) stay exactly as in the photograph; every other region has
+    a one-pixel outline in its full colour along its inside.
 
     Args:
         image: (height, width, 3) uint8 RGB.
@@ -29,25 +30,26 @@ def blend(image: np.ndarray, mask: np.ndarray, opacity: float = 0.5) -> np.ndarr
     check_arrays(image, mask=mask)
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity is {opacity}, expected 0 to 1")
-    colours = voc_palette()[mask]  # (height, width, 3)
-    coloured = (mask != 0) & (mask != VOID)
+    colours = classes.palette[mask]  # (height, width, 3)
+    coloured = ~_is_background(mask, classes.background) & (mask != VOID)
     mixed = np.rint(image * (1 - opacity) + colours * opacity).astype(np.uint8)
     blended = np.where(coloured[..., None], mixed, image)
     return np.where((coloured & _edges(mask))[..., None], colours, blended)
 
 
-def error_colours(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def error_colours(truth: np.ndarray, prediction: np.ndarray, background: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Which pixels are wrong, (height, width) bool, and the colour of their kind, (height, width, 3) uint8.
 
-    `MISSED`: an object predicted as background (0); `FALSE`: background predicted as an object; `CONFUSED`: one
-    object's class predicted as another's. Where the truth is void (255), nothing is wrong.
+    `MISSED`: an object predicted as background; `FALSE`: background predicted as an object; `CONFUSED`: one class
+    predicted as another, as is every error without a background. Where the truth is void (255), nothing is wrong.
 
     Args:
         truth, prediction: (height, width) uint8 class indices.
+        background: its index, if there is one.
     """
     wrong = (truth != prediction) & (truth != VOID)
-    object_colours = np.where((prediction == 0)[..., None], MISSED, CONFUSED)
-    return wrong, np.where((truth == 0)[..., None], FALSE, object_colours).astype(np.uint8)
+    object_colours = np.where(_is_background(prediction, background)[..., None], MISSED, CONFUSED)
+    return wrong, np.where(_is_background(truth, background)[..., None], FALSE, object_colours).astype(np.uint8)
 
 
 def hatch(image: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -62,18 +64,19 @@ def hatch(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.where(where[..., None], (image + 3 * stripes) // 4, image).astype(np.uint8)
 
 
-def to_palette_png(mask: np.ndarray) -> Image.Image:
-    """A mask as a mode P image: the pixels are the class indices, the palette is VOC's.
+def to_palette_png(mask: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """A mask as a mode P image: the pixels are the class indices.
 
     Args:
         mask: (height, width) uint8 class indices.
+        palette: (256, 3) uint8 RGB.
 
     Raises:
         ValueError: another shape or dtype.
     """
     check_arrays(None, mask=mask)
     image = Image.fromarray(mask)
-    image.putpalette(voc_palette().tobytes())  # turns mode L into P and leaves the indices as they are
+    image.putpalette(palette.tobytes())  # turns mode L into P and leaves the indices as they are
     return image
 
 
@@ -99,6 +102,11 @@ def check_arrays(image: np.ndarray | None, **masks: np.ndarray) -> None:
         if mask.dtype != np.uint8 or mask.ndim != 2 or mask.shape != expected or not mask.size:
             size = "(height, width)" if image is None else f"{expected}, the image's height and width"
             raise ValueError(f"{name} is {mask.dtype} {mask.shape}, expected uint8 {size}")
+
+
+def _is_background(mask: np.ndarray, background: int | None) -> np.ndarray:
+    """(height, width) bool."""
+    return np.zeros(mask.shape, bool) if background is None else mask == background
 
 
 def _edges(mask: np.ndarray) -> np.ndarray:

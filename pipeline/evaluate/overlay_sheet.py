@@ -1,11 +1,10 @@
 """A sheet that shows an image next to its masks: photograph, truth, prediction and errors, with a legend."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.data.palette import VOID, voc_palette
+from pipeline.data.classes import Classes
+from pipeline.data.palette import VOID
 from pipeline.evaluate.labels import FAINT_INK, INK, PAPER, TILE, fit_text, font, legend, tile
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED, blend, check_arrays, error_colours, hatch
 
@@ -19,7 +18,7 @@ Legend = list[list[tuple[np.ndarray, str]]]
 
 
 def overlay_sheet(
-    image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray, classes: Sequence[str], heading: str
+    image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray, classes: Classes, heading: str
 ) -> Image.Image:
     """A sheet, mode RGB: photograph | truth | prediction | errors, with a heading above and a legend below.
 
@@ -30,7 +29,6 @@ def overlay_sheet(
         image: (height, width, 3) uint8 RGB.
         truth: (height, width) uint8 class indices; None: the sheet shows photograph | prediction.
         prediction: (height, width) uint8 class indices.
-        classes: names in index order.
 
     Raises:
         ValueError: an array has another shape or dtype, or a mask has an index without a name.
@@ -44,11 +42,11 @@ def overlay_sheet(
         name: np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
         for name, mask in masks.items()
     }
-    panels = {"photograph": photograph} | {name: blend(photograph, mask) for name, mask in shown.items()}
+    panels = {"photograph": photograph} | {name: blend(photograph, mask, classes) for name, mask in shown.items()}
     if truth is not None:
         panels["truth"] = hatch(panels["truth"], shown["truth"] == VOID)
-        panels["errors"] = _error_panel(photograph, shown["truth"], shown["prediction"])
-        legends.append(_error_legend(has_void=bool((truth == VOID).any())))
+        panels["errors"] = _error_panel(photograph, shown["truth"], shown["prediction"], classes.background)
+        legends.append(_error_legend(classes.background is not None, has_void=bool((truth == VOID).any())))
     return _lay_out(panels, panel_boxes(image.shape[0], image.shape[1], len(panels)), legends, heading)
 
 
@@ -73,8 +71,8 @@ def panel_boxes(height: int, width: int, panels: int) -> list[tuple[int, int, in
     return [(left, top, left + panel_width, top + panel_height) for left in lefts]
 
 
-def _class_legend(masks: dict[str, np.ndarray], classes: Sequence[str]) -> list[tuple[np.ndarray, str]]:
-    """The classes that occur. Background has no colour over the photograph; its swatch is an empty frame.
+def _class_legend(masks: dict[str, np.ndarray], classes: Classes) -> list[tuple[np.ndarray, str]]:
+    """The classes that occur. A background has no colour over the photograph; its swatch is an empty frame.
 
     Raises:
         ValueError: an index has no name.
@@ -82,23 +80,27 @@ def _class_legend(masks: dict[str, np.ndarray], classes: Sequence[str]) -> list[
     occurring: set[int] = set()
     for name, mask in masks.items():
         indices = set(np.unique(mask).tolist()) - ({VOID} if name == "truth" else set())
-        if nameless := [index for index in sorted(indices) if index >= len(classes)]:
-            raise ValueError(f"{name} has the class index {nameless[0]}, expected 0 to {len(classes) - 1}")
+        if nameless := [index for index in sorted(indices) if index >= len(classes.names)]:
+            raise ValueError(f"{name} has the class index {nameless[0]}, expected 0 to {len(classes.names) - 1}")
         occurring |= indices
-    return [(tile(voc_palette()[index] if index else PAPER), classes[index]) for index in sorted(occurring)]
+    colours = [PAPER if index == classes.background else colour for index, colour in enumerate(classes.colours)]
+    return [(tile(colours[index]), classes.names[index]) for index in sorted(occurring)]
 
 
-def _error_legend(has_void: bool) -> list[tuple[np.ndarray, str]]:
-    entries = [(tile(colour), name) for colour, name in ERRORS.items()]
+def _error_legend(has_background: bool, has_void: bool) -> list[tuple[np.ndarray, str]]:
+    """The kinds of errors: without a background, no object is missed or false."""
+    entries = [(tile(colour), name) for colour, name in ERRORS.items() if has_background or colour == CONFUSED]
     if has_void:
         entries.append((hatch(tile((128, 128, 128)), np.ones((TILE, TILE), bool)), VOID_NAME))
     return entries
 
 
-def _error_panel(photograph: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _error_panel(
+    photograph: np.ndarray, truth: np.ndarray, prediction: np.ndarray, background: int | None
+) -> np.ndarray:
     """The wrong pixels in colour over a dim grey photograph, (height, width, 3) uint8."""
     grey = np.asarray(Image.fromarray(photograph).convert("L"))[..., None].repeat(3, axis=2)
-    wrong, colours = error_colours(truth, prediction)
+    wrong, colours = error_colours(truth, prediction, background)
     return np.where(wrong[..., None], colours, hatch(grey // 2 + 16, truth == VOID))
 
 

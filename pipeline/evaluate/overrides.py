@@ -13,6 +13,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
 PIXEL_KEYS = ("exif", "intensity")  # of `dataset`: what turns the files of images into pixels
+SHOWN = ("dataset.background", "dataset.colours")  # of classes, which may be the run's: these are checked with it
 VIEWS = ("evaluate.batch_size", "evaluate.flip", "evaluate.scales", "evaluate.window")
 
 
@@ -32,16 +33,15 @@ def forbidden(overrides: Sequence[str], other_keys: Collection[str]) -> list[str
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """What the overrides compose to without a run.
+    """What the overrides compose to without a run, but for those of `SHOWN`.
 
     Raises:
         UserError: with every fault, one line each; several values for one key are a fault.
     """
     # Whether windows fit the run's network is checked by `with_data`; a network of this depth takes any.
-    config = checked_config([*overrides, "model.depth=1"])
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
-        raise UserError(*(f"{override}: one value expected" for override in swept))
+    known = [override for override in overrides if _key(override) not in SHOWN]
+    config = checked_config([*known, "model.depth=1"])
+    _check_single(known)
     return config
 
 
@@ -49,8 +49,9 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     """A stored configuration with other data and views; everything else about a prediction stays as it was.
 
     Image files become pixels as in the run, unless `dataset.exif` or `dataset.intensity` is given. Other data have the
-    run's class names, unless `dataset.classes` is given or it is a known dataset with another
-    number of classes. Their loss has no class weights: these come from the frequencies in the run's training masks.
+    run's class names, unless `dataset.classes` is given or it is a known dataset with another number of classes; and
+    the background at the run's index and the run's colours, unless these are given. Their loss has no class weights:
+    these come from the frequencies in the run's training masks.
 
     Args:
         composed: what `compose` returned for the overrides.
@@ -76,6 +77,11 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     )
     if faults := check(config):
         raise UserError(*faults)
+    shown = [override for override in overrides if _key(override) in SHOWN]
+    if not shown:
+        return config
+    config = checked_config(shown, config)
+    _check_single(shown)
     return config
 
 
@@ -85,17 +91,35 @@ def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> D
     dataset = dataclasses.replace(composed.dataset, **as_in_run)
     as_many = len(dataset.classes) == len(stored.dataset.classes)
     if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
-        return dataclasses.replace(dataset, classes=stored.dataset.classes)
-    return dataset
+        dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
+    return _shown_as(stored.dataset, dataset)
 
 
 def _changed_dataset(stored: Config, overrides: Sequence[str]) -> DatasetConfig:
     """The run's dataset with the keys of `dataset.*` changed."""
     changed = OmegaConf.structured(stored)
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    changed.dataset.background = changed.dataset.colours = None  # which may not fit the changed classes
+    known = [override for override in overrides if _key(override) not in SHOWN]
+    for override in OverridesParser.create().parse_overrides(known):
         if override.key_or_group.startswith("dataset."):
             OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
-    return checked(changed).dataset
+    return _shown_as(stored.dataset, checked(changed).dataset)
+
+
+def _shown_as(stored: DatasetConfig, dataset: DatasetConfig) -> DatasetConfig:
+    """A dataset with the background, by its index, and the colours of a run with as many classes."""
+    if len(dataset.classes) != len(stored.classes):
+        return dataset
+    index = None if stored.background is None else stored.classes.index(stored.background)
+    background = None if index is None else dataset.classes[index]
+    return dataclasses.replace(dataset, background=background, colours=stored.colours)
+
+
+def _check_single(overrides: Sequence[str]) -> None:
+    """Raises: UserError: there are several values for one key."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
+        raise UserError(*(f"{override}: one value expected" for override in swept))
 
 
 def _key(override: str) -> str:

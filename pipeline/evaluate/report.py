@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from pipeline.data.classes import Classes
 from pipeline.data.decode import decode_example
 from pipeline.data.fixed_choice import smallest_hashes
 from pipeline.data.image_files import read_index_mask
@@ -25,17 +26,18 @@ def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
     return [by_id[example_id] for example_id in smallest_hashes(by_id, count)]
 
 
-def prediction_writer(folder: Path, only: Sequence[Example] | None = None) -> OnPrediction:
-    """A callback that writes each prediction as <folder>/<id>.png, an index mask with VOC's palette.
+def prediction_writer(folder: Path, palette: np.ndarray, only: Sequence[Example] | None = None) -> OnPrediction:
+    """A callback that writes each prediction as <folder>/<id>.png, an index mask with a palette.
 
     Args:
+        palette: (256, 3) uint8 RGB.
         only: the examples whose predictions are written; None: all.
     """
     chosen = None if only is None else {example.id for example in only}
 
     def write(example: Example, prediction: np.ndarray) -> None:
         if chosen is None or example.id in chosen:
-            write_png(folder / f"{example.id}.png", to_palette_png(prediction))
+            write_png(folder / f"{example.id}.png", to_palette_png(prediction, palette))
 
     return write
 
@@ -44,7 +46,7 @@ def write_overlays(
     folder: Path,
     predictions: Path,
     examples: Sequence[Example],
-    classes: list[str],
+    classes: Classes,
     scores: Scores,
     count: int,
     split: str,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.schema import Config
+from pipeline.data.classes import Classes
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import OnPrediction
 from pipeline.evaluate.report import fixed_choice, prediction_writer
@@ -22,11 +23,12 @@ class EpochLogger:
         """
         self._run, self._trial = run, trial
         self._epochs, self._upload = config.epochs, config.checkpoint.upload
+        self._palette = Classes.of(config.dataset).palette
         self._watched = fixed_choice(validation, config.evaluate.val_predictions)
 
     def on_validation_begin(self, epoch: int) -> OnPrediction:
         """Write the predicted masks of the watched examples."""
-        return prediction_writer(self._predictions(epoch), self._watched)
+        return prediction_writer(self._predictions(epoch), self._palette, self._watched)
 
     def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
         """Log the predicted masks and the metrics."""

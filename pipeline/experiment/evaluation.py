@@ -3,6 +3,7 @@
 import keras
 
 from pipeline.config.schema import Config
+from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.evaluate.evaluator import Evaluator
 from pipeline.evaluate.metrics import Scores
@@ -13,12 +14,12 @@ from pipeline.tracking.tracked_run import TrackedRun
 
 def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config) -> Scores:
     """Score the test split, and log its predicted masks, overlays and tables as artifacts."""
-    examples = dataset.splits["test"]
+    examples, classes = dataset.splits["test"], Classes.of(config.dataset)
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
-    scores = evaluate(prediction_writer(predictions))
-    write_overlays(overlays, predictions, examples, dataset.classes, scores, config.evaluate.overlays, "test")
+    scores = evaluate(prediction_writer(predictions, classes.palette))
+    write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")
     write_scores(tables, dataset.classes, scores)
     run.move_artifacts(predictions, "predictions/test")
     run.move_artifacts(overlays, "overlays")

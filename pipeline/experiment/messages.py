@@ -53,9 +53,8 @@ def print_opening(
     place = (
         f"in experiment '{experiment_name(config.tracking)}'" if reachable else "in its journal until MLflow answers"
     )
-    _print(
-        f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}; {room}"
-    )
+    classes = f"{len(dataset.classes)} classes" + (", no background" if config.dataset.background is None else "")
+    _print(f"data      {config.dataset.name}: {counts} images, {classes}, in {dataset.root}; {room}")
     _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"

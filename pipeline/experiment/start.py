@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from pipeline.config.environment import experiment_name
-from pipeline.config.fingerprint import fingerprint
+from pipeline.config.fingerprint import APPEARANCE, fingerprint
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
@@ -25,13 +25,8 @@ from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
 
-MAY_CHANGE = (
-    "tracking.",
-    "sweep.",
-    "data_dir",
-    "cache_mb",
-    "dataset.root",
-)  # keys that a resumed run may have other values of
+# Keys that a resumed run may have other values of.
+MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "cache_mb", "dataset.root", *APPEARANCE)
 
 
 def begin_or_continue(
@@ -115,8 +110,8 @@ def check_config(resumed: Resumable, config: Config) -> None:
     longer = ("early_stopping",) if config.epochs != resumed.config.epochs else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
-        "epochs (as a new run), tracking.*, cache_mb and the location of the data may change. A new run with other "
-        "settings: rerun=<run id>"
+        "epochs (as a new run), tracking.*, cache_mb, dataset.colours and the location of the data may change. A new "
+        "run with other settings: rerun=<run id>"
         for key in after
         if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
     ]

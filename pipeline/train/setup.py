@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.config.schema import Config
+from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.sampling import repeat_factors
 from pipeline.data.stream import steps_per_epoch, training_stream
@@ -89,7 +90,9 @@ def training_setup(
         checkpoints: the run's folder of checkpoints.
     """
     examples = len(dataset.splits["train"])
-    factors = repeat_factors(dataset.class_pixels("train")) if config.sampling == "balanced" else None
+    factors = None
+    if config.sampling == "balanced":
+        factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     return TrainingSetup(
         network=network,

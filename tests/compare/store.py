@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.config.keys import flatten
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
-from pipeline.data.palette import VOID
+from pipeline.data.palette import VOID, voc_palette
 from pipeline.evaluate.overlay import to_palette_png
 
 HOSTILE = '</script><script>window.broken = true</script><img src=x onerror="window.broken=true"> & $x$ %{y} \'"'
@@ -34,7 +34,7 @@ def configuration(root: Path, width: int, seed: int) -> Config:
         ["dataset=folder", f"dataset.root={root}", "dataset.splits.val=val", "dataset.splits.test=test",
          "dataset.classes=[a,b,c]", f"model.width={width}", f"seed={seed}", "epochs=3", "threads=2"]
     )  # fmt: skip
-    config.dataset.classes = list(CLASSES)
+    config.dataset.classes, config.dataset.background = list(CLASSES), CLASSES[0]
     return config
 
 
@@ -53,7 +53,7 @@ def truth(root: Path, image_id: str) -> np.ndarray:
 
 def png(mask: np.ndarray) -> bytes:
     file = io.BytesIO()
-    to_palette_png(mask).save(file, "PNG")
+    to_palette_png(mask, voc_palette()).save(file, "PNG")
     return file.getvalue()
 
 

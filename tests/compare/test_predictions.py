@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.predictions import is_plain_name, readable_mask, spread
+from pipeline.data.palette import voc_palette
 from pipeline.evaluate.overlay import to_palette_png
 
 
@@ -28,7 +29,7 @@ def test_many_values_are_spread_from_the_first_to_the_last() -> None:
 
 def test_a_palette_mask_is_read_as_indices(tmp_path: Path) -> None:
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    to_palette_png(mask).save(tmp_path / "p.png")
+    to_palette_png(mask, voc_palette()).save(tmp_path / "p.png")
     Image.fromarray(mask).save(tmp_path / "l.png")
     for name in ("p.png", "l.png"):
         np.testing.assert_array_equal(readable_mask(tmp_path / name), mask)
@@ -43,7 +44,7 @@ def test_a_mask_of_one_bit_is_a_mask(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_a_mask_is_none(tmp_path: Path) -> None:
-    mask = to_palette_png(np.zeros((16, 16), np.uint8))
+    mask = to_palette_png(np.zeros((16, 16), np.uint8), voc_palette())
     mask.save(tmp_path / "mask.png")
     np.testing.assert_array_equal(readable_mask(tmp_path / "mask.png"), mask)
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")

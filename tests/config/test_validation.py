@@ -75,11 +75,11 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
         ),
         (
             {"dataset__classes": ["background"]},
-            "dataset.classes: 1 names; 2 to 255 expected, background first",
+            "dataset.classes: 1 names; 2 to 255 expected",
         ),
         (
-            {"dataset__classes": [f"class {index}" for index in range(256)]},
-            "dataset.classes: 256 names; 2 to 255 expected, background first",
+            {"dataset__classes": [f"class {index}" for index in range(256)], "dataset__background": None},
+            "dataset.classes: 256 names; 2 to 255 expected",
         ),
         (
             {"dataset__name": "folder"},

@@ -91,6 +91,21 @@ def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:
     prepare_dataset(folder_config(root), only=["val"], trains=False)
 
 
+@pytest.mark.parametrize("background", ["null", "background", "dog"])
+def test_masks_of_one_class_alone_are_refused(voc_folder: Folder, background: str) -> None:
+    root, other = voc_folder(), []
+    for path in (root / "SegmentationClass").glob("train_*.png"):
+        Image.fromarray(np.ones_like(np.array(Image.open(path)))).save(path)
+        other.append(path)
+    with pytest.raises(UserError) as raised:
+        prepare_dataset(folder_config(root, f"dataset.background={background}"))
+    assert raised.value.faults == (
+        "SegmentationClass/: no mask of the train split has a class besides cat (1), so nothing can be learnt",
+    )
+    Image.fromarray(np.full_like(np.array(Image.open(other[0])), 2)).save(other[0])
+    assert prepare_dataset(folder_config(root, f"dataset.background={background}"))  # in another image
+
+
 def test_folder_that_is_not_generated_is_not_shapes(voc_folder: Folder) -> None:
     root = voc_folder()
     with pytest.raises(UserError, match="not hold the generated images of dataset=shapes; dataset=folder expected"):

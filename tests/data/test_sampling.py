@@ -59,8 +59,18 @@ def test_known_draws() -> None:
 def test_factor_of_an_image_is_that_of_its_rarest_object() -> None:
     """Four images with object 1, one with object 2, one of the four also with object 3; all have background."""
     pixels = np.array([[9, 1, 0, 0], [9, 5, 0, 0], [9, 1, 0, 2], [9, 1, 0, 0], [9, 0, 3, 0], [9, 0, 0, 0]])
-    np.testing.assert_array_equal(repeat_factors(pixels), [1, 1, 2, 1, 2, 1])
-    np.testing.assert_array_equal(repeat_factors(pixels[:, :1]), [1] * 6)
+    np.testing.assert_array_equal(repeat_factors(pixels, 0), [1, 1, 2, 1, 2, 1])
+    np.testing.assert_array_equal(repeat_factors(pixels[:, :1], 0), [1] * 6)
+    moved = pixels[:, [1, 2, 0, 3]]  # the background is class 2
+    np.testing.assert_array_equal(repeat_factors(moved, 2), [1, 1, 2, 1, 2, 1])
+
+
+def test_without_a_background_every_class_counts() -> None:
+    """Nine images have class 1; class 0 is in one of them, class 2 in four: factors 3, 1 and 3 / 2."""
+    pixels = np.ones((9, 3), np.int64)
+    pixels[1:, 0] = pixels[4:, 2] = 0
+    np.testing.assert_array_equal(repeat_factors(pixels, None), [3, 1.5, 1.5, 1.5, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(repeat_factors(pixels, 0), [1.5, 1.5, 1.5, 1.5, 1, 1, 1, 1, 1])
 
 
 @given(st.lists(st.floats(1, 30), min_size=1, max_size=40), st.integers(1, 80), st.integers(0, 2**31 - 1))

@@ -3,10 +3,18 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from pipeline.data.palette import VOID
+from pipeline.data.classes import Classes
+from pipeline.data.palette import VOID, class_colours
 
 CLASSES = ["background", "disc", "square", "triangle"]
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def classes(background: int | None = 0, names: list[str] = CLASSES) -> Classes:
+    return Classes(tuple(names), background, tuple(class_colours(len(names), background)))
+
+
+WITH_BACKGROUND = classes()
 seeds = st.integers(0, 2**32 - 1)
 
 

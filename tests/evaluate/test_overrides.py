@@ -49,6 +49,26 @@ def test_images_of_another_folder_are_read_as_those_of_the_run(stored: Config) -
     assert (found.exif, found.intensity) == ("ignore", None)
 
 
+def test_the_background_is_that_of_the_run_by_its_index(stored: Config) -> None:
+    assert changed(stored, *FOLDER).dataset.background == "background"
+    assert changed(stored, *FOLDER, "dataset.classes=[a,b,c]").dataset.background == "a"
+    assert changed(stored, "dataset.classes=[a,b,c]").dataset.background == "a"
+    none = dataclasses.replace(stored, dataset=dataclasses.replace(stored.dataset, background=None))
+    assert changed(none, *FOLDER).dataset.background is None
+    assert changed(none, "dataset.splits.test=extra").dataset.background is None
+
+
+def test_colours_and_background_can_be_given(stored: Config) -> None:
+    """They change no score, so the loss stays as it was."""
+    given = ["dataset.background=dog", 'dataset.colours=["#0000ff","#00ff00","#ff0000"]']
+    shown = {"background": "dog", "colours": ["#0000ff", "#00ff00", "#ff0000"]}
+    found = changed(stored, *given)
+    assert found == dataclasses.replace(stored, dataset=dataclasses.replace(stored.dataset, **shown))
+    assert changed(found, *FOLDER).dataset.colours == shown["colours"]
+    assert changed(stored, *FOLDER, *given).dataset.colours == shown["colours"]
+    assert changed(stored, *FOLDER, "dataset.background=null").dataset.background is None
+
+
 def test_one_key_of_the_dataset_can_change(stored: Config) -> None:
     found = changed(stored, "dataset.splits.test=extra")
     splits = dataclasses.replace(stored.dataset.splits, test="extra")
@@ -68,6 +88,9 @@ def test_other_data_have_a_loss_without_class_weights(stored: Config) -> None:
         (["dataset.classes=[a,b]"], "dataset.classes: 2 names, but the run has 3"),
         (["evaluate.window=20"], "evaluate.window=20: model.depth="),
         (["dataset.splits.test=a,b"], "dataset.splits.test=a,b: one value expected"),
+        (["dataset.background=cat,dog"], "dataset.background=cat,dog: one value expected"),
+        ([*FOLDER, "dataset.background=dgo"], "dataset.background=dgo: one of dataset.classes expected"),
+        (["dataset.colours=[#ff0000]"], "dataset.colours=.#ff0000.: texts with special characters are quoted"),
     ],
 )
 def test_unusable_overrides_are_refused(stored: Config, overrides: list[str], fault: str) -> None:

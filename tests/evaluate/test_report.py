@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from pipeline.data.palette import voc_palette
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import (
@@ -21,6 +22,7 @@ from pipeline.evaluate.report import (
     write_overlays,
     write_scores,
 )
+from tests.evaluate.masks import classes
 
 CLASSES = ["background", 'a, "b"', "Büsche"]
 # Class 2 is neither in the truth nor predicted.
@@ -44,16 +46,17 @@ def test_the_fixed_choice_depends_on_the_names_alone() -> None:
 
 def test_chosen_predictions_are_written_as_index_masks(tmp_path: Path) -> None:
     first, second = examples("a/b", "c")
-    mask = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    prediction_writer(tmp_path / "all")(first, mask)
+    mask, palette = np.array([[0, 1, 2], [2, 1, 0]], np.uint8), voc_palette()[::-1].copy()
+    prediction_writer(tmp_path / "all", palette)(first, mask)
     with Image.open(tmp_path / "all/a/b.png") as written:
         assert written.mode == "P"
         np.testing.assert_array_equal(np.array(written), mask)
-    some = prediction_writer(tmp_path / "some", [second])
+        np.testing.assert_array_equal(np.array(written.convert("RGB")), palette[mask])
+    some = prediction_writer(tmp_path / "some", palette, [second])
     some(first, mask)
     some(second, mask)
     assert [path.name for path in (tmp_path / "some").rglob("*.png")] == ["c.png"]
-    prediction_writer(tmp_path / "none", [])(first, mask)
+    prediction_writer(tmp_path / "none", palette, [])(first, mask)
     assert not (tmp_path / "none").exists()
 
 
@@ -61,19 +64,20 @@ def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc
     root = voc_folder(test=5)
     names = [f"test_{number}" for number in range(5)]
     listed = [Example(name, root / f"JPEGImages/{name}.jpg", root / f"SegmentationClass/{name}.png") for name in names]
-    write = prediction_writer(tmp_path / "predictions")
+    write = prediction_writer(tmp_path / "predictions", voc_palette())
     for example in listed:
         write(example, np.zeros((24, 32), np.uint8))
+    shown = classes(names=["g", "x", "y"])
     scores = Scores(MATRIX, 0.5, dict(zip(names, [0.3, 0.9, 0.1, 0.7, 0.2], strict=True)))
-    write_overlays(tmp_path / "overlays", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
+    write_overlays(tmp_path / "overlays", tmp_path / "predictions", listed, shown, scores, 2, "test")
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
     # An image without valid pixels is not the worst: nothing in it can be wrong.
     del scores.image_iou["test_2"]
-    write_overlays(tmp_path / "void", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 2, "test")
+    write_overlays(tmp_path / "void", tmp_path / "predictions", listed, shown, scores, 2, "test")
     assert {path.stem for path in (tmp_path / "void/worst").iterdir()} == {"test_0", "test_4"}
     assert found["test"] == {example.id for example in fixed_choice(listed, 2)}
-    write_overlays(tmp_path / "none", tmp_path / "predictions", listed, ["g", "x", "y"], scores, 0, "test")
+    write_overlays(tmp_path / "none", tmp_path / "predictions", listed, shown, scores, 0, "test")
     assert list((tmp_path / "none").iterdir()) == []
     best, worst = (np.array(Image.open(tmp_path / f"overlays/{name}.png")) for name in ("best/test_1", "worst/test_2"))
     assert best.shape == worst.shape and (best != worst).any()

@@ -121,7 +121,8 @@
   chips();
   if (anyHas("truth")) {
     const KINDS = { missed: "missed object", false: "false object", confused: "confused class" };
-    at("errors").append(...Object.entries(KINDS).map(([kind, name]) => {
+    const kinds = Object.entries(KINDS).filter(([kind]) => DATA.background !== null || kind === "confused");
+    at("errors").append(...kinds.map(([kind, name]) => {
       const colour = element("i");
       colour.style.background = `rgb(${DATA.errorColours[kind].join(",")})`;
       return element("span", {}, colour, name);

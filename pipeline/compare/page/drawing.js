@@ -1,6 +1,7 @@
 // The content of a cell: masks as class indices, photographs, and both drawn on a canvas.
 const drawing = (() => {
   const VOID = 255;
+  const BACKGROUND = DATA.background; // null: no class is
 
   const unpacked = new Map();
   /** The class indices of a packed mask; the last 400 are cached. */
@@ -40,7 +41,7 @@ const drawing = (() => {
     const table = CLASS_COLOURS.map((colour, index) => (shown.has(index) ? colour : 0));
     for (let place = 0; place < mask.length; place++) out[place] = table[mask[place]];
   }
-  /** The border pixels of every region, except background and void. */
+  /** The border pixels of every region, except the background and void. */
   function outlinePixels(mask, shown, width, out) {
     classPixels(mask, shown, out);
     for (let place = 0; place < mask.length; place++) {
@@ -48,15 +49,17 @@ const drawing = (() => {
       const column = place % width;
       const inside = (column === 0 || mask[place - 1] === own) && (column === width - 1 || mask[place + 1] === own)
         && (place < width || mask[place - width] === own) && (place + width >= mask.length || mask[place + width] === own);
-      if (inside || own === 0 || own === VOID) out[place] = 0;
+      if (inside || own === BACKGROUND || own === VOID) out[place] = 0;
     }
   }
   function errorPixels(truth, mask, shown, out) {
-    const counts = Array.from({ length: 256 }, (_, index) => index > 0 && shown.has(index));
+    const counts = Array.from({ length: 256 }, (_, index) => index !== BACKGROUND && shown.has(index));
     for (let place = 0; place < mask.length; place++) {
       const [real, predicted] = [truth[place], mask[place]];
       const wrong = real !== predicted && real !== VOID && (counts[real] || counts[predicted]);
-      out[place] = !wrong ? 0 : real === 0 ? ERRORS.false : predicted === 0 ? ERRORS.missed : ERRORS.confused;
+      if (!wrong) out[place] = 0;
+      else if (real === BACKGROUND) out[place] = ERRORS.false;
+      else out[place] = predicted === BACKGROUND ? ERRORS.missed : ERRORS.confused;
     }
   }
   const scratch = document.createElement("canvas");

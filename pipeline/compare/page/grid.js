@@ -26,8 +26,8 @@ const grid = (() => {
     side: {}, // width of a cell in pixels, by kind of view, once it was chosen
   };
   const hidden = new Set();
-  // Without background, which would hide the photograph.
-  const shownClasses = new Set([...DATA.classes.keys()].slice(1).concat(drawing.VOID));
+  // Without a background, which would hide the photograph.
+  const shownClasses = new Set([...DATA.classes.keys(), drawing.VOID].filter((index) => index !== DATA.background));
 
   const epochKey = () => (state.split === "test" ? "0" : String(DATA.epochs[state.epoch]));
   const visible = () => COLUMNS.filter((run) => !hidden.has(run.column));

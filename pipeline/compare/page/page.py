@@ -26,7 +26,6 @@ from pipeline.compare.parallel_coordinates import parallel_axes
 from pipeline.compare.runs import BEST_EPOCH, CURVE, PARAMETERS, TEST, run_colour
 from pipeline.compare.table import Replicates
 from pipeline.config.keys import short_names
-from pipeline.data.palette import voc_palette
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
 from pipeline.runtime.text import short_value
 
@@ -75,9 +74,10 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
         "title": analysis.title,
         "command": analysis.command,
         "notes": list(analysis.notes),
-        "classes": list(analysis.classes),
+        "classes": list(analysis.classes.names),
+        "background": analysis.classes.background,
         "classNames": _class_names(analysis),
-        "palette": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in voc_palette().tolist()],
+        "palette": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in analysis.classes.palette.tolist()],
         "errorColours": {"missed": MISSED, "false": FALSE, "confused": CONFUSED},
         "varying": [{"key": key, "short": short[key]} for key in analysis.varying],
         "runs": [_run_data(analysis, place) for place in range(len(analysis.runs))],
@@ -181,8 +181,8 @@ def jpeg_uri(photograph: Image.Image | None) -> str | None:
 
 def _class_names(analysis: Analysis) -> Sequence[str]:
     """The classes of the configuration; without one, those in the runs' tables of scores."""
-    if analysis.classes:
-        return list(analysis.classes)
+    if analysis.classes.names:
+        return analysis.classes.names
     return list(dict.fromkeys(name for run in analysis.runs for name in run.class_iou))
 
 
