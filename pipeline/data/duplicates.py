@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.image_files import UNDECODABLE, open_image
-from pipeline.data.layout import IMAGES
+from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.voc import Example
 from pipeline.runtime.text import enumerated
 
@@ -128,8 +128,8 @@ def near_copy_warning(examples: Sequence[Example], splits: Sequence[str], pairs:
     if not pairs:
         return None
     return (
-        f"{IMAGES}/: {len(pairs)} images look like one of another split: {_named(examples, splits, pairs)}; scores on "
-        "near copies of training images are too high: keep them, and images of one scene, in one split"
+        f"{IMAGES}/: near copies in two splits: {_named(examples, splits, pairs)}; scores on near copies of training "
+        "images are too high: keep them, and images of one scene, in one split"
     )
 
 
@@ -148,8 +148,8 @@ def same_mask_warning(
     if not pairs:
         return None
     return (
-        f"{len(pairs)} masks have the same bytes as one of another split, but other images: "
-        f"{_named(examples, splits, pairs)}; look whether each belongs to its image, and whether the images are copies"
+        f"{MASKS}/: the same bytes in two splits, though their images differ: {_named(examples, splits, pairs)}; "
+        "look whether each mask belongs to its image, and whether the images are copies"
     )
 
 

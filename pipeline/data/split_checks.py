@@ -86,14 +86,14 @@ def split_warnings(
         ids = np.array([example.id for example in splits[split]])
         if (void := _masks_of_void(found)).any():
             warnings.append(
-                f"{void.sum()} masks of the {split} split are {VOID} (void) throughout, so these images are neither "
-                f"learnt nor scored: {enumerated(ids[void])}"
+                f"{MASKS}/: {VOID} (void) throughout in the {split} split, so these images are neither learnt nor "
+                f"scored: {enumerated(ids[void])}"
             )
         if (suspects := _masks_of_background_and_void(found)).any():
             warnings.append(
-                f"{suspects.sum()} masks of the {split} split hold only {classes[0]} (0) and {VOID}, and no other one "
-                f"holds {VOID}: {enumerated(ids[suspects])}; {VOID} is void and neither learnt nor scored: if it is "
-                "meant as a class there, write the index of that class"
+                f"{MASKS}/: only {classes[0]} (0) and {VOID} in the {split} split, where no other mask holds {VOID}: "
+                f"{enumerated(ids[suspects])}; {VOID} is void and neither learnt nor scored: if it is meant as a class "
+                "there, write the index of that class"
             )
         if split != "train" and (absent := absent_classes(classes, found)):
             warnings.append(

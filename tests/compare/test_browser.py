@@ -17,6 +17,7 @@ from pipeline.compare.runs import ComparedRun
 from pipeline.compare.selection import ComparedImages
 from pipeline.data.classes import Classes
 from pipeline.data.palette import VOID, class_colours, voc_palette
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
 from tests.compare.store import CLASSES, HOSTILE, Sweep, predicted, truth
@@ -110,7 +111,9 @@ def test_a_background_is_the_one_named_or_none(driver: Any, tmp_path: Path, back
     true = np.repeat(np.array([[0, 0, 0, 1, 2, 2, VOID]], np.uint8), 4, axis=0)
     mask = np.repeat(np.array([[0, 1, 2, 1, 2, 0, 0]], np.uint8), 4, axis=0)
     Image.fromarray(true).save(tmp_path / "mask.png")
-    image = compare_image("a", Example("a", tmp_path / "no.jpg", tmp_path / "mask.png"), {0: [mask]}, 3, 0.0)
+    image = compare_image(
+        "a", Example("a", tmp_path / "no.jpg", tmp_path / "mask.png"), {0: [mask]}, 3, 0.0, PixelRules()
+    )
     classes = Classes(("road", "sky", "car"), background, tuple(class_colours(3, background)))
     analysis = Analysis(
         "streets", [ComparedRun("1", "one", "FINISHED", {}, {})], ["one"], [], None, "", [], {},

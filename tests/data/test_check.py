@@ -320,10 +320,10 @@ def test_near_copies_masks_and_palettes_are_told(voc_folder: Folder, tmp_path: P
     mask.save(example_of(root, "test_0").mask)
     first = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
     assert first.warnings == [
-        "JPEGImages/: 1 images look like one of another split: val_0 (val) and train_1 (train); scores on near copies "
-        "of training images are too high: keep them, and images of one scene, in one split",
-        "1 masks have the same bytes as one of another split, but other images: test_1 (test) and train_2 (train); "
-        "look whether each belongs to its image, and whether the images are copies",
+        "JPEGImages/: near copies in two splits: val_0 (val) and train_1 (train); scores on near copies of training "
+        "images are too high: keep them, and images of one scene, in one split",
+        "SegmentationClass/: the same bytes in two splits, though their images differ: test_1 (test) and train_2 "
+        "(train); look whether each mask belongs to its image, and whether the images are copies",
         "palettes disagree: index 1 (cat) is #800000 in SegmentationClass/train_0.png and #ff0000 in "
         "SegmentationClass/test_0.png; colours are not used, indices are: look whether these files mean the same "
         "classes by them",

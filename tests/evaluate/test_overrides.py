@@ -90,7 +90,7 @@ def test_other_data_have_a_loss_without_class_weights(stored: Config) -> None:
         (["dataset.splits.test=a,b"], "dataset.splits.test=a,b: one value expected"),
         (["dataset.background=cat,dog"], "dataset.background=cat,dog: one value expected"),
         ([*FOLDER, "dataset.background=dgo"], "dataset.background=dgo: one of dataset.classes expected"),
-        (["dataset.colours=[#ff0000]"], "dataset.colours=.#ff0000.: texts with special characters are quoted"),
+        (["dataset.colours=[#ff0000]"], "dataset.colours=.#ff0000.: an element with special characters is quoted"),
     ],
 )
 def test_unusable_overrides_are_refused(stored: Config, overrides: list[str], fault: str) -> None:
