@@ -4,35 +4,61 @@ import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
 HOME = Path("mlruns")  # in the current directory: everything that runs write
+LOCAL = "sqlite:///mlruns/mlflow.db"  # the default database, whatever the environment says
 JOURNAL = "journal:"  # starts the address of a study that is a file of Optuna's journal
+DATABRICKS = "databricks"  # or databricks://<profile>; MLflow reads the host and the token itself
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")  # the second names SQLAlchemy's driver
 IN_A_FILE = "sqlite:///<file> expected; a database in memory ends with the process"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
 
 
 def tracking_uri(uri: str | None) -> str:
-    """The absolute form of `tracking.uri`; None stands for a database in the current directory.
+    """The absolute form of `tracking.uri`, by which every command finds its store.
+
+    None stands for MLFLOW_TRACKING_URI or, without that, for a database in the current directory.
 
     Raises:
         UserError: MLflow cannot use such an address.
     """
+    key = "tracking.uri"
+    if uri is None:
+        key, uri = TRACKING_URI, variable(TRACKING_URI)
     if uri is None:
         return _sqlite_uri(HOME / "mlflow.db")
     scheme, colon, _ = uri.partition(":")
     scheme = scheme.lower()
     if uri.startswith(SQLITE):
-        return _absolute("tracking.uri", uri)
+        return _absolute(key, uri)
+    if uri == DATABRICKS or uri.startswith(f"{DATABRICKS}://"):
+        return uri
     if not colon or scheme not in SCHEMES:
         raise UserError(
-            f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
+            f"{key}={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )
     if scheme == "sqlite":
-        raise UserError(f"tracking.uri={uri}: {IN_A_FILE}")
+        raise UserError(f"{key}={uri}: {IN_A_FILE}")
     return uri
+
+
+def recorded_uri(uri: str | None) -> str | None:
+    """An address as a journal stores it: without credentials, and valid after the project's folder was moved or copied.
+
+    Returns:
+        None for the default database; a relative address for another database in the current directory.
+    """
+    absolute, here = tracking_uri(uri), Path.cwd()
+    if absolute == tracking_uri(LOCAL):
+        return None
+    file = database_file(absolute)
+    if file is None or not file.is_relative_to(here):
+        return mask_credentials(absolute)
+    _, question, options = absolute.partition("?")
+    return SQLITE[0] + _escaped(str(file.relative_to(here))) + question + options
 
 
 def storage_address(address: str | None) -> str:

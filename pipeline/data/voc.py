@@ -17,11 +17,13 @@ from pipeline.data.lists import Exists, read_list
 
 @dataclass(frozen=True)
 class Example:
-    """One image and its mask of class indices, both of the same height and width."""
+    """One image and its mask of class indices, both of the same height and width once the image is turned."""
 
     id: str  # as in the list: the path below JPEGImages/, without suffix
     image: Path
     mask: Path
+    orientation: int = 1  # the EXIF orientation by which its image is turned; 1: not at all
+    intensity: tuple[float, float] | None = None  # range of its image's values, if they have more than 8 bits
 
 
 Splits = dict[str, list[Example]]  # "train", "val" and, unless dataset.splits.test is null, "test"

@@ -45,7 +45,7 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     run = f"run={finished.id}"
     commands = {
         "split": [f"run={key}", f"input={voc}", "output=masks"],
-        "kinds": [run, f"input={images}", "output=kinds"],
+        "kinds": [run, f"input={images}", "output=kinds", "dataset.exif=ignore"],
         "single": [run, "input=own/a.jpg", "output=single/new"],
         "over": [run, "input=one", "output=one"],
         "unknown run": ["run=0123", "input=own", "output=nowhere"],

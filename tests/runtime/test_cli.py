@@ -1,6 +1,5 @@
 """`key=value` arguments, help and exit status, the same for every command."""
 
-import codecs
 import errno
 import os
 import signal
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.cli import _as_typed, exit_status, output_folder, parse, run_tool
+from pipeline.runtime import cli
+from pipeline.runtime.cli import LESS_MEMORY, exit_status, output_folder, parse, run_tool
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 
@@ -111,6 +111,7 @@ def _end(monkeypatch: pytest.MonkeyPatch, arguments: list[str], result: object) 
         (1, 1, ""),
         (UserError("first", "second"), 2, "error: first\nerror: second\n"),
         (RunFailed("journal.jsonl: cannot be written: why"), 1, "error: journal.jsonl: cannot be written: why\n"),
+        (MemoryError(), 1, f"error: no memory is left (MemoryError): {LESS_MEMORY}\n"),
         (RerunDiffers("other weights"), 3, "error: other weights\n"),
         (_os_error(errno.EROFS, "out/a"), 2, "error: out/a: cannot be read or written: Read-only file system\n"),
         (_os_error(errno.EACCES, "a\x1b"), 2, "error: a\\x1b: cannot be read or written: Permission denied\n"),
@@ -133,6 +134,14 @@ def test_an_unusable_file_fails_a_run_that_has_begun(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: a: cannot be read or written: Permission denied\nerror: b\n"
 
 
+def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(cli.os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
+    monkeypatch.setattr(cli.tempfile, "gettempdir", lambda: str(tmp_path))
+    _end(monkeypatch, ["run=1"], 0)
+    assert os.environ["HOME"] == str(tmp_path)
+
+
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["run=1", "-h"], 0), ([], 2)])
 def test_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int
@@ -145,18 +154,3 @@ def test_help(
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     with pytest.raises(type(error)):
         _end(monkeypatch, ["run=1"], error)
-
-
-@pytest.mark.parametrize(
-    ("text", "encoding", "written"),
-    [
-        ("Übung".encode().decode("ascii", "surrogateescape"), "ascii", "Übung".encode()),  # an argument under LANG=C
-        ("Übung".encode().decode("ascii", "surrogateescape"), "utf-8", "Übung".encode()),
-        ("Übung", "ascii", b"\\xdcbung"),
-        ("\udc9bx", "latin-1", b"\\udc9bx"),  # starts an escape sequence
-        ("\udcc2\udc9bx", "ascii", b"\\udcc2\\udc9bx"),
-    ],
-)
-def test_arguments_are_shown_as_they_were_typed(text: str, encoding: str, written: bytes) -> None:
-    codecs.register_error("as_typed", _as_typed)
-    assert text.encode(encoding, "as_typed") == written
