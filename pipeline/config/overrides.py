@@ -57,7 +57,8 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     # Files first: they decide the values that keys change.
     composed, files = _compose_files(files, base, faults)
     if own_files() != OwnFiles() or any(_is_hydras(file.key) for file in files):
-        faults += hydra_faults(compose_hydra([file.override(file.values[0]) for file in files], base))
+        for chosen in [[file.override(file.values[0]) for file in files], *_further_choices(files)]:
+            faults += hydra_faults(compose_hydra(chosen, base))
     keys = _with_valid_types(keys, composed, faults)
     configs = [config for trial in _trials(composed, files, keys, base) if (config := _complete(trial, faults))]
     places = _places(files, keys)
@@ -194,10 +195,15 @@ def _trials(
     for setting in keys:
         for value in setting.values[1:]:
             yield _changed(first, {setting.key: value})
+    for chosen in _further_choices(files):
+        yield _changed(compose_overrides(chosen, base), first_values)
+
+
+def _further_choices(files: Sequence[Setting]) -> Iterator[list[str]]:
+    """The overrides that choose each further value of a setting, together with the first values of the others."""
     for swept in files:
         for value in swept.values[1:]:
-            chosen = [file.override(value if file is swept else file.values[0]) for file in files]
-            yield _changed(compose_overrides(chosen, base), first_values)
+            yield [file.override(value if file is swept else file.values[0]) for file in files]
 
 
 def _changed(config: DictConfig, settings: dict[str, Any]) -> DictConfig:

@@ -109,6 +109,12 @@ def test_faults_of_a_file_name_it(write: Write, content: str, faults: list[str])
         assert fault.startswith(expected.replace("FILE", str(file)))
 
 
+def test_every_swept_file_is_checked(write: Write) -> None:
+    place = write("experiment/good.yaml", GLOBAL + "epochs: 2\n").parent.parent
+    write("experiment/bad.yaml", GLOBAL + "hydra: {job: {chdir: true}}\n")
+    assert refused("-m", "-cd", str(place), "experiment=good,bad")[0].startswith("hydra.job.chdir=true: ")
+
+
 def test_an_override_corrects_a_value_of_a_file(write: Write) -> None:
     file = write("experiment/mine.yaml", GLOBAL + "epochs: -3\n")
     assert composed("-cd", str(file.parent.parent), "experiment=mine", "epochs=2").epochs == 2

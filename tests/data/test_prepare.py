@@ -100,8 +100,8 @@ def test_masks_of_one_class_alone_are_refused(voc_folder: Folder, background: st
     with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root, f"dataset.background={background}"))
     assert raised.value.faults == (
-        "SegmentationClass/: no mask of the train split has a class besides cat (1), so nothing can be learnt; list masks "
-        "with other classes as well",
+        "SegmentationClass/: no mask of the train split has a class besides cat (1), so nothing can be learnt; list "
+        "masks with other classes as well",
     )
     Image.fromarray(np.full_like(np.array(Image.open(other[0])), 2)).save(other[0])
     assert prepare_dataset(folder_config(root, f"dataset.background={background}"))  # in another image
