@@ -5,6 +5,7 @@ of training, nor may a name that an encoding does not have. Only these two strea
 cannot be written is an error.
 """
 
+import codecs
 import contextlib
 import errno
 import io
@@ -13,6 +14,8 @@ import re
 import select
 import sys
 from typing import Any
+
+from pipeline.runtime.text import plain
 
 STREAMS = {"stdout": 1, "stderr": 2}  # with their descriptors
 # Whoever read it is gone, and wants no more: a pipe, a terminal, a socket. Any other error is a fault of a log file.
@@ -26,10 +29,11 @@ def protect() -> None:
     """Make the process's standard streams ones that can be written whatever happens to their reader.
 
     Descriptors that were closed (`>&-`) become /dev/null; otherwise the next file that is opened would get one of them,
-    and everything that libraries print. Characters that an encoding does not have are escaped. Streams that belong to
-    something else, as in a notebook, stay. COLUMNS and LINES that are no size are removed: rich takes 0 for one, and
-    then shows nothing.
+    and everything that libraries print. Characters that an encoding does not have are shown as they were typed, or
+    escaped. Streams that belong to something else, as in a notebook, stay. COLUMNS and LINES that are no size are
+    removed: rich takes 0 for one, and then shows nothing.
     """
+    codecs.register_error("as_typed", _as_typed)
     for name in ("COLUMNS", "LINES"):
         if not re.fullmatch("0*[1-9][0-9]{0,4}", os.environ.get(name, "80")):
             del os.environ[name]
@@ -45,7 +49,7 @@ def protect() -> None:
         if stream is None or stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _protected(name, descriptor, stream))
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="as_typed")
 
 
 def make_expendable() -> None:
@@ -107,6 +111,23 @@ class _Display(io.FileIO):
                     os.write(other.fileno(), line.encode())
 
 
+def _as_typed(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Characters that a stream cannot encode: the bytes of an argument as it was typed, any other as its escape.
+
+    Where the locale is no UTF-8, such as LANG=C, Python decodes arguments and names of files byte by byte.
+    """
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in part):
+        typed = part.encode(errors="surrogateescape")
+        try:
+            if (text := typed.decode()) == plain(text):
+                return typed, error.end
+        except UnicodeDecodeError:
+            pass
+    return codecs.backslashreplace_errors(error)
+
+
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
@@ -124,7 +145,7 @@ def _protected(name: str, descriptor: int, stream: io.TextIOWrapper | None) -> i
     return io.TextIOWrapper(
         io.BufferedWriter(display),
         encoding=stream.encoding if stream else "utf-8",
-        errors="backslashreplace",
+        errors="as_typed",
         line_buffering=stream.line_buffering if stream else True,
         write_through=stream.write_through if stream else False,
     )

@@ -112,6 +112,7 @@ class TrialJob:
             parent=self.parent,
             resumes=spec.resumes,
             study=spec.study,
+            jobs=self.jobs,
         )
 
 

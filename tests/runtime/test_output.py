@@ -1,5 +1,6 @@
 """Standard streams without a reader, on a full disk, closed, in any encoding: real ones of small programs."""
 
+import codecs
 import errno
 import os
 import pty
@@ -203,3 +204,18 @@ def test_streams_of_something_else_stay(capsys: pytest.CaptureFixture[str]) -> N
     assert (sys.stdout, sys.stderr) == streams
     print("\udcff")
     assert capsys.readouterr().out == "\\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "written"),
+    [
+        ("Übung".encode().decode("ascii", "surrogateescape"), "ascii", "Übung".encode()),  # an argument under LANG=C
+        ("Übung".encode().decode("ascii", "surrogateescape"), "utf-8", "Übung".encode()),
+        ("Übung", "ascii", b"\\xdcbung"),
+        ("\udc9bx", "latin-1", b"\\udc9bx"),  # starts an escape sequence
+        ("\udcc2\udc9bx", "ascii", b"\\udcc2\\udc9bx"),
+    ],
+)
+def test_arguments_are_shown_as_they_were_typed(text: str, encoding: str, written: bytes) -> None:
+    codecs.register_error("as_typed", output._as_typed)
+    assert text.encode(encoding, "as_typed") == written

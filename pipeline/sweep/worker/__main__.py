@@ -17,6 +17,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from pipeline.runtime import output, signals
+from pipeline.runtime.cli import exit_status
+from pipeline.runtime.errors import UserError
 from pipeline.sweep.worker.protocol import Message, Request, Stopped, Work, from_json, to_json
 
 GRACE_PERIOD = 120.0  # seconds in which a trial without a parent finishes its step and writes its checkpoint
@@ -92,4 +94,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:  # TensorFlow or Keras cannot be imported with the user's settings
+        sys.exit(exit_status(error))
