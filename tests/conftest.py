@@ -1,6 +1,7 @@
 """What several tests need: a dataset folder made on the spot."""
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,16 @@ from pipeline.runtime.files import locked
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+for setting in [name for name in os.environ if name.startswith("MLFLOW_")]:  # of whoever runs the tests
+    del os.environ[setting]
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Spare garbage collections, of which building networks causes many, the walk through all imported modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,10 @@ from pipeline.config.schema import Config
 from pipeline.runtime.files import PACKAGE
 
 # Keys of the configuration that change no weight and no score, by their prefixes: how a run is recorded. Of where data
-# and initial weights lie, the content counts, which the fingerprint has hashes of.
+# and initial weights lie, the content counts, which the fingerprint has hashes of; from memory or a file, images are
+# the same.
 NOT_IN_FINGERPRINT = ("tracking.", "checkpoint.", "sweep.")
-PLACES = ("data_dir", "dataset.root", "init_from", "model.encoder_weights")
+PLACES = ("data_dir", "cache_mb", "dataset.root", "init_from", "model.encoder_weights")
 # Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
 NOT_IN_SWEEP_NAME = (
     "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/",
@@ -22,7 +23,16 @@ NOT_IN_SWEEP_NAME = (
 NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")
 NOT_IN_DEFAULTS = ("tracking/", "sweep/", "hydra/")  # files of conf/ that change no result
 # Folders and files of this package that decide weights or scores. All others display, send, look up or organise.
-DECIDING = ("config/", "data/", "evaluate/", "model/", "train/", "runtime/hardware.py", "runtime/seeds.py")
+DECIDING = (
+    "config/",
+    "data/",
+    "evaluate/",
+    "model/",
+    "train/",
+    "runtime/hardware.py",
+    "runtime/keras_settings.py",
+    "runtime/seeds.py",
+)
 
 
 def changes_nothing(key: str) -> bool:

@@ -1,7 +1,7 @@
 """Reuses the data of one run for the next run of the same process, as long as no file has changed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
-from pipeline.data import decode, image_files
+from pipeline.data import decode, image_files, pixels
+from pipeline.data.layout import IMAGES, LISTS, MASKS
+from pipeline.data.pixels import PixelRules
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
+from pipeline.data.room import Room
 from pipeline.data.split_checks import split_faults
 from pipeline.data.training_images import TrainingImages, training_images
-from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 
@@ -40,13 +42,15 @@ class _CachedDataset:
 @dataclass(frozen=True)
 class _CachedImages:
     key: object
-    images: TrainingImages
+    room: Room
+    images: TrainingImages | None  # None: not decoded yet
 
 
 class DataCache:
     """Holds the latest dataset, checked, and its training images, decoded."""
 
     def __init__(self) -> None:
+        self.processes = 1  # that share the machine's memory and each have a cache
         self._dataset: _CachedDataset | None = None
         self._images: _CachedImages | None = None
 
@@ -75,21 +79,33 @@ class DataCache:
         Raises:
             UserError: files changed since they were checked; or as `training_images`.
         """
-        key = (_dataset_key(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
-        if self._images is not None and self._images.key == key:
-            return self._images.images
-        self._images = None  # frees its memory before the new images need it
+        reserved = self._reserved(config, dataset)
+        if reserved.images is not None:
+            return reserved.images
         cached = self._dataset
         before = cached.stamps if cached is not None and cached.dataset is dataset else _stamps(dataset)
         decoded = _decoded_file(config, dataset)
         images = training_images(
-            dataset.splits["train"], dataset.sizes("train"), config.long_side, config.cache_mb, decoded, progress
+            dataset.splits["train"], dataset.sizes("train"), config.long_side, reserved.room.bound_mb, decoded, progress
         )
         if _training_stamps(before, dataset) != _training_stamps(_stamps(dataset), dataset):
             decoded.unlink(missing_ok=True)  # its name has the digest of files that have changed
             raise UserError(f"{dataset.root}: images or masks changed while they were decoded; start again")
-        self._images = _CachedImages(key, images)
+        self._images = replace(reserved, images=images)
         return images
+
+    def room(self, config: Config, dataset: Dataset) -> Room:
+        """The room for the decoded training images, which is the same when they are decoded later."""
+        return self._reserved(config, dataset).room
+
+    def _reserved(self, config: Config, dataset: Dataset) -> _CachedImages:
+        """The training images, if they are decoded, and the room for them."""
+        key = (_dataset_key(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
+        if self._images is None or self._images.key != key:
+            self._images = None  # frees its memory before the new images need it
+            room = Room.of(dataset.sizes("train"), config.long_side, config.cache_mb, self.processes)
+            self._images = _CachedImages(key, room, None)
+        return self._images
 
 
 def _dataset_key(config: Config) -> object:
@@ -100,10 +116,11 @@ def _dataset_key(config: Config) -> object:
 
 def _decoded_file(config: Config, dataset: Dataset) -> Path:
     """The file for decoded images, named after the bytes of the images and after what turns them into pixels."""
-    sources = (decode.__file__, image_files.__file__)
+    sources = (decode.__file__, image_files.__file__, pixels.__file__)
     code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:8]
     digest, scale = dataset.checked.split_digests["train"], config.long_side or "own"
-    return Path(config.data_dir).expanduser() / "decoded" / f"{digest}-{scale}-{tf.__version__}-{code}.bin"
+    rules = PixelRules.of(config.dataset).name
+    return Path(config.data_dir).expanduser() / "decoded" / f"{digest}-{rules}-{scale}-{tf.__version__}-{code}.bin"
 
 
 def _stamps(dataset: Dataset) -> Stamps | None:

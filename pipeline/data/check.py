@@ -6,7 +6,6 @@ digest of the files' bytes, so that an unchanged dataset is hashed but not decod
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.data.check_results import CheckResults, read_results, write_results
-from pipeline.data.decode import decode_file
 from pipeline.data.duplicates import (
     appearance,
     copy_faults,
@@ -25,17 +23,29 @@ from pipeline.data.duplicates import (
     near_copy_warning,
     same_mask_warning,
 )
-from pipeline.data.image_files import UNDECODABLE, open_whole, read_index_mask, undecodable
+from pipeline.data.image_check import (
+    check_image,
+    mask_orientation_fault,
+    orientation_fault,
+    range_fault,
+    size_fault,
+    ways_out,
+)
+from pipeline.data.image_files import UNDECODABLE, read_index_mask, undecodable
+from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.mask_colours import Colour, colour_warning, disagreements, mask_colours
 from pipeline.data.palette import VOID
+from pipeline.data.pixels import PixelRules
 from pipeline.data.split_checks import SplitStatistics
-from pipeline.data.voc import IMAGES, MASKS, Example, Splits, shortened
+from pipeline.data.voc import Example, Splits, shortened
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.limits import processors
 from pipeline.runtime.progress import Progress, silent
 
 T = TypeVar("T")
 Contents = dict[str, list[list[str | None]]]  # split -> (id, image hash, mask hash) of each example
 RULES = 4  # raised with every change of what is checked, so that results of earlier rules are not used
+AS_DEFAULT = PixelRules()
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,19 @@ class CheckedDataset:
 
 
 def check_dataset(
-    splits: Splits, classes: list[str], results: Path, progress: Progress = silent, faults: Sequence[str] = ()
+    splits: Splits,
+    classes: list[str],
+    results: Path,
+    progress: Progress = silent,
+    faults: Sequence[str] = (),
+    rules: PixelRules = AS_DEFAULT,
 ) -> CheckedDataset:
     """Hash every pair of every split and, unless these bytes were checked before, decode it.
 
     Args:
         results: folder for the results of checks, by digest.
         faults: faults of the lists that are known already; reported together with those found here.
+        rules: how image files are read.
 
     Raises:
         UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
@@ -65,10 +81,10 @@ def check_dataset(
     contents = _contents(splits, _for_each(_hashes, examples, "hashing images", progress))
     digest = _digest(contents, classes)
     faults = [*faults, *_copies(splits, contents)]
-    stored = results / f"{digest}-{RULES}.json"
+    stored = results / f"{digest}-{RULES}-{rules.name}.json"
     found = read_results(stored, len(examples), len(classes))
     if found is None or faults:
-        found = _check_pairs(splits, len(classes), progress, faults)
+        found = _check_pairs(splits, len(classes), progress, faults, rules)
         write_results(stored, found)
     return CheckedDataset(
         digest,
@@ -79,28 +95,28 @@ def check_dataset(
     )
 
 
-def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
+def check_pair(example: Example, classes: int, rules: PixelRules = AS_DEFAULT) -> tuple[list[str], list[int]]:
     """Check one image and its mask.
 
     Returns:
-        The faults, and (height, width, pixels of class 0, 1, …), which is empty if the mask cannot be read.
+        The faults, and (height, width, orientation by which the image is turned, pixels of class 0, 1, …), which is
+        empty if the mask cannot be read.
     """
     image, mask = f"{IMAGES}/{example.id}{example.image.suffix}", f"{MASKS}/{example.id}{example.mask.suffix}"
-    faults = []
-    size = None
-    try:
-        with open_whole(example.image) as opened:
-            size = opened.size
-        decode_file(example.image)  # Pillow reads some damaged files that would stop the training
-    except UNDECODABLE as error:
-        faults.append(f"{image}: {undecodable(error)}")
+    faults, found = check_image(example.image, image, rules)
     try:
         labels = read_index_mask(example.mask)  # (height, width)
+        turned = mask_orientation_fault(example.mask, mask, rules)
     except UNDECODABLE as error:
-        return [*faults, f"{mask}: {undecodable(error)}"], []
+        oriented = None if found is None else orientation_fault(image, found, rules)
+        return [*faults, *([oriented] if oriented else []), f"{mask}: {undecodable(error)}"], []
     height, width = labels.shape
-    if size is not None and size != (width, height):
-        faults.append(f"{mask}: is {width}x{height}, but its image {image} is {size[0]}x{size[1]}")
+    if found is not None:
+        fault = orientation_fault(image, found, rules, (width, height)) or size_fault(
+            image, mask, found, rules, (width, height)
+        )
+        faults += [fault] if fault else []
+    faults += [turned] if turned else []
     pixels = np.bincount(labels.ravel(), minlength=256)
     outside = [index for index in np.flatnonzero(pixels) if index >= classes and index != VOID]
     if outside:
@@ -108,7 +124,8 @@ def check_pair(example: Example, classes: int) -> tuple[list[str], list[int]]:
             f"{mask}: holds label {', '.join(map(str, outside[:5]))}; "
             f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
         )
-    return faults, [height, width, *map(int, pixels[:classes])]
+    orientation = 1 if found is None else rules.turn(found.orientation)
+    return faults, [height, width, orientation, *map(int, pixels[:classes])]
 
 
 @dataclass(frozen=True)
@@ -121,21 +138,25 @@ class _Measured:
     colours: dict[int, Colour] = field(default_factory=dict)
 
 
-def _measure(example: Example, classes: int) -> _Measured:
-    faults, row = check_pair(example, classes)
+def _measure(example: Example, classes: int, rules: PixelRules) -> _Measured:
+    faults, row = check_pair(example, classes, rules)
     if faults:
         return _Measured(faults, row)
-    labels = [label for label, pixels in enumerate(row[2:]) if pixels]
+    labels = [label for label, pixels in enumerate(row[3:]) if pixels]
     return _Measured([], row, appearance(example.image), mask_colours(example.mask, labels))
 
 
-def _check_pairs(splits: Splits, classes: int, progress: Progress, faults: Sequence[str]) -> CheckResults:
+def _check_pairs(
+    splits: Splits, classes: int, progress: Progress, faults: Sequence[str], rules: PixelRules
+) -> CheckResults:
     """Check and compare all pairs; raises UserError with all faults."""
     examples = [example for split in splits.values() for example in split]
-    found = _for_each(lambda example: _measure(example, classes), examples, "checking images", progress)
+    found = _for_each(lambda example: _measure(example, classes, rules), examples, "checking images", progress)
     every = [*faults, *(fault for pair in found for fault in pair.faults)]
     if every:
-        raise UserError(*shortened(every))
+        raise UserError(*shortened(every), *ways_out(every, rules))
+    if fault := range_fault((example.image for example in examples), rules):
+        raise UserError(fault)
     pairs = near_copies([pair.appearance for pair in found], [len(split) for split in splits.values()])
     return CheckResults(
         pairs=np.array([pair.row for pair in found], np.int64),
@@ -156,7 +177,7 @@ def _warnings(splits: Splits, contents: Contents, classes: list[str], found: Che
     masks = [pair for pair in equal_hashes([row[2] for row in rows], counts) if rows[pair[0]][1] != rows[pair[1]][1]]
     warnings = (
         near_copy_warning(examples, names, found.near_copies.tolist()),
-        same_mask_warning(examples, names, masks, found.pairs[:, 2:]),
+        same_mask_warning(examples, names, masks, found.pairs[:, 3:]),
         colour_warning(found.colours, examples, classes),
     )
     return [warning for warning in warnings if warning is not None]
@@ -169,11 +190,11 @@ def _flat(splits: Splits) -> tuple[list[Example], list[str], list[int]]:
 
 
 def _statistics(splits: Splits, table: np.ndarray) -> dict[str, SplitStatistics]:
-    """Args: table: (examples of all splits, 2 + classes) int64."""
+    """Args: table: (examples of all splits, 3 + classes) int64."""
     statistics, start = {}, 0
     for split, examples in splits.items():
         rows = table[start : start + len(examples)]
-        statistics[split] = SplitStatistics(sizes=rows[:, :2], class_pixels=rows[:, 2:])
+        statistics[split] = SplitStatistics(sizes=rows[:, :2], orientations=rows[:, 2], class_pixels=rows[:, 3:])
         start += len(examples)
     return statistics
 
@@ -203,7 +224,7 @@ def _digest(contents: Contents, classes: list[str]) -> str:
 def _for_each(work: Callable[[Example], T], examples: list[Example], what: str, progress: Progress) -> list[T]:
     """The results of `work` in the order of the examples, worked on in parallel."""
     results = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release Python's lock
+    with ThreadPoolExecutor(processors()) as pool:  # hashing and decoding release Python's lock
         for result in pool.map(work, examples):
             results.append(result)
             progress(what, len(results), len(examples))

@@ -15,7 +15,7 @@ from pipeline.runtime.files import write_atomic
 class CheckResults:
     """What was measured on all examples, split after split; other tables count them from 0."""
 
-    pairs: np.ndarray  # (examples, 2 + classes) int64: height, width, pixels of class 0, 1, …
+    pairs: np.ndarray  # (examples, 3 + classes) int64: height, width, orientation, pixels of class 0, 1, …
     near_copies: np.ndarray  # (n, 2) int64: examples of two splits whose images look the same
     colours: np.ndarray  # (n, 6) int64: `pipeline.data.mask_colours.disagreements`
 
@@ -25,7 +25,7 @@ def read_results(path: Path, examples: int, classes: int) -> CheckResults | None
     try:
         content = json.loads(path.read_text())
         results = CheckResults(
-            _table(content["pairs"], 2 + classes),
+            _table(content["pairs"], 3 + classes),
             _table(content["near_copies"], 2),
             _table(content["colours"], COLUMNS),
         )

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.image_files import UNDECODABLE, open_image
-from pipeline.data.voc import IMAGES, MASKS, Example
+from pipeline.data.layout import IMAGES, MASKS
+from pipeline.data.voc import Example
 from pipeline.runtime.text import enumerated
 
 GRID = 16  # cells of a thumbnail in each direction

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.image_files import open_image
-from pipeline.data.voc import MASKS, Example
+from pipeline.data.layout import MASKS
+from pipeline.data.voc import Example
 from pipeline.runtime.text import enumerated
 
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255

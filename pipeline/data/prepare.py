@@ -1,7 +1,7 @@
 """From `dataset=…` to a checked dataset: generate or download it if needed, list its examples, check every pair."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.download.voc import ensure_voc
+from pipeline.data.pixels import PixelRules
 from pipeline.data.split_checks import absent_classes, split_faults, split_warnings
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
 from pipeline.data.voc import Splits, find_examples
@@ -65,11 +66,23 @@ def prepare_dataset(
     splits, faults = find_examples(root, config.dataset, only)
     if not faults and trains:
         faults = too_few_images(config, splits)
-    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
-    dataset = Dataset(root, list(config.dataset.classes), splits, checked)
+    rules = PixelRules.of(config.dataset)
+    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
+    dataset = Dataset(root, list(config.dataset.classes), _with_pixels(splits, checked, rules), checked)
     if unusable := split_faults(dataset.classes, checked.statistics, trains):
         raise UserError(*unusable)
     return dataset
+
+
+def _with_pixels(splits: Splits, checked: CheckedDataset, rules: PixelRules) -> Splits:
+    """The examples, with what turns the files of their images into pixels."""
+    return {
+        split: [
+            replace(example, orientation=int(orientation), intensity=rules.intensity)
+            for example, orientation in zip(examples, checked.statistics[split].orientations, strict=True)
+        ]
+        for split, examples in splits.items()
+    }
 
 
 def _ensure_folder(config: Config, data_dir: Path, progress: Progress) -> Path:

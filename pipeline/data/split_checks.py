@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.layout import MASKS
 from pipeline.data.palette import VOID
-from pipeline.data.voc import MASKS, Example
+from pipeline.data.voc import Example
 from pipeline.runtime.text import enumerated
 
 
@@ -14,7 +15,8 @@ from pipeline.runtime.text import enumerated
 class SplitStatistics:
     """What was measured on a split, in the order of its examples."""
 
-    sizes: np.ndarray  # (examples, 2) int64: height, width in pixels
+    sizes: np.ndarray  # (examples, 2) int64: height, width in pixels of the masks, and of the images once turned
+    orientations: np.ndarray  # (examples,) int64: the EXIF orientation by which each image is turned; 1: not at all
     class_pixels: np.ndarray  # (examples, classes) int64: pixels of each class; void is not counted
 
     @property

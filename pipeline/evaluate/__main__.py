@@ -20,12 +20,13 @@ Scores the network of a tracked run exactly: by an int64 confusion matrix at the
 
 run=…            MLflow's run id, or the run's run_key
 split=…          train, val or test (the default)
-dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run
+dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
+                 are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given
 data_dir=…       where datasets are downloaded or generated
 evaluate.batch_size=…   changes speed and memory, but no score
 evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's, which change scores
 output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
-tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
 """
 
 OWN_KEYS = ("run", "split", "output", "tracking.uri")

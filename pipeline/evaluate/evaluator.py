@@ -9,12 +9,14 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data.palette import VOID
+from pipeline.data.room import scoring_batch
 from pipeline.data.stream import whole_images
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
+from pipeline.runtime.limits import processors
 
 # Called with each example and its predicted class indices, (height, width) uint8 at the image's own size.
 OnPrediction = Callable[[Example, np.ndarray], None]
@@ -52,17 +54,18 @@ class Evaluator:
 
         Args:
             loss: scored for each image, next to the confusion matrix.
-            sizes: (examples, 2) height and width of the images as they are in their files.
+            sizes: (examples, 2) height and width of the images before they are scaled.
             config: how images are scaled, batched and viewed.
         """
         self.examples = examples
         self.classes = len(config.dataset.classes)
+        threads = config.threads if isinstance(config.threads, int) else processors()
         self.stream = whole_images(
             examples,
             sizes,
             long_side=config.long_side,
             multiple=2**config.model.depth,
-            batch_size=config.evaluate.batch_size,
+            batch_size=scoring_batch(sizes, config.evaluate.batch_size, threads),
         )
         self._score_batch = tf.function(
             self._score_image_by_image, input_signature=self.stream.element_spec[1:], autograph=False

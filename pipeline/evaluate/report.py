@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.decode import decode_file
+from pipeline.data.decode import decode_example
 from pipeline.data.fixed_choice import smallest_hashes
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
@@ -67,9 +67,7 @@ def write_overlays(
             prediction = read_index_mask(predictions / f"{example.id}.png")
             iou = scores.image_iou.get(example.id)
             heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
-            sheet = overlay_sheet(
-                decode_file(example.image), read_index_mask(example.mask), prediction, classes, heading
-            )
+            sheet = overlay_sheet(decode_example(example), read_index_mask(example.mask), prediction, classes, heading)
             write_png(folder / group / f"{example.id}.png", sheet)
 
 

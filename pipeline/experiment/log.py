@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from pipeline.config.fingerprint import sources
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config, TrackingConfig
-from pipeline.data.decode import decode_image
+from pipeline.data.decode import decode_example
 from pipeline.data.prepare import Dataset
 from pipeline.evaluate.metrics import Scores, iou_per_class
 from pipeline.evaluate.report import absent_class_notes
@@ -26,6 +26,7 @@ from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
 from pipeline.runtime.text import mask_credentials, plain
 from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import differences, read_provenance, write_provenance
 from pipeline.tracking.pyfunc import save_model
 from pipeline.tracking.records import Params
@@ -42,7 +43,10 @@ def open_tracking(tracking: TrackingConfig) -> Store | None:
     """
     store = open_if_it_answers(tracking)
     for name in mark_dead_runs(tracking, store):
-        print_note(f"run {name} was left RUNNING by a process that died: it is KILLED now; resume={name} continues it")
+        why = suspicion(name)
+        print_note(
+            f"run {name} was left RUNNING by a process that died{why}: it is KILLED now; resume={name} continues it"
+        )
     return store
 
 
@@ -199,7 +203,7 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
 def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> None:
     """Log the best weights as a model that loads with `mlflow.pyfunc`."""
     # A corner of an image: MLflow writes the input example out as text, twice.
-    corner = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]  # (height, width, 3) uint8
+    corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
     stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
     run.move_model(run.folder / "model")

@@ -2,8 +2,10 @@
 
 import keras
 
-from pipeline.config.schema import Config
+from pipeline.config.environment import RUN_ID, experiment_name, variable
+from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
+from pipeline.data.room import Room
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import absent_class_notes, score_table
 from pipeline.experiment.rerun import Original, Verdict
@@ -12,6 +14,7 @@ from pipeline.experiment.trial import Result
 from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration, text_console
 from pipeline.runtime.text import plain
+from pipeline.tracking.store import described
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.setup import TrainingResult
@@ -22,6 +25,13 @@ def print_note(text: str) -> None:
     _print(f"note      {text}")
 
 
+def print_tracking(tracking: TrackingConfig) -> None:
+    """Where the command's runs are stored, and why there."""
+    _print(f"tracking  {described(tracking)}")
+    if variable(RUN_ID) is not None:
+        print_note(f"{RUN_ID} is not used: every run is a new one, and resume=<run id> continues one")
+
+
 def print_opening(
     config: Config,
     dataset: Dataset,
@@ -29,17 +39,23 @@ def print_opening(
     initial: InitialWeights | None,
     run: TrackedRun,
     reachable: bool,
+    room: Room,
 ) -> None:
     """The lines before training: data, network, initial weights, run, and what a person should know of them.
 
     Args:
         reachable: whether the tracking server answers.
+        room: for decoded training images.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
-    place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
-    _print(f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}")
+    place = (
+        f"in experiment '{experiment_name(config.tracking)}'" if reachable else "in its journal until MLflow answers"
+    )
+    _print(
+        f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}; {room}"
+    )
     _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
         f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"

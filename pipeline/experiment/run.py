@@ -72,7 +72,7 @@ def run_experiment(
         return Result(run.name, run.score, run.metrics)
     with run:
         trial.on_begin(run.key, run.journal.history().get("val/mean_iou", {}))
-        print_opening(config, dataset, network, initial, run, store is not None)
+        print_opening(config, dataset, network, initial, run, store is not None, cache.room(config, dataset))
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)
         log_network(run, config, network, initial)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from pipeline.config.environment import experiment_name
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
@@ -24,7 +25,13 @@ from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
 
-MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "dataset.root")  # keys that a resumed run may have other values of
+MAY_CHANGE = (
+    "tracking.",
+    "sweep.",
+    "data_dir",
+    "cache_mb",
+    "dataset.root",
+)  # keys that a resumed run may have other values of
 
 
 def begin_or_continue(
@@ -90,7 +97,7 @@ def _earlier_run(
         check_config(lineage.resume, config)
         check_initial(lineage.resume, initial_sha256)
     elif lineage.auto:
-        earlier = find_same(identity, config.tracking.experiment, store)
+        earlier = find_same(identity, experiment_name(config.tracking), store)
     if isinstance(earlier, Resumable) and config.epochs == earlier.config.epochs:
         return finished_already(earlier.run) or earlier
     return earlier
@@ -108,8 +115,8 @@ def check_config(resumed: Resumable, config: Config) -> None:
     longer = ("early_stopping",) if config.epochs != resumed.config.epochs else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
-        "epochs (as a new run), tracking.* and the location of the data may change. A new run with other settings: "
-        "rerun=<run id>"
+        "epochs (as a new run), tracking.*, cache_mb and the location of the data may change. A new run with other "
+        "settings: rerun=<run id>"
         for key in after
         if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
     ]

@@ -28,7 +28,7 @@ def train_network(
     print_resumption(start.state if start is not None else None, damaged, config)
     with PreparationDisplay() as progress:
         images = cache.images(config, dataset, progress)
-    if config.cache_mb and isinstance(images, FileImages):
+    if cache.room(config, dataset).bound_mb and isinstance(images, FileImages):
         print_undecoded(config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
     result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)

@@ -1,7 +1,5 @@
 """From a padded image to logits and class indices: the one implementation for validation, test, predict and serving."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
@@ -55,8 +53,8 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
 
-def predictor(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
+def predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
     views = Views.of(config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)

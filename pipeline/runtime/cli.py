@@ -1,18 +1,23 @@
 """What every command shares: `key=value` arguments, messages on stderr, and the exit status."""
 
 import errno
-import signal
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.runtime import output
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 from pipeline.runtime.text import nearest, plain
 
 # Errors that end a command with a message and a status instead of a traceback. An OSError and an interrupt do, too.
 EXIT_STATUSES: dict[type[Exception], int] = {UserError: 2, RunFailed: 1, RerunDiffers: 3}
+# By name, since this file does not import TensorFlow.
+OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
+LESS_MEMORY = "a smaller batch_size, image_size, long_side or model.width needs less"
 
 
 @dataclass(frozen=True)
@@ -107,24 +112,25 @@ def run_tool(
         help_text: what `--help` prints, or a function that returns it.
         needs_arguments: whether the command has nothing to do without arguments; it then prints the help, status 2.
     """
-    # A class or a file may have any name; a terminal's encoding may not have all characters.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    output.protect()
+    if os.path.expanduser("~") == "~":  # no HOME, and a user without a name: MLflow could not be imported
+        os.environ["HOME"] = tempfile.gettempdir()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments) or (needs_arguments and not arguments):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
         print(help_text if isinstance(help_text, str) else help_text())
-        sys.exit(0 if arguments else 2)
+        sys.exit(output.finish(0 if arguments else 2))
     try:
-        sys.exit(main(arguments))
+        status = main(arguments)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(exit_status(error))
+        status = exit_status(error)
+    sys.exit(output.finish(status))
 
 
 def exit_status(error: Exception | KeyboardInterrupt, run_begun: bool = False) -> int:
     """Print an error's message on stderr and return the exit status of the command that it ended.
 
-    1: a run failed, or a disk is full; 2: a mistake of the user's, a file that cannot be used included; 3: a rerun
-    differs; 130: Ctrl-C; 143: SIGTERM.
+    1: a run failed, a disk is full, or no memory is left; 2: a mistake of the user's, a file that cannot be used
+    included; 3: a rerun differs; 130: Ctrl-C; 143: SIGTERM; 129: SIGHUP; 128 + its number: another signal.
 
     Args:
         run_begun: whether the command had begun a run. A file that cannot be used is then a failure of the run (1).
@@ -143,6 +149,9 @@ def exit_status(error: Exception | KeyboardInterrupt, run_begun: bool = False) -
         cannot = "written" if full else "read or written"
         report(RunFailed(f"{error.filename or 'the disk'}: cannot be {cannot}: {error.strerror}"))
         return 1 if full or run_begun else 2
+    if type(error).__name__ in OUT_OF_MEMORY:
+        report(RunFailed(f"no memory is left ({type(error).__name__}): {LESS_MEMORY}"))
+        return 1
     status = next((status for kind, status in EXIT_STATUSES.items() if isinstance(error, kind)), None)
     if status is None:
         raise error

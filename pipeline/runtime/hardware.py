@@ -12,32 +12,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.keras_settings import check_settings_files, import_keras, keras_variables, set_keras
+from pipeline.runtime.limits import processors
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow without the lines that its libraries print at import and at the first operation.
+    """Import TensorFlow, and Keras on it, without the lines that libraries print at import and at the first operation.
 
     They are written to file descriptor 2, not through Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the
     import fails, they are printed.
 
     Returns:
         The module tensorflow.
+
+    Raises:
+        UserError: Keras cannot be imported with its settings file, or was imported with another backend.
     """
     if "tensorflow" in sys.modules:
+        import_keras()
         return sys.modules["tensorflow"]
+    check_settings_files()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as printed:
         os.dup2(printed.fileno(), 2)
         try:
-            import tensorflow as tf
+            with keras_variables():  # TensorFlow imports a part of Keras
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
+                tf.config.list_physical_devices()
+                import_keras()
             return tf
+        except UserError:
+            raise
         except Exception:
             printed.seek(0)
             os.write(stderr, printed.read())
@@ -54,16 +65,16 @@ def resolve_auto(config: Config) -> Config:
     from 7.0, else float32. Without: mixed_bfloat16 if the CPU multiplies bfloat16 in hardware (AVX512_BF16, AMX_BF16),
     else float32.
 
-    threads: the number of processors that this process may use, in a SLURM job at most those that it was allocated.
+    threads: the number of processors that this process may use (`pipeline.runtime.limits.processors`).
     """
-    threads = config.threads if isinstance(config.threads, int) else _processors()
+    threads = config.threads if isinstance(config.threads, int) else processors()
     precision = _precision() if config.precision == "auto" else config.precision
     return replace(config, threads=threads, precision=precision)
 
 
 def threads_each(jobs: int) -> int:
     """Threads for each of several processes that work at the same time and share all processors."""
-    return max(1, _processors() // jobs)
+    return max(1, processors() // jobs)
 
 
 def set_up(config: Config) -> None:
@@ -75,11 +86,10 @@ def set_up(config: Config) -> None:
     another trial of a sweep, or a prediction next to a training, may share it.
 
     Raises:
-        UserError: TensorFlow already runs with another number of threads.
+        UserError: TensorFlow already runs with another number of threads, or Keras with another backend.
     """
     tf = import_tensorflow()
-    import keras
-
+    keras = import_keras()
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -96,7 +106,8 @@ def set_up(config: Config) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.clear_session()  # drop the graphs of an earlier run in this process
     keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
-    keras.config.set_dtype_policy(config.precision)
+    set_keras(config.precision)
+    tf.config.run_functions_eagerly(False)  # a caller who debugs may have set it; single operations give other bits
 
 
 def strategy(config: Config) -> Any:
@@ -135,20 +146,12 @@ def describe() -> dict[str, str]:
     return {
         "cpu": _cpu_field("model name") or "unknown",
         "gpus": ", ".join(gpus) or "none",
-        "processors": str(_processors()),
+        "processors": str(processors()),
         "platform": platform.platform(),
         "tensorflow build": ", ".join(f"{key} {value}" for key, value in sorted(tf.sysconfig.get_build_info().items())),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "threads": f"{tf.config.threading.get_intra_op_parallelism_threads()} within an operation, "
         f"{tf.config.threading.get_inter_op_parallelism_threads()} between operations",
     }
-
-
-def _processors() -> int:
-    """How many this process may use. A SLURM job may be allocated fewer than its node lets it use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allocated = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(allowed, int(allocated)) if allocated.isdigit() and int(allocated) > 0 else allowed
 
 
 def _precision() -> str:

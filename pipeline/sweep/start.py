@@ -12,6 +12,7 @@ from pipeline.config.schema import Config
 from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy
+from pipeline.runtime.keras_settings import check_settings_files
 from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
@@ -20,9 +21,10 @@ from pipeline.sweep.trial_job import for_worker, settings_of
 from pipeline.sweep.worker.client import WorkerDied, close_worker, start_worker, warm_worker
 from pipeline.sweep.worker.protocol import CheckData, DataChecked, Stopped
 from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import Store, open_if_it_answers
+from pipeline.tracking.store import Store, described, open_if_it_answers
 from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
@@ -43,11 +45,13 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     name = sweep_name(config, command.typed)
     launcher = command.config.hydra.launcher
     jobs = parallel_jobs(launcher)
+    check_settings_files()  # which the worker could only die of
     start_worker()  # it imports TensorFlow, which this process does not
     try:
+        print(f"tracking  {described(config.tracking)}")
         store = open_if_it_answers(config.tracking)
         for run in mark_dead_runs(config.tracking, store):
-            print(f"note      run {run} was left RUNNING by a process that died: it is KILLED now")
+            print(f"note      run {run} was left RUNNING by a process that died{suspicion(run)}: it is KILLED now")
         contents = _check_data(config, datasets, jobs_per_machine(launcher))
         if not runs_in_process(launcher):
             close_worker()

@@ -14,7 +14,8 @@ from pipeline.runtime.text import plain
 from pipeline.tracking.delivery import send_if_possible
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.local_runs import local_runs
-from pipeline.tracking.records import Status
+from pipeline.tracking.memory_deaths import probably_out_of_memory
+from pipeline.tracking.records import Status, Tags
 from pipeline.tracking.run_ref import RunRef, same_address, silence
 from pipeline.tracking.search import search_runs
 from pipeline.tracking.store import Store
@@ -47,6 +48,8 @@ def _mark(run: RunRef, tracking: TrackingConfig, store: Store | None) -> bool:
         return False
     with contextlib.suppress(Busy), contextlib.closing(Journal(run.folder)) as journal:
         if journal.status == "RUNNING":
+            if probably_out_of_memory(run.folder):
+                journal.append(Tags({"failure": "its process was killed, probably for want of memory"}))
             journal.append(Status("KILLED"))
             if store is not None and same_address(journal.begin, tracking.uri):
                 send_if_possible(journal, tracking.uri)

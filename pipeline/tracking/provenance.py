@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
 from pipeline.runtime.text import mask_credentials, plain
+from pipeline.runtime.variables import ONEDNN, deciding_variables
 from pipeline.tracking.stored_run import StoredRun
 
 FOLDER = "environment"  # among the artifacts
-FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "sources.json", "data.json")
+FILES = ("packages.txt", "git.json", "git.diff", "hardware.json", "variables.json", "sources.json", "data.json")
 MOST_NAMED = 5  # packages, files or images that a line names
 LONGEST_NAMED = 300  # characters of each
 
@@ -33,13 +34,13 @@ class Provenance:
     hardware: dict[str, str]
     sources: dict[str, str]  # file of this package -> SHA-256
     data: dict[str, list[list[str]]]  # split -> (id, SHA-256 of the image, of the mask) of each example
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment: `pipeline.runtime.variables`
 
 
 def packages() -> str:
     """`name==version` of every installed package, one a line, after Python's own version."""
-    installed = {
-        f"{item.metadata['Name']}=={item.version}" for item in metadata.distributions() if item.metadata["Name"]
-    }
+    described = [item.metadata for item in metadata.distributions()]  # parsed anew each time it is asked for
+    installed = {f"{item['Name']}=={item['Version']}" for item in described if item["Name"]}
     return "\n".join([f"# python {sys.version.split()[0]}", *sorted(installed, key=str.lower)]) + "\n"
 
 
@@ -47,7 +48,7 @@ def git_state() -> tuple[dict[str, object], bytes]:
     """({revision, branch, dirty}, the changes of the working tree since that revision) of this project's own code.
 
     The changes are a patch for `git apply`. If the code is not a git checkout, or git is not installed, the revision is
-    None and the patch is empty.
+    None and the patch is empty. It may belong to another user, as a folder of a container often does.
     """
     revision = _git("rev-parse", "HEAD").decode().strip()
     if not revision or Path(os.fsdecode(_git("rev-parse", "--show-toplevel").rstrip(b"\n"))) != ROOT:
@@ -72,11 +73,13 @@ def write_provenance(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state, changes = git_state()
+    variables = deciding_variables()
     (folder / "packages.txt").write_text(packages(), encoding="utf-8")
     # The patch restores all changed lines but those that contain a password.
     masked = mask_credentials(changes.decode(errors="surrogateescape")).encode(errors="surrogateescape")
     (folder / "git.diff").write_bytes(masked)
-    for name, content in (("git", state), ("hardware", hardware), ("sources", sources), ("data", data)):
+    tables = {"git": state, "hardware": hardware, "variables": variables, "sources": sources, "data": data}
+    for name, content in tables.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return read_provenance(folder)
 
@@ -95,12 +98,16 @@ def read_provenance(folder: Path) -> Provenance:
         split: [[str(part) for part in row] for row in rows]
         for split, rows in _json(folder / "data.json", list).items()
     }
+    hardware, variables = _json(folder / "hardware.json", str), _json(folder / "variables.json", str)
+    if (switched := hardware.pop("onednn", None)) is not None:  # earlier versions recorded this variable only, there
+        variables[ONEDNN] = switched
     return Provenance(
         packages=versions,
         git=_json(folder / "git.json", object),
-        hardware=_json(folder / "hardware.json", str),
+        hardware=hardware,
         sources=_json(folder / "sources.json", str),
         data=data,
+        variables=variables,
     )
 
 
@@ -118,7 +125,7 @@ def fetch_provenance(stored: StoredRun) -> Provenance:
 
 
 def differences(original: Provenance, now: Provenance) -> list[str]:
-    """A line for each part that is not what it was: data, sources, packages, hardware."""
+    """A line for each part that is not what it was: data, sources, packages, hardware, environment variables."""
     lines = []
     if original.data:  # runs of older versions do not name their images
         lines += [line for split in now.data if (line := _data(split, original.data.get(split, []), now.data[split]))]
@@ -126,6 +133,7 @@ def differences(original: Provenance, now: Provenance) -> list[str]:
         lines += _table("sources", original.sources, now.sources, values=False)
     lines += _table("packages", original.packages, now.packages)
     lines += _table("hardware", original.hardware, now.hardware)
+    lines += _table("environment variables", original.variables, now.variables)
     if lines and original.git.get("revision") != now.git.get("revision"):
         lines.append(f"revision: {_revision(original)} -> {_revision(now)}")
     return lines
@@ -202,8 +210,11 @@ def _git(*arguments: str, accept: tuple[int, ...] = (0,)) -> bytes:
     Args:
         accept: exit statuses that are not failures.
     """
+    # By itself, git reads no checkout of another user, whose settings could run programs. This process runs the code of
+    # this one already.
+    command = ["git", "-c", f"safe.directory={ROOT}", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
-    except FileNotFoundError:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    except (FileNotFoundError, PermissionError):
         return b""
     return done.stdout if done.returncode in accept else b""

@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from pipeline.runtime.files import PACKAGE
 
 # What the copied package imports when a model predicts; without the names MLflow spends seconds on guessing them.
-REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf")
+REQUIREMENTS = ("tensorflow", "keras", "numpy", "pillow", "omegaconf", "psutil")
 
 
 def save_model(folder: Path, config: str, weights: Path, weights_sha256: str, example: np.ndarray) -> None:

@@ -20,30 +20,27 @@ class SegmentationModel(PythonModel):
         from pipeline.model.build import load_network
         from pipeline.model.inference import predictor
         from pipeline.runtime.hardware import import_tensorflow
+        from pipeline.runtime.keras_settings import keras_set
 
         import_tensorflow()
-        import keras
-
         files = {name: Path(path) for name, path in context.artifacts.items()}
         config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
-        # In the precision of training, so that the masks are those that were scored.
-        callers_policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(config.precision)
-        try:
+        # With the precision and the other settings of training, so that the masks are those that were scored.
+        with keras_set(config.precision):
             network = load_network(config, files["weights"], recorded)
-        finally:
-            keras.config.set_dtype_policy(callers_policy)
-        self._predict = predictor(network, config)
+            # Traced here, since Keras looks at some settings when a network is called.
+            self._predict = predictor(network, config).get_concrete_function()
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        import tensorflow as tf
         from tensorflow.config import experimental
 
         # With TF32 a GPU would use only ten bits of a float32's mantissa; it was off when the masks were scored.
         callers_setting = experimental.tensor_float_32_execution_enabled()
         experimental.enable_tensor_float_32_execution(False)
         try:
-            return np.stack([self._predict(image).numpy() for image in model_input])
+            return np.stack([self._predict(tf.constant(image)).numpy() for image in model_input])
         finally:
             experimental.enable_tensor_float_32_execution(callers_setting)
 

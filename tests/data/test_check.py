@@ -13,6 +13,7 @@ from PIL import Image
 from pipeline.data import check
 from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.palette import voc_palette
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.runtime.errors import UserError
 from tests.data.folders import CLASSES, Folder, dataset, example_of
@@ -30,9 +31,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     original = check.check_pair
 
-    def counting(example: Example, classes: int) -> tuple[list[str], list[int]]:
+    def counting(example: Example, classes: int, rules: PixelRules) -> tuple[list[str], list[int]]:
         ids.append(example.id)
-        return original(example, classes)
+        return original(example, classes, rules)
 
     monkeypatch.setattr(check, "check_pair", counting)
     return ids

@@ -22,7 +22,8 @@ masks = st.lists(st.lists(st.sampled_from(VALUES), min_size=1, max_size=4), min_
 def statistics(masks: list[list[int]]) -> SplitStatistics:
     """Args: masks: the pixels of each."""
     pixels = [[mask.count(label) for label in range(len(CLASSES))] for mask in masks]
-    return SplitStatistics(np.array([[1, len(mask)] for mask in masks]), np.array(pixels))
+    sizes = np.array([[1, len(mask)] for mask in masks])
+    return SplitStatistics(sizes, np.ones(len(masks), np.int64), np.array(pixels))
 
 
 def faults(masks: list[list[int]], split: str = "val", trains: bool = True) -> list[str]:

@@ -5,9 +5,11 @@
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -83,15 +85,19 @@ def serve() -> None:
 
     import_tensorflow()
     import mlflow.pyfunc  # noqa: F401
+    from mlflow.utils.requirements_utils import _init_modules_to_packages_map
 
     import pipeline.experiment.run  # noqa: F401
     from pipeline.config.overrides import checked_config
     from pipeline.tracking.store import connect
 
-    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser.
+    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, MLflow looks at all packages.
     with tempfile.TemporaryDirectory() as folder:
         connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
     checked_config([])
+    _init_modules_to_packages_map()
+    gc.collect()
+    gc.freeze()  # no fork's garbage collection walks through what was imported here
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -117,6 +123,7 @@ def _command(request: dict[str, Any]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests themselves run under `nohup`
     tempfile.tempdir = None  # found again, in this environment
     first, *rest = request["arguments"]
     status = 1

@@ -1,47 +1,26 @@
 """A run that is tracked by a real MLflow server, with a password in its address."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import mlflow
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.commands import RUN, environment, lines, python, several, tiny
+from tests.end_to_end.commands import RUN, lines, python, several, tiny
+from tests.end_to_end.server import Server
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a real MLflow server with a database and artifacts of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Host and port of a real MLflow server with a database and artifacts of its own."""
     place = tmp_path / "server"
     place.mkdir()
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{place}/mlflow.db", "--artifacts-destination", str(place / "kept")]
-    with (place / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=place, env=environment(), stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            for _ in range(600):
-                try:
-                    urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                    break
-                except OSError:
-                    assert process.poll() is None, (place / "log").read_text()
-                    time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+    running = Server(place)
+    running.start()
+    yield running.address.removeprefix("http://")
+    running.kill()
 
 
 def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path) -> None:
@@ -60,6 +39,7 @@ def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path
     assert run.info.status == "FINISHED"
     assert run.data.metrics["best/epoch"] == 1 and len(client.get_metric_history(run.info.run_id, "val/loss")) == 3
     assert "early stopping" in done.stdout
+    assert lines(done.stdout)[0] == f"tracking  http://***@{server} (tracking.uri), experiment 'elsewhere'"
     assert not any(name.startswith("test/") for name in run.data.metrics)
 
     address = f"http://***@{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
@@ -77,8 +57,9 @@ def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path
 
     image = workplace / "VOC/JPEGImages/val_0.jpg"
     (predicted,) = several(
-        [["pipeline.predict", f"run={run.info.run_id}", f"input={image}", "output=masks", f"tracking.uri={secret}"]],
+        [["pipeline.predict", f"run={run.info.run_id}", f"input={image}", "output=masks"]],
         workplace,
+        MLFLOW_TRACKING_URI=secret,
     )
     assert (predicted.status, predicted.stderr) == (0, "")
     expected = np.array(Image.open(kept / "predictions/val/1/val_0.png"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.cli import exit_status, output_folder, parse, run_tool
+from pipeline.runtime import cli
+from pipeline.runtime.cli import LESS_MEMORY, exit_status, output_folder, parse, run_tool
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 
@@ -110,6 +111,7 @@ def _end(monkeypatch: pytest.MonkeyPatch, arguments: list[str], result: object) 
         (1, 1, ""),
         (UserError("first", "second"), 2, "error: first\nerror: second\n"),
         (RunFailed("journal.jsonl: cannot be written: why"), 1, "error: journal.jsonl: cannot be written: why\n"),
+        (MemoryError(), 1, f"error: no memory is left (MemoryError): {LESS_MEMORY}\n"),
         (RerunDiffers("other weights"), 3, "error: other weights\n"),
         (_os_error(errno.EROFS, "out/a"), 2, "error: out/a: cannot be read or written: Read-only file system\n"),
         (_os_error(errno.EACCES, "a\x1b"), 2, "error: a\\x1b: cannot be read or written: Permission denied\n"),
@@ -130,6 +132,14 @@ def test_an_unusable_file_fails_a_run_that_has_begun(capsys: pytest.CaptureFixtu
     assert exit_status(_os_error(errno.EACCES, "a"), run_begun=True) == 1
     assert exit_status(UserError("b"), run_begun=True) == 2
     assert capsys.readouterr().err == "error: a: cannot be read or written: Permission denied\nerror: b\n"
+
+
+def test_a_user_without_a_home_gets_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(cli.os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
+    monkeypatch.setattr(cli.tempfile, "gettempdir", lambda: str(tmp_path))
+    _end(monkeypatch, ["run=1"], 0)
+    assert os.environ["HOME"] == str(tmp_path)
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["run=1", "-h"], 0), ([], 2)])

@@ -54,7 +54,7 @@ def pretend(
 ) -> None:
     monkeypatch.setattr(hardware, "_cpu_field", lambda name: {"flags": flags, "model name": "a processor"}[name])
     monkeypatch.setattr(hardware, "import_tensorflow", lambda: Devices(gpus))
-    monkeypatch.setattr(hardware, "_processors", lambda: processors)
+    monkeypatch.setattr(hardware, "processors", lambda: processors)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,6 @@ def test_description_names_processor_and_gpus(monkeypatch: pytest.MonkeyPatch) -
     assert hardware.describe()["gpus"] == "none"
 
 
-def test_description_says_whether_onednn_was_switched(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, PLAIN, [])
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    assert hardware.describe()["onednn"] == "default"
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert hardware.describe()["onednn"] == "0"
-
-
 # ---- in a process of its own: TensorFlow can be set up once
 
 
@@ -163,9 +155,9 @@ def test_processors_are_those_this_process_may_use() -> None:
     done = run(
         """
         import os
-        from pipeline.runtime.hardware import _processors
+        from pipeline.runtime.limits import processors
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        print(_processors())
+        print(processors())
         """
     )
     assert done.stdout == "1\n"

@@ -1,5 +1,6 @@
 """What a run was made with: packages, revision, and a patch that can be applied again."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.variables import deciding_variables
 from pipeline.tracking import provenance
-from pipeline.tracking.provenance import FILES, Provenance, git_state, packages, read_provenance, write_provenance
+from pipeline.tracking.provenance import (
+    FILES,
+    Provenance,
+    differences,
+    git_state,
+    packages,
+    read_provenance,
+    write_provenance,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -72,6 +82,38 @@ def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> 
 def test_code_inside_another_repository_has_no_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "ROOT", checkout / "pipeline")
     assert git_state() == ({"revision": None, "branch": None, "dirty": None}, b"")
+
+
+def test_a_checkout_of_another_user_has_its_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    revision = git(checkout, "rev-parse", "HEAD").strip()
+    (checkout / "run.py").write_bytes(b"one\r\n")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # with which git tests itself
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(checkout, "rev-parse", "HEAD")
+    state, changes = git_state()
+    assert state == {"revision": revision, "branch": "main", "dirty": True} and b"-two" in changes
+
+
+def test_variables_that_differ_are_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in deciding_variables():
+        monkeypatch.delenv(name, raising=False)
+    before = write_provenance(tmp_path / "before", {}, {}, {})
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    now = write_provenance(tmp_path / "now", {}, {}, {})
+    named = "OMP_NUM_THREADS absent -> 1, TF_ENABLE_ONEDNN_OPTS default -> 0"
+    assert differences(before, now) == [f"environment variables: {named}"]
+    assert differences(before, before) == differences(now, now) == []
+
+
+@pytest.mark.parametrize(("recorded", "lines"), [("default", 1), ("0", 0)])
+def test_older_runs_recorded_onednn_among_the_hardware(recorded: str, lines: int, tmp_path: Path) -> None:
+    (tmp_path / "hardware.json").write_text(json.dumps({"cpu": "fast", "onednn": recorded}))
+    older = read_provenance(tmp_path)
+    now = dataclasses.replace(older, hardware={"cpu": "fast"}, variables={"TF_ENABLE_ONEDNN_OPTS": "0"})
+    assert len(differences(older, now)) == lines
+    assert differences(dataclasses.replace(older, variables={}), now) == []  # still older: it recorded none
 
 
 CONTENTS = {"train": [["a", "1" * 64, "2" * 64], ["Büsche", "3" * 64, "4" * 64]], "val": [["b", "5" * 64, "6" * 64]]}

@@ -9,6 +9,7 @@ import keras
 import mlflow
 import numpy as np
 import pytest
+import tensorflow as tf
 from omegaconf import OmegaConf
 
 from pipeline.config.overrides import checked_config
@@ -75,7 +76,7 @@ def test_its_requirements_name_everything_that_it_imports(saved: Path) -> None:
     assert {re.sub("_", "-", distributions.get(name, name)) for name in outside} == set(required)
 
 
-def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
+def test_it_predicts_as_its_run_whatever_the_caller_set(tmp_path: Path) -> None:
     config = checked_config(["image_size=16", "model.depth=1", "model.width=4", "precision=mixed_bfloat16"])
     masks, policy_before = {}, keras.config.dtype_policy()
     example = np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3), np.uint8)
@@ -88,8 +89,17 @@ def test_it_predicts_in_the_precision_of_its_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "weights.npz", **arrays)
     stored = OmegaConf.to_yaml(OmegaConf.structured(config))
     save_model(tmp_path / "model", stored, tmp_path / "weights.npz", weights_sha256(arrays), example)
-    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
-    assert keras.config.dtype_policy().name == "float32"
-    keras.config.set_dtype_policy(policy_before)
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
+        callers = keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name
+        assert callers == ("channels_first", "float16", "float32") and tf.config.functions_run_eagerly()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy(policy_before)
+        tf.config.run_functions_eagerly(False)
     np.testing.assert_array_equal(found, masks["mixed_bfloat16"])
     assert (found != masks["float32"]).any()

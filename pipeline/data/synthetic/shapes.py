@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.lock import data_lock
 from pipeline.data.palette import voc_palette
 from pipeline.data.synthetic.drawing import render_example
-from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import OUTDATED, publish
+from pipeline.runtime.limits import processors
 from pipeline.runtime.progress import Progress, silent
 
 SPLITS = {"train": 480, "val": 80, "test": 100}
@@ -67,7 +68,7 @@ def _write(folder: Path, progress: Progress) -> None:
         (lists / f"{split}.txt").write_text("".join(f"{_name(listed + index)}\n" for index in range(count)))
         listed += count
     palette = voc_palette().tobytes()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # drawing mostly releases Python's lock
+    with ThreadPoolExecutor(processors()) as pool:  # drawing mostly releases Python's lock
         for index, (image, mask) in enumerate(pool.map(render_example, range(total))):
             Image.fromarray(image).save(images / f"{_name(index)}.jpg", quality=92)
             indexed = Image.fromarray(mask)

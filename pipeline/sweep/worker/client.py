@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.runtime import signals
 from pipeline.runtime.files import ROOT
+from pipeline.runtime.limits import kills_for_memory
 from pipeline.sweep.worker.protocol import Request, TrialStarted, from_json, to_json
 
 WORKER = (sys.executable, "-P", "-m", "pipeline.sweep.worker")  # -P: no module is imported from the current folder
@@ -40,6 +41,7 @@ class WarmWorker:
         )
         requests.close()
         answers.close()
+        self._kills = kills_for_memory()
         self.settings: Settings | None = None
 
     @property
@@ -90,6 +92,11 @@ class WarmWorker:
 
     def _how_it_ended(self) -> str:
         status = self.process.wait()
+        if status == -signal.SIGKILL and (kills_for_memory() or 0) > (self._kills or 0):
+            return (
+                "its process was killed by the system, as no memory was left; fewer trials at a time, or a smaller "
+                "batch_size, need less"
+            )
         if status == -signal.SIGKILL:
             return "its process was killed (SIGKILL), as when memory runs out"
         if status == -signal.SIGABRT:

@@ -39,6 +39,7 @@ class RunTrial:
     parent: str  # run_key of the sweep's own run
     resumes: str | None = None  # run_key of this trial's interrupted run
     study: StudyTrialArguments | None = None
+    jobs: int = 1  # that run at the same time and share the machine
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Worker:
             for epoch, score in validation.items():  # of the process that was interrupted
                 prune(epoch, score)
 
+        self._data.processes = request.jobs
         trial = Trial(request.name, request.tags, request.parent, on_begin, prune)
         try:
             config = checked(DictConfig(request.config))
