@@ -174,7 +174,9 @@ def _copies(splits: Splits, contents: Contents) -> list[str]:
 def _warnings(splits: Splits, contents: Contents, classes: list[str], found: CheckResults) -> list[str]:
     examples, names, counts = _flat(splits)
     rows = [row for split_rows in contents.values() for row in split_rows]
-    masks = [pair for pair in equal_hashes([row[2] for row in rows], counts) if rows[pair[0]][1] != rows[pair[1]][1]]
+    near = {tuple(pair) for pair in found.near_copies.tolist()}  # their masks need no warning of their own
+    masks = [pair for pair in equal_hashes([row[2] for row in rows], counts) if pair not in near]
+    masks = [(one, other) for one, other in masks if rows[one][1] != rows[other][1]]
     warnings = (
         near_copy_warning(examples, names, found.near_copies.tolist()),
         same_mask_warning(examples, names, masks, found.pairs[:, 3:]),

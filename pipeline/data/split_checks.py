@@ -97,8 +97,8 @@ def split_warnings(
             )
         if split != "train" and (absent := absent_classes(classes, found)):
             warnings.append(
-                f"no {split} mask contains: {enumerated(absent, 10)}; the mean IoU leaves out each of them that is not "
-                "predicted either"
+                f"no {split} mask contains: {enumerated(absent, 10)}; the mean IoU counts such a class only if it is "
+                "predicted, with 0"
             )
     return warnings
 

@@ -314,6 +314,7 @@ def test_near_copies_masks_and_palettes_are_told(voc_folder: Folder, tmp_path: P
     """Stored with the result, and without an influence on the digest."""
     root = voc_folder(size=(48, 64))
     Image.open(example_of(root, "train_1").image).save(example_of(root, "val_0").image, quality=60)
+    shutil.copy(example_of(root, "train_1").mask, example_of(root, "val_0").mask)
     shutil.copy(example_of(root, "train_2").mask, example_of(root, "test_1").mask)
     mask = Image.open(example_of(root, "test_0").mask)
     mask.putpalette([0, 0, 0, 255, *voc_palette().ravel()[4:].tolist()])

@@ -60,7 +60,7 @@ def test_background_alone_may_be_scored(split: str, trains: bool) -> None:
     """It counts what is falsely found; that other classes are missing is told."""
     assert faults([[0, 0], [0]], split, trains) == []
     assert warnings([[0, 0], [0]], "test") == [
-        "no test mask contains: cat, dog; the mean IoU leaves out each of them that is not predicted either"
+        "no test mask contains: cat, dog; the mean IoU counts such a class only if it is predicted, with 0"
     ]
 
 

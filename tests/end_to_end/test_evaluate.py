@@ -14,9 +14,14 @@ from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Path]) -> Path:
-    """Another dataset, with a test split and a list `extra` of one image."""
+    """Another dataset, with a test split and a list `extra` of one image; lists of masks of 0 and 255, and of 255."""
     root = voc_writer(tmp_path_factory.mktemp("other"), train=1, val=1, test=2, size=(28, 36), classes=4, seed=7)
     (root / "ImageSets/Segmentation/extra.txt").write_text("test_1\n")
+    mask = np.array(Image.open(root / "SegmentationClass/test_1.png"))
+    for name, label in (("binary", 0), ("void", 255)):
+        (root / f"JPEGImages/{name}.jpg").write_bytes((root / "JPEGImages/test_1.jpg").read_bytes())
+        Image.fromarray(np.where(mask == 0, label, 255).astype(np.uint8)).save(root / f"SegmentationClass/{name}.png")
+        (root / f"ImageSets/Segmentation/{name}.txt").write_text(f"{name}\n")
     return root
 
 
@@ -44,6 +49,8 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
         "split": [run, "split=dev"],
         "sweep": [run, "dataset.splits.test=test,extra"],
         "unknown run": ["run=nothing"],
+        "binary": [run, f"dataset.root={other}", "dataset.splits.test=binary"],
+        "void": [run, f"dataset.root={other}", "dataset.splits.test=void"],
         "no list": [run, "dataset.splits.test=missing"],
     }
     done = several([["pipeline.evaluate", *command] for command in commands.values()], finished.cwd)
@@ -105,6 +112,12 @@ def test_a_note_says_that_other_data_have_no_class_weights(ended: dict[str, Ende
     assert note not in ended["own"].stdout and note not in ended["views"].stdout
 
 
+def test_classes_that_a_split_never_shows_are_told_with_the_scores(ended: dict[str, Ended]) -> None:
+    before, table = ended["list"].stdout.split("scores", 1)
+    assert "warning: no test mask contains: " in before
+    assert re.search(r"(?m)^note: no test mask contains: .*; the test mean is over \d of 5 classes", table)
+
+
 def test_windows_are_checked_against_the_network_of_the_run(ended: dict[str, Ended]) -> None:
     assert ended["windows"].status == 0, ended["windows"].stderr
 
@@ -139,6 +152,8 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
         ("split", "split=dev: train, val or test expected"),
         ("sweep", "dataset.splits.test=test,extra: one value expected"),
         ("unknown run", "run=nothing: no run has this id or run_key"),
+        ("binary", "are 255, which is void and neither learnt nor scored: if it is meant as class 1, write it as 1"),
+        ("void", "SegmentationClass/: all masks of the test split are 255 throughout, which is void"),
         ("no list", "missing.txt"),
     ],
 )
