@@ -11,13 +11,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config.environment import EXPERIMENT_ID, fill, variable
 from pipeline.config.help_text import help_text
-from pipeline.config.hydra_files import register
+from pipeline.config.hydra_files import register, use_own_files
 from pipeline.config.overrides import checked_config
+from pipeline.config.own_files import find_own_files, flag_faults
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked, reason
 from pipeline.experiment.lineage import Lineage, parse_lineage
-from pipeline.runtime import signals
+from pipeline.runtime import output, signals
 from pipeline.runtime.cli import exit_status, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
@@ -48,6 +50,8 @@ def main(arguments: list[str]) -> int:
     try:
         if not flags.shell_completion:  # which asks in the middle of typing, when nothing is complete
             first = _check(flags, lineage)
+            if not (flags.cfg or flags.info):
+                _name_experiment(first)
             if flags.multirun:
                 _prepare_sweep(flags.overrides, lineage, first)
         _run_jobs(lineage)
@@ -65,7 +69,10 @@ def _check(flags: argparse.Namespace, lineage: Lineage) -> Config:
     Raises:
         UserError: with every fault of the flags and the overrides.
     """
-    faults = _flag_faults(flags)
+    faults = [*_flag_faults(flags), *flag_faults(flags, stored=lineage.base is not None)]
+    own, own_faults = find_own_files(flags)
+    use_own_files(own)
+    faults += own_faults
     overrides = [override for override in flags.overrides if not override.startswith(N_TRIALS)]
     try:
         config = checked_config(overrides, lineage.base)
@@ -92,8 +99,18 @@ def _flag_faults(flags: argparse.Namespace) -> list[str]:
     return faults
 
 
+def _name_experiment(first: Config) -> None:
+    """Look up MLFLOW_EXPERIMENT_ID, if that is set, and take what else the environment says of the store."""
+    if variable(EXPERIMENT_ID) is not None:
+        from pipeline.tracking.store import name_experiment
+
+        name_experiment(first.tracking)
+    fill(first.tracking)
+
+
 def _prepare_sweep(overrides: list[str], lineage: Lineage, first: Config) -> None:
     """Check the launcher and make the sweepers known to Hydra."""
+    output.make_expendable()
     from pipeline.sweep.launchers import check_installed
     from pipeline.sweep.plugins import register as register_sweepers
 
@@ -108,6 +125,7 @@ def _run_jobs(lineage: Lineage) -> None:
 
     @hydra.main(version_base="1.3", config_path="conf", config_name=register(lineage.base))
     def job(composed: DictConfig) -> float:
+        output.make_expendable()
         # Imported here, since help and faults of the configuration must not wait seconds for it.
         from pipeline.runtime.hardware import import_tensorflow
 
@@ -115,9 +133,13 @@ def _run_jobs(lineage: Lineage) -> None:
         overrides = [*lineage.typed, *hydra_config.overrides.task]
         try:
             import_tensorflow()
+            from pipeline.experiment.messages import print_tracking
             from pipeline.experiment.run import run_experiment
 
-            return run_experiment(checked(composed), overrides, OmegaConf.to_yaml(hydra_config), lineage).score
+            config = checked(composed)
+            fill(config.tracking)
+            print_tracking(config.tracking)
+            return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:
             raise JobError(error) from error
 

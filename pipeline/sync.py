@@ -22,7 +22,8 @@ Sends to MLflow what is still in the journals of runs under mlruns/, as after a 
 run=…            one run
 tracking.uri=…   MLflow tracking address; by default the one that each run was started with
 
-Sending a record twice changes nothing, and runs that are alive send for themselves. Exit status 1: something is left.
+Sending a record twice changes nothing, and runs that are alive send for themselves. Files that MLflow cannot store are
+named, with the reason, and hold up nothing else. Exit status 1: something is left.
 """
 
 
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
 
 def _send(run: "RunRef", uri: str | None) -> str:
     """Send what is left of a run, and report it; returns "sent", "left" if it failed, or "" if there was nothing."""
-    from pipeline.tracking.delivery import Delivery
+    from pipeline.tracking.delivery import Delivery, NotStored
     from pipeline.tracking.journal import Journal
     from pipeline.tracking.run_ref import tracking_of
 
@@ -68,6 +69,10 @@ def _send(run: "RunRef", uri: str | None) -> str:
         try:
             delivery = Delivery(journal, tracking_of(journal.begin, uri))
             delivery.send_all()
+        except NotStored as error:
+            for line in error.faults:
+                print(f"error: {run.key}: MLflow has not stored {plain(line)}", file=sys.stderr)
+            return "left"
         except Exception as error:  # whatever it is, the other runs are sent
             reason = plain(mask_credentials((str(error).strip() or repr(error)).splitlines()[0]))
             print(f"error: {run.key}: {run.unsent()} records are not sent: {reason}", file=sys.stderr)

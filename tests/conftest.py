@@ -16,6 +16,8 @@ from pipeline.runtime.files import locked
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+for setting in [name for name in os.environ if name.startswith("MLFLOW_")]:  # of whoever runs the tests
+    del os.environ[setting]
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
 

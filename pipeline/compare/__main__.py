@@ -18,7 +18,7 @@ Compares runs: scores, curves, the influence of each parameter, and the same ima
 output=…         folder for comparison.html (one file, works offline), runs.csv and PNGs; default: comparison
 data_root=…      folder of the dataset (JPEGImages/, SegmentationClass/, ImageSets/), if it was moved since the runs
 register=true    puts the best run's model into MLflow's registry, with the alias `best`
-tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
 
 The best run is the finished one with the highest validation mean IoU; test scores decide nothing.
 """

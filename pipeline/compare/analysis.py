@@ -13,6 +13,7 @@ from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
 from pipeline.compare.table import Replicates, best_of, headings, over_seeds, ranked, varying
 from pipeline.config.schema import Config, DatasetConfig
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, find_examples
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
@@ -103,7 +104,12 @@ def with_images(analysis: Analysis, group: Group, data_root: Path | None) -> Ana
     classes = config.dataset.classes
     columns, column_notes = _choose_columns(analysis.runs, stored, classes)
     examples, data_notes = find_data(first, config, data_root)
-    images = collect_images([stored[analysis.runs[place].run_id] for place in columns], examples, len(classes))
+    images = collect_images(
+        [stored[analysis.runs[place].run_id] for place in columns],
+        examples,
+        len(classes),
+        PixelRules.of(config.dataset),
+    )
     return replace(
         analysis,
         classes=list(classes),

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.compare.predictions import readable_mask
 from pipeline.compare.statistics import image_ious
 from pipeline.data.image_files import UNDECODABLE, open_whole
+from pipeline.data.pixels import PixelRules, has_16_bits, orientation_of, turn_array
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import image_confusion_matrix
 
@@ -32,12 +33,18 @@ class ComparedImage:
 
 
 def compare_image(
-    image_id: str, example: Example | None, masks: Mapping[int, Masks], classes: int, gap: float
+    image_id: str,
+    example: Example | None,
+    masks: Mapping[int, Masks],
+    classes: int,
+    gap: float,
+    rules: PixelRules,
 ) -> ComparedImage:
     """A row of the grid; photograph and truth are missing if the example is, or if they do not fit the masks.
 
     Args:
         masks: by epoch; at least one of all is there, and all are of one size.
+        rules: how the image's file is read.
     """
     height, width = next(mask.shape for of_epoch in masks.values() for mask in of_epoch if mask is not None)
     truth = read_truth(example)
@@ -46,7 +53,7 @@ def compare_image(
     return ComparedImage(
         image_id=image_id,
         size=(height, width),
-        photograph=_photograph(example, (height, width)),
+        photograph=_photograph(example, (height, width), rules),
         truth=truth,
         masks=masks,
         ious={epoch: _ious(truth, of_epoch, classes) for epoch, of_epoch in masks.items()},
@@ -100,8 +107,8 @@ def _ious(truth: np.ndarray | None, masks: Masks, classes: int) -> np.ndarray:
     return found
 
 
-def _photograph(example: Example | None, size: tuple[int, int]) -> Image.Image | None:
-    """The photograph in RGB, as its pixels are stored (no EXIF rotation), scaled down if it is very large.
+def _photograph(example: Example | None, size: tuple[int, int], rules: PixelRules) -> Image.Image | None:
+    """The photograph in RGB, as the network saw it, scaled down if it is very large.
 
     None if it is missing, cannot be read, or has another height and width than `size`.
     """
@@ -109,10 +116,17 @@ def _photograph(example: Example | None, size: tuple[int, int]) -> Image.Image |
         return None
     try:
         with open_whole(example.image) as opened:
-            if (opened.height, opened.width) != size:
-                return None
-            photograph = opened.convert("RGB")
+            orientation = rules.turn(orientation_of(opened))
+            if rules.intensity is not None and has_16_bits(example.image):
+                from pipeline.data.decode import decode_file  # takes seconds, and only it reads colours of 16 bits
+
+                pixels = decode_file(example.image, orientation, rules.intensity)
+            else:
+                pixels = turn_array(np.asarray(opened.convert("RGB")), orientation)
     except UNDECODABLE:
         return None
+    if pixels.shape[:2] != size:
+        return None
+    photograph = Image.fromarray(pixels)
     photograph.thumbnail((LONGEST_PHOTOGRAPH, LONGEST_PHOTOGRAPH), Image.Resampling.LANCZOS)
     return photograph

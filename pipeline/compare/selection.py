@@ -17,6 +17,7 @@ from pipeline.compare.examples import (
 from pipeline.compare.predictions import TEST, VAL, epochs, fetch_masks, image_ids, spread
 from pipeline.compare.statistics import disagreement, image_ious, iou_gaps
 from pipeline.data.fixed_choice import smallest_hashes
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example
 from pipeline.tracking.stored_run import StoredRun
 
@@ -37,21 +38,24 @@ class ComparedImages:
     notes: list[str] = field(default_factory=list)
 
 
-def collect_images(runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int) -> ComparedImages:
+def collect_images(
+    runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, rules: PixelRules
+) -> ComparedImages:
     """Fetch the predictions of all runs and choose which images are shown.
 
     Args:
         examples: image and mask by image id, as far as the dataset is at hand.
         classes: their number.
+        rules: how image files are read.
     """
     notes: list[str] = []
-    test, scored_runs, matrices = _test_images(runs, examples, classes, notes)
-    val, shown_epochs = _val_images(runs, examples, classes, notes)
+    test, scored_runs, matrices = _test_images(runs, examples, classes, rules, notes)
+    val, shown_epochs = _val_images(runs, examples, classes, rules, notes)
     return ComparedImages(test, val, shown_epochs, scored_runs, matrices, notes)
 
 
 def _test_images(
-    runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, notes: list[str]
+    runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, rules: PixelRules, notes: list[str]
 ) -> tuple[list[ComparedImage], list[int], np.ndarray | None]:
     """Images, runs with test predictions, and their confusion matrices, as in `ComparedImages`."""
     predicted = [set(image_ids(stored, TEST)) for stored in runs]
@@ -76,7 +80,9 @@ def _test_images(
         )
     # Masks are read again here, so that those of all images are never in memory at once.
     images = [
-        compare_image(image_id, examples.get(image_id), {0: read_masks(files, image_id)}, classes, gaps[image_id])
+        compare_image(
+            image_id, examples.get(image_id), {0: read_masks(files, image_id)}, classes, gaps[image_id], rules
+        )
         for image_id in chosen
     ]
     return images, scored_runs, stacked
@@ -126,7 +132,7 @@ def _choose(gaps: Mapping[str, float], scored: Sequence[str], matrices: np.ndarr
 
 
 def _val_images(
-    runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, notes: list[str]
+    runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, rules: PixelRules, notes: list[str]
 ) -> tuple[list[ComparedImage], list[int]]:
     """Images and epochs, as in `ComparedImages`: images that any run has at its last epoch, at epochs of any run."""
     epochs_of = [epochs(stored) for stored in runs]
@@ -156,7 +162,7 @@ def _val_images(
         existing = [place for place, mask in enumerate(flat) if mask is not None]
         if existing and complete(flat, existing, classes):
             gap = disagreement([mask for mask in masks[shown[-1]] if mask is not None])
-            images.append(compare_image(image_id, examples.get(image_id), masks, classes, gap))
+            images.append(compare_image(image_id, examples.get(image_id), masks, classes, gap, rules))
     if len(images) < len(ids):
         notes.append(f"{len(ids) - len(images)} validation images are left out: their masks cannot be read.")
     return images, shown

@@ -16,8 +16,7 @@ def image_ious(confusion_matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         confusion_matrices: (..., classes, classes) int64.
     """
     ious = iou_per_class(confusion_matrices)
-    has_pixels = confusion_matrices.any(axis=(-2, -1))
-    return np.where(has_pixels, mean_over_classes(ious), np.nan), ious
+    return mean_over_classes(ious), ious
 
 
 def iou_gaps(ious: np.ndarray) -> np.ndarray:

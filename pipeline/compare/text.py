@@ -1,5 +1,7 @@
 """A comparison as text, for the screen."""
 
+import math
+
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
 from pipeline.compare.table import MISSING, SEED, format_score
@@ -73,11 +75,16 @@ def _differences_table(analysis: Analysis) -> str:
     assert found is not None
     numbers = ["difference", "from", "to"]
     rows = [
-        [analysis.headings[place], *(f"{part[row, 0]:+.4f}" for part in (found.difference, found.low, found.high))]
+        [analysis.headings[place], *(_signed(part[row, 0]) for part in (found.difference, found.low, found.high))]
         for row, place in enumerate(found.runs)
         if analysis.runs[place] is not analysis.best
     ]
     return plain_table(["run", *numbers], rows, right=numbers)
+
+
+def _signed(difference: float) -> str:
+    """Args: difference: NaN if the images have no valid pixel."""
+    return MISSING if math.isnan(difference) else f"{difference:+.4f}"
 
 
 def _spread(pair: tuple[float, float] | None) -> str:

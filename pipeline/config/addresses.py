@@ -1,37 +1,64 @@
 """Addresses of MLflow's store and of a search's study: checked and made absolute before anything connects."""
 
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
 HOME = Path("mlruns")  # in the current directory: everything that runs write
+LOCAL = "sqlite:///mlruns/mlflow.db"  # the default database, whatever the environment says
 JOURNAL = "journal:"  # starts the address of a study that is a file of Optuna's journal
+DATABRICKS = "databricks"  # or databricks://<profile>; MLflow reads the host and the token itself
+SQLITE = ("sqlite:///", "sqlite+pysqlite:///")  # the second names SQLAlchemy's driver
+IN_A_FILE = "sqlite:///<file> expected; a database in memory ends with the process"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
 
 
 def tracking_uri(uri: str | None) -> str:
-    """The absolute form of `tracking.uri`; None stands for a database in the current directory.
+    """The absolute form of `tracking.uri`, by which every command finds its store.
+
+    None stands for MLFLOW_TRACKING_URI or, without that, for a database in the current directory.
 
     Raises:
         UserError: MLflow cannot use such an address.
     """
+    key = "tracking.uri"
+    if uri is None:
+        key, uri = TRACKING_URI, variable(TRACKING_URI)
     if uri is None:
         return _sqlite_uri(HOME / "mlflow.db")
     scheme, colon, _ = uri.partition(":")
     scheme = scheme.lower()
+    if uri.startswith(SQLITE):
+        return _absolute(key, uri)
+    if uri == DATABRICKS or uri.startswith(f"{DATABRICKS}://"):
+        return uri
     if not colon or scheme not in SCHEMES:
         raise UserError(
-            f"tracking.uri={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
+            f"{key}={mask_credentials(uri)}: http://, https://, sqlite:///, postgresql:// or mysql:// expected"
         )
-    if scheme != "sqlite":
-        return uri
-    place, question, options = uri.partition("?")
-    file = unquote(place.removeprefix("sqlite:///"))
-    if not place.startswith("sqlite:///") or file in ("", ":memory:"):
-        raise UserError(f"tracking.uri={uri}: sqlite:///<file> expected; a database in memory ends with the process")
-    return _sqlite_uri(Path(file)) + question + options
+    if scheme == "sqlite":
+        raise UserError(f"{key}={uri}: {IN_A_FILE}")
+    return uri
+
+
+def recorded_uri(uri: str | None) -> str | None:
+    """An address as a journal stores it: without credentials, and valid after the project's folder was moved or copied.
+
+    Returns:
+        None for the default database; a relative address for another database in the current directory.
+    """
+    absolute, here = tracking_uri(uri), Path.cwd()
+    if absolute == tracking_uri(LOCAL):
+        return None
+    file = database_file(absolute)
+    if file is None or not file.is_relative_to(here):
+        return mask_credentials(absolute)
+    _, question, options = absolute.partition("?")
+    return SQLITE[0] + _escaped(str(file.relative_to(here))) + question + options
 
 
 def storage_address(address: str | None) -> str:
@@ -41,11 +68,11 @@ def storage_address(address: str | None) -> str:
         UserError: Optuna cannot use such an address.
     """
     if address is None:
-        return f"sqlite:///{(HOME / 'optuna.db').absolute()}"
+        return _for_optuna(_sqlite_uri(HOME / "optuna.db"))
     if address.startswith(JOURNAL):
         return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
-    if address.startswith("sqlite:///"):
-        return f"sqlite:///{Path(address.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if address.startswith(SQLITE):
+        return _for_optuna(_absolute("sweep.storage", address))
     if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
         raise UserError(
             f"sweep.storage={mask_credentials(address)}: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… "
@@ -55,11 +82,48 @@ def storage_address(address: str | None) -> str:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an address that `tracking_uri` returned; None for a server."""
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])) if uri.startswith("sqlite:///") else None
+    """The file of an address that `tracking_uri` or `storage_address` returned; None if it is none of SQLite's."""
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
+
+
+def _absolute(key: str, address: str) -> str:
+    """The absolute form of an SQLite address, which may have options after a `?`.
+
+    Raises:
+        UserError: it is in memory; or its % and ? would lead to another folder than the one that was meant.
+    """
+    written = address.partition(":///")[2]
+    escaped, question, options = written.partition("?")
+    file = unquote(escaped)
+    if file in ("", ":memory:"):
+        raise UserError(f"{key}={address}: {IN_A_FILE}")
+    meant, read = Path(written).expanduser(), Path(file).expanduser()
+    if meant.parent.is_dir() and ("/" in options or not read.parent.is_dir()):
+        raise UserError(
+            f"{key}={address}: this address leads to {read}, since % and ? have a meaning in addresses; type "
+            + shlex.quote(f'{key}="{SQLITE[0]}{_escaped(str(meant))}"')
+        )
+    return _sqlite_uri(read) + question + options
 
 
 def _sqlite_uri(file: Path) -> str:
-    """The address of a file. SQLAlchemy reads % as an escape and ? as the start of its options."""
+    """The address of a file.
+
+    Where characters are escaped the driver is named as well, since MLflow would create the folder `sqlite:///<folder>`
+    without reading the escapes.
+    """
     path = str(file.expanduser().resolve())
-    return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
+    escaped = _escaped(path)
+    return (SQLITE[0] if escaped == path else SQLITE[1]) + escaped
+
+
+def _escaped(path: str) -> str:
+    """A path in an address: SQLAlchemy reads % as an escape and ? as the start of its options."""
+    return path.replace("%", "%25").replace("?", "%3F")
+
+
+def _for_optuna(address: str) -> str:
+    """An address in which Optuna finds no {template}."""
+    return address.replace("{", "%7B").replace("}", "%7D")

@@ -181,6 +181,17 @@ def check_dataset(config: Config) -> list[str]:
     return faults
 
 
+def check_intensity(config: Config) -> list[str]:
+    """The range of values that images of more than 8 bits a channel are scaled from."""
+    found = config.dataset.intensity
+    if found is None or (len(found) == 2 and 0 <= found[0] < found[1] <= 2**16 - 1):
+        return []
+    return [
+        f"dataset.intensity={as_typed(found)}: null, or [low,high] with 0 <= low < high <= 65535 expected, for example "
+        "[0,4095] for 12 bits"
+    ]
+
+
 def check_addresses(config: Config) -> list[str]:
     """Where runs and the studies of searches are stored."""
     faults: list[str] = []
@@ -218,6 +229,7 @@ CHECKS: tuple[Callable[[Config], list[str]], ...] = (
     check_loss,
     check_views,
     check_dataset,
+    check_intensity,
     check_addresses,
     check_sweep,
 )

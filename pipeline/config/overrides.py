@@ -18,8 +18,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.hydra_files import compose_overrides, groups, written_keys
+from pipeline.config.hydra_files import (
+    OwnFiles,
+    compose_hydra,
+    compose_overrides,
+    groups,
+    has_group,
+    own_files,
+    written,
+    written_keys,
+)
 from pipeline.config.keys import as_typed, flatten, leaves
+from pipeline.config.own_files import file_faults, hydra_faults, own_file
+from pipeline.config.quoting import syntax_fault
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Setting, interval_faults, values_of
 from pipeline.config.validation import check, reason, typed
@@ -42,11 +53,16 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     """
     faults: list[str] = []
     files, keys = _settings(overrides, base, faults)
+    files = _with_sound_files(files, base, faults)
     # Files first: they decide the values that keys change.
     composed, files = _compose_files(files, base, faults)
+    if own_files() != OwnFiles() or any(_is_hydras(file.key) for file in files):
+        faults += hydra_faults(compose_hydra([file.override(file.values[0]) for file in files], base))
     keys = _with_valid_types(keys, composed, faults)
-    configs = [typed(trial) for trial in _trials(composed, files, keys, base)]
-    faults += [fault for config in configs for fault in check(config)]
+    configs = [config for trial in _trials(composed, files, keys, base) if (config := _complete(trial, faults))]
+    places = _places(files, keys)
+    for config in configs:
+        faults += [fault + places.get(_key(fault), "") for fault in check(config)]
     if faults:
         raise UserError(*_in_order(faults, overrides))
     return configs[0]
@@ -61,7 +77,8 @@ def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) 
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(_syntax_fault(text))
+            key = text.partition("=")[0].strip("+~ ")
+            faults.append((_unknown_key(key, text) if key else None) or syntax_fault(text))
             continue
         parsed.append(override)
         if fault := _name_fault(override) or (_group_fault(override, base) if base is not None else None):
@@ -71,6 +88,60 @@ def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) 
             kind.append(Setting(text, override.key_or_group, values, override.is_sweep_override()))
     faults += interval_faults(parsed)
     return files, keys
+
+
+def _with_sound_files(files: list[Setting], base: Config | None, faults: list[str]) -> list[Setting]:
+    """The settings that choose no file of the user's with faults; the faults are added.
+
+    Raises:
+        UserError: the file that Hydra starts from has faults, so nothing can be composed.
+    """
+    if own_files() == OwnFiles():
+        return files
+    primary = own_files().primary
+    if base is None and (file := own_file(primary)) is not None:
+        wrong = file_faults(primary)
+        if not wrong and "config" not in map(str, OmegaConf.select(OmegaConf.load(file), "defaults") or []):
+            wrong = [f"{file}: its defaults list does not start with config; 'defaults: [config, _self_]' expected"]
+        if wrong:
+            raise UserError(*faults, *wrong)
+    sound = []
+    for setting in files:
+        wrong = []
+        if not _is_hydras(setting.key):
+            wrong = [fault for value in setting.values for fault in file_faults(f"{setting.key}/{value}", setting.key)]
+        faults += wrong
+        if not wrong:
+            sound.append(setting)
+    return sound
+
+
+def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
+    """The typed configuration; None, and a fault for each, if keys have no value or one that cannot be resolved."""
+    try:
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if not missing:
+            return typed(composed)
+    except OmegaConfBaseException as error:
+        faults.append(": ".join(part for part in (error.full_key, reason(error)) if part))
+        return None
+    group = missing[0].partition(".")[0]
+    start = f"; a file of conf/{group}/ expected in the defaults list of its file" if group in groups() else ""
+    faults.append(f"{', '.join(missing)}: no value{start}")
+    return None
+
+
+def _places(files: Sequence[Setting], keys: Sequence[Setting]) -> dict[str, str]:
+    """{key: words} for the keys whose value is from a file of the user's."""
+    names = [(own_files().primary, "")]
+    names += [(f"{file.key}/{value}", file.key) for file in files for value in file.values if not _is_hydras(file.key)]
+    found = {key: file for name, section in names for file, key, _ in written(name, section)}
+    typed_keys = {setting.key for setting in keys}
+    return {
+        key: f" (in {file})"
+        for key, file in found.items()
+        if key not in typed_keys and any(file.is_relative_to(folder) for folder in own_files().folders)
+    }
 
 
 def _compose_files(files: list[Setting], base: Config | None, faults: list[str]) -> tuple[DictConfig, list[Setting]]:
@@ -101,7 +172,11 @@ def _with_valid_types(keys: Sequence[Setting], composed: DictConfig, faults: lis
                 typed(_changed(composed, {setting.key: value}))
             accepted.append(setting)
         except OmegaConfBaseException as error:
-            faults.append(f"{setting.text}: {reason(error)}")
+            fault = reason(error)
+            if setting.is_sweep and fault.startswith("a list expected"):
+                value = setting.text.partition("=")[2]
+                fault = f"a list expected; type {shlex.quote(f'{setting.key}=[{value}]')}"
+            faults.append(f"{setting.text}: {fault}")
     return accepted
 
 
@@ -153,29 +228,19 @@ def _is_hydras(key: str) -> bool:
     return key == "hydra" or key.startswith(("hydra.", "hydra/"))
 
 
-def _syntax_fault(text: str) -> str:
-    """What to type instead of an override that Hydra cannot parse."""
-    key, equals, value = text.partition("=")
-    if value.startswith("[") and "]" not in value:
-        return f"{text}: a list is written without spaces, and quoted for the shell: '{key}=[a,b]'"
-    if equals and key and '"' not in value:
-        return f"{text}: a value with special characters is quoted, twice for the shell: '{key}=\"{value}\"'"
-    return f"{text}: key=value expected"
-
-
 def _name_fault(override: Override) -> str | None:
     """The fault of an override whose key, or whose choice of a group, does not exist; else None."""
     text, key = str(override.input_line), override.key_or_group
     if _is_hydras(key):
         return None
     choices = groups()
-    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
-    keys = [name for name, _, _ in leaves(Config)]
     if override.is_delete():
         return f"{text}: a key cannot be removed; set it to another value, or to null where --help allows it"
-    if key not in {*choices, *sections, "dataset.splits", *keys}:
-        return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
-    if override.is_add():
+    if (fault := _unknown_key(key, text)) is not None:
+        return fault
+    if key in choices and not has_group(key) and not override.is_add():
+        return f"{text}: '{key}' is a group of your own, which conf/config.yaml does not choose from; +{text} expected"
+    if override.is_add() and (key not in choices or has_group(key)):
         return f"{text}: '{key}' exists already; {text.lstrip('+')} expected"
     if key in choices:
         values = values_of(override)
@@ -186,6 +251,15 @@ def _name_fault(override: Override) -> str | None:
     return None
 
 
+def _unknown_key(key: str, text: str) -> str | None:
+    """The fault of an override whose key does not exist; else None."""
+    choices, keys = groups(), [name for name, _, _ in leaves(Config)]
+    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
+    if _is_hydras(key) or key in {*choices, *sections, "dataset.splits", *keys}:
+        return None
+    return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
+
+
 def _group_fault(override: Override, base: Config) -> str | None:
     """The fault of choosing a file of conf/ for a stored configuration, which has keys only; else None.
 
@@ -194,7 +268,10 @@ def _group_fault(override: Override, base: Config) -> str | None:
     group, values = override.key_or_group, values_of(override)
     if group not in groups() or group == "sweep":  # the sweep that a run belonged to is not for the next one
         return None
-    composed, stored = flatten(typed(compose_overrides([f"{group}={values[0]}"]))), flatten(base)
+    composed, stored = (
+        flatten(typed(compose_overrides([f"{'+' * override.is_add()}{group}={values[0]}"]))),
+        flatten(base),
+    )
     written = set(written_keys(group, str(values[0])))
     sections = {key.partition(".")[0] for key in written}
     keys = [

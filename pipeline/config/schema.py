@@ -69,6 +69,17 @@ class DatasetConfig:
     classes: list[str] = key("class names in the order of the mask's indices, background first")  # noqa: RUF009
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
+    exif: str = key(
+        "images whose EXIF orientation turns them for display; refuse: name them; apply: turn them as viewers do, for "
+        "masks drawn on the displayed image; ignore: their pixels as they are stored",
+        "refuse",
+        choices=("refuse", "apply", "ignore"),
+    )
+    intensity: list[float] | None = key(  # noqa: RUF009
+        "range [low,high] of values that becomes 0 to 255 in images of more than 8 bits a channel, linearly and "
+        "clipped; images of 8 bits stay as they are; null: more than 8 bits are refused",
+        None,
+    )
 
 
 @dataclass
@@ -177,9 +188,16 @@ class CheckpointConfig:
 
 @dataclass
 class TrackingConfig:
-    uri: str | None = key("MLflow tracking address; null: mlruns/mlflow.db in the current directory", None)
-    experiment: str = key("MLflow experiment", "segmentation")
-    run_name: str | None = key("name of the run in MLflow; null: made from dataset, model and seed", None)
+    uri: str | None = key(
+        "MLflow tracking address; null: MLFLOW_TRACKING_URI or, without it, mlruns/mlflow.db in the current directory",
+        None,
+    )
+    experiment: str | None = key(
+        "MLflow experiment; null: MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or, without them, segmentation", None
+    )
+    run_name: str | None = key(
+        "name of the run in MLflow; null: MLFLOW_RUN_NAME or, without it, made from dataset, model and seed", None
+    )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Read a configuration that was stored with a run. It may be hostile: nothing in it is resolved or executed."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -12,6 +13,9 @@ from pipeline.runtime.errors import UserError
 
 MAX_BYTES = 2**20  # reading YAML takes a minute for every ten million
 MAX_DEPTH = 9  # of nesting
+# What runs did that were stored before these keys of `dataset` existed. Of 16 bits they used the high byte, which is
+# what scaling from this range gives, for every value.
+BEFORE_THE_KEY = {"exif": "ignore", "intensity": [127.5, 65407.5]}
 
 
 def read_config(path: Path) -> Config:
@@ -45,7 +49,7 @@ def parse_config(text: str, source: str) -> Config:
             raise UserError(
                 f"{source}: is not a stored configuration: plain keys and values expected, no '${{', type or alias"
             )
-        composed = OmegaConf.create(stored)
+        composed = OmegaConf.create(_with_earlier_behaviour(stored))
         if missing := sorted(OmegaConf.missing_keys(composed)):  # the schema's defaults would replace them
             raise UserError(*(f"{source}: {key} has no value" for key in missing))
     except (ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
@@ -55,6 +59,12 @@ def parse_config(text: str, source: str) -> Config:
         return checked(composed)
     except UserError as error:
         raise UserError(*(f"{source}: {fault}" for fault in error.faults)) from error
+
+
+def _with_earlier_behaviour(stored: dict[Any, Any]) -> dict[Any, Any]:
+    """The stored values, and what the program did then for keys that did not exist yet."""
+    dataset = stored.get("dataset")
+    return stored | {"dataset": BEFORE_THE_KEY | dataset} if isinstance(dataset, dict) else stored
 
 
 def _is_plain(text: str) -> bool:

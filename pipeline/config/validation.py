@@ -51,8 +51,9 @@ REWORDED = (
     (r"^field '\w+' is not Optional$", "it cannot be null"),
     (r"^Invalid value assigned: \w+ is not a ListConfig, list or tuple\.$", "a list expected, such as '[0.5,2]'"),
     (
-        r"^Ambiguous value for argument '(\S+?)=(\S*)' .*$",
-        r"\1=\2: several values are a sweep, python run.py -m \1=\2 …; one value that is a list is written '\1=[\2]'",
+        r"^Ambiguous value for argument '(\S+?)=(.*?)' 1\. .*$",
+        r"\1=\2: several values are a sweep, python run.py -m '\1=\2' …; a list is written '\1=[\2]', and a text with "
+        r"""commas '\1="\2"'""",
     ),
 )
 

@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
-from pipeline.data import decode, image_files
+from pipeline.data import decode, image_files, pixels
+from pipeline.data.layout import IMAGES, LISTS, MASKS
+from pipeline.data.pixels import PixelRules
 from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
 from pipeline.data.room import Room
+from pipeline.data.split_checks import split_faults
 from pipeline.data.training_images import TrainingImages, training_images
-from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 
@@ -60,9 +62,11 @@ class DataCache:
         """
         key, cached = _dataset_key(config), self._dataset
         if cached is not None and cached.key == key and cached.stamps == _stamps(cached.dataset):
-            if trains and (faults := too_few_images(config, cached.dataset.splits)):
+            dataset = cached.dataset
+            faults = too_few_images(config, dataset.splits) if trains else []
+            if faults := faults or split_faults(dataset.classes, dataset.checked.statistics, trains):
                 raise UserError(*faults)
-            return cached.dataset
+            return dataset
         self._dataset = None
         dataset = prepare_dataset(config, progress, trains=trains)
         if (stamps := _stamps(dataset)) is not None:
@@ -112,10 +116,11 @@ def _dataset_key(config: Config) -> object:
 
 def _decoded_file(config: Config, dataset: Dataset) -> Path:
     """The file for decoded images, named after the bytes of the images and after what turns them into pixels."""
-    sources = (decode.__file__, image_files.__file__)
+    sources = (decode.__file__, image_files.__file__, pixels.__file__)
     code = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:8]
     digest, scale = dataset.checked.split_digests["train"], config.long_side or "own"
-    return Path(config.data_dir).expanduser() / "decoded" / f"{digest}-{scale}-{tf.__version__}-{code}.bin"
+    rules = PixelRules.of(config.dataset).name
+    return Path(config.data_dir).expanduser() / "decoded" / f"{digest}-{rules}-{scale}-{tf.__version__}-{code}.bin"
 
 
 def _stamps(dataset: Dataset) -> Stamps | None:

@@ -4,12 +4,15 @@ Training, validation, test, prediction and serving all use these functions, so t
 """
 
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from pipeline.data.image_files import read_index_mask
+from pipeline.data.pixels import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED, scaled_values
+from pipeline.data.voc import Example
 
 BYTES = [bytes([value]) for value in range(256)]
 # The checksum of an 8-bit PNG's header differs by CRC_CHANGE between palette (colour type 3) and grey (0).
@@ -17,14 +20,20 @@ PALETTE, GREY = (zlib.crc32(b"IHDR" + bytes(8) + bytes([8, colour_type, 0, 0, 0]
 CRC_CHANGE = np.frombuffer((PALETTE ^ GREY).to_bytes(4, "big"), np.uint8)
 
 
-def decode_image(path: tf.Tensor) -> tf.Tensor:
-    """The image of a file, (height, width, 3) uint8 RGB, in the file's own pixel frame (no EXIF rotation).
+def decode_image(
+    path: tf.Tensor, orientation: tf.Tensor | None = None, intensity: tuple[float, float] | None = None
+) -> tf.Tensor:
+    """The image of a file, (height, width, 3) uint8 RGB.
 
-    Grey is repeated in all three channels, alpha is dropped, CMYK is converted. `INTEGER_ACCURATE` is the JPEG
-    standard's reference transform, which Pillow uses too; TensorFlow's faster default gives other pixels.
+    Grey is repeated in all three channels, alpha is dropped, CMYK is converted, profiles and gamma are not applied.
+    `INTEGER_ACCURATE` is the JPEG standard's reference transform, which Pillow uses too; TensorFlow's faster default
+    gives other pixels.
 
     Args:
         path: scalar string.
+        orientation: scalar int32, the EXIF orientation by which the image is turned; None: as its pixels are stored.
+        intensity: the range of 16-bit values that becomes 0 to 255; None: their high byte. It acts on PNGs of 16 bits a
+            channel alone.
 
     Raises:
         tf.errors.InvalidArgumentError: the file is damaged or not an image. (GIFs are decoded; `open_image` refuses
@@ -34,19 +43,82 @@ def decode_image(path: tf.Tensor) -> tf.Tensor:
     image = tf.cond(
         tf.io.is_jpeg(content),
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(content, channels=3),
+        lambda: tf.io.decode_png(content, channels=3) if intensity is None else _decode_png(content, intensity),
     )
+    if orientation is not None:
+        image = turn_image(image, orientation)
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def decode_file(path: Path) -> np.ndarray:
+def _decode_png(content: tf.Tensor, intensity: tuple[float, float]) -> tf.Tensor:
+    """(height, width, 3) uint8."""
+
+    def scaled() -> tf.Tensor:
+        values = tf.io.decode_png(content, channels=3, dtype=tf.uint16)
+        return tf.gather(tf.constant(scaled_values(*intensity)), tf.cast(values, tf.int32))
+
+    head = tf.strings.join([tf.strings.substr(content, 0, 25), bytes(25)])  # long enough, even of an empty file
+    return tf.cond(tf.strings.substr(head, 24, 1) == b"\x10", scaled, lambda: tf.io.decode_png(content, channels=3))
+
+
+def turn_image(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """The image as viewers display it; `pipeline.data.pixels.turn_array` does the same to arrays.
+
+    Args:
+        image: (height, width, 3).
+        orientation: scalar int32, 1 to 8.
+    """
+
+    def among(orientations: tuple[int, ...]) -> tf.Tensor:
+        return tf.reduce_any(orientation == tf.constant(orientations))
+
+    image = tf.cond(among(TRANSPOSED), lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    image = tf.cond(among(ROWS_REVERSED), lambda: image[::-1], lambda: image)
+    return tf.cond(among(COLUMNS_REVERSED), lambda: image[:, ::-1], lambda: image)
+
+
+def image_decoder(examples: Sequence[Example]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function for graphs, from the index of an example (a scalar) to its image, (height, width, 3) uint8."""
+    paths = tf.constant([str(example.image) for example in examples])
+    turns = [example.orientation for example in examples]
+    orientations = tf.constant(turns, tf.int32) if any(turn != 1 for turn in turns) else None
+    (intensity,) = {example.intensity for example in examples} or {None}
+
+    def decode(index: tf.Tensor) -> tf.Tensor:
+        return decode_image(paths[index], None if orientations is None else orientations[index], intensity)
+
+    return decode
+
+
+def decode_file(path: Path, orientation: int = 1, intensity: tuple[float, float] | None = None) -> np.ndarray:
     """`decode_image` outside of a graph, (height, width, 3) uint8.
 
     Raises:
         ValueError: the file is damaged.
     """
     try:
-        return decode_image(str(path)).numpy()
+        return decode_image(str(path), None if orientation == 1 else tf.constant(orientation), intensity).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError("its data are damaged or end too early") from error
+
+
+def decode_example(example: Example) -> np.ndarray:
+    """The image of an example as training sees it, (height, width, 3) uint8.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return decode_file(example.image, example.orientation, example.intensity)
+
+
+def decode_16_bits(path: Path) -> np.ndarray:
+    """The values of a PNG of 16 bits a channel without alpha, (height, width, 3) uint16.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return tf.io.decode_png(tf.io.read_file(str(path)), channels=3, dtype=tf.uint16).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("its data are damaged or end too early") from error
 

@@ -60,7 +60,8 @@ def read_index_mask(path: Path) -> np.ndarray:
     """
     with open_whole(path, ("PNG",)) as opened:
         if (kind := _kind_without_indices(path, opened.mode)) is not None:
-            raise NoIndices(f"is {kind}; a palette or one-channel 8-bit PNG of indices expected")
+            change = ": save it with 8 bits, its values unchanged" if kind.startswith("grey") else ""
+            raise NoIndices(f"is {kind}; a palette or one-channel 8-bit PNG of indices expected{change}")
         return np.array(opened, np.uint8)
 
 
@@ -72,6 +73,8 @@ def _kind_without_indices(path: Path, mode: str) -> str | None:
     Args:
         mode: what Pillow opened it as.
     """
+    if mode.startswith("I"):
+        return "grey of 16 bits"
     if mode not in ("P", "L", "1"):
         return mode
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
 """From `dataset=…` to a checked dataset: generate or download it if needed, list its examples, check every pair."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.download.voc import ensure_voc
-from pipeline.data.palette import VOID
+from pipeline.data.pixels import PixelRules
+from pipeline.data.split_checks import absent_classes, split_faults, split_warnings
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
-from pipeline.data.voc import MASKS, Splits, find_examples
+from pipeline.data.voc import Splits, find_examples
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 
@@ -36,8 +37,12 @@ class Dataset:
     @property
     def absent_classes(self) -> list[str]:
         """Names of the classes that no training mask contains, so that they cannot be learnt."""
-        pixels = self.class_pixels("train").sum(axis=0)  # (classes,)
-        return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
+        return absent_classes(self.classes, self.checked.statistics["train"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the files and splits, though it can be trained on and scored."""
+        return [*self.checked.warnings, *split_warnings(self.classes, self.splits, self.checked.statistics)]
 
 
 def prepare_dataset(
@@ -50,21 +55,34 @@ def prepare_dataset(
 
     Args:
         only: the splits that are wanted; the others are neither listed nor checked.
-        trains: whether the training split must suffice for the configuration's training.
+        trains: whether train must suffice for the configuration's training, and val for the choice of the best epoch.
 
     Raises:
-        UserError: it cannot be generated or downloaded, or its lists, images or masks have faults.
+        UserError: it cannot be generated or downloaded, its lists, images or masks have faults, or a split cannot be
+            learnt or scored.
     """
     data_dir = Path(config.data_dir).expanduser()
     root = _ensure_folder(config, data_dir, progress)
     splits, faults = find_examples(root, config.dataset, only)
     if not faults and trains:
         faults = too_few_images(config, splits)
-    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults)
-    dataset = Dataset(root, list(config.dataset.classes), splits, checked)
-    if trains and "train" in splits:
-        _refuse_background_alone(dataset)
+    rules = PixelRules.of(config.dataset)
+    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
+    dataset = Dataset(root, list(config.dataset.classes), _with_pixels(splits, checked, rules), checked)
+    if unusable := split_faults(dataset.classes, checked.statistics, trains):
+        raise UserError(*unusable)
     return dataset
+
+
+def _with_pixels(splits: Splits, checked: CheckedDataset, rules: PixelRules) -> Splits:
+    """The examples, with what turns the files of their images into pixels."""
+    return {
+        split: [
+            replace(example, orientation=int(orientation), intensity=rules.intensity)
+            for example, orientation in zip(examples, checked.statistics[split].orientations, strict=True)
+        ]
+        for split, examples in splits.items()
+    }
 
 
 def _ensure_folder(config: Config, data_dir: Path, progress: Progress) -> Path:
@@ -102,23 +120,6 @@ def too_few_images(config: Config, splits: Splits) -> list[str]:
             f"{images} training images), so the weights would never be updated; at most {batches} expected"
         ]
     return []
-
-
-def _refuse_background_alone(dataset: Dataset) -> None:
-    """Raise UserError if no training mask has another class. Such masks often use 255, which is void, for a class."""
-    class_pixels = dataset.class_pixels("train")
-    if class_pixels[:, 1:].any():
-        return
-    pixels, valid = int(dataset.sizes("train").prod(axis=1).sum()), int(class_pixels.sum())
-    fault = (
-        f"{MASKS}/: no mask of the train split has a class besides {dataset.classes[0]} (0), so nothing can be learnt"
-    )
-    if valid < pixels:
-        fault += (
-            f"; {1 - valid / pixels:.0%} of their pixels are {VOID}, which is void and never learnt: "
-            "if it is meant as class 1, write it as 1"
-        )
-    raise UserError(fault)
 
 
 def class_weights(loss: LossConfig, dataset: Dataset) -> np.ndarray:

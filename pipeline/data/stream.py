@@ -82,26 +82,26 @@ def whole_images(
     """Whole images for scoring, in batches of equal padded size; the order of the examples within a size is kept.
 
     Args:
-        sizes: (examples, 2) height and width of the files' images.
+        sizes: (examples, 2) height and width of the images before scaling.
         multiple: both sides are padded to a multiple of it.
 
     Yields:
         index: (batch,) int64, of the example.
         image: (batch, height, width, 3) uint8, scaled and padded.
         working size: (batch, 2) int32, of the scaled image without its padding.
-        mask: (batch, tall, wide) uint8 at the file's own size, padded with 255 to the largest of the batch.
-        own size: (batch, 2) int32, of the file's image.
+        mask: (batch, tall, wide) uint8 at the image's own size, padded with 255 to the largest of the batch.
+        own size: (batch, 2) int32, of the image before scaling.
     """
     own = tf.constant(sizes, tf.int32)  # (examples, 2)
     batches = _batches_of_equal_size(decode.working_size(own, long_side).numpy(), multiple, batch_size)
-    images = tf.constant([str(example.image) for example in examples])
+    decode_image = decode.image_decoder(examples)
     masks = tf.constant([str(example.mask) for example in examples])
 
     def load(indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         tall, wide = tf.unstack(tf.reduce_max(tf.gather(own, indices), axis=0))
 
         def load_one(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            image = decode.scale_image(decode.decode_image(images[index]), long_side)
+            image = decode.scale_image(decode_image(index), long_side)
             mask = decode.decode_mask(masks[index])
             height, width = tf.unstack(tf.shape(mask))
             padded = tf.pad(mask, [[0, tall - height], [0, wide - width]], constant_values=VOID)

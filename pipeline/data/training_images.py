@@ -26,12 +26,12 @@ class FileImages:
     def __init__(self, examples: Sequence[Example], sizes: np.ndarray, long_side: int | None) -> None:
         """Args: sizes: (examples, 2) height and width at working scale."""
         self.sizes, self.long_side = tf.constant(sizes, tf.int32), long_side
-        self.images = tf.constant([str(example.image) for example in examples])
+        self.decode_image = decode.image_decoder(examples)
         self.masks = tf.constant([str(example.mask) for example in examples])
 
     def whole(self, index: tf.Tensor) -> ImageAndMask:
         """One image and its mask at working scale."""
-        image = decode.scale_image(decode.decode_image(self.images[index]), self.long_side)
+        image = decode.scale_image(self.decode_image(index), self.long_side)
         return image, decode.scale_mask(decode.decode_mask(self.masks[index]), self.long_side)
 
     def rectangle(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> ImageAndMask:
@@ -97,7 +97,7 @@ def training_images(
     3. Their own files, decoded each time; also if `cache_mb` is 0.
 
     Args:
-        sizes: (examples, 2) height and width of the files' images.
+        sizes: (examples, 2) height and width of the images before scaling.
         decoded: the file of decoded images; its name identifies its content.
 
     Raises:

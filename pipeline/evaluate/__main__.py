@@ -20,12 +20,13 @@ Scores the network of a tracked run exactly: by an int64 confusion matrix at the
 
 run=…            MLflow's run id, or the run's run_key
 split=…          train, val or test (the default)
-dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run
+dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
+                 are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given
 data_dir=…       where datasets are downloaded or generated
 evaluate.batch_size=…   changes speed and memory, but no score
 evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's, which change scores
 output=…         folder for predictions/, overlays/ and evaluation/ (tables and confusion matrix)
-tracking.uri=…   MLflow tracking address; by default mlruns/mlflow.db in the current directory
+tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
 """
 
 OWN_KEYS = ("run", "split", "output", "tracking.uri")
@@ -66,9 +67,16 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     """
     from pipeline.data.prepare import class_weights, prepare_dataset
     from pipeline.evaluate.evaluator import Evaluator
-    from pipeline.evaluate.report import prediction_writer, score_table, write_overlays, write_scores
+    from pipeline.evaluate.report import (
+        absent_class_notes,
+        prediction_writer,
+        score_table,
+        write_overlays,
+        write_scores,
+    )
     from pipeline.model.losses import SegmentationLoss
     from pipeline.runtime.console import PreparationDisplay, text_console
+    from pipeline.runtime.text import plain
 
     splits = [split] if config.loss.class_weights == "none" else ["train", split]  # class weights come from train
     with PreparationDisplay() as progress:
@@ -86,7 +94,11 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
         write_scores(output / "evaluation", dataset.classes, scores)
     console = text_console()
     console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
+    for warning in dataset.warnings:
+        console.print(f"warning: {plain(warning)}", soft_wrap=True)
     console.print(score_table(dataset.classes, {split: scores}))
+    for note in absent_class_notes(dataset.classes, {split: scores}):
+        console.print(f"note: {note}", soft_wrap=True)
     if config.loss.class_weights != stored.config.loss.class_weights:
         console.print("note: the loss is without the run's class weights, which belong to its own training data")
     if output is not None:

@@ -138,7 +138,9 @@ def _draw_ious(axes: Axes, ious: np.ndarray, mean: float, cell: int) -> None:
         axes.text(1.33, row, text, size=size, ha="right", va="center_baseline", color=INK if exists[row] else FAINT_INK)
     axes.set(xlim=(0, 1), ylim=(len(ious) - 0.5, -0.5))  # rows of the matrix
     axes.set_axis_off()
-    axes.set_title(f"IoU, %\nmean {100 * mean:.1f}", loc="left", size=10, color=FAINT_INK, pad=8)
+    axes.set_title(
+        "IoU, %\nmean " + ("-" if np.isnan(mean) else f"{100 * mean:.1f}"), loc="left", size=10, color=FAINT_INK, pad=8
+    )
 
 
 def _label(index: int, name: str) -> str:

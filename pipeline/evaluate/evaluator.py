@@ -54,7 +54,7 @@ class Evaluator:
 
         Args:
             loss: scored for each image, next to the confusion matrix.
-            sizes: (examples, 2) height and width of the images as they are in their files.
+            sizes: (examples, 2) height and width of the images before they are scaled.
             config: how images are scaled, batched and viewed.
         """
         self.examples = examples
@@ -112,5 +112,5 @@ class Evaluator:
             if progress is not None:
                 progress(len(losses), len(self.examples))
         # The batch size changes the order of the stream; the sum of fsum is the same in any order.
-        loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True)) / max(1, sum(pixels))
-        return Scores(total, loss, image_iou)
+        loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True))
+        return Scores(total, loss / sum(pixels) if any(pixels) else math.nan, image_iou)

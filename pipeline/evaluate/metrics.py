@@ -3,6 +3,7 @@
 A confusion matrix holds counts of pixels, (classes, classes) int64: rows are the true class, columns the predicted one.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,13 +71,13 @@ def accuracy_per_class(confusion_matrix: np.ndarray) -> np.ndarray:
 
 
 def mean_over_classes(ious: np.ndarray) -> np.ndarray:
-    """Mean of the IoUs that are not NaN, from (..., classes) to (...,) float64; 0 where all are NaN."""
+    """Mean of the IoUs that are not NaN, from (..., classes) to (...,) float64; NaN where all are NaN."""
     exists = ~np.isnan(ious)
-    return np.asarray(np.where(exists, ious, 0).sum(axis=-1) / np.maximum(1, exists.sum(axis=-1)))
+    return _ratio(np.asarray(np.where(exists, ious, 0).sum(axis=-1)), np.asarray(exists.sum(axis=-1)))
 
 
 def mean_iou(confusion_matrix: np.ndarray) -> float:
-    """Mean IoU of the classes that have one; 0 for a matrix without pixels.
+    """Mean IoU of the classes that have one; NaN for a matrix without pixels.
 
     Args:
         confusion_matrix: (classes, classes) int64.
@@ -85,13 +86,13 @@ def mean_iou(confusion_matrix: np.ndarray) -> float:
 
 
 def pixel_accuracy(confusion_matrix: np.ndarray) -> float:
-    """Share of the valid pixels that is predicted correctly; 0 for a matrix without pixels.
+    """Share of the valid pixels that is predicted correctly; NaN for a matrix without pixels.
 
     Args:
         confusion_matrix: (classes, classes) int64.
     """
     total = confusion_matrix.sum()
-    return float(np.trace(confusion_matrix) / total) if total else 0.0
+    return float(np.trace(confusion_matrix) / total) if total else math.nan
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -103,7 +104,8 @@ class Scores:
     """The scores of one split.
 
     `loss` is the training loss of each whole image, averaged with its number of valid pixels as weight: for the
-    cross-entropy without class weights, that is the mean over all valid pixels of the split.
+    cross-entropy without class weights, that is the mean over all valid pixels of the split. Scores of no valid pixel
+    are NaN.
     """
 
     confusion_matrix: np.ndarray  # (classes, classes) int64
@@ -122,8 +124,19 @@ class Scores:
         return pixel_accuracy(self.confusion_matrix)
 
     @property
+    def absent(self) -> np.ndarray:
+        """Indices of the classes without true pixels, in ascending order. Their IoU is 0, or NaN if never predicted."""
+        return np.flatnonzero(self.confusion_matrix.sum(axis=1) == 0)
+
+    @property
     def collapsed(self) -> bool:
-        """Whether the mean IoU is at most 5 % above that of predicting the most frequent class everywhere."""
+        """Whether the mean IoU is at most 5 % above that of predicting the most frequent class everywhere.
+
+        Never for a split with fewer than two classes, of which no prediction could be better.
+        """
         true = self.confusion_matrix.sum(axis=1)
-        one_class = true.max() / max(1, true.sum()) / max(1, int((true > 0).sum()))
+        classes = int((true > 0).sum())
+        if classes < 2:
+            return False
+        one_class = true.max() / true.sum() / classes
         return bool(self.mean_iou <= 1.05 * one_class)

@@ -12,6 +12,7 @@ from pipeline.config.validation import check, checked
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
+PIXEL_KEYS = ("exif", "intensity")  # of `dataset`: what turns the files of images into pixels
 VIEWS = ("evaluate.batch_size", "evaluate.flip", "evaluate.scales", "evaluate.window")
 
 
@@ -47,7 +48,8 @@ def compose(overrides: Sequence[str]) -> Config:
 def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Config:
     """A stored configuration with other data and views; everything else about a prediction stays as it was.
 
-    Other data have the run's class names, unless `dataset.classes` is given or it is a known dataset with another
+    Image files become pixels as in the run, unless `dataset.exif` or `dataset.intensity` is given. Other data have the
+    run's class names, unless `dataset.classes` is given or it is a known dataset with another
     number of classes. Their loss has no class weights: these come from the frequencies in the run's training masks.
 
     Args:
@@ -79,7 +81,8 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
 
 def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> DatasetConfig:
     """The dataset of `dataset=…`."""
-    dataset = composed.dataset
+    as_in_run = {name: getattr(stored.dataset, name) for name in PIXEL_KEYS if f"dataset.{name}" not in keys}
+    dataset = dataclasses.replace(composed.dataset, **as_in_run)
     as_many = len(dataset.classes) == len(stored.dataset.classes)
     if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
         return dataclasses.replace(dataset, classes=stored.dataset.classes)

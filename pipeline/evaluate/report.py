@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.decode import decode_file
+from pipeline.data.decode import decode_example
 from pipeline.data.fixed_choice import smallest_hashes
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
@@ -16,6 +16,7 @@ from pipeline.evaluate.evaluator import OnPrediction
 from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class
 from pipeline.evaluate.overlay import to_palette_png, write_png
 from pipeline.evaluate.overlay_sheet import overlay_sheet
+from pipeline.runtime.text import enumerated
 
 
 def fixed_choice(examples: Sequence[Example], count: int) -> list[Example]:
@@ -66,9 +67,7 @@ def write_overlays(
             prediction = read_index_mask(predictions / f"{example.id}.png")
             iou = scores.image_iou.get(example.id)
             heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
-            sheet = overlay_sheet(
-                decode_file(example.image), read_index_mask(example.mask), prediction, classes, heading
-            )
+            sheet = overlay_sheet(decode_example(example), read_index_mask(example.mask), prediction, classes, heading)
             write_png(folder / group / f"{example.id}.png", sheet)
 
 
@@ -107,11 +106,35 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     accuracy = accuracy_per_class(scores[last].confusion_matrix)
     for index, name in enumerate(classes):
         values = [*(ious[split][index] for split in scores), accuracy[index]]
-        # A class that is not in the split has no score; "nan" would look like an error.
-        table.add_row(name, *("-" if value != value else f"{value:.4f}" for value in values))
+        table.add_row(name, *map(_cell, values))
     table.add_section()
-    table.add_row(
-        "mean", *(f"{found.mean_iou:.4f}" for found in scores.values()), f"{scores[last].pixel_accuracy:.4f} (pixels)"
-    )
-    table.add_row("loss", *(f"{found.loss:.4f}" for found in scores.values()), "")
+    totals = [_cell(found.mean_iou) for found in scores.values()]
+    table.add_row("mean", *totals, f"{_cell(scores[last].pixel_accuracy)} (pixels)")
+    table.add_row("loss", *(_cell(found.loss) for found in scores.values()), "")
     return table
+
+
+def absent_class_notes(classes: list[str], scores: dict[str, Scores]) -> list[str]:
+    """A sentence for each split whose truth lacks classes: its mean is over other classes than that of another split.
+
+    Args:
+        classes: names in index order.
+        scores: of each split.
+    """
+    notes = []
+    for split, found in scores.items():
+        if (absent := found.absent).size == 0:
+            continue
+        ious = iou_per_class(found.confusion_matrix)
+        predicted = [classes[index] for index in absent if not np.isnan(ious[index])]
+        note = (
+            f"no {split} mask contains: {enumerated((classes[index] for index in absent), 10)}; "
+            f"the {split} mean is over {np.count_nonzero(~np.isnan(ious))} of {len(classes)} classes"
+        )
+        notes.append(note + (f", with IoU 0 for {enumerated(predicted, 10)}, predicted falsely" if predicted else ""))
+    return notes
+
+
+def _cell(score: float) -> str:
+    """A score of the table. A class that is not in the split has none; "nan" would look like an error."""
+    return "-" if np.isnan(score) else f"{score:.4f}"

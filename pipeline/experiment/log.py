@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 from pipeline.config.fingerprint import sources
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config, TrackingConfig
-from pipeline.data.decode import decode_image
+from pipeline.data.decode import decode_example
 from pipeline.data.prepare import Dataset
 from pipeline.evaluate.metrics import Scores, iou_per_class
+from pipeline.evaluate.report import absent_class_notes
 from pipeline.experiment.initial_weights import log_initial_weights
 from pipeline.experiment.messages import print_note
 from pipeline.experiment.rerun import Original, Verdict, changed_keys, compare
@@ -202,7 +203,7 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
 def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> None:
     """Log the best weights as a model that loads with `mlflow.pyfunc`."""
     # A corner of an image: MLflow writes the input example out as text, twice.
-    corner = decode_image(str(dataset.splits["val"][0].image)).numpy()[:64, :64]  # (height, width, 3) uint8
+    corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
     stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
     run.move_model(run.folder / "model")
@@ -228,5 +229,7 @@ def _description(
     ]
     for split, found in scores.items():
         lines.append(f"| {split} | {found.mean_iou:.4f} | {found.pixel_accuracy:.4f} | {found.loss:.4f} |")
+    for note in absent_class_notes(dataset.classes, scores):
+        lines += ["", f"{note[0].upper()}{note[1:]}."]
     lines += ["", f"Best epoch {trained.best_epoch}, {duration(seconds)} in all, run key `{run_key}`."]
     return "\n".join(lines)

@@ -2,17 +2,19 @@
 
 import keras
 
-from pipeline.config.schema import Config
+from pipeline.config.environment import RUN_ID, experiment_name, variable
+from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
 from pipeline.data.room import Room
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import score_table
+from pipeline.evaluate.report import absent_class_notes, score_table
 from pipeline.experiment.rerun import Original, Verdict
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.trial import Result
 from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration, text_console
 from pipeline.runtime.text import plain
+from pipeline.tracking.store import described
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.setup import TrainingResult
@@ -21,6 +23,13 @@ from pipeline.train.setup import TrainingResult
 def print_note(text: str) -> None:
     """Something that a person should know."""
     _print(f"note      {text}")
+
+
+def print_tracking(tracking: TrackingConfig) -> None:
+    """Where the command's runs are stored, and why there."""
+    _print(f"tracking  {described(tracking)}")
+    if variable(RUN_ID) is not None:
+        print_note(f"{RUN_ID} is not used: every run is a new one, and resume=<run id> continues one")
 
 
 def print_opening(
@@ -41,7 +50,9 @@ def print_opening(
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
-    place = f"in experiment '{config.tracking.experiment}'" if reachable else "in its journal until MLflow answers"
+    place = (
+        f"in experiment '{experiment_name(config.tracking)}'" if reachable else "in its journal until MLflow answers"
+    )
     _print(
         f"data      {config.dataset.name}: {counts} images, {len(dataset.classes)} classes, in {dataset.root}; {room}"
     )
@@ -62,6 +73,8 @@ def print_opening(
     if dataset.absent_classes:
         absent = ", ".join(dataset.absent_classes)
         _print(f"warning   no training mask contains: {absent}; the network cannot learn them")
+    for warning in dataset.warnings:
+        _print(f"warning   {plain(warning)}")
 
 
 def print_differences(differences: list[str]) -> None:
@@ -105,6 +118,8 @@ def print_results(
 ) -> None:
     """The scores, the best epoch, and where the run can be looked at."""
     text_console().print(score_table(dataset.classes, scores))
+    for note in absent_class_notes(dataset.classes, scores):
+        print_note(note)
     _print(f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all")
     _print(f"run {run.name}")
     if run.store is not None:

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.addresses import tracking_uri
+from pipeline.config.addresses import recorded_uri
 from pipeline.config.schema import Config
 from pipeline.model.weights import weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy, publish, try_lock
 from pipeline.runtime.process import Process, where
-from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.journal import FILE, LOCK, Journal
 from pipeline.tracking.provenance import FOLDER as ENVIRONMENT
 from pipeline.tracking.provenance import fetch_provenance
@@ -69,7 +68,7 @@ def fetch(stored: StoredRun, run: RunRef, uri: str | None) -> Fetched:
     begin = Begin(
         name=stored.run.info.run_name or "",
         tags=stored.tags,
-        tracking_uri=None if uri is None else mask_credentials(tracking_uri(uri)),
+        tracking_uri=recorded_uri(uri),
         experiment=experiment,
         config=stored.path("config/config.yaml").read_text(encoding="utf-8"),
     )

@@ -11,7 +11,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import Process, where
 from pipeline.tracking.local_runs import find_local, local_runs
 from pipeline.tracking.records import Begin, history_of, last_values, status_of
-from pipeline.tracking.run_ref import RunRef, is_alive, silence, tracking_of
+from pipeline.tracking.run_ref import InStore, RunRef, is_alive, silence, tracking_of
 from pipeline.tracking.search import runs_with_fingerprint
 from pipeline.tracking.store import Store
 from pipeline.tracking.stored_run import open_run
@@ -62,17 +62,30 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
     Raises:
         UserError: there is no such run, it is alive, or its state cannot be restored on this machine.
     """
-    run = find_local(name)
+    run, tracked = find_local(name), None
     if run is None:
         run = _restored(name, uri)
-    elif not run.in_use and _resumed_elsewhere(run, uri):
-        run = _restored(name, tracking_of(_begin(run), uri).uri)
+    elif not run.in_use and IS_SWEEP not in _begin(run).tags:
+        address = tracking_of(_begin(run), uri).uri
+        tracked = run.in_store(address)
+        if tracked is not None:
+            _refuse_if_over(name, run, tracked)
+            if run.resumed_elsewhere(tracked.run.data.tags):
+                run = _restored(name, address)
     found, owner = _resumable(run), run.owner()
     if run.in_use:
         raise UserError(f"resume={name}: is still alive{where(owner)}; it can be resumed when it has ended")
     if owner is not None and not owner.on_this_host and run.status() == "RUNNING":
         _refuse_if_alive(name, owner, run.silence())  # a folder shared by machines, on a file system without locks
-    found.config.tracking = replace(tracking_of(_begin(run), uri), run_name=found.config.tracking.run_name)
+    if owner is not None and owner.is_alive and not owner.is_this_process and run.status() == "RUNNING":
+        raise UserError(
+            f"resume={name}: is still alive{where(owner)}, in the folder that this one is a copy of; it can be resumed "
+            "when it has ended"
+        )
+    tracking = tracking_of(_begin(run), uri)
+    if tracked is not None:  # the experiment may have been renamed since
+        tracking.experiment = tracked.experiment
+    found.config.tracking = replace(tracking, run_name=found.config.tracking.run_name)
     return found
 
 
@@ -84,15 +97,22 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
     Args:
         store: None if it does not answer; only this machine is searched then.
     """
-    runs = [run for run in local_runs() if _matches(_begin(run), fingerprint, experiment)]
-    if (tracked := runs_with_fingerprint(fingerprint, store)) is not None:
+    runs = [run for run in local_runs() if _begin(run).tags.get("fingerprint") == fingerprint]
+    tracked = runs_with_fingerprint(fingerprint, store)
+    if tracked is None:
+        runs = [run for run in runs if _begin(run).experiment == experiment]
+    else:
         for stored in tracked:
             if stored.info.status == "FINISHED" and SCORE in stored.data.metrics:
                 return Finished(str(stored.info.run_id), dict(stored.data.metrics))
         tags = {stored.info.run_id: stored.data.tags for stored in tracked}
         # One that was deleted in MLflow is no longer wanted; one that was resumed elsewhere has its checkpoints there.
+        # The experiment of one that MLflow has is known by its id, since experiments are renamed.
         runs = [
-            run for run in runs if (run_id := run.run_id) is None or (run_id in tags and run.is_current(tags[run_id]))
+            run
+            for run in runs
+            if (_begin(run).experiment == experiment if (run_id := run.run_id) is None else run_id in tags)
+            and (run_id is None or run.is_current(tags[run_id]))
         ]
     for run in runs:
         if finished := finished_already(run):
@@ -123,10 +143,16 @@ def _restored(name: str, uri: str | None) -> RunRef:
     return run
 
 
-def _resumed_elsewhere(run: RunRef, uri: str | None) -> bool:
-    """Whether another machine has resumed the run, according to its store, if that answers."""
-    begin = _begin(run)
-    return IS_SWEEP not in begin.tags and run.resumed_elsewhere(run.tags_in_store(tracking_of(begin, uri).uri))
+def _refuse_if_over(name: str, run: RunRef, tracked: InStore) -> None:
+    """Refuse a run that was deleted in MLflow, or that finished there without this folder's journal.
+
+    Raises:
+        UserError: it was, or it did.
+    """
+    if tracked.deletion is not None:
+        raise UserError(f"resume={name}: {tracked.deletion}")
+    if tracked.run.info.status == "FINISHED" and run.status() != "FINISHED" and run.is_current(tracked.run.data.tags):
+        raise UserError(f"resume={name}: has finished since, in another copy of this folder; nothing is left to train")
 
 
 def _refuse_if_alive(name: str, process: Process | None, silent: float) -> None:
@@ -157,7 +183,3 @@ def _begin(run: RunRef) -> Begin:
     begin = run.begin()
     assert begin is not None  # a local run has begun
     return begin
-
-
-def _matches(begin: Begin, fingerprint: str, experiment: str) -> bool:
-    return begin.tags.get("fingerprint") == fingerprint and begin.experiment == experiment

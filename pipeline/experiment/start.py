@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from pipeline.config.environment import experiment_name
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config
@@ -96,7 +97,7 @@ def _earlier_run(
         check_config(lineage.resume, config)
         check_initial(lineage.resume, initial_sha256)
     elif lineage.auto:
-        earlier = find_same(identity, config.tracking.experiment, store)
+        earlier = find_same(identity, experiment_name(config.tracking), store)
     if isinstance(earlier, Resumable) and config.epochs == earlier.config.epochs:
         return finished_already(earlier.run) or earlier
     return earlier

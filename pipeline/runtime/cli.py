@@ -2,13 +2,13 @@
 
 import errno
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.runtime import output
 from pipeline.runtime.errors import RerunDiffers, RunFailed, UserError
 from pipeline.runtime.signals import Interrupted
 from pipeline.runtime.text import nearest, plain
@@ -112,26 +112,25 @@ def run_tool(
         help_text: what `--help` prints, or a function that returns it.
         needs_arguments: whether the command has nothing to do without arguments; it then prints the help, status 2.
     """
-    # A class or a file may have any name; a terminal's encoding may not have all characters.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    output.protect()
     if os.path.expanduser("~") == "~":  # no HOME, and a user without a name: MLflow could not be imported
         os.environ["HOME"] = tempfile.gettempdir()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments) or (needs_arguments and not arguments):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
         print(help_text if isinstance(help_text, str) else help_text())
-        sys.exit(0 if arguments else 2)
+        sys.exit(output.finish(0 if arguments else 2))
     try:
-        sys.exit(main(arguments))
+        status = main(arguments)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(exit_status(error))
+        status = exit_status(error)
+    sys.exit(output.finish(status))
 
 
 def exit_status(error: Exception | KeyboardInterrupt, run_begun: bool = False) -> int:
     """Print an error's message on stderr and return the exit status of the command that it ended.
 
     1: a run failed, a disk is full, or no memory is left; 2: a mistake of the user's, a file that cannot be used
-    included; 3: a rerun differs; 130: Ctrl-C; 143: SIGTERM.
+    included; 3: a rerun differs; 130: Ctrl-C; 143: SIGTERM; 129: SIGHUP; 128 + its number: another signal.
 
     Args:
         run_begun: whether the command had begun a run. A file that cannot be used is then a failure of the run (1).

@@ -1,9 +1,13 @@
-"""Ctrl-C and SIGTERM: while training, the step in flight is finished and a checkpoint is written first."""
+"""Ctrl-C, SIGTERM, SIGHUP and the like: while training, the step in flight is finished and saved first."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
+
+# Sent when a terminal is closed, and by schedulers and limits before they kill; by default they end a process at once.
+# Where one is ignored (`nohup`), or something else handles it, it stays so.
+OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -15,13 +19,14 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_status(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
+        """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + self.number
 
     @property
     def message(self) -> str:
-        """What happened: `interrupted` or `terminated`."""
-        return "terminated" if self.number == signal.SIGTERM else "interrupted"
+        """What happened: `interrupted`, `terminated`, or the signal's name."""
+        words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+        return words.get(self.number) or f"ended by {signal.Signals(self.number).name}"  # type: ignore[call-overload]
 
 
 _pending: Interrupted | None = None
@@ -29,14 +34,19 @@ _deferred = False
 
 
 def install() -> None:
-    """Make both signals raise `Interrupted`: at once or, in a `deferred` block, at `raise_pending`."""
+    """Make the signals raise `Interrupted`: at once or, in a `deferred` block, at `raise_pending`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle)
+    for number in OTHERS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _handle)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
     global _pending
     first = _pending is None
+    if number in OTHERS and not first:  # they come in pairs, and after SIGTERM: nobody is impatient
+        return
     interrupted = Interrupted(number)
     _pending = interrupted
     if not (_deferred and first):  # a second signal ends the program at once

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls, one of which starts every escape sequence; line separators; changes of the writing direction.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -39,3 +39,10 @@ def nearest(word: str, choices: list[str]) -> str:
 def one_of(choices: Sequence[str]) -> str:
     """The choices in words: `a, b or c`."""
     return " or ".join(part for part in (", ".join(choices[:-1]), *choices[-1:]) if part)
+
+
+def enumerated(names: Iterable[str], most: int = 5) -> str:
+    """The names with commas in between; of more than `most`, the first ones and the count of the others."""
+    every = list(names)
+    others = len(every) - most
+    return ", ".join(every) if others <= 0 else f"{', '.join(every[:most])} and {others} more"

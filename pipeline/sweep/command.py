@@ -15,8 +15,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.environment import experiment_name, fill
 from pipeline.config.fingerprint import NOT_IN_DEFAULTS, NOT_IN_SWEEP_NAME, NOT_IN_TRIAL_NAME, sources
-from pipeline.config.hydra_files import CONF
+from pipeline.config.hydra_files import CONF, PRIMARY, own_files
 from pipeline.config.keys import short_names
 from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
@@ -45,7 +46,7 @@ class Command:
         return OverridesParser.create(config_loader=self.hydra.config_loader).parse_overrides(self.arguments)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """A trial's configuration, not checked.
+        """A trial's configuration, not checked, with what this process's environment says of its store.
 
         Raises:
             HydraException, OmegaConfBaseException: it cannot be composed.
@@ -54,6 +55,7 @@ class Command:
         task = copy.deepcopy(composed)
         with open_dict(task):
             del task["hydra"]
+            fill(task.tracking)
         return task
 
 
@@ -82,8 +84,10 @@ def sweep_name(config: Config, overrides: Iterable[str]) -> str:
     if config.sweep.name is not None:
         return config.sweep.name
     identifying = sorted(override for override in overrides if not _key(override).startswith(NOT_IN_SWEEP_NAME))
+    if (primary := own_files().primary) != PRIMARY:
+        identifying.append(f"--config-name={primary}")
     digest = hashlib.sha256(json.dumps(identifying).encode()).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', config.tracking.experiment)[:80] or 'sweep'}-{digest[:8]}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', experiment_name(config.tracking))[:80] or 'sweep'}-{digest[:8]}"
 
 
 def trial_name(overrides: Sequence[str]) -> str:
@@ -102,7 +106,14 @@ def sources_and_defaults() -> dict[str, str]:
         for path in sorted(CONF.rglob("*.yaml"))
         if not path.relative_to(CONF).as_posix().startswith(NOT_IN_DEFAULTS)
     }
-    return sources() | defaults
+    own = {
+        f"{file.relative_to(folder).as_posix()} of --config-dir or hydra.searchpath": hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for folder in own_files().folders
+        for file in sorted(folder.rglob("*.yaml"))
+    }
+    return sources() | defaults | own
 
 
 def label(values: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ from pipeline.tracking.dead_runs import mark_dead_runs
 from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import Store, open_if_it_answers
+from pipeline.tracking.store import Store, described, open_if_it_answers
 from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
@@ -48,6 +48,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     check_settings_files()  # which the worker could only die of
     start_worker()  # it imports TensorFlow, which this process does not
     try:
+        print(f"tracking  {described(config.tracking)}")
         store = open_if_it_answers(config.tracking)
         for run in mark_dead_runs(config.tracking, store):
             print(f"note      run {run} was left RUNNING by a process that died{suspicion(run)}: it is KILLED now")

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.config.addresses import JOURNAL
+from pipeline.config.addresses import JOURNAL, database_file
 from pipeline.config.schema import SweepConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import locked
@@ -41,10 +41,9 @@ def open_storage(address: str) -> BaseStorage:
             file = Path(address.removeprefix(JOURNAL))
             file.parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(str(file)))
-        if not address.startswith("sqlite:"):
+        if (database := database_file(address)) is None:
             return RDBStorage(address)
         # Several processes may open a database that does not exist: one at a time creates its tables.
-        database = Path(address.removeprefix("sqlite:///"))
         with locked(database.parent / f".{database.name}.lock"):
             return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
     except (SQLAlchemyError, OSError, ImportError) as error:
@@ -87,7 +86,7 @@ def check_sampler(sweep: SweepConfig, address: str) -> None:
     package = NEEDS.get(sweep.sampler)
     if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(f"sweep.sampler={sweep.sampler}: needs the package {package}: pip install {package}")
-    if sweep.sampler == "cmaes" and not address.startswith("sqlite:"):
+    if sweep.sampler == "cmaes" and database_file(address) is None:
         raise UserError(
             "sweep.sampler=cmaes: stores its state as a pickle, which anyone with access to a shared storage could "
             "replace; a sqlite:/// storage expected"

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.runtime import signals
+from pipeline.runtime import output, signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
 from pipeline.sweep.stopping import StopState, ends_with_sweep
@@ -93,8 +93,11 @@ class TrialJob:
     def _settle(self) -> None:
         """In a launcher's process: work where the sweep was started, if that folder is on this machine."""
         if threading.current_thread() is threading.main_thread():
-            # A terminal sends Ctrl-C to all processes; the sweep's own process passes it on.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # A terminal sends Ctrl-C, and its end, to all processes; the sweep's own process passes them on.
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        output.protect()
+        output.make_expendable()
         if os.path.isdir(self.sweep_folder):
             os.chdir(self.sweep_folder)
 

@@ -1,11 +1,9 @@
-"""Locations of artifacts, as a store gives them: which are trusted, and which are outdated since a folder was moved."""
+"""Locations of artifacts, as a store gives them, and which of them are trusted."""
 
 import re
-import shlex
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.config.addresses import database_file
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials
 
@@ -60,27 +58,6 @@ def checked_location(kind: str, owner_id: str, location: str, uri: str) -> str:
 def local_folder(location: str) -> Path | None:
     """The folder on this machine that a location names; None for any other location."""
     place = urlsplit(location)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
-
-
-def moved_away(location: str, uri: str) -> str | None:
-    """Why the artifacts of a local store's experiment are not found, and what to type; None if nothing indicates that.
-
-    MLflow stores the absolute path when the experiment is created. After the folder of the project was moved or
-    renamed, it would create the old path again and put new artifacts there. A location that a person chose has another
-    name than ours, and may well be created with the first file in it.
-
-    Args:
-        location: of the experiment's artifacts, according to MLflow.
-        uri: the store's absolute address.
-    """
-    if (database := database_file(uri)) is None or (folder := local_folder(location)) is None:
-        return None
-    recorded, expected = folder.parent, database.parent / ARTIFACTS
-    if recorded.name != ARTIFACTS or recorded == expected or recorded.is_dir():
-        return None
-    old, new = shlex.quote(str(recorded)), shlex.quote(str(expected))
-    return (
-        f"MLflow looks for its artifacts in {recorded}, which does not exist; if that folder was moved to {expected}, "
-        f"type: mkdir -p {shlex.quote(str(recorded.parent))} {new} && ln -s {new} {old}"
-    )
+    if place.scheme == "":  # a path as it is, in which % and # mean nothing
+        return Path(location)
+    return Path(unquote(place.path)) if place.scheme == "file" else None

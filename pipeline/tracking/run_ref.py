@@ -9,11 +9,14 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.addresses import HOME, database_file, tracking_uri
+from mlflow.entities import Run
+
+from pipeline.config.addresses import HOME, LOCAL, database_file, tracking_uri
+from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy, try_lock, write_atomic
@@ -21,7 +24,7 @@ from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.journal import FILE, LOCK, read_journal
 from pipeline.tracking.records import Begin, ProcessStarted, Record, Status, parse_lines, status_of
-from pipeline.tracking.search import get_run
+from pipeline.tracking.search import deletion, get_run
 from pipeline.tracking.store import Unreachable, answering, connect
 
 RUNS = HOME / "runs"
@@ -97,7 +100,7 @@ class RunRef:
     def unsent(self) -> int:
         """How many records MLflow may not have yet: all, if more were sent than there are, as after a disk failure."""
         records, sent = len(self.records()), read_position(self.folder)[1]
-        return records - sent if sent <= records else records
+        return records - sent + len(read_deferred(self.folder)) if sent <= records else records
 
     def owner(self) -> Process | None:
         """The process that worked on the run last, as far as the journal knows."""
@@ -127,8 +130,8 @@ class RunRef:
         """
         return bool(self.records()) and not self.resumed_elsewhere(tags)
 
-    def tags_in_store(self, uri: str | None) -> dict[str, str]:
-        """The run's tags in MLflow; empty if MLflow does not have the run, or does not answer.
+    def in_store(self, uri: str | None) -> "InStore | None":
+        """The run as MLflow has it; None if MLflow does not have it, or does not answer.
 
         Raises:
             UserError: the address is wrong, or what answers is not MLflow.
@@ -136,14 +139,26 @@ class RunRef:
         run_id, address = self.run_id, tracking_uri(uri)
         database = database_file(address)
         if run_id is None or (database is not None and not database.is_file()):
-            return {}
+            return None
         try:
             with answering(address):
-                run = get_run(connect(address), run_id)
+                client = connect(address)
+                run = get_run(client, run_id)
+                if run is None or run.data.tags.get("run_key") != self.key:
+                    return None
+                experiment = client.get_experiment(run.info.experiment_id).name
+                return InStore(run, experiment, deletion(client, run))
         except Unreachable:
-            return {}
-        tags = {} if run is None else dict(run.data.tags)
-        return tags if tags.get("run_key") == self.key else {}
+            return None
+
+
+@dataclass(frozen=True)
+class InStore:
+    """A run of this machine as MLflow has it."""
+
+    run: Run
+    experiment: str  # its present name
+    deletion: str | None  # that it was deleted, and what restores it
 
 
 def owner_elsewhere(records: Sequence[Record], tags: Mapping[str, str]) -> Process | None:
@@ -189,10 +204,25 @@ def tracking_of(begin: Begin, uri: str | None) -> TrackingConfig:
     Raises:
         UserError: the recorded address had a password, which no journal stores, and no address is given.
     """
-    address = uri if uri is not None else begin.tracking_uri
-    if address is not None and "***" in address:
+    address = uri if uri is not None else _recorded(begin)
+    if "***" in address:
         raise UserError(f"tracking.uri={address}: the journal does not store the password; give the whole address")
     return TrackingConfig(uri=address, experiment=begin.experiment)
+
+
+def _recorded(begin: Begin) -> str:
+    """The address that a run was started with, whatever the environment says now.
+
+    The environment may have the password of that address. An address in a folder that was moved, as older versions
+    recorded the default one, is that of the database here.
+    """
+    address, given = begin.tracking_uri or LOCAL, variable(TRACKING_URI)
+    if given is not None and "***" in address and mask_credentials(given) == address:
+        return given
+    file, here = database_file(address), database_file(tracking_uri(LOCAL))
+    if file is not None and here is not None and file.parts[-2:] == here.parts[-2:] and not file.exists():
+        return LOCAL
+    return address
 
 
 def same_address(begin: Begin, uri: str | None) -> bool:
@@ -202,8 +232,7 @@ def same_address(begin: Begin, uri: str | None) -> bool:
         begin: its first record.
         uri: as given; None for the default.
     """
-    recorded = begin.tracking_uri or tracking_uri(None)
-    return mask_credentials(tracking_uri(uri)) == mask_credentials(recorded)
+    return mask_credentials(tracking_uri(uri)) == mask_credentials(tracking_uri(_recorded(begin)))
 
 
 def read_position(folder: Path) -> tuple[str | None, int]:
@@ -218,6 +247,21 @@ def read_position(folder: Path) -> tuple[str | None, int]:
         return None, 0
 
 
-def write_position(folder: Path, run_id: str | None, records: int) -> None:
-    """Store in a run's folder that MLflow has so many of its records, under this id."""
-    write_atomic(folder / POSITION, json.dumps({"run_id": run_id, "records": records}))
+def read_deferred(folder: Path) -> list[int]:
+    """The numbers of the records before that position whose files MLflow could not store; they wait in the outbox."""
+    try:
+        return [int(number) for number in json.loads((folder / POSITION).read_text())["deferred"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def write_position(folder: Path, run_id: str | None, records: int, deferred: Collection[int] = ()) -> None:
+    """Store in a run's folder that MLflow has so many of its records, under this id.
+
+    It is written for every record, and losing it in a power cut only repeats what was sent: it is not flushed.
+
+    Args:
+        deferred: see `read_deferred`.
+    """
+    position = {"run_id": run_id, "records": records, **({"deferred": sorted(deferred)} if deferred else {})}
+    write_atomic(folder / POSITION, json.dumps(position), flushed=False)

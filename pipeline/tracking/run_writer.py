@@ -1,15 +1,16 @@
 """One run in MLflow, and how each kind of journal record is written to it; writing a record again changes nothing."""
 
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model as ModelDescription
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
@@ -28,9 +29,11 @@ from pipeline.tracking.records import (
     Tags,
     Unknown,
 )
-from pipeline.tracking.store import Store
+from pipeline.tracking.refusals import FilesRefused
+from pipeline.tracking.store import Store, reason_in_words
 
 MOST_PARAMS, MOST_METRICS = 100, 1000  # in one request: MLflow's limits
+PATIENCE = 60.0  # seconds for which the files of one parcel are tried one by one: a store that hangs takes 30 for each
 LONGEST_DIGEST = 36  # characters that MLflow stores of a dataset's digest
 
 
@@ -84,12 +87,39 @@ class RunWriter:
 
     def _artifacts(self, record: Artifacts) -> None:
         parcel = self.journal.outbox.path(record.parcel)
+        if not parcel.is_dir():  # when everything is sent again, another store may have it
+            return
         try:
-            if parcel.is_dir():  # when everything is sent again, another store may have it
-                self.client.log_artifacts(self.run_id, str(parcel), record.place)
-        except (MlflowException, OSError):
+            self.client.log_artifacts(self.run_id, str(parcel), record.place)
+        except Exception as error:  # of any storage's own package
             if parcel.is_dir():  # else a newer parcel replaced it in the meantime
-                raise
+                self._one_by_one(parcel, record.place, error)
+
+    def _one_by_one(self, parcel: Path, place: str, error: Exception) -> None:
+        """Send each file alone: one that is refused must not hold up the others. Those that arrive leave the parcel.
+
+        Args:
+            error: why the parcel could not be sent as a whole.
+
+        Raises:
+            FilesRefused: what could not be sent.
+        """
+        refused: dict[str, str] = {}
+        began = time.monotonic()
+        for file in sorted(path for path in parcel.rglob("*") if path.is_file()):
+            folder = (PurePosixPath(place) / file.relative_to(parcel).as_posix()).parent
+            name = f"{folder}/{file.name}"
+            if refused and time.monotonic() - began > PATIENCE:
+                refused[name] = reason_in_words(error)
+                continue
+            try:
+                self.client.log_artifact(self.run_id, str(file), str(folder))
+                file.unlink()
+            except Exception as why:
+                if file.is_file():  # else a newer parcel replaced this one
+                    refused[name] = reason_in_words(why)
+        if refused:
+            raise FilesRefused(refused)
 
     def _model(self, record: Model) -> None:
         """Do what `mlflow.pyfunc.log_model` does with a model that lies in a folder, but only once."""

@@ -1,6 +1,7 @@
 """Finding runs and experiments in an MLflow store."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 
 import mlflow
@@ -8,8 +9,9 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from pipeline.config.addresses import database_file, tracking_uri
+from pipeline.config.environment import TRACKING_URI
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import mask_credentials
+from pipeline.runtime.text import mask_credentials, plain
 from pipeline.tracking.store import Store, Unreachable, answering, connect
 
 
@@ -37,16 +39,38 @@ def search_runs(
             return
 
 
-def run_with_key(
-    client: mlflow.MlflowClient, experiments: Sequence[str], key: str, deleted: bool = False
-) -> Run | None:
-    """The run with this run_key in some experiments, or None.
+def run_with_key(client: mlflow.MlflowClient, key: str) -> Run | None:
+    """The run with this run_key in any experiment, or None. A deleted one is found if no other has the key.
 
-    Args:
-        deleted: whether a deleted run is found, too.
+    Experiments are renamed, and runs may be moved to another one, so a run is never looked up by its experiment.
     """
     quoted = key.replace("'", "")
-    return next(search_runs(client, experiments, f"tags.run_key = '{quoted}'", deleted=deleted), None)
+    found = list(search_runs(client, experiment_ids(client), f"tags.run_key = '{quoted}'", deleted=True))
+    return next((run for run in found if run.info.lifecycle_stage == "active"), next(iter(found), None))
+
+
+def experiment_ids(client: mlflow.MlflowClient) -> list[str]:
+    """The ids of all experiments, deleted ones included."""
+    found: list[str] = []
+    token = None
+    while True:
+        page = client.search_experiments(view_type=ViewType.ALL, page_token=token)
+        found += [str(experiment.experiment_id) for experiment in page]
+        token = page.token
+        if not token:
+            return found
+
+
+def deletion(client: mlflow.MlflowClient, run: Run) -> str | None:
+    """That a run was deleted, alone or with its experiment, and the command that restores it; None if it was not."""
+    if run.info.lifecycle_stage == "active":
+        return None
+    store = f"{TRACKING_URI}={shlex.quote(mask_credentials(client.tracking_uri))}"
+    experiment = client.get_experiment(run.info.experiment_id)
+    if experiment.lifecycle_stage != "active":
+        command = f"experiments restore --experiment-id {experiment.experiment_id}"
+        return f"was deleted with its experiment '{plain(experiment.name)}'; `{store} mlflow {command}` restores both"
+    return f"was deleted; `{store} mlflow runs restore --run-id {run.info.run_id}` restores it"
 
 
 def get_run(client: mlflow.MlflowClient, run_id: str) -> Run | None:
@@ -70,8 +94,7 @@ def find_run(client: mlflow.MlflowClient, name: str, key: str = "run") -> Run:
     """
     with contextlib.suppress(MlflowException):
         return client.get_run(name)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = run_with_key(client, experiments, name)
+    found = run_with_key(client, name)
     if found is None:
         address = mask_credentials(client.tracking_uri)
         raise UserError(f"{key}={name}: no run has this id or run_key at tracking.uri={address}")

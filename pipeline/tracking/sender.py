@@ -9,6 +9,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import HEARTBEAT
 from pipeline.runtime.text import mask_credentials, plain
 from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.refusals import summary
 from pipeline.tracking.run_ref import HEARTBEAT_FILE
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between two attempts: doubled after each failure
@@ -22,7 +23,7 @@ class Sender:
         self._delivery, self._journal = delivery, delivery.journal
         self._closing = self._abandoned = False
         self._failure: str | None = None  # why the last attempt failed
-        self._warned = False
+        self._warned = self._warned_of_files = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         # A thread of its own, since sending a large file may take longer than a run may be silent.
@@ -48,7 +49,7 @@ class Sender:
             total_timeout: seconds after which even a server that answers is abandoned.
 
         Returns:
-            Why something is not sent; None if everything is.
+            Why something is not sent; None if everything is, but for the files that `Delivery.deferred` has.
         """
         with self._journal.appended:
             self._closing = True
@@ -69,11 +70,14 @@ class Sender:
             with self._journal.appended:
                 while self._delivery.done and not self._closing:
                     self._journal.appended.wait()
-                if self._delivery.done and self._closing:
-                    return
+                ending = self._delivery.done
             try:
-                if not self._delivery.done:
-                    self._delivery.send_next()
+                if ending:
+                    self._delivery.retry_deferred()
+                    self._failure = None
+                    return
+                self._delivery.send_next()
+                self._warn_of_files()
             except Exception as error:  # whatever it is, the run continues, and the journal keeps what is not sent
                 self._failure = _reason(error)
                 self._warn_once()
@@ -100,6 +104,16 @@ class Sender:
             print(
                 f"warning: {self._failure}; the run continues, and what it logs is stored in {self._journal.folder} "
                 "and sent as soon as possible",
+                file=sys.stderr,
+            )
+
+    def _warn_of_files(self) -> None:
+        if self._delivery.deferred and not self._warned_of_files:
+            self._warned_of_files = True
+            (line, *_) = summary(self._delivery.deferred.values())
+            print(
+                f"warning: MLflow cannot store {line}; everything else is sent, and files that are refused wait in "
+                f"{self._journal.outbox.folder}",
                 file=sys.stderr,
             )
 

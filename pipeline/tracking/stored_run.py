@@ -20,8 +20,9 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.config.stored import read_config
 from pipeline.runtime.errors import UserError
-from pipeline.tracking.artifact_uris import is_trusted, local_folder, moved_away
-from pipeline.tracking.search import find_run, open_client
+from pipeline.tracking.artifact_uris import is_trusted, local_folder
+from pipeline.tracking.relocation import misplaced
+from pipeline.tracking.search import deletion, find_run, open_client
 from pipeline.tracking.store import answering
 from pipeline.tracking.sweep_runs import IS_SWEEP
 
@@ -131,7 +132,7 @@ class StoredRun:
         if root is None or root.is_dir():
             return ""
         experiment = self.run.info.artifact_uri.removesuffix(f"/{self.run_id}/artifacts")
-        return f": {moved_away(experiment, self.client.tracking_uri) or f'the folder {root} does not exist'}"
+        return f": {misplaced(experiment, self.client.tracking_uri) or f'the folder {root} does not exist'}"
 
     def _behind_a_link(self, artifact: str) -> bool:
         """Whether a store on this machine has a link in place of the file, or of a folder above it."""
@@ -173,8 +174,8 @@ def as_stored(run: Run, client: mlflow.MlflowClient, label: str) -> StoredRun:
         UserError: it was deleted, a newer version of this program made it, or its artifacts are in a location that is
             not trusted.
     """
-    if run.info.lifecycle_stage != "active":
-        raise UserError(f"{label}: was deleted; `mlflow runs restore --run-id {run.info.run_id}` restores it")
+    if (deleted := deletion(client, run)) is not None:
+        raise UserError(f"{label}: {deleted}")
     schema = run.data.tags.get("schema", "1")
     if not re.fullmatch("[0-9]{1,9}", schema) or int(schema) > SCHEMA_VERSION:
         raise UserError(

@@ -12,6 +12,7 @@ import mlflow
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
+from pipeline.config.environment import experiment_name
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.process import Process
 from pipeline.runtime.text import mask_credentials
@@ -93,7 +94,7 @@ def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[C
     tags = {run.data.tags.get("run_key"): run.data.tags for run in tracked}
     found = []
     for run, begin in local:
-        here = same_address(begin, tracking.uri) and begin.experiment == tracking.experiment
+        here = same_address(begin, tracking.uri) and begin.experiment == experiment_name(tracking)
         if here and run.run_id is not None and run.run_id not in run_ids:
             continue  # it was deleted in MLflow, so it is no longer wanted
         child = _local_child(run)

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.config.addresses import tracking_uri
+from pipeline.config.addresses import recorded_uri
+from pipeline.config.environment import experiment_name
 from pipeline.config.schema import SCHEMA_VERSION, TrackingConfig
+from pipeline.runtime import output
 from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.process import Process
 from pipeline.runtime.text import mask_credentials
@@ -18,6 +20,7 @@ from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.memory_deaths import record_kills
 from pipeline.tracking.records import Begin, DatasetUsed, Params, ProcessStarted, Status, Tags
+from pipeline.tracking.refusals import summary
 from pipeline.tracking.run_ref import RUNS
 from pipeline.tracking.sender import Sender
 from pipeline.tracking.store import Store
@@ -101,6 +104,8 @@ class TrackedRun:
         full: RunFailed | None = None
         self.journal.release()
         try:
+            if lost := output.lost():
+                self.set_tags({"display_lost": lost})
             if kind is not None and not interrupted:
                 self.set_tags({"failure": f"{kind.__name__}: {error}"[:LONGEST_TAG]})
             self.journal.append(Status("KILLED" if interrupted else "FAILED" if kind else "FINISHED"))
@@ -112,7 +117,13 @@ class TrackedRun:
                 f"warning: {unsent}; a part of run {self.key} is not in MLflow yet: python -m pipeline.sync sends it",
                 file=sys.stderr,
             )
-        elif kind is None:
+        for line in summary(self._delivery.deferred.values()):
+            print(
+                f"warning: MLflow has not stored {line}; it waits in {self.journal.outbox.folder}; when that is mended "
+                f"python -m pipeline.sync run={self.key} sends it",
+                file=sys.stderr,
+            )
+        if unsent is None and kind is None and not self._delivery.deferred:
             shutil.rmtree(self.journal.outbox.folder, ignore_errors=True)
         self.journal.close()
         if full is not None:
@@ -164,8 +175,8 @@ def begin_record(
     return Begin(
         name=mask_credentials(name)[:LONGEST_NAME],
         tags={"schema": str(SCHEMA_VERSION), **{key: mask_credentials(value) for key, value in tags.items()}},
-        tracking_uri=None if tracking.uri is None else mask_credentials(tracking_uri(tracking.uri)),
-        experiment=tracking.experiment,
+        tracking_uri=recorded_uri(tracking.uri),
+        experiment=experiment_name(tracking),
         config=mask_credentials(config),
         overrides=[mask_credentials(override) for override in overrides],
         parent=parent,

@@ -175,7 +175,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _save_if_best(self, epoch: int, scores: Scores, weights: Arrays) -> bool:
         """Write the weights of the best epoch so far, if this is it; returns whether it is."""
-        if self.state.best is not None and scores.mean_iou <= self.state.best.mean_iou:
+        if self.state.best is not None and not is_better(scores.mean_iou, self.state.best.mean_iou):
             return False
         sha256 = weights_sha256(weights)
         self._best = scores, weights
@@ -216,6 +216,11 @@ class EpochCallback(keras.callbacks.Callback):
             f"precision={config.precision}): a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or "
             "precision=float32 may help"
         )
+
+
+def is_better(mean_iou: float, best: float) -> bool:
+    """Whether a validation mean IoU beats the best so far. NaN, the score of no valid pixel, beats nothing."""
+    return mean_iou > best or (math.isnan(best) and not math.isnan(mean_iou))
 
 
 def _shapes(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

@@ -1,10 +1,16 @@
 """Addresses, before anything connects to them."""
 
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
-from pipeline.config.addresses import database_file, tracking_uri
+from pipeline.config.addresses import _for_optuna, _sqlite_uri, database_file, storage_address, tracking_uri
+from pipeline.config.overrides import checked_config
 from pipeline.runtime.errors import UserError
 
 
@@ -44,10 +50,43 @@ def test_a_database_without_a_file_is_refused(uri: str) -> None:
         tracking_uri(uri)
 
 
-@pytest.mark.parametrize("name", ["a b", "50%", "%41", "what?", "#1", "Büsche", "[x]"])
+@pytest.mark.parametrize("name", ["a b", "50%", "%41", "what?", "#1", "Büsche", "[x]", "{x}"])
 def test_a_folder_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
     uri = tracking_uri(None)
     assert database_file(uri) == tmp_path / name / "mlruns" / "mlflow.db"
     assert tracking_uri(uri) == uri
+    study = storage_address(None)
+    assert database_file(study) == tmp_path / name / "mlruns" / "optuna.db"
+    assert storage_address(study) == study
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_sqlalchemy_opens_the_file_that_is_named(name: str) -> None:
+    """Whatever the folder is called, and however often the address is made absolute."""
+    file = Path("/nowhere") / name / "mlruns.db" if name not in (".", "..") else Path("/nowhere/mlruns.db")
+    for absolute, address in ((tracking_uri, _sqlite_uri(file)), (storage_address, _for_optuna(_sqlite_uri(file)))):
+        assert make_url(absolute(address)).database == str(file) == str(database_file(absolute(address)))
+
+
+def test_options_and_drivers_of_a_study_are_preserved(tmp_path: Path) -> None:
+    assert storage_address("sqlite:///runs.db?timeout=30") == f"sqlite:///{tmp_path}/runs.db?timeout=30"
+    assert storage_address("sqlite+pysqlite:///runs.db") == f"sqlite:///{tmp_path}/runs.db"
+    assert storage_address("journal:a%20b?.log") == f"journal:{tmp_path}/a%20b?.log"
+
+
+@pytest.mark.parametrize(("key", "absolute"), [("tracking.uri", tracking_uri), ("sweep.storage", storage_address)])
+@pytest.mark.parametrize("name", ["a%20b", "what?"])
+def test_an_address_to_another_folder_is_refused(
+    tmp_path: Path, key: str, absolute: Callable[[str], str], name: str
+) -> None:
+    """A path that was typed as it is, though % and ? have a meaning in addresses; what the message says works."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="have a meaning in addresses; type ") as raised:
+        absolute(f"sqlite:///{tmp_path}/{name}/x.db")
+    (advice,) = shlex.split(str(raised.value).rpartition("type ")[2])
+    section, name_of_key = key.split(".")
+    typed = getattr(getattr(checked_config([advice]), section), name_of_key)
+    assert database_file(absolute(typed)) == tmp_path / name / "x.db"

@@ -97,6 +97,15 @@ def test_scale_is_a_least_and_a_greatest_zoom(scale: list[float]) -> None:
     assert check(config_with(augment__scale=scale)) == [f"augment.scale={scale}: {expected}"]
 
 
+@pytest.mark.parametrize("bounds", [[], [5.0], [5.0, 5.0], [9.0, 1.0], [-1.0, 9.0], [0.0, 65536.0], [0.0, math.nan]])
+def test_intensity_is_a_range_of_16_bits(bounds: list[float]) -> None:
+    (fault,) = check(config_with(dataset__intensity=bounds))
+    assert fault.endswith(
+        ": null, or [low,high] with 0 <= low < high <= 65535 expected, for example [0,4095] for 12 bits"
+    )
+    assert check(config_with(dataset__intensity=[0.0, 65535.0])) == []
+
+
 def test_cutmix_needs_more_than_one_image() -> None:
     (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
     assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from pipeline.data import check
 from pipeline.data.check import CheckedDataset, check_dataset
+from pipeline.data.palette import voc_palette
+from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.runtime.errors import UserError
 from tests.data.folders import CLASSES, Folder, dataset, example_of
@@ -28,9 +31,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     original = check.check_pair
 
-    def counting(example: Example, classes: int) -> tuple[list[str], list[int]]:
+    def counting(example: Example, classes: int, rules: PixelRules) -> tuple[list[str], list[int]]:
         ids.append(example.id)
-        return original(example, classes)
+        return original(example, classes, rules)
 
     monkeypatch.setattr(check, "check_pair", counting)
     return ids
@@ -131,6 +134,7 @@ def assert_same(one: CheckedDataset, other: CheckedDataset) -> None:
     for split, statistics in one.statistics.items():
         assert np.array_equal(statistics.sizes, other.statistics[split].sizes)
         assert np.array_equal(statistics.class_pixels, other.statistics[split].class_pixels)
+    assert one.warnings == other.warnings
 
 
 def test_changed_byte_is_checked_again(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
@@ -158,6 +162,11 @@ def test_faults_are_found_again(voc_folder: Folder, tmp_path: Path) -> None:
         check_dataset(splits_of(root), CLASSES, tmp_path / "checked", faults=["of a list"])
 
 
+def changed_pairs(change: Callable[[list[list[int]]], object]) -> Callable[[str], str]:
+    """A change of the rows of the pairs in a stored result."""
+    return lambda text: json.dumps({**json.loads(text), "pairs": change(json.loads(text)["pairs"])})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -166,13 +175,21 @@ def test_faults_are_found_again(voc_folder: Folder, tmp_path: Path) -> None:
         lambda text: "\x00" * len(text),
         lambda text: "3",
         lambda text: "{}",
-        lambda text: json.dumps(json.loads(text)[:-1]),
-        lambda text: json.dumps([row[:-1] for row in json.loads(text)]),
-        lambda text: json.dumps([[*row[:-1], "many"] for row in json.loads(text)]),
-        lambda text: json.dumps([json.loads(text)[0][:-1], *json.loads(text)[1:]]),
-        lambda text: json.dumps([[*row[:-1], None] for row in json.loads(text)]),
+        lambda text: json.dumps(json.loads(text)["pairs"]),
+        changed_pairs(lambda rows: rows[:-1]),
+        changed_pairs(lambda rows: []),
+        changed_pairs(lambda rows: [row[:-1] for row in rows]),
+        changed_pairs(lambda rows: [[*row[:-1], "many"] for row in rows]),
+        changed_pairs(lambda rows: [rows[0][:-1], *rows[1:]]),
+        changed_pairs(lambda rows: [[*row[:-1], None] for row in rows]),
+        lambda text: json.dumps({**json.loads(text), "near_copies": [[0, 8]]}),
+        lambda text: json.dumps({**json.loads(text), "colours": [[3, 0, 0, 0, 0, 1]]}),
+        lambda text: json.dumps({**json.loads(text), "colours": [[1, 0, 0, 0, -1, 1]]}),
     ],
-    ids=["half", "empty", "zeros", "number", "object", "fewer", "narrower", "words", "ragged", "null"],
+    ids=[
+        *("half", "empty", "zeros", "number", "object", "list", "fewer", "none", "narrower", "words", "ragged", "null"),
+        *("no such example", "no such class", "negative"),
+    ],
 )
 def test_damaged_result_is_replaced(
     voc_folder: Folder, tmp_path: Path, decoded: list[str], damage: Callable[[str], str]
@@ -257,3 +274,63 @@ def test_contents_give_the_hashes_of_each_image(voc_folder: Folder, tmp_path: Pa
     assert [row for row in rows if changed.contents[row[0]][row[1]] != first.contents[row[0]][row[1]]] == [("val", 1)]
     differing = {split for split in splits if changed.split_digests[split] != first.split_digests[split]}
     assert differing == {"val"} and changed.digest != first.digest
+
+
+# ---- files taken together
+
+
+def test_images_of_two_splits_with_the_same_bytes_are_refused(voc_folder: Folder, tmp_path: Path) -> None:
+    """Named pair by pair, with the other faults; also if the result of the check was stored."""
+    root = voc_folder(train=4, val=2, test=2)
+    check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
+    for one, other in (("train_1", "val_0"), ("train_1", "test_1"), ("val_1", "test_0"), ("train_2", "train_3")):
+        shutil.copy(example_of(root, one).image, example_of(root, other).image)
+        shutil.copy(example_of(root, one).mask, example_of(root, other).mask)
+    with pytest.raises(UserError) as raised:
+        check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
+    end = "split): each image may be in one split only; take one of the two ids out of its list"
+    assert raised.value.faults == (
+        f"JPEGImages/val_0.jpg (val split) has the same bytes as JPEGImages/train_1.jpg (train {end}",
+        f"JPEGImages/test_0.jpg (test split) has the same bytes as JPEGImages/val_1.jpg (val {end}",
+        f"JPEGImages/test_1.jpg (test split) has the same bytes as JPEGImages/train_1.jpg (train {end}",
+    )
+
+
+def test_blank_images_may_be_in_two_splits(voc_folder: Folder, tmp_path: Path) -> None:
+    """Such as tiles outside of a map, with equal masks of background; and damaged ones are no copies but faults."""
+    root = voc_folder()
+    for name in ("train_0", "val_0"):
+        Image.new("RGB", (32, 24), (255, 255, 255)).save(example_of(root, name).image)
+        Image.new("L", (32, 24)).save(example_of(root, name).mask)
+    assert check_dataset(splits_of(root), CLASSES, tmp_path / "checked").warnings == []
+    for name in ("train_1", "val_1"):
+        example_of(root, name).image.write_bytes(b"")
+    with pytest.raises(UserError) as raised:
+        check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
+    assert len(raised.value.faults) == 2 and all("its header is damaged" in fault for fault in raised.value.faults)
+
+
+def test_near_copies_masks_and_palettes_are_told(voc_folder: Folder, tmp_path: Path, decoded: list[str]) -> None:
+    """Stored with the result, and without an influence on the digest."""
+    root = voc_folder(size=(48, 64))
+    Image.open(example_of(root, "train_1").image).save(example_of(root, "val_0").image, quality=60)
+    shutil.copy(example_of(root, "train_2").mask, example_of(root, "test_1").mask)
+    mask = Image.open(example_of(root, "test_0").mask)
+    mask.putpalette([0, 0, 0, 255, *voc_palette().ravel()[4:].tolist()])
+    mask.save(example_of(root, "test_0").mask)
+    first = check_dataset(splits_of(root), CLASSES, tmp_path / "checked")
+    assert first.warnings == [
+        "JPEGImages/: 1 images look like one of another split: val_0 (val) and train_1 (train); scores on near copies "
+        "of training images are too high: keep them, and images of one scene, in one split",
+        "1 masks have the same bytes as one of another split, but other images: test_1 (test) and train_2 (train); "
+        "look whether each belongs to its image, and whether the images are copies",
+        "palettes disagree: index 1 (cat) is #800000 in SegmentationClass/train_0.png and #ff0000 in "
+        "SegmentationClass/test_0.png; colours are not used, indices are: look whether these files mean the same "
+        "classes by them",
+    ]
+    decoded.clear()
+    assert_same(check_dataset(splits_of(root), CLASSES, tmp_path / "checked"), first)
+    assert decoded == []
+    rows = {split: [[name, *hashes] for name, *hashes in rows] for split, rows in first.contents.items()}
+    content = json.dumps({"classes": CLASSES, "splits": rows})
+    assert first.digest == hashlib.sha256(content.encode()).hexdigest()

@@ -26,7 +26,7 @@ def test_pair_without_faults(voc_folder: Folder) -> None:
     root = voc_folder()
     mask = np.asarray(Image.open(example_of(root).mask))
     assert (mask == VOID).any()
-    expected = [24, 32, *((mask == label).sum() for label in range(3))]
+    expected = [24, 32, 1, *((mask == label).sum() for label in range(3))]
     assert check_pair(example_of(root), 3) == ([], expected)
 
 
@@ -41,10 +41,10 @@ def test_masks_of_one_channel_are_accepted(voc_folder: Folder, mode: str) -> Non
     image.save(example.mask)
     with Image.open(example.mask) as stored:
         assert stored.mode == mode
-    assert check_pair(example, 3) == ([], [24, 32, 24 * 32 - 64, 64, 0])
+    assert check_pair(example, 3) == ([], [24, 32, 1, 24 * 32 - 64, 64, 0])
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_mask_that_holds_colours_is_refused(voc_folder: Folder, mode: str) -> None:
     example = example_of(voc_folder())
     Image.new(mode, (32, 24)).save(example.mask)
@@ -61,8 +61,20 @@ def test_grey_mask_of_two_or_four_bits_is_refused(voc_folder: Folder, bits: int)
     example.mask.write_bytes(grey_png(32, 24, bits, zlib.compress(rows)))
     with Image.open(example.mask) as opened:
         assert np.max(opened) == {1: 1, 2: 85, 4: 17}[bits]
-    reason = f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected"
+    reason = (
+        f"is grey of {bits} bits; a palette or one-channel 8-bit PNG of indices expected: save it with 8 bits, its "
+        "values unchanged"
+    )
     assert faults_of(example) == ([] if bits == 1 else [f"SegmentationClass/train_0.png: {reason}"])
+
+
+def test_grey_mask_of_16_bits_is_refused(voc_folder: Folder) -> None:
+    example = example_of(voc_folder())
+    Image.new("I;16", (32, 24)).save(example.mask)
+    assert faults_of(example) == [
+        "SegmentationClass/train_0.png: is grey of 16 bits; a palette or one-channel 8-bit PNG of indices expected: "
+        "save it with 8 bits, its values unchanged"
+    ]
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])

@@ -89,15 +89,14 @@ def test_transparent_palette_entry_keeps_its_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decoded(path), as_pillow(path))
 
 
-def test_16_bit_grey_becomes_8_bit(tmp_path: Path) -> None:
+def test_16_bit_grey_without_a_range_becomes_its_high_byte(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     grey = np.random.default_rng(0).integers(0, 2**16, (9, 11)).astype(np.uint16)
     Image.fromarray(grey).save(path)
     np.testing.assert_array_equal(decoded(path), np.repeat((grey >> 8)[..., np.newaxis], 3, axis=2))
 
 
-def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
-    """The mask has no EXIF data: a rotated image would no longer match it."""
+def test_exif_orientation_is_not_applied_unasked(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees when shown
     upright, rotated = tmp_path / "upright.jpg", tmp_path / "rotated.jpg"

@@ -40,7 +40,7 @@ def test_black_and_white_is_0_and_1(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_index_mask(tmp_path / "mask.png"), np.eye(9, dtype=np.uint8))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colours_are_not_indices(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (4, 3)).save(tmp_path / "mask.png")
     with pytest.raises(NoIndices) as raised:

@@ -82,10 +82,13 @@ def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:
     (fault,) = raised.value.faults
     assert re.fullmatch(
         r"SegmentationClass/: no mask of the train split has a class besides \w+ \(0\), so nothing can be learnt; "
-        r"\d+% of their pixels are 255, which is void and never learnt: if it is meant as class 1, write it as 1",
+        r"\d+% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as class 1, write "
+        r"it as 1; otherwise list masks with other classes as well",
         fault,
     )
-    assert prepare_dataset(folder_config(root), trains=False)  # which is enough for scoring
+    with pytest.raises(UserError, match="if it is meant as class 1"):  # nor could it be scored
+        prepare_dataset(folder_config(root), trains=False)
+    prepare_dataset(folder_config(root), only=["val"], trains=False)
 
 
 def test_folder_that_is_not_generated_is_not_shapes(voc_folder: Folder) -> None:

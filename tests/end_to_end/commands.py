@@ -52,6 +52,18 @@ for number, command in enumerate(json.loads(sys.stdin.read())):
 """
 
 
+# A program, as `-c` with it and its arguments, whose stdout has lost its reader and whose stderr is on a full disk.
+UNSEEN = """
+import os, runpy, sys
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 1)
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def python(*arguments: str, cwd: Path, stdin: str = "", **more: str) -> Ended:
     """Python with these arguments, to its end; `more` is set in its environment."""
     return fork_server().run(cwd, *arguments, stdin=stdin, **more)

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,7 @@ def _command(request: dict[str, Any]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests themselves run under `nohup`
     tempfile.tempdir = None  # found again, in this environment
     first, *rest = request["arguments"]
     status = 1

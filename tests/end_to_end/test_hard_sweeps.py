@@ -1,8 +1,11 @@
 """A sweep that is killed at many instants, and one with trials that fail in many ways. Slow: real processes."""
 
 import json
+import os
+import pty
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from tests.end_to_end.commands import RUN, environment, history, stored_runs, tiny
+from tests.end_to_end.commands import RUN, UNSEEN, environment, history, python, stored_runs, tiny
 from tests.end_to_end.sweeps import children_of, needs, read_until, started, sweep, table_of, worker_of
 
 pytestmark = pytest.mark.slow
@@ -99,6 +102,36 @@ def test_a_sweep_killed_five_times_trains_each_trial_once(workplace: Path, argum
     assert results == weights_and_history(undisturbed, first)
     epochs = epochs_in_journals(killed)
     assert len(epochs) == sum(len(metrics["val/mean_iou"]) for _, metrics in results) and set(epochs.values()) == {1}
+
+
+def test_a_sweep_outlives_its_display_and_ends_with_its_terminal(workplace: Path) -> None:
+    arguments = [*tiny(epochs="4"), "seed=1,2,3", "sweep.name=unseen"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_TERMINAL, sys.executable, RUN, "-m", *arguments], cwd=workplace,
+        env=environment(COLUMNS="120"), stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while b"epoch 1/" not in shown:
+        shown += os.read(master, 1 << 16)
+    os.close(master)
+    assert process.wait() == 128 + signal.SIGHUP
+    parent, trials = children_of(workplace, "unseen")
+    assert [run.info.status for run in (parent, *trials)] == ["KILLED", "KILLED"]
+    assert python("-c", UNSEEN, RUN, "-m", *arguments, cwd=workplace).status == 0
+    parent, trials = children_of(workplace, "unseen")
+    assert [run.info.status for run in (parent, *trials)] == ["FINISHED"] * 4
+    assert parent.data.tags["display_lost"] == trials[2].data.tags["display_lost"] == "stdout: Broken pipe"
+
+
+# Runs a program in a session of its own, whose terminal is stdin: as a shell of that terminal that it replaces.
+WITH_TERMINAL = """
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 FAILING = [

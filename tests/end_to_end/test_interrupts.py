@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step in flight is saved, the status says how the run ended, and `resume=` continues it."""
+"""Ctrl-C, SIGTERM, SIGHUP: the step in flight is saved, the status says how the run ended, `resume=` continues it."""
 
 import signal
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.train.checkpoint import newest_first
-from tests.end_to_end.commands import RUN, Ended, lines, stored_runs
+from tests.end_to_end.commands import RUN, UNSEEN, Ended, lines, stored_runs
 from tests.end_to_end.forks import ForkServer
 from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
 from tests.end_to_end.killing import Death, in_parallel
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
 STEP = "pipeline.train.epochs:EpochCallback.on_train_batch_end"
+SAVE = "pipeline.train.epochs:EpochCallback._save_within_epoch"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,14 @@ class Case:
     @property
     def how(self) -> tuple[int, str]:
         """The expected exit status and message."""
-        return (130, "interrupted") if self.signals[0].number == signal.SIGINT else (143, "terminated")
+        words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+        number = signal.Signals(self.signals[0].number)
+        return 128 + number, words.get(number, f"ended by {number.name}")
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a second signal ends the process at once. A terminal that closes may send SIGHUP twice."""
+        return len(self.signals) > 1 and self.signals[1].number != signal.SIGHUP
 
 
 # Configured are checkpoints after steps 3, 6, 9 and each epoch of four; those of steps 5, 1 and 8 are due to signals.
@@ -37,11 +45,12 @@ CASES = {
     "SIGTERM in validation": Case(
         (Death("open predictions/val/2/val_1", number=signal.SIGTERM),), ["step-00000008", "step-00000006"]
     ),
+    "SIGHUP twice": Case(
+        (Death(STEP, 5, number=signal.SIGHUP), Death(SAVE, 2, number=signal.SIGHUP)),
+        ["step-00000005", "step-00000004"],
+    ),
     "Ctrl-C twice": Case(
-        (
-            Death(STEP, 5, number=signal.SIGINT),
-            Death("pipeline.train.epochs:EpochCallback._save_within_epoch", 2, number=signal.SIGINT),
-        ),
+        (Death(STEP, 5, number=signal.SIGINT), Death(SAVE, 2, number=signal.SIGINT)),
         ["step-00000004", "step-00000003"],
     ),
 }
@@ -65,14 +74,14 @@ class Interrupted:
 
 
 def interrupt(case: Case, home: Path, server: ForkServer) -> Interrupted:
-    """Run with these signals. After a single signal the run is resumed, if it had begun."""
+    """Run with these signals. Unless they ended it at once, the run is resumed, if it had begun."""
     cwd = workplace(home)
     ended = server.run(cwd, RUN, *OPTIONS, deaths=case.signals, **OFTEN)
     runs = stored_runs(cwd)[1]
     if not runs:
         return Interrupted(cwd, ended, None, [], None, None)
     checkpoints = [path.name for path in newest_first(run_folders(cwd)[0] / "checkpoints")]
-    if len(case.signals) > 1:
+    if case.at_once:
         return Interrupted(cwd, ended, runs[0].info.status, checkpoints, None, None)
     resumed = server.run(cwd, RUN, *continuation(cwd), **OFTEN)
     return Interrupted(cwd, ended, runs[0].info.status, checkpoints, resumed, outcome(cwd))
@@ -97,12 +106,12 @@ def test_status_and_last_lines_say_how_the_run_ended(interrupted: dict[str, Inte
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_run_is_killed_and_the_step_in_flight_saved(interrupted: dict[str, Interrupted], name: str) -> None:
-    """Except after a second signal, which ends the process at once."""
+    """Except after a second Ctrl-C, which ends the process at once."""
     assert interrupted[name].status == "KILLED"
     assert interrupted[name].checkpoints == CASES[name].newest
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.signals) == 1])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.at_once])
 def test_a_resumed_run_equals_an_undisturbed_one(
     interrupted: dict[str, Interrupted], undisturbed: Undisturbed, name: str
 ) -> None:
@@ -116,3 +125,12 @@ def test_a_resumed_run_equals_an_undisturbed_one(
 def test_a_signal_at_the_start_leaves_no_run(interrupted: dict[str, Interrupted], name: str) -> None:
     assert interrupted[name].status is None
     assert run_folders(interrupted[name].cwd) == []
+
+
+def test_a_run_that_nobody_sees_equals_a_seen_one(
+    undisturbed: Undisturbed, servers: tuple[ForkServer, ForkServer]
+) -> None:
+    cwd = workplace(undisturbed.home)
+    ended = servers[0].run(cwd, "-c", UNSEEN, RUN, *OPTIONS, **OFTEN)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
+    assert differing(undisturbed.outcome, outcome(cwd)) == ["tags: display_lost: None -> stdout: Broken pipe"]

@@ -39,6 +39,7 @@ def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path
     assert run.info.status == "FINISHED"
     assert run.data.metrics["best/epoch"] == 1 and len(client.get_metric_history(run.info.run_id, "val/loss")) == 3
     assert "early stopping" in done.stdout
+    assert lines(done.stdout)[0] == f"tracking  http://***@{server} (tracking.uri), experiment 'elsewhere'"
     assert not any(name.startswith("test/") for name in run.data.metrics)
 
     address = f"http://***@{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
@@ -56,8 +57,9 @@ def test_a_server_with_a_password_and_no_test_split(server: str, workplace: Path
 
     image = workplace / "VOC/JPEGImages/val_0.jpg"
     (predicted,) = several(
-        [["pipeline.predict", f"run={run.info.run_id}", f"input={image}", "output=masks", f"tracking.uri={secret}"]],
+        [["pipeline.predict", f"run={run.info.run_id}", f"input={image}", "output=masks"]],
         workplace,
+        MLFLOW_TRACKING_URI=secret,
     )
     assert (predicted.status, predicted.stderr) == (0, "")
     expected = np.array(Image.open(kept / "predictions/val/1/val_0.png"))

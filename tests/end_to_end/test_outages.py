@@ -17,6 +17,7 @@ from mlflow.entities import Run
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.records import Metrics
 from tests.end_to_end.commands import RUN, Ended, environment, history, lines, tiny
+from tests.end_to_end.proxy import Proxy
 from tests.end_to_end.server import Server
 
 # Runs commands one after the other in one process, as `several` does. A line on stdin gives each: what is started, the
@@ -120,6 +121,16 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
     try:
         ended["absent"] = driver.run(RUN, *options, pauses={1: server.start})
         ended["none"] = driver.run(RUN, *options)
+        proxy = Proxy(server.port)
+        proxy.limit = 12_000  # bytes: the weights are larger, and a few tables and images
+        through = [f"tracking.uri={proxy.address}" if "tracking.uri" in option else option for option in options]
+        ended["refused"] = driver.run(RUN, *through)
+        refused = ended["refused"].stdout.partition("run       ")[2][:32]
+        ended["refused as it was"] = Ended(0, json.dumps(sizes(mlflow.MlflowClient(server.address), refused)), "")
+        ended["sync refused"] = driver.run("pipeline.sync", f"run={refused}")
+        proxy.limit = 0
+        ended["sync what was refused"] = driver.run("pipeline.sync")
+        proxy.close()
         ended["lost and back"] = driver.run(RUN, *options, pauses={1: server.kill, 2: server.start})
         if not why:
             fill(filling)
@@ -139,6 +150,14 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
             subprocess.run(["umount", "--lazy", str(place)], check=True)  # a killed process lets go of it in a while
 
 
+def sizes(client: mlflow.MlflowClient, run_id: str, folder: str | None = None) -> dict[str, int]:
+    """The files of a run by their names, with their sizes."""
+    found: dict[str, int] = {}
+    for entry in client.list_artifacts(run_id, folder):
+        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+    return found
+
+
 def fill(file: Path) -> None:
     """Write until the disk is full."""
     with file.open("wb", buffering=0) as out:
@@ -150,7 +169,7 @@ def fill(file: Path) -> None:
                 assert error.errno == errno.ENOSPC
 
 
-OUTAGES = ["absent", "lost and back", "full", "lost for good"]
+OUTAGES = ["absent", "refused", "lost and back", "full", "lost for good"]
 
 
 @pytest.mark.parametrize("outage", ["none", *OUTAGES])
@@ -177,7 +196,8 @@ def test_mlflow_has_the_complete_history(story: Story, outage: str) -> None:
         assert steps(story, run) == steps(story, undisturbed)
         if number == 0:  # the second has another seed
             assert history(story.client, run) == history(story.client, undisturbed)
-            assert run.data.params == undisturbed.data.params
+            own = {"tracking.uri": ""}  # a proxy's address is another one
+            assert run.data.params | own == undisturbed.data.params | own
             assert tags(run) == tags(undisturbed)
 
 
@@ -270,3 +290,25 @@ def test_sync_names_what_waits_and_sends_it_once(story: Story) -> None:
     assert lines(done.stdout) == [f"{run.data.tags['run_key']}: sent as run {run.info.run_id}" for run in runs]
     again = story.ended["sync again"]
     assert (again.status, again.stdout, again.stderr) == (0, "nothing to send\n", "")
+
+
+def test_what_a_proxy_refuses_waits_alone_and_is_sent_later(story: Story) -> None:
+    """All of it is compared with an undisturbed run above."""
+    (run,) = story.runs("refused")
+    key = run.data.tags["run_key"]
+    reported = story.ended["refused"]
+    assert reported.status == 0, reported.stderr
+    first, *last = lines(reported.stderr)
+    assert first.startswith("warning: MLflow cannot store ") and "413" in first and len(first) < 600
+    assert all(line.endswith(f"python -m pipeline.sync run={key} sends it") and "413" in line for line in last)
+    before = json.loads(story.ended["refused as it was"].stdout)
+    missing = artifacts(story, run) - set(before)
+    assert "checkpoints/best/weights.npz" in missing and "config/config.yaml" in before
+    assert (
+        max(before.values())
+        <= 12_000
+        < min(size for name, size in sizes(story.client, run.info.run_id).items() if name in missing)
+    )
+    again = story.ended["sync refused"]
+    assert again.status == 1 and all(line.startswith(f"error: {key}: MLflow has not") for line in lines(again.stderr))
+    assert story.ended["sync what was refused"].stdout == f"{key}: sent as run {run.info.run_id}\n"

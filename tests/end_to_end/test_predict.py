@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.predict import _images
+from pipeline.runtime.errors import UserError
 from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
 ROTATED = 6  # EXIF orientation: rotate by 90 degrees for display
@@ -26,6 +28,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     colour.save(folder / "rotated.jpg", exif=exif)
     (folder / "broken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
     (folder / "notes.txt").write_text("no image")
+    (folder / "._plain.png").write_bytes(b"\0\5\x16\7")  # as macOS writes them next to each file
+    (folder / "scan.TIF").touch()
+    (folder / "more.jpg").mkdir()
     return folder
 
 
@@ -40,7 +45,7 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     run = f"run={finished.id}"
     commands = {
         "split": [f"run={key}", f"input={voc}", "output=masks"],
-        "kinds": [run, f"input={images}", "output=kinds"],
+        "kinds": [run, f"input={images}", "output=kinds", "dataset.exif=ignore"],
         "single": [run, "input=own/a.jpg", "output=single/new"],
         "over": [run, "input=one", "output=one"],
         "unknown run": ["run=0123", "input=own", "output=nowhere"],
@@ -97,6 +102,20 @@ def test_a_broken_image_is_reported_and_the_others_predicted(images: Path, ended
     (fault,) = lines(kinds.stderr)
     assert fault.startswith(f"error: {images / 'broken.jpg'}: cannot be decoded: ")
     assert "5 of 6 images predicted" in kinds.stdout and "notes.txt" not in kinds.stdout
+    assert lines(kinds.stdout)[-1] == f"not looked at in {images}: 1 hidden, 1 .txt, 1 .tif and 1 folder"
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no .jpg, .jpeg, .png file, but nothing at all; the folder that directly"):
+        _images(tmp_path, tmp_path)
+    for name in ("a", "b.jpg", "c"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"file, but 3 folders; the folder that directly holds the images expected"):
+        _images(tmp_path, tmp_path)
+    (tmp_path / "x.png").touch()
+    (tmp_path / "x.jpg").touch()
+    with pytest.raises(UserError, match=r"several images would be written to x.png, x_overlay.png; rename all but one"):
+        _images(tmp_path, tmp_path / "out")
 
 
 def test_a_single_image_with_a_new_output_folder(finished: Finished, ended: dict[str, Ended]) -> None:
@@ -115,7 +134,7 @@ def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: 
         ("unknown run", "run=0123: no run has this id or run_key at tracking.uri=sqlite:///"),
         ("unknown key", "inptu=own: unknown key 'inptu' (did you mean 'input'?)"),
         ("no input", "input=missing: not found; an image or a folder expected"),
-        ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file"),
+        ("empty input", "input=mlruns: has no .jpg, .jpeg, .png file, but "),
         ("no database", "this database does not exist; start in the folder that contains mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),

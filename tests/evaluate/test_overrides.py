@@ -40,6 +40,15 @@ def test_another_folder_has_the_class_names_of_the_run(stored: Config) -> None:
     assert named.dataset.classes == ["a", "b", "c"]
 
 
+def test_images_of_another_folder_are_read_as_those_of_the_run(stored: Config) -> None:
+    dataset = dataclasses.replace(stored.dataset, exif="apply", intensity=[0.0, 4095.0])
+    turned = dataclasses.replace(stored, dataset=dataset)
+    found = changed(turned, *FOLDER).dataset
+    assert (found.root, found.exif, found.intensity) == ("/other", "apply", [0.0, 4095.0])
+    found = changed(turned, *FOLDER, "dataset.exif=ignore", "dataset.intensity=null").dataset
+    assert (found.exif, found.intensity) == ("ignore", None)
+
+
 def test_one_key_of_the_dataset_can_change(stored: Config) -> None:
     found = changed(stored, "dataset.splits.test=extra")
     splits = dataclasses.replace(stored.dataset.splits, test="extra")

@@ -13,7 +13,14 @@ from rich.console import Console
 
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import fixed_choice, prediction_writer, score_table, write_overlays, write_scores
+from pipeline.evaluate.report import (
+    absent_class_notes,
+    fixed_choice,
+    prediction_writer,
+    score_table,
+    write_overlays,
+    write_scores,
+)
 
 CLASSES = ["background", 'a, "b"', "Büsche"]
 # Class 2 is neither in the truth nor predicted.
@@ -103,3 +110,22 @@ def test_a_missing_score_is_a_dash_in_the_printed_table() -> None:
     assert cells["Büsche"] == ["1.0000", "-", "-"]
     assert cells["mean"] == ["1.0000", "0.5833", "0.7500 (pixels)"]
     assert cells["loss"] == ["0.2500", "0.5000"] and "nan" not in str(cells)
+
+
+def test_classes_that_a_split_never_shows_are_told() -> None:
+    """Its mean is over the classes that are true or predicted: not the mean of a split that shows them all."""
+    predicted = np.array([[6, 2, 1], [1, 3, 0], [0, 0, 0]], np.int64)
+    scores = {"train": Scores(np.eye(3, dtype=np.int64), 0), "val": Scores(MATRIX, 0), "test": Scores(predicted, 0)}
+    assert absent_class_notes(["g", "h", "i"], scores) == [
+        "no val mask contains: i; the val mean is over 2 of 3 classes",
+        "no test mask contains: i; the test mean is over 3 of 3 classes, with IoU 0 for i, predicted falsely",
+    ]
+
+
+def test_scores_of_no_valid_pixel_are_dashes(tmp_path: Path) -> None:
+    empty = Scores(np.zeros((3, 3), np.int64), float("nan"))
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(score_table(CLASSES, {"test": empty}))
+    assert "nan" not in screen.getvalue()
+    write_scores(tmp_path, CLASSES, empty)
+    assert "nan" not in (tmp_path / "per_class.csv").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.addresses import LOCAL
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.resume import (
@@ -41,7 +42,7 @@ def test_a_run_is_found_by_its_key_or_its_id() -> None:
         found = find_resumable(name, None)
         assert (found.name, found.run, found.run.status(), found.data_digest) == ("abc", run, "KILLED", "d")
         assert found.checkpoints == run.folder / "checkpoints"
-        assert found.config == dataclasses.replace(CONFIG, tracking=DEFAULT)
+        assert found.config == dataclasses.replace(CONFIG, tracking=dataclasses.replace(DEFAULT, uri=LOCAL))
 
 
 def test_a_resumed_run_has_its_name_and_initial_weights() -> None:

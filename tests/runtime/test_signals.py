@@ -15,7 +15,9 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
     """Install the program's handlers, and restore the previous ones afterwards."""
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *signals.OTHERS)}
+    for number in signals.OTHERS:
+        signal.signal(number, signal.SIG_DFL)
     install()
     yield
     for number, handler in previous.items():
@@ -36,7 +38,15 @@ def test_a_signal_is_raised_at_once(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "message"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "ended by SIGHUP"),
+        (signal.SIGUSR1, 138, "ended by SIGUSR1"),
+        (signal.SIGUSR2, 140, "ended by SIGUSR2"),
+        (signal.SIGXCPU, 152, "ended by SIGXCPU"),
+    ],
 )
 def test_status_and_message_say_which_signal_it_was(number: int, status: int, message: str) -> None:
     with pytest.raises(KeyboardInterrupt) as raised:  # code that handles Ctrl-C handles SIGTERM as well
@@ -131,3 +141,40 @@ def test_without_the_handlers_nothing_is_deferred() -> None:
         send(signal.SIGINT)
         steps.append("not reached")
     assert not steps and not isinstance(raised.value, Interrupted)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, *signals.OTHERS])
+@pytest.mark.parametrize("second", signals.OTHERS)
+def test_only_a_person_is_impatient(first: int, second: int) -> None:
+    """A terminal that closes sends SIGHUP twice, a service that stops SIGTERM and SIGHUP, a limit one each second."""
+    steps = []
+    with pytest.raises(Interrupted) as raised, deferred():
+        send(first)
+        send(second)
+        steps.append("the step in flight, and its checkpoint")
+    assert steps and raised.value.number == first
+
+
+def test_a_person_may_be_impatient_after_a_hang_up() -> None:
+    with pytest.raises(Interrupted) as raised, deferred():
+        send(signal.SIGHUP)
+        send(signal.SIGTERM)
+        pytest.fail("not reached")
+    assert raised.value.number == signal.SIGTERM
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    install()
+    send(signal.SIGHUP)
+    assert not pending()
+
+
+def test_a_signal_that_is_handled_keeps_its_handler() -> None:
+    """As that of a launcher which requeues its job."""
+    received: list[int] = []
+    signal.signal(signal.SIGUSR2, lambda number, _: received.append(number))
+    install()
+    send(signal.SIGUSR2)
+    assert received == [signal.SIGUSR2] and not pending()

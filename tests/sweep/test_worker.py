@@ -163,7 +163,7 @@ PARENT = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_trial_writes_its_checkpoint_when_its_parent_ends(tmp_path: Path, number: signal.Signals) -> None:
     """A signal is passed on and the child waited for; a child whose parent is killed notices it."""
     checkpoint = tmp_path / "checkpoint"

@@ -1,6 +1,5 @@
 """A delivery that is killed at any request, or that a server interrupts: nothing is lost, and nothing is sent twice."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,10 @@ from pipeline.runtime.errors import UserError
 from pipeline.tracking import run_writer
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.records import Metrics, Unknown
+from pipeline.tracking.records import Unknown
 from pipeline.tracking.run_ref import RunRef
 from tests.tracking.deliveries import in_mlflow, send
-
-
-class Killed(BaseException):
-    pass
-
-
-class Client:
-    """MLflow's client, interrupted at one request: before it, or after it was done and before its answer arrives."""
-
-    def __init__(self, client: mlflow.MlflowClient, at: int, done: bool) -> None:
-        self.client, self.at, self.done, self.requests = client, at, done, 0
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.client, name)
-
-        def request(*arguments: Any, **named: Any) -> Any:
-            self.requests += 1
-            if self.requests != self.at:
-                return method(*arguments, **named)
-            if self.done:
-                method(*arguments, **named)
-            raise Killed
-
-        return request
+from tests.tracking.interruptions import Killed, same, send_killed_at_any_request
 
 
 @pytest.mark.parametrize("done", [False, True])
@@ -54,41 +30,11 @@ def test_killed_at_any_request_it_sends_the_same_history(
     expected = in_mlflow(tracking, undisturbed.folder.name)
     undisturbed.close()
     journal = write()
-    at, kills, delivery = 0, 0, Delivery(journal, tracking)
-    while not delivery.done:
-        before, at = delivery.sent, at + 1  # one request later than the process before, in the same record
-        delivery = Delivery(journal, tracking)
-        assert delivery.sent == before
-        delivery.open()
-        delivery._client = Client(delivery._client, at, done)
-        with contextlib.suppress(Killed):
-            delivery.send_all()
-        kills += delivery._client.requests >= delivery._client.at
-        if delivery.sent > before:
-            at = 0
+    kills = send_killed_at_any_request(journal, tracking, done)
     assert kills >= len(journal.records)
     found = in_mlflow(tracking, journal.folder.name)
     assert same(found, undisturbed, expected, journal)
     journal.close()
-
-
-def same(found: dict[str, Any], first: Journal, expected: dict[str, Any], second: Journal) -> bool:
-    """Whether two runs have the same history, each with the times of its own journal."""
-
-    def without_times(stored: dict[str, Any], journal: Journal) -> dict[str, Any]:
-        times = [record.time for record in journal.records]
-        assert stored["status"][1:3] == (times[0], times[-1])
-        metrics = [record.time for record in journal.of(Metrics)]
-        assert {time for rows in stored["metrics"].values() for _, _, time in rows} == set(metrics)
-        return {
-            **stored,
-            "status": stored["status"][0],
-            "tags": {name: text for name, text in stored["tags"].items() if name != "run_key"},
-            "metrics": {name: [row[:2] for row in rows] for name, rows in stored["metrics"].items()},
-        }
-
-    assert without_times(found, second) == without_times(expected, first)
-    return True
 
 
 def test_a_run_is_created_once_even_if_the_answer_is_lost(

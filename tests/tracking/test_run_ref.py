@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.addresses import LOCAL
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import STALE_AFTER, Process
@@ -43,7 +44,7 @@ def test_a_run_that_does_not_exist_has_no_state(tmp_path: Path) -> None:
     run = RunRef(tmp_path / "key")
     assert (run.key, run.run_id, run.name, run.is_here, run.in_use) == ("key", None, "key", False, False)
     assert (run.records(), run.begin(), run.status(), run.owner(), run.unsent()) == ([], None, "RUNNING", None, 0)
-    assert run.silence() == math.inf and not run.is_current({}) and run.tags_in_store("sqlite:///no.db") == {}
+    assert run.silence() == math.inf and not run.is_current({}) and run.in_store("sqlite:///no.db") is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,13 +128,29 @@ def test_the_address_is_the_one_given_or_recorded() -> None:
     with pytest.raises(UserError, match=r"tracking.uri=http://\*\*\*@host: the journal does not store the password; g"):
         tracking_of(BEGIN, None)
     assert tracking_of(BEGIN, "http://a:b@host") == TrackingConfig(uri="http://a:b@host", experiment="e")
-    assert tracking_of(dataclasses.replace(BEGIN, tracking_uri=None), None).uri is None
+    assert tracking_of(dataclasses.replace(BEGIN, tracking_uri=None), None).uri == LOCAL
 
 
 def test_addresses_are_compared_without_passwords() -> None:
     default = dataclasses.replace(BEGIN, tracking_uri=None)
     assert same_address(BEGIN, "http://a:b@host") and not same_address(BEGIN, None)
     assert same_address(default, None) and not same_address(default, "http://a:b@host")
+
+
+def test_a_run_is_sent_where_it_began_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment may give the password of that address; a folder may have moved since."""
+    monkeypatch.chdir(tmp_path)
+    default = dataclasses.replace(BEGIN, tracking_uri=None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
+    assert tracking_of(default, None).uri == LOCAL and same_address(default, LOCAL) and not same_address(default, None)
+    with pytest.raises(UserError, match="the journal does not store the password"):
+        tracking_of(BEGIN, None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://a:b@host")
+    assert tracking_of(BEGIN, None).uri == "http://a:b@host" and same_address(BEGIN, None)
+    before = dataclasses.replace(BEGIN, tracking_uri="sqlite:////moved/mlruns/mlflow.db")
+    assert tracking_of(before, None).uri == LOCAL
 
 
 # ---- who works on it
@@ -189,13 +206,13 @@ def test_a_run_is_current_if_its_journal_knows_the_owner(journal: Journal) -> No
         assert run.resumed_elsewhere(tags_of(process)) == elsewhere != run.is_current(tags_of(process))
 
 
-def test_an_absent_store_has_no_tags(journal: Journal, tmp_path: Path) -> None:
+def test_an_absent_store_does_not_have_the_run(journal: Journal, tmp_path: Path) -> None:
     write_position(journal.folder, "abc", 0)
     for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/no.db"):
-        assert RunRef(journal.folder).tags_in_store(uri) == {}
+        assert RunRef(journal.folder).in_store(uri) is None
 
 
-def test_a_store_without_the_run_has_no_tags(journal: Journal, tracking: TrackingConfig) -> None:
+def test_another_store_does_not_have_the_run(journal: Journal, tracking: TrackingConfig) -> None:
     with contextlib.closing(journal):
         write_position(journal.folder, "0" * 32, 0)
-        assert RunRef(journal.folder).tags_in_store(tracking.uri) == {}
+        assert RunRef(journal.folder).in_store(tracking.uri) is None

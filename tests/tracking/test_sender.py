@@ -11,6 +11,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.tracking import sender as module
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import Tags
+from pipeline.tracking.refusals import Refusal
 from pipeline.tracking.sender import Sender
 
 
@@ -22,6 +23,8 @@ class Server:
         self.failures: list[Exception] = []  # what the next attempts raise
         self.arrived: list[int] = []
         self.beats = 0
+        self.deferred: dict[int, Refusal] = {}
+        self.retried = 0
         self.asked, self.answers = threading.Event(), threading.Event()
         self.answers.set()
 
@@ -37,6 +40,11 @@ class Server:
         self.run_id = "id"
         self.arrived.append(int(self.journal.records[self.sent].values["number"]))
         self.sent += 1
+
+    def retry_deferred(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.retried += 1
 
     def heartbeat(self, _instant: float) -> None:
         self.beats += 1
@@ -190,3 +198,20 @@ def test_an_idle_run_has_a_heartbeat_even_without_a_server(server: Server, monke
     beat.unlink()
     until(beat.is_file)
     sender.close(timeout=0.0)
+
+
+def test_refused_files_give_one_warning_and_are_tried_again_at_the_end(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.deferred = {0: Refusal({"p/a": "too large", "p/b": "too large"})}
+    log(server, 0, 1)
+    sender = Sender(server)
+    sender.start()
+    until(lambda: server.done)
+    server.failures = [OSError("restarts")] * 2  # the retry waits for a server that is away
+    assert sender.close(timeout=30) is None and ended(sender)
+    assert (server.arrived, server.retried) == ([0, 1], 1)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "warning: MLflow cannot store p/a, p/b: too large; everything else is sent, and files that are refused wait in "
+        f"{server.journal.folder}/outbox"
+    )

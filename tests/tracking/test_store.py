@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.addresses import HOME
+from pipeline.config.environment import experiment_name
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
-from pipeline.tracking.store import Store, mask_credentials, open_store
+from pipeline.tracking.store import Store, connect, described, mask_credentials, name_experiment, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -41,37 +42,6 @@ def test_a_store_is_created_under_mlruns(tmp_path: Path) -> None:
         open_store(TrackingConfig(uri=None, experiment="a b/c"))
 
 
-def test_a_moved_folder_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the old path is created again."""
-    old, new, config = tmp_path / "old", tmp_path / "new one", TrackingConfig(uri=None, experiment="x")
-    old.mkdir()
-    monkeypatch.chdir(old)
-    client = mlflow.MlflowClient(open_store(config).uri)
-    client.create_experiment("chosen", artifact_location=(tmp_path / "to be made").as_uri())
-    client.create_experiment("renamed later", artifact_location=(old / "mlruns/artifacts/before").as_uri())
-    assert open_store(TrackingConfig(uri=None, experiment="renamed later"))  # there are no artifacts yet
-    old.rename(new)
-    monkeypatch.chdir(new)
-    for name in ("x", "renamed later"):
-        with pytest.raises(UserError) as raised:
-            open_store(TrackingConfig(uri=None, experiment=name))
-        assert not old.exists()
-    first, second = raised.value.faults
-    reason = f"MLflow looks for its artifacts in {old}/mlruns/artifacts, which does not exist"
-    assert first.startswith(f"tracking.experiment=renamed later: {reason}")
-    assert second.startswith("tracking.experiment=renamed later: or choose another name")
-    for name in ("chosen", "Default", "another"):
-        assert open_store(TrackingConfig(uri=None, experiment=name))
-
-    subprocess.run(["sh", "-c", first.partition("type: ")[2]], check=True)
-    store, file = open_store(config), new / "file"
-    file.write_text("content")
-    client = mlflow.MlflowClient(store.uri)
-    client.log_artifact(client.create_run(store.experiment_id).info.run_id, str(file))
-    (logged,) = (new / "mlruns/artifacts").rglob("file")
-    assert logged.read_text() == "content"
-
-
 def test_a_folder_of_the_database_may_have_escapes_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "%41 ?").mkdir()
     monkeypatch.chdir(tmp_path / "%41 ?")
@@ -85,7 +55,7 @@ def test_a_folder_of_the_database_may_have_escapes_in_its_name(tmp_path: Path, m
     [
         ("http://ada:lovelace@127.0.0.1:9", "does not answer: Connection refused"),
         ("sqlite:///text.db", "file is not a database"),
-        ("mssql://ada:lovelace@127.0.0.1/x", r"the driver for this database is not installed \(No module"),
+        ("mssql://ada:lovelace@127.0.0.1/x", r"a driver for it is not installed \(No module"),
         ("sqlite:////proc/nowhere/x.db", "No such file or directory"),
     ],
 )
@@ -158,6 +128,46 @@ def test_four_processes_that_log_for_a_minute_lose_nothing(tmp_path: Path) -> No
                 (str(number),),
             ).fetchall()
             assert rows == [(f"m/{m}", step, step + m / 8) for step in range(int(steps)) for m in range(8)]
+
+
+# ---- MLflow's environment variables
+
+
+def test_an_experiment_may_be_given_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_ID=1: tracking.uri=.*: this database does not exist"):
+        name_experiment(TrackingConfig())
+    store = open_store(TrackingConfig(experiment="theirs"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
+    name_experiment(TrackingConfig(experiment="mine"))
+    assert experiment_name(TrackingConfig()) == "segmentation"
+    name_experiment(TrackingConfig())
+    assert experiment_name(TrackingConfig()) == "theirs"
+    name_experiment(TrackingConfig())  # both agree
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with pytest.raises(UserError, match=r"is experiment 'theirs', but MLFLOW_EXPERIMENT_NAME=another; unset one"):
+        name_experiment(TrackingConfig())
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_ID=77: the experiment's name is looked up first: .*77"):
+        name_experiment(TrackingConfig())
+
+
+def test_a_line_says_which_store_is_used_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert described(TrackingConfig()) == f"{default} (the default), experiment 'segmentation'"
+    assert described(TrackingConfig(uri="http://h", experiment="x")) == "http://h (tracking.uri), experiment 'x'"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@host")
+    for tracking in (TrackingConfig(), TrackingConfig(uri="http://ada:secret@host")):
+        assert described(tracking) == "http://***@host (MLFLOW_TRACKING_URI), experiment 'segmentation'"
+
+
+def test_connecting_to_a_store_does_not_change_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though MLflow passes the address that it was given to child processes."""
+    for address in (None, "http://host"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address) if address else None
+        connect(f"sqlite:///{tmp_path}/x.db")
+        assert os.environ.get("MLFLOW_TRACKING_URI") == address
 
 
 # ---- credentials

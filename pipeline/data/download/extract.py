@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from pipeline.data.voc import IMAGES, LISTS, MASKS
+from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import publish
 from pipeline.runtime.progress import Progress, silent

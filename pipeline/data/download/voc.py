@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.data.download.extract import extract_segmentation
 from pipeline.data.download.fetch import DEFAULT_POLICY, Archive, RetryPolicy, fetch_archive
+from pipeline.data.layout import LISTS
 from pipeline.data.lock import data_lock
-from pipeline.data.voc import LISTS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 

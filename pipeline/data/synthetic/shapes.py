@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.lock import data_lock
 from pipeline.data.palette import voc_palette
 from pipeline.data.synthetic.drawing import render_example
-from pipeline.data.voc import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import OUTDATED, publish
 from pipeline.runtime.limits import processors

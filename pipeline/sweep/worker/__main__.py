@@ -6,8 +6,6 @@ reads is closed, which happens at the latest when its parent dies.
 """
 
 import contextlib
-import errno
-import io
 import logging
 import os
 import queue
@@ -17,9 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
 
-from pipeline.runtime import signals
+from pipeline.runtime import output, signals
 from pipeline.runtime.cli import exit_status
 from pipeline.runtime.errors import UserError
 from pipeline.sweep.worker.protocol import Message, Request, Stopped, Work, from_json, to_json
@@ -37,7 +34,10 @@ def serve(prepare: Callable[[], Work], requests: int, answers: int) -> int:
         answers: descriptor to write to.
     """
     signals.install()
-    sys.stdout, sys.stderr = _output(1), _output(2)
+    output.protect()
+    output.make_expendable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     received: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
     working, orphaned = threading.Event(), threading.Event()
     outgoing = Connection(answers, readable=False)
@@ -75,24 +75,6 @@ def serve(prepare: Callable[[], Work], requests: int, answers: int) -> int:
     except signals.Interrupted as error:
         return error.exit_status
     return 0
-
-
-class _LossyFile(io.FileIO):
-    """A file whose reader may be gone: a closed terminal or pipe of a killed sweep must not fail a trial."""
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data) or 0
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            return memoryview(data).nbytes
-
-
-def _output(descriptor: int) -> io.TextIOWrapper:
-    """Standard output or error, a line at a time; names in any encoding can be written."""
-    buffer = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def main() -> int:

@@ -1,0 +1,118 @@
+"""The folders of a dataset in PASCAL VOC layout; where they are missing, what lies there instead and what to type."""
+
+import json
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.text import nearest
+
+LISTS, MASKS, IMAGES = "ImageSets/Segmentation", "SegmentationClass", "JPEGImages"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LAYOUT = f"a folder with {IMAGES}/, {MASKS}/ and {LISTS}/ expected"
+FOLDERS = (IMAGES, MASKS, LISTS)
+# What other tools call them; the first that exists is taken.
+USUAL_NAMES = {
+    IMAGES: ("images", "image", "imgs", "img", "photos", "data"),
+    MASKS: ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "SegmentationClassPNG"),
+}
+WRITE_LISTS = (
+    f"mkdir -p {LISTS} && ls {IMAGES} | sed 's/\\.[^.]*$//' | "
+    f"""awk '{{print > ("{LISTS}/" (NR % 10 ? "train" : "val") ".txt")}}'"""
+)
+MOST_ENTRIES = 5  # of a folder that a message names
+LARGEST_JSON = 2**26  # bytes that are read to recognise its kind
+
+
+def require_layout(root: Path) -> None:
+    """Refuse a folder that is not in VOC layout.
+
+    Raises:
+        UserError: says what is missing, what lies there, and the commands that make the layout.
+    """
+    missing = [name for name in FOLDERS if not (root / name).is_dir()]
+    if not missing:
+        return
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "folder not found"
+        siblings = [other.name for other in _entries(root.parent) if other.is_dir()] if root.parent.is_dir() else []
+        raise UserError(f"dataset.root={root}: {what}{nearest(root.name, siblings)}; {LAYOUT}")
+    names = ", ".join(f"{name}/" for name in missing)
+    start = f"dataset.root={root}: missing {names}"
+    if complete := _complete_folders(root):
+        others = f", or {', '.join(str(folder) for folder in complete[1:4])}" if complete[1:] else ""
+        raise UserError(f"{start} (did you mean '{complete[0]}'{others}?); {LAYOUT}")
+    faults = [f"{start}; it has {_content(root)}; {LAYOUT}"]
+    if (recipe := _recipe(root, missing)) is not None:
+        faults.append(
+            f"dataset.root={root}: to link the folders and to list every tenth image for the test, type: "
+            f"cd {shlex.quote(str(root))} && {recipe}"
+        )
+    raise UserError(*faults)
+
+
+def _complete_folders(root: Path) -> list[Path]:
+    """The folders above `root`, and at most two levels below it, that are in VOC layout."""
+    below = [folder for folder in _entries(root) if folder.is_dir()]
+    below += [folder for parent in below[:100] for folder in _entries(parent) if folder.is_dir()]
+    return [folder for folder in (*root.parents, *below) if all((folder / name).is_dir() for name in FOLDERS)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without hidden entries; nothing if it may not be read."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _content(root: Path) -> str:
+    """`images/ (50 .jpg), masks/ (50 .png) and instances.json (COCO)`."""
+    found = [f"{entry.name}/ ({_counts(entry)})" if entry.is_dir() else _file(entry) for entry in _entries(root)]
+    shown, more = found[:MOST_ENTRIES], len(found) - MOST_ENTRIES
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") if found else "nothing"
+
+
+def _counts(folder: Path) -> str:
+    entries = _entries(folder)
+    suffixes = Counter(entry.suffix.lower() or "without ending" for entry in entries if not entry.is_dir())
+    words = [f"{count} {suffix}" for suffix, count in suffixes.most_common(3)]
+    if folders := sum(entry.is_dir() for entry in entries):
+        words.append(f"{folders} folders")
+    kinds = {kind for entry in entries[:3] if (kind := _json_kind(entry))}
+    return ", ".join(words + sorted(kinds)) or "empty"
+
+
+def _file(file: Path) -> str:
+    kind = _json_kind(file)
+    return f"{file.name} ({kind})" if kind else file.name
+
+
+def _json_kind(file: Path) -> str | None:
+    """What a JSON file of outlines is from; None for any other file. They have to be drawn as masks first."""
+    try:
+        if file.suffix.lower() != ".json" or file.stat().st_size > LARGEST_JSON:
+            return None
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
+        return "outlines of COCO, not masks"
+    if isinstance(content, dict) and "shapes" in content:
+        return "outlines of labelme, not masks"
+    return None
+
+
+def _recipe(root: Path, missing: list[str]) -> str | None:
+    """The commands that make the missing folders out of those with usual names; None if one has no counterpart."""
+    commands = []
+    for name, usual in USUAL_NAMES.items():
+        if name not in missing:
+            continue
+        folders = {entry.name.lower(): entry for entry in _entries(root) if entry.is_dir()}
+        found = next((folders[other.lower()] for other in usual if other.lower() in folders), None)
+        if found is None or not any(not entry.is_dir() and entry.suffix != ".json" for entry in _entries(found)):
+            return None
+        commands.append(f"ln -s {shlex.quote(found.name)} {name}")
+    return " && ".join([*commands, *([WRITE_LISTS] if LISTS in missing else [])])

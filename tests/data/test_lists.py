@@ -1,0 +1,108 @@
+"""Lists in the forms of other tools: recognised by line, and what the message says to type makes a list of ids."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.advice import type_advice
+from tests.data.folders import LISTS, Folder, dataset, faults_of, ids_of, write_list
+
+IDS = ["train_0", "train_1", "train_2"]
+
+
+@pytest.fixture
+def root(voc_folder: Folder) -> Path:
+    return voc_folder(train=3, name="the 'VOC' ü")
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ("{}.jpg", "an id with an ending"),
+        ("JPEGImages/{}.jpg", "a path with an ending"),
+        ("./JPEGImages/{}.JPG", "a path with an ending"),
+        ("/data/VOC/JPEGImages/{}.jpg", "an absolute path"),
+        ("C:\\VOC\\JPEGImages\\{}.jpg", "an absolute path"),
+        ("JPEGImages\\{}", "a path of Windows"),
+        ("elsewhere/{}", "a path"),
+        ('"{}"', "a quoted id"),
+        ("JPEGImages/{0}.jpg SegmentationClass/{0}.png", "an image and its mask"),
+        ("/JPEGImages/{0}.jpg\t/SegmentationClass/{0}.png", "an image and its mask"),
+        ("{0}.jpg,{0}.png", "an image and its mask"),
+        ("{} 1", "an id with a label"),
+        ("{}  -1", "an id with a label"),
+        ("{} 0 1 1", "an id with labels"),
+        ("{},1", "an id with a label separated by commas"),
+        ("{},cat,0.5", "several columns separated by commas"),
+        ("{};cat", "several columns"),
+    ],
+)
+def test_form_is_named_once_and_the_command_mends_it(root: Path, line: str, form: str) -> None:
+    write_list(root, "train", "".join(line.format(name) + "\n" for name in IDS))
+    (fault,) = faults_of(root)
+    first = line.format(IDS[0])
+    start = f"ImageSets/Segmentation/train.txt line 1: '{first}' is {form}; one id on each line expected"
+    assert fault.startswith(start.replace("; one", " (2 more like this: line 2, line 3); one"))
+    assert "such as 'train_0'; to change the list, type: sed " in fault
+    type_advice([fault], root)
+    assert ids_of(root)["train"] == IDS
+    assert (root / LISTS / "train.txt.bak").exists()
+
+
+def test_a_table_with_a_header(root: Path) -> None:
+    write_list(root, "train", "image,mask\n" + "".join(f"{name}.jpg,{name}.png\n" for name in IDS))
+    header, form = faults_of(root)
+    assert header.startswith("ImageSets/Segmentation/train.txt line 1: 'image,mask' is a header; one id on each line")
+    assert "line 2: 'train_0.jpg,train_0.png' is an image and its mask (2 more like this: " in form
+    type_advice([form], root)  # which removes the header as well
+    assert ids_of(root)["train"] == IDS
+
+
+def test_files_of_the_operating_system_in_a_list(root: Path) -> None:
+    write_list(root, "train", "._train_0\n.DS_Store\nThumbs.db\ntrain_0\nsub/._x.jpg\ntrain_1\ntrain_2\n")
+    (fault,) = faults_of(root)
+    assert "line 1: '._train_0' is a file of the operating system, no image (3 more like this: line 2, " in fault
+    type_advice([fault], root)
+    assert ids_of(root)["train"] == IDS
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(root: Path, encoding: str) -> None:
+    write_list(root, "train", "\r\n".join(IDS).encode(encoding))
+    (fault,) = faults_of(root)
+    assert fault.startswith("ImageSets/Segmentation/train.txt: cannot be read as text: is UTF-16")
+    type_advice([fault], root)
+    assert ids_of(root)["train"] == IDS
+
+
+def test_line_that_is_not_utf_8_is_named(root: Path) -> None:
+    write_list(root, "train", "train_0\nBüsche\n".encode("latin-1"))
+    (fault,) = faults_of(root)
+    assert fault.startswith("ImageSets/Segmentation/train.txt line 2: 'Büsche': cannot be read as text: is not UTF-8")
+    type_advice([fault], root)
+    assert (root / LISTS / "train.txt").read_text() == "train_0\nBüsche\n"
+
+
+def test_ids_that_look_like_a_form_are_ids_where_such_images_exist(root: Path) -> None:
+    names = ["train_0.jpg", "a, b", "x 1", "name", '"quoted"']
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        for name in names:
+            (root / folder / f"{name}{suffix}").write_bytes((root / folder / f"train_0{suffix}").read_bytes())
+    write_list(root, "train", "\n".join(["name", *names[:3], names[4]]))
+    assert ids_of(root)["train"] == ["name", *names[:3], names[4]]
+
+
+def test_a_command_never_changes_what_is_an_id(root: Path) -> None:
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        (root / folder / f"a b{suffix}").write_bytes((root / folder / f"train_0{suffix}").read_bytes())
+    write_list(root, "train", "a b\ntrain_0 1\n")
+    (fault,) = faults_of(root)
+    assert fault.endswith("line 2: 'train_0 1' is an id with a label; one id on each line expected, such as 'train_0'")
+
+
+def test_list_that_lies_elsewhere(root: Path) -> None:
+    (root / LISTS / "train.txt").rename(root / "train.txt")
+    (fault,) = faults_of(root, dataset(train="train"))
+    assert "Segmentation/train.txt not found; train.txt exists; if that is the list, type: cp " in fault
+    type_advice([fault], root)
+    assert ids_of(root)["train"] == IDS
