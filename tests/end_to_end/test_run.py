@@ -86,7 +86,7 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
     assert found == {
         *(f"config/{name}.yaml" for name in ("config", "overrides", "hydra")),
         *(f"environment/{name}" for name in ("packages.txt", "git.json", "git.diff")),
-        *(f"environment/{name}.json" for name in ("hardware", "sources", "data")),
+        *(f"environment/{name}.json" for name in ("hardware", "variables", "sources", "data")),
         *(f"overlays/{place}/{name}" for place in ("test", "best", "worst") for name in test),
         *(f"predictions/test/{name}" for name in test),
         *(f"predictions/val/{epoch}/{name}" for epoch in (1, 2) for name in val),
@@ -176,7 +176,9 @@ def test_everything_lies_under_mlruns_and_data(finished: Finished) -> None:
 def test_without_a_terminal_the_output_is_plain_lines(finished: Finished) -> None:
     printed = finished.stdout.splitlines()
     assert "\x1b" not in finished.stdout and "\r" not in finished.stdout
-    assert re.match(r"data +folder: 5 train, 2 val, 3 test images, 5 classes, in VOC$", printed[0])
+    assert re.match(
+        r"data +folder: 5 train, 2 val, 3 test images, 5 classes, in VOC; cache: 1 MB in memory$", printed[0]
+    )
     assert any("batch_size=2" in line and "leaves out 1 " in line for line in printed)
     assert any(line.startswith("warning   no training mask contains: Büsche;") for line in printed)
     epochs = [line for line in printed if line.startswith("epoch ")]
