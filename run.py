@@ -136,12 +136,10 @@ def _run_jobs(lineage: Lineage) -> None:
         overrides = [*lineage.typed, *hydra_config.overrides.task]
         try:
             import_tensorflow()
-            from pipeline.experiment.messages import print_tracking
             from pipeline.experiment.run import run_experiment
 
             config = checked(composed)
             fill(config.tracking)
-            print_tracking(config.tracking, resumed=lineage.resume is not None)
             return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:
             raise JobError(error) from error

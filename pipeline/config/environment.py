@@ -22,14 +22,17 @@ def experiment_name(tracking: TrackingConfig) -> str:
     return tracking.experiment or variable(EXPERIMENT_NAME) or DEFAULT_EXPERIMENT
 
 
-def fill(tracking: TrackingConfig) -> None:
-    """Replace each null by what the environment says, so that other processes, resumed runs and reruns see it, too.
+def null_values() -> dict[str, str | None]:
+    """{key of tracking: what holds where it is null, as far as the environment of this process says}."""
+    return {
+        "uri": variable(TRACKING_URI),
+        "experiment": experiment_name(TrackingConfig()),
+        "run_name": variable(RUN_NAME),
+    }
 
-    Args:
-        tracking: or a composed configuration with its keys.
-    """
-    if tracking.uri is None:
-        tracking.uri = variable(TRACKING_URI)
-    tracking.experiment = experiment_name(tracking)
-    if tracking.run_name is None:
-        tracking.run_name = variable(RUN_NAME)
+
+def fill(tracking: TrackingConfig) -> None:
+    """Replace each null by what holds instead, so that other processes, resumed runs and reruns see it, too."""
+    for key, value in null_values().items():
+        if getattr(tracking, key) is None:
+            setattr(tracking, key, value)

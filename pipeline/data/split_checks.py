@@ -70,9 +70,10 @@ def _one_class_alone(classes: Sequence[str], only: int, split: str, void: float)
     )
     fault = f"{MASKS}/: no mask of the {split} split has a class besides {classes[only]} ({only}), so {why}; "
     if void > 0:
+        other = 0 if only else 1  # masks of 1 and 255 have the background as 255
         return fault + (
             f"{void:.0%} of their pixels are {VOID}, which is void and neither learnt nor scored: "
-            "if it is meant as class 1, write it as 1; otherwise list masks with other classes as well"
+            f"if it is meant as class {other}, write it as {other}; otherwise list masks with other classes as well"
         )
     return fault + "list masks with other classes as well"
 

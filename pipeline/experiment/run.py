@@ -17,6 +17,7 @@ from pipeline.experiment.messages import (
     print_opening,
     print_pruned,
     print_results,
+    print_tracking,
     print_verdict,
 )
 from pipeline.experiment.resume import Finished
@@ -72,6 +73,8 @@ def run_experiment(
         return Result(run.name, run.score, run.metrics)
     with run:
         trial.on_begin(run.key, run.journal.history().get("val/mean_iou", {}))
+        if trial is ALONE:  # a sweep has named its store before its first trial
+            print_tracking(config.tracking, resumed=lineage.resume is not None)
         print_opening(config, dataset, network, initial, run, store is not None, cache.room(config, dataset))
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)

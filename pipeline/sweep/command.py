@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.environment import experiment_name, fill
+from pipeline.config.environment import experiment_name
 from pipeline.config.fingerprint import NOT_IN_DEFAULTS, NOT_IN_SWEEP_NAME, NOT_IN_TRIAL_NAME, sources
 from pipeline.config.hydra_files import CONF, PRIMARY, own_files
 from pipeline.config.keys import short_names
@@ -46,7 +46,7 @@ class Command:
         return OverridesParser.create(config_loader=self.hydra.config_loader).parse_overrides(self.arguments)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """A trial's configuration, not checked, with what this process's environment says of its store.
+        """A trial's configuration, not checked.
 
         Raises:
             HydraException, OmegaConfBaseException: it cannot be composed.
@@ -55,7 +55,6 @@ class Command:
         task = copy.deepcopy(composed)
         with open_dict(task):
             del task["hydra"]
-            fill(task.tracking)
         return task
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.config.environment import null_values
 from pipeline.runtime import output, signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
@@ -62,6 +63,7 @@ class TrialJob:
     threads: int | None = None  # of each job, where the launcher decides it
     sweep_process: Process = field(default_factory=Process.this)
     sweep_folder: str = field(default_factory=os.getcwd)
+    tracking: dict[str, str | None] = field(default_factory=null_values)  # another machine has another environment
 
     def __call__(self, composed: DictConfig) -> TrialResult:
         """Run the trial of the job that Hydra has just composed."""
@@ -102,8 +104,10 @@ class TrialJob:
             os.chdir(self.sweep_folder)
 
     def _request(self, composed: DictConfig, spec: TrialSpec, hydra_config: Any) -> RunTrial:
+        config = for_worker(composed, self.jobs, self.threads)
+        given = {key: value for key, value in config["tracking"].items() if value is not None}
         return RunTrial(
-            config=for_worker(composed, self.jobs, self.threads),
+            config={**config, "tracking": {**self.tracking, **given}},
             overrides=[*self.lineage, *hydra_config.overrides.task],
             hydra_yaml=OmegaConf.to_yaml(hydra_config),
             lineage=list(self.lineage),

@@ -55,6 +55,13 @@ def test_background_alone_neither_teaches_nor_chooses(split: str, trains: bool) 
     assert fault.endswith("; list masks with other classes as well") and "255" not in fault
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_255_next_to_class_1_alone_may_be_class_0(split: str) -> None:
+    """Masks in which the background is 255."""
+    (fault,) = faults([[1, VOID], [1, 1]], split)
+    assert "has a class besides cat (1)" in fault and "if it is meant as class 0, write it as 0; otherwise" in fault
+
+
 @pytest.mark.parametrize(("split", "trains"), [("test", True), ("test", False), ("val", False)])
 def test_background_alone_may_be_scored(split: str, trains: bool) -> None:
     """It counts what is falsely found; that other classes are missing is told."""

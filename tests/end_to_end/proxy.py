@@ -15,6 +15,12 @@ class Proxy:
         class Handler(BaseHTTPRequestHandler):
             def _forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Transfer-Encoding") == "chunked":  # an empty file
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                    del self.headers["Transfer-Encoding"]
                 if self.command == "PUT" and proxy.limit and len(body) > proxy.limit:
                     self.send_error(413)
                     return

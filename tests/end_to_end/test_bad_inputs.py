@@ -51,8 +51,8 @@ def ended(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no database", "text.db: (sqlite3.DatabaseError) file is not a database"),
-        ("no driver", "tracking.uri=mssql://***@127.0.0.1/x: the driver for this database is not installed"),
+        ("no database", "text.db: file is not a database; choose another file"),
+        ("no driver", "tracking.uri=mssql://***@127.0.0.1/x: a driver for it is not installed"),
         ("in memory", "sqlite:///<file> expected"),
         ("folder", "tracking.uri=file:./mlruns: http://, https://, sqlite:///"),
         ("deleted", "tracking.experiment=gone: was deleted; restore it"),

@@ -154,7 +154,7 @@ def sizes(client: mlflow.MlflowClient, run_id: str, folder: str | None = None) -
     """The files of a run by their names, with their sizes."""
     found: dict[str, int] = {}
     for entry in client.list_artifacts(run_id, folder):
-        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
     return found
 
 

@@ -31,3 +31,19 @@ def test_only_a_launchers_process_changes_folder_and_signals(
     monkeypatch.setattr(TrialJob, "_settle", lambda self: settled.append(self))
     assert job(DictConfig({})).status == "skipped"
     assert bool(settled) is settles
+
+
+def test_a_trial_elsewhere_has_the_store_of_its_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the environment said where the sweep started; a key that the trial sets holds nevertheless."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    job = TrialJob({}, "key", (), 1, StopState(tmp_path, max_failures=None))
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name)
+    hydra = DictConfig({"overrides": {"task": []}})
+    composed = {"threads": 1, "tracking": {"uri": None, "experiment": None, "run_name": "mine"}}
+    request = job._request(DictConfig(composed), TrialSpec(0, "depth=3", {}), hydra)
+    assert request.config["tracking"] == {"uri": "http://host", "experiment": "theirs", "run_name": "mine"}
+    composed["tracking"] = {"uri": "http://own", "experiment": "x", "run_name": None}
+    request = job._request(DictConfig(composed), TrialSpec(0, "depth=3", {}), hydra)
+    assert request.config["tracking"] == {"uri": "http://own", "experiment": "x", "run_name": None}
