@@ -68,9 +68,10 @@ def main(arguments: list[str]) -> int:
             continue
         image = decode_file(path, rules.turn(found.orientation), rules.intensity)
         prediction = predict(image).numpy()
-        write_png(output / f"{path.stem}.png", to_palette_png(prediction, classes.palette))
+        # The overlay first: next to it the mask is known as a prediction.
         sheet = overlay_sheet(image, None, prediction, classes, path.stem)
         write_png(output / f"{path.stem}_overlay.png", sheet)
+        write_png(output / f"{path.stem}.png", to_palette_png(prediction, classes.palette))
         print(f"{path} -> {output / path.stem}.png{_note(path, found.orientation, rules)}")
     for line in ways_out(faults, rules):
         print(f"error: {line}", file=sys.stderr)
@@ -97,7 +98,8 @@ def _images(place: Path, output: Path) -> tuple[list[Path], str]:
     """The image files of a folder, or the one image file; and what else the folder has, in words.
 
     Raises:
-        UserError: there are none, or a result would overwrite another one or an image.
+        UserError: there are none, or a result would overwrite another one, an image, or a mask that predict has not
+            written.
     """
     if not place.exists():
         raise UserError(f"input={place}: not found; an image or a folder expected")
@@ -118,7 +120,23 @@ def _images(place: Path, output: Path) -> tuple[list[Path], str]:
         )
     if lost := sorted({file.resolve() for file in results} & {file.resolve() for file in found}):
         raise UserError(f"output={output}: would overwrite the image {lost[0].name}; choose another folder")
+    if place.is_dir() and output.resolve() == place.resolve():
+        raise UserError(
+            f"output={output}: is the folder of the images, where masks would be taken for images later; choose "
+            "another folder"
+        )
+    # Masks that were drawn by hand have no overlay next to them.
+    foreign = [file.stem for file in found if _exists(output, file, "") and not _exists(output, file, "_overlay")]
+    if foreign:
+        raise UserError(
+            f"output={output}: would overwrite {foreign[0]}.png, which is no earlier prediction, since "
+            f"{foreign[0]}_overlay.png is missing; choose another folder"
+        )
     return found, others
+
+
+def _exists(output: Path, file: Path, end: str) -> bool:
+    return (output / f"{file.stem}{end}.png").exists()
 
 
 def _is_image(file: Path) -> bool:

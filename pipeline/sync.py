@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     """
     given = parse(arguments, optional=("run", "tracking.uri")).values
     from pipeline.tracking.dead_runs import mark_dead_runs
+    from pipeline.tracking.journal import FILE
     from pipeline.tracking.local_runs import find_local, local_runs
     from pipeline.tracking.run_ref import RUNS
 
@@ -47,6 +48,13 @@ def main(arguments: list[str]) -> int:
         runs = [run]
     runs.reverse()  # the oldest first, and sweeps before their trials, which name them in MLflow
     results = [_send(run, given.get("tracking.uri")) for run in sorted(runs, key=_is_trial)]
+    for folder in sorted({checkpoints.parent for checkpoints in RUNS.glob("[!.]*/checkpoints")}):
+        if not (folder / FILE).exists():
+            print(
+                f"error: {folder}: {FILE} is missing, so nothing of this run can be sent; restore that file",
+                file=sys.stderr,
+            )
+            results.append("left")
     if not any(results):
         print("nothing to send")
     return 1 if "left" in results else 0

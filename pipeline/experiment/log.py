@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from omegaconf import OmegaConf
 
+from pipeline.config.addresses import recorded_uri
 from pipeline.config.fingerprint import sources
 from pipeline.config.keys import flatten
 from pipeline.config.schema import Config, TrackingConfig
@@ -97,7 +98,8 @@ def log_inputs(
         run.set_tags({"mlflow.source.git.commit": now.git["revision"]})
     for split in dataset.splits:
         run.log_dataset(split, f"{config.dataset.name}-{split}", dataset.root, dataset.checked.split_digests[split])
-    run.log_params(flatten(config))
+    # As in the journal, so that a resumed run logs the same.
+    run.log_params({**flatten(config), "tracking.uri": recorded_uri(config.tracking.uri)})
     if original is None:
         return []
     found = changed_keys(original.config, config) + differences(original.provenance, now)

@@ -54,6 +54,11 @@ def fetch(stored: StoredRun, run: RunRef, uri: str | None) -> Fetched:
     """
     uploaded = all(stored.has(f"checkpoints/last/{name}") for name in (STATE, *FILES))
     if not uploaded and stored.run.info.status != "FINISHED":
+        if (run.folder / "checkpoints").is_dir() and not (run.folder / FILE).exists():
+            raise NoCheckpoint(
+                f"resume={stored.run_id}: its checkpoints are in {run.folder}, but {FILE} is missing there, without "
+                "which they cannot be used; restore that file"
+            )
         place = where(Process.read(stored.tags)) or " where it ran"
         raise NoCheckpoint(
             f"resume={stored.run_id}: its checkpoints were not uploaded (checkpoint.upload=epoch does it after every "

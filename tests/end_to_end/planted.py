@@ -150,7 +150,7 @@ CONFIG: dict[str, tuple[Plant, str]] = {
     "out of range": (values(epochs=-1), "epochs=-1: at least 1 expected"),
     "threads without end": (values(threads=10**9), "threads=1000000000"),
     "escape sequence in a name": (
-        values(dataset__classes=["a", "\x1b]0;x\x07\nerror: y", "c", "d", "e"]),
+        values(dataset__classes=["a", "\x1b]0;x\x07\nerror: y", "c", "d", "e"], dataset__background=None),
         r"dataset.classes=['a', '\x1b]0;x\x07\nerror: y', 'c', 'd', 'e']: text without control characters expected",
     ),
     "artifacts on another host": (address("http://127.0.0.1:9/{id}/artifacts"), PLACE),

@@ -30,11 +30,11 @@ from pipeline.data import decode
 decoded, calls, copies, steps, evaluators = collections.Counter(), [], [0], [], []
 once = decode.decode_image
 
-def count_decoding(path):
+def count_decoding(path, *rules):
     def count(path, image):
         decoded[os.fsdecode(path).rpartition("/")[2]] += 1
         return image
-    image = once(path)
+    image = once(path, *rules)
     counted = tf.numpy_function(lambda path, image: count(np.asarray(path).item(), image), [path, image], tf.uint8)
     return tf.ensure_shape(counted, image.shape)
 
@@ -101,13 +101,13 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
 
 
 def test_an_image_is_decoded_once_to_check_and_once_to_use_it(counted: dict[str, Any]) -> None:
-    """Training images once for all epochs, validation images once per epoch."""
+    """Training images once for all epochs, validation images once per epoch, and one as the example of the model."""
     by_split: dict[str, Counter[int]] = {}
     for name, times in counted["decoded"].items():
         by_split.setdefault(name.partition("_")[0], Counter())[times] += 1
     assert by_split["train"] == {2: 6}
     assert by_split["test"] == {2: 4}
-    assert by_split["val"] == {1 + EPOCHS: 4}
+    assert by_split["val"] == {1 + EPOCHS: 3, 2 + EPOCHS: 1}
 
 
 def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) -> None:

@@ -55,6 +55,8 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
         "no database": [run, "input=own", "output=nowhere", "tracking.uri=sqlite:///elsewhere/mlflow.db"],
         "no server": [run, "input=own", "output=nowhere", "tracking.uri=http://ada:secret@127.0.0.1:9"],
         "no address": [run, "input=own", "output=nowhere", "tracking.uri=mlruns"],
+        "masks by hand": [run, f"input={voc}", "output=VOC/SegmentationClass"],
+        "next to images": [run, "input=own", "output=own"],
         "output is a file": [run, "input=own", "output=own/a.jpg"],
     }
     done = several([["pipeline.predict", *command] for command in commands.values()], finished.cwd)
@@ -138,6 +140,8 @@ def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: 
         ("no database", "this database does not exist; start in the folder that contains mlruns/"),
         ("no server", "tracking.uri=http://***@127.0.0.1:9: does not answer: Connection refused"),
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
+        ("masks by hand", "which is no earlier prediction, since"),
+        ("next to images", "output=own: is the folder of the images"),
         ("output is a file", "output=own/a.jpg: cannot create this folder"),
     ],
 )

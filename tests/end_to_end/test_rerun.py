@@ -231,7 +231,7 @@ ABSENT = "no run has this id or run_key at tracking.uri=sqlite:///"
     [
         ("absent", f"rerun=0123456789abcdef0123456789abcdef: {ABSENT}"),
         ("no store", "this database does not exist; start in the folder that contains mlruns/"),
-        ("deleted", "was deleted; `mlflow runs restore --run-id"),
+        ("deleted", "mlflow.db mlflow runs restore --run-id"),
         ("RUNNING", "is RUNNING, and only a FINISHED run can be repeated"),
         ("KILLED", "is KILLED, and only a FINISHED run can be repeated; resume="),
         ("FAILED", "is FAILED, and only a FINISHED run can be repeated; resume="),
