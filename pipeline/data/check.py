@@ -78,7 +78,7 @@ def check_dataset(
         UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
     """
     examples = [example for split in splits.values() for example in split]
-    contents = _contents(splits, _for_each(_hashes, examples, "hashing images", progress))
+    contents = _contents(splits, _for_each(file_hashes, examples, "hashing images", progress))
     digest = _digest(contents, classes)
     faults = [*faults, *_copies(splits, contents)]
     stored = results / f"{digest}-{RULES}-{rules.name}.json"
@@ -201,7 +201,7 @@ def _statistics(splits: Splits, table: np.ndarray) -> dict[str, SplitStatistics]
     return statistics
 
 
-def _hashes(example: Example) -> tuple[str | None, str | None]:
+def file_hashes(example: Example) -> tuple[str | None, str | None]:
     """SHA-256 of the image's and the mask's bytes; None for a file that cannot be read, which `check_pair` reports."""
 
     def sha256(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 Training, validation, test, prediction and serving all use these functions, so they see the same numbers.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,7 +98,9 @@ def decode_file(path: Path, orientation: int = 1, intensity: tuple[float, float]
         ValueError: the file is damaged.
     """
     try:
-        return decode_image(str(path), None if orientation == 1 else tf.constant(orientation), intensity).numpy()
+        return decode_image(
+            os.fsencode(path), None if orientation == 1 else tf.constant(orientation), intensity
+        ).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("its data are damaged or end too early") from error
 

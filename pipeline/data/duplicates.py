@@ -114,7 +114,7 @@ def copy_faults(examples: Sequence[Example], splits: Sequence[str], pairs: Seque
         f"{_file(examples[other])} ({splits[other]} split) has the same bytes as {_file(examples[one])} "
         f"({splits[one]} split): each image may be in one split only; take one of the two ids out of its list"
         for one, other in pairs
-        if not blank[one]
+        if not blank[one] and examples[one].image != examples[other].image  # of one id in two lists
     ]
 
 

@@ -77,7 +77,7 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     )
     from pipeline.model.losses import SegmentationLoss
     from pipeline.runtime.console import PreparationDisplay, text_console
-    from pipeline.runtime.text import plain
+    from pipeline.runtime.text import enumerated, plain
 
     splits = [split] if config.loss.class_weights == "none" else ["train", split]  # class weights come from train
     with PreparationDisplay() as progress:
@@ -98,6 +98,14 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
     for warning in dataset.warnings:
         console.print(f"warning: {plain(warning)}", soft_wrap=True)
+    hashes = [row[1] for row in dataset.checked.contents[split]]
+    seen = [example.id for example, sha256 in zip(examples, hashes, strict=True) if sha256 in stored.train_images]
+    if seen and split != "train":
+        console.print(
+            f"warning: {len(seen)} of these images are training images of the run, so their scores say nothing of new "
+            f"images: {plain(enumerated(seen))}",
+            soft_wrap=True,
+        )
     console.print(score_table(dataset.classes, {split: scores}))
     for note in absent_class_notes(dataset.classes, {split: scores}):
         console.print(f"note: {note}", soft_wrap=True)

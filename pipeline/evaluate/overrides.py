@@ -57,7 +57,8 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
         composed: what `compose` returned for the overrides.
 
     Raises:
-        UserError: the number of classes differs from the run's, or its network cannot take the windows.
+        UserError: the number or the order of the classes differs from the run's, or its network cannot take the
+            windows.
     """
     keys = {_key(override) for override in overrides}
     dataset = _other_dataset(stored, composed, keys) if "dataset" in keys else _changed_dataset(stored, overrides)
@@ -65,6 +66,12 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
         raise UserError(
             f"dataset.classes: {len(dataset.classes)} names, but the run has {len(stored.dataset.classes)}: "
             + ", ".join(stored.dataset.classes)
+        )
+    own = stored.dataset.classes
+    if moved := [name for name, there in zip(dataset.classes, own, strict=True) if name != there and name in own]:
+        raise UserError(
+            f"dataset.classes: {', '.join(moved)}: at another place than in the run, whose network predicts the "
+            f"indices of: {', '.join(own)}; masks with these indices expected, and their names in this order"
         )
     views = {view: getattr(composed.evaluate, view) for view in (key.partition(".")[2] for key in keys & set(VIEWS))}
     loss = stored.loss if dataset == stored.dataset else dataclasses.replace(stored.loss, class_weights="none")

@@ -7,6 +7,7 @@ import keras
 from pipeline.config.schema import Config
 from pipeline.model.build import load_network
 from pipeline.runtime.hardware import set_up
+from pipeline.tracking.provenance import train_images
 from pipeline.tracking.stored_run import fetch_weights, open_run
 
 
@@ -17,6 +18,9 @@ class StoredNetwork:
     run_id: str
     config: Config  # of the run
     network: keras.Model
+    train_images: frozenset[
+        str
+    ]  # SHA-256 of the images that it was trained on; empty where the run did not record them
 
 
 def load_stored_network(name: str, uri: str | None) -> StoredNetwork:
@@ -34,4 +38,5 @@ def load_stored_network(name: str, uri: str | None) -> StoredNetwork:
         weights, recorded_sha256 = fetch_weights(stored)
         config = stored.config()
         set_up(config)
-        return StoredNetwork(stored.run_id, config, load_network(config, weights, recorded_sha256))
+        network = load_network(config, weights, recorded_sha256)
+        return StoredNetwork(stored.run_id, config, network, train_images(stored))

@@ -3,6 +3,7 @@
 import keras
 
 from pipeline.config.schema import Config
+from pipeline.data.changes import require_unchanged
 from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.evaluate.evaluator import Evaluator
@@ -13,7 +14,12 @@ from pipeline.tracking.tracked_run import TrackedRun
 
 
 def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config) -> Scores:
-    """Score the test split, and log its predicted masks, overlays and tables as artifacts."""
+    """Score the test split, and log its predicted masks, overlays and tables as artifacts.
+
+    Raises:
+        RunFailed: files of the split were changed since the run began.
+    """
+    require_unchanged(dataset, ["test"])
     examples, classes = dataset.splits["test"], Classes.of(config.dataset)
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))

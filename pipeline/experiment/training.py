@@ -4,6 +4,7 @@ import keras
 
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
+from pipeline.data.changes import require_unchanged
 from pipeline.data.prepare import Dataset
 from pipeline.data.training_images import FileImages
 from pipeline.experiment.epoch_logger import EpochLogger
@@ -32,7 +33,10 @@ def train_network(
         print_undecoded(config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
     result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
-    return None if result.stopped else result
+    if result.stopped:
+        return None
+    require_unchanged(dataset, ["train", "val"] if isinstance(images, FileImages) else ["val"])
+    return result
 
 
 def _was_pruned(run: TrackedRun, trial: Trial, state: TrainingState, config: Config) -> bool:

@@ -124,6 +124,19 @@ def fetch_provenance(stored: StoredRun) -> Provenance:
     return read_provenance(stored.path(FOLDER))
 
 
+def train_images(stored: StoredRun) -> frozenset[str]:
+    """SHA-256 of each image that a run was trained on; empty for a run of an older version, which did not record them.
+
+    Raises:
+        UserError: the file is not one that `write_provenance` wrote.
+    """
+    name = f"{FOLDER}/data.json"
+    if not stored.has(name):
+        return frozenset()
+    stored.fetch(name)
+    return frozenset(str(row[1]) for row in _json(stored.path(name), list).get("train", []))
+
+
 def differences(original: Provenance, now: Provenance) -> list[str]:
     """A line for each part that is not what it was: data, sources, packages, hardware, environment variables."""
     lines = []

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.schema import DatasetConfig, SplitsConfig
+from pipeline.config.overrides import checked_config
+from pipeline.config.schema import Config, DatasetConfig, SplitsConfig
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example, find_examples
 
@@ -13,6 +14,14 @@ Folder = Callable[..., Path]  # the fixture `voc_folder`
 CLASSES = ["background", "cat", "dog"]
 LISTS = Path("ImageSets/Segmentation")
 MIXED_SIZES = [(24, 32), (40, 17), (9, 30)]
+
+
+def folder_config(root: Path, *overrides: str) -> Config:
+    """A configuration for a folder with three classes, in batches of two."""
+    given = ["dataset=folder", f"dataset.root={root}", "dataset.classes=[background,cat,dog]", "batch_size=2"]
+    return checked_config(
+        [*given, f"data_dir={root.parent / 'data'}", "dataset.splits={val: val, test: test}", *overrides]
+    )
 
 
 def dataset(

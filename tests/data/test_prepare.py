@@ -8,20 +8,12 @@ import pytest
 from PIL import Image
 
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import Config
 from pipeline.data import prepare
 from pipeline.data.prepare import class_weights, median_frequency_weights, prepare_dataset
 from pipeline.data.synthetic import shapes
 from pipeline.data.synthetic.drawing import CLASSES
 from pipeline.runtime.errors import UserError
-from tests.data.folders import Folder
-
-
-def folder_config(root: Path, *overrides: str) -> Config:
-    given = ["dataset=folder", f"dataset.root={root}", "dataset.classes=[background,cat,dog]", "batch_size=2"]
-    return checked_config(
-        [*given, f"data_dir={root.parent / 'data'}", "dataset.splits={val: val, test: test}", *overrides]
-    )
+from tests.data.folders import Folder, folder_config
 
 
 def test_folder_is_listed_and_checked(voc_folder: Folder) -> None:

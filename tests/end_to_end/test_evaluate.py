@@ -37,6 +37,7 @@ def ended(finished: Finished, other: Path) -> dict[str, Ended]:
         "other": [*elsewhere, "dataset.splits.test=test", "output=other"],
         "list": [run, f"dataset.root={other}", "dataset.splits.test=extra", "output=list"],
         "renamed": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c,d,e]"],
+        "seen": [run, "dataset.splits.test=train"],
         "shapes": [run, "dataset=shapes"],
         "classes": [*elsewhere, "dataset.splits.test=test", "dataset.classes=[a,b,c]"],
         "views": [run, "evaluate.flip=true", "evaluate.scales=[0.5,1]", "evaluate.window=16", "output=views"],
@@ -116,6 +117,11 @@ def test_classes_that_a_split_never_shows_are_told_with_the_scores(ended: dict[s
     before, table = ended["list"].stdout.split("scores", 1)
     assert "warning: no test mask contains: " in before
     assert re.search(r"(?m)^note: no test mask contains: .*; the test mean is over \d of 5 classes", table)
+
+
+def test_training_images_of_the_run_are_told(ended: dict[str, Ended]) -> None:
+    assert "warning: 5 of these images are training images of the run" in ended["seen"].stdout
+    assert "training images of the run" not in ended["own"].stdout + ended["val"].stdout
 
 
 def test_windows_are_checked_against_the_network_of_the_run(ended: dict[str, Ended]) -> None:

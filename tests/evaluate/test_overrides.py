@@ -86,6 +86,7 @@ def test_other_data_have_a_loss_without_class_weights(stored: Config) -> None:
         ([*FOLDER, "dataset.classes=[a,b]"], "dataset.classes: 2 names, but the run has 3: background, cat, dog"),
         (["dataset=shapes"], "dataset.classes: 8 names, but the run has 3"),
         (["dataset.classes=[a,b]"], "dataset.classes: 2 names, but the run has 3"),
+        (["dataset.classes=[background,dog,cat]"], "dataset.classes: dog, cat: at another place than in the run"),
         (["evaluate.window=20"], "evaluate.window=20: model.depth="),
         (["dataset.splits.test=a,b"], "dataset.splits.test=a,b: one value expected"),
         (["dataset.background=cat,dog"], "dataset.background=cat,dog: one value expected"),
