@@ -5,8 +5,6 @@ reported together, each with the nearest valid name, before TensorFlow or MLflow
 """
 
 import copy
-import dataclasses
-import difflib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -23,19 +21,16 @@ from pipeline.config.hydra_files import (
     compose_hydra,
     compose_overrides,
     groups,
-    has_group,
     own_files,
     written,
-    written_keys,
 )
-from pipeline.config.keys import as_typed, flatten, leaves
+from pipeline.config.override_names import chooses_file, group_fault, is_hydras, name_fault, unknown_key
 from pipeline.config.own_files import file_faults, hydra_faults, own_file
 from pipeline.config.quoting import syntax_fault
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Setting, interval_faults, values_of
 from pipeline.config.validation import check, reason, typed
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import nearest, one_of
 
 
 def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
@@ -56,7 +51,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     files = _with_sound_files(files, base, faults)
     # Files first: they decide the values that keys change.
     composed, files = _compose_files(files, base, faults)
-    if own_files() != OwnFiles() or any(_is_hydras(file.key) for file in files):
+    if own_files() != OwnFiles() or any(is_hydras(file.key) for file in files):
         for chosen in [[file.override(file.values[0]) for file in files], *_further_choices(files)]:
             faults += hydra_faults(compose_hydra(chosen, base))
     keys = _with_valid_types(keys, composed, faults)
@@ -79,13 +74,13 @@ def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) 
             override = OverridesParser.create().parse_override(text)
         except HydraException:
             key = text.partition("=")[0].strip("+~ ")
-            faults.append((_unknown_key(key, text) if key else None) or syntax_fault(text))
+            faults.append((unknown_key(key, text) if key else None) or syntax_fault(text))
             continue
         parsed.append(override)
-        if fault := _name_fault(override) or (_group_fault(override, base) if base is not None else None):
+        if fault := name_fault(override) or (group_fault(override, base) if base is not None else None):
             faults.append(fault)
         elif values := values_of(override):
-            kind = files if _chooses_file(override.key_or_group) else keys
+            kind = files if chooses_file(override.key_or_group) else keys
             kind.append(Setting(text, override.key_or_group, values, override.is_sweep_override()))
     faults += interval_faults(parsed)
     return files, keys
@@ -109,7 +104,7 @@ def _with_sound_files(files: list[Setting], base: Config | None, faults: list[st
     sound = []
     for setting in files:
         wrong = []
-        if not _is_hydras(setting.key):
+        if not is_hydras(setting.key):
             wrong = [fault for value in setting.values for fault in file_faults(f"{setting.key}/{value}", setting.key)]
         faults += wrong
         if not wrong:
@@ -135,7 +130,7 @@ def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
 def _places(files: Sequence[Setting], keys: Sequence[Setting]) -> dict[str, str]:
     """{key: words} for the keys whose value is from a file of the user's."""
     names = [(own_files().primary, "")]
-    names += [(f"{file.key}/{value}", file.key) for file in files for value in file.values if not _is_hydras(file.key)]
+    names += [(f"{file.key}/{value}", file.key) for file in files for value in file.values if not is_hydras(file.key)]
     found = {key: file for name, section in names for file, key, _ in written(name, section)}
     typed_keys = {setting.key for setting in keys}
     return {
@@ -224,78 +219,3 @@ def _in_order(faults: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def _key(text: str) -> str:
     """The key that an override, or a fault, starts with."""
     return re.sub(r"^[+~]*([\w./]*).*", r"\1", text, flags=re.DOTALL)
-
-
-def _chooses_file(key: str) -> bool:
-    return key in groups() or _is_hydras(key)
-
-
-def _is_hydras(key: str) -> bool:
-    return key == "hydra" or key.startswith(("hydra.", "hydra/"))
-
-
-def _name_fault(override: Override) -> str | None:
-    """The fault of an override whose key, or whose choice of a group, does not exist; else None."""
-    text, key = str(override.input_line), override.key_or_group
-    if _is_hydras(key):
-        return None
-    choices = groups()
-    if override.is_delete():
-        return f"{text}: a key cannot be removed; set it to another value, or to null where --help allows it"
-    if (fault := _unknown_key(key, text)) is not None:
-        return fault
-    if key in choices and not has_group(key) and not override.is_add():
-        return f"{text}: '{key}' is a group of your own, which conf/config.yaml does not choose from; +{text} expected"
-    if override.is_add() and (key not in choices or has_group(key)):
-        return f"{text}: '{key}' exists already; {text.lstrip('+')} expected"
-    if key in choices:
-        values = values_of(override)
-        wrong = [value for value in values if value not in choices[key]]
-        if wrong or not values:
-            value = wrong[0] if len(values) > 1 else text.partition("=")[2]
-            return f"{key}={value}: {one_of(choices[key])} expected{nearest(str(value), choices[key])}"
-    return None
-
-
-def _unknown_key(key: str, text: str) -> str | None:
-    """The fault of an override whose key does not exist; else None."""
-    choices, keys = groups(), [name for name, _, _ in leaves(Config)]
-    sections = [item.name for item in dataclasses.fields(Config) if dataclasses.is_dataclass(item.type)]
-    if _is_hydras(key) or key in {*choices, *sections, "dataset.splits", *keys}:
-        return None
-    return f"{text}: unknown key '{key}'{_nearest_key(key, [*keys, *choices])}"
-
-
-def _group_fault(override: Override, base: Config) -> str | None:
-    """The fault of choosing a file of conf/ for a stored configuration, which has keys only; else None.
-
-    It names the keys to type instead: those that the file sets, and those that `base` has otherwise than conf/.
-    """
-    group, values = override.key_or_group, values_of(override)
-    if group not in groups() or group == "sweep":  # the sweep that a run belonged to is not for the next one
-        return None
-    composed, stored = (
-        flatten(typed(compose_overrides([f"{'+' * override.is_add()}{group}={values[0]}"]))),
-        flatten(base),
-    )
-    written = set(written_keys(group, str(values[0])))
-    sections = {key.partition(".")[0] for key in written}
-    keys = [
-        shlex.quote(f"{key}={as_typed(value)}")
-        for key, value in composed.items()
-        if key in written or (key.partition(".")[0] in sections and value != stored[key])
-    ]
-    return (
-        f"{override.input_line}: a stored configuration has keys, not the files of conf/ that set them; "
-        f"type {' '.join(keys)}"
-    )
-
-
-def _nearest_key(key: str, known: list[str]) -> str:
-    """The known key most like this one: as a whole, by its last part (`width`), or by initials (`lr`)."""
-    if whole := nearest(key, known):
-        return whole
-    last = {name.rpartition(".")[2]: name for name in known}
-    last |= {"".join(word[0] for word in part.split("_")): name for part, name in last.items() if "_" in part}
-    close = difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
-    return f" (did you mean '{last[close[0]]}'?)" if close else " (see --help)"

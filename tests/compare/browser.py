@@ -4,13 +4,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from selenium import webdriver
 from selenium.webdriver.common.by import By
+
+from pipeline.data.palette import voc_palette
+from tests.compare.store import Sweep
 
 SETTLED = """
 const done = arguments[0], sheet = document.getElementById("sheet");
 const look = () => (sheet.dataset.busy === "0" ? done() : requestAnimationFrame(look));
 requestAnimationFrame(() => requestAnimationFrame(look));
 """
+
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100",
+    "--force-color-profile=srgb",
+)  # fmt: skip
+
+
+def chromium(profile: Path) -> Any:
+    """A headless Chromium with a profile of its own, whose console is logged."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    driver.set_script_timeout(60)
+    return driver
 
 
 class Page:
@@ -58,3 +82,14 @@ class Page:
         """Show only predictions, opaque, so that each pixel has the colour of its class."""
         self.click("[data-layer=photograph] input[type=checkbox]")
         self.set("[data-layer=prediction] input[type=range]", 100)
+
+
+def colours(mask: np.ndarray, shown: tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """(height, width, 4): the palette's colour of the shown classes, nothing elsewhere."""
+    visible = np.isin(mask, shown)
+    return np.where(visible[..., None], np.dstack([voc_palette()[mask], np.full(mask.shape, 255)]), 0).astype(np.uint8)
+
+
+def wrong_rows(sweep: Sweep, image: str, column: int) -> int:
+    rows = (2, 4, 10, 8)[column]  # in the order of the ranking
+    return rows * (int(image.removeprefix("test_")) + 1) // 2

@@ -22,33 +22,21 @@ from pipeline.data.voc import Example
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
 from tests.compare.store import CLASSES, HOSTILE, Sweep, predicted, truth
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-from tests.compare.browser import Page  # noqa: E402
+from tests.compare.browser import CHROMIUM, DRIVER, Page, chromium, colours, wrong_rows
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no Chromium at /usr/bin/chromium with its chromedriver"
 )
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1100",
-    "--force-color-profile=srgb",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    driver.set_script_timeout(60)
+    driver = chromium(tmp_path_factory.mktemp("browser"))
     yield driver
     driver.quit()
 
@@ -56,17 +44,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def page(driver: Any, sweep: Sweep) -> Page:
     return Page(driver, sweep.page)
-
-
-def colours(mask: np.ndarray, shown: tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """(height, width, 4): the palette's colour of the shown classes, nothing elsewhere."""
-    visible = np.isin(mask, shown)
-    return np.where(visible[..., None], np.dstack([voc_palette()[mask], np.full(mask.shape, 255)]), 0).astype(np.uint8)
-
-
-def wrong_rows(sweep: Sweep, image: str, column: int) -> int:
-    rows = (2, 4, 10, 8)[column]  # in the order of the ranking
-    return rows * (int(image.removeprefix("test_")) + 1) // 2
 
 
 # ---- the page as a whole

@@ -7,8 +7,9 @@ import numpy as np
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config, DatasetConfig, SplitsConfig
+from pipeline.data.check import CheckedDataset
 from pipeline.data.image_files import read_index_mask
-from pipeline.data.voc import Example, find_examples
+from pipeline.data.voc import Example, Splits, find_examples
 
 Folder = Callable[..., Path]  # the fixture `voc_folder`
 CLASSES = ["background", "cat", "dog"]
@@ -67,3 +68,19 @@ def examples_of(root: Path, split: str = "train") -> list[Example]:
 def sizes_of(examples: list[Example]) -> np.ndarray:
     """(examples, 2) height and width of the files."""
     return np.array([read_index_mask(example.mask).shape for example in examples])
+
+
+def splits_of(root: Path) -> Splits:
+    """The examples of a folder without faults in its lists."""
+    splits, faults = find_examples(root, dataset())
+    assert not faults
+    return splits
+
+
+def assert_same(one: CheckedDataset, other: CheckedDataset) -> None:
+    assert one.digest == other.digest
+    assert list(one.statistics) == list(other.statistics)
+    for split, statistics in one.statistics.items():
+        assert np.array_equal(statistics.sizes, other.statistics[split].sizes)
+        assert np.array_equal(statistics.class_pixels, other.statistics[split].class_pixels)
+    assert one.warnings == other.warnings
