@@ -10,15 +10,20 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
 
 if TYPE_CHECKING:
-    from pipeline.evaluate.stored_network import StoredNetwork
+    from pipeline.data.prepare import Dataset
+    from pipeline.evaluate.ensemble import Ensemble
+    from pipeline.evaluate.evaluator import OnPrediction
+    from pipeline.evaluate.metrics import Scores
 
 HELP = """\
 Scores the network of a tracked run exactly: by an int64 confusion matrix at the images' own resolution.
 
   python -m pipeline.evaluate run=<id>                                     on the run's own test split
   python -m pipeline.evaluate run=<id> dataset=folder dataset.root=/my/VOC dataset.splits.test=mine
+  python -m pipeline.evaluate run=<id>,<id>,<id>                           the mean of their probabilities
 
-run=…            MLflow's run id, or the run's run_key
+run=…            MLflow's run id, or the run's run_key; several with commas between them, if they have the same classes:
+                 each scales and views an image as its run did, and the first one's data are scored
 split=…          train, val or test (the default)
 dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
                  are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given
@@ -48,26 +53,27 @@ def main(arguments: list[str]) -> int:
         raise UserError(*faults)
     composed = compose(overrides)
     import_tensorflow()
-    from pipeline.evaluate.stored_network import load_stored_network
+    from pipeline.evaluate.ensemble import load_ensemble
 
-    stored = load_stored_network(given["run"], given.get("tracking.uri"))
-    config = with_data(stored.config, composed, overrides)
+    ensemble = load_ensemble(given["run"], given.get("tracking.uri"))
+    configs = [with_data(member.config, composed, overrides) for member in ensemble.members]
     output = output_folder(given["output"]) if "output" in given else None
-    if split == "test" and config.dataset.splits.test is None:
+    if split == "test" and configs[0].dataset.splits.test is None:
         raise UserError("split=test: dataset.splits.test is null; give dataset.splits.test=… or split=val")
-    _evaluate(stored, config, split, output)
+    _evaluate(ensemble, configs, split, output)
     return 0
 
 
-def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path | None) -> None:
+def _evaluate(ensemble: "Ensemble", configs: list[Config], split: str, output: Path | None) -> None:
     """Prepare the data, score the split, print the table and write the files.
 
     Args:
-        config: the run's, with the data and views asked for.
+        configs: of the members, with the data and views asked for.
     """
     from pipeline.data.classes import Classes
-    from pipeline.data.prepare import class_weights, prepare_dataset
-    from pipeline.evaluate.evaluator import Evaluator
+    from pipeline.data.prepare import prepare_dataset
+    from pipeline.evaluate.boundary import BoundaryCounter
+    from pipeline.evaluate.evaluator import every
     from pipeline.evaluate.report import (
         absent_class_notes,
         prediction_writer,
@@ -75,31 +81,33 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
         write_overlays,
         write_scores,
     )
-    from pipeline.model.losses import SegmentationLoss
     from pipeline.runtime.console import PreparationDisplay, text_console
     from pipeline.runtime.text import enumerated, plain
 
-    splits = [split] if config.loss.class_weights == "none" else ["train", split]  # class weights come from train
+    config = configs[0]
+    # Class weights come from train; the mean of several networks has no loss.
+    weighted = len(configs) == 1 and config.loss.class_weights != "none"
     with PreparationDisplay() as progress:
-        dataset = prepare_dataset(config, progress, splits, trains=False)
-    examples = dataset.splits[split]
-    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(stored.network, loss, examples, dataset.sizes(split), config)
+        dataset = prepare_dataset(config, progress, ["train", split] if weighted else [split], trains=False)
+    examples, classes = dataset.splits[split], Classes.of(config.dataset)
+    boundaries = BoundaryCounter(len(dataset.classes))
     if output is None:
-        scores = evaluate()
+        scores = _score(ensemble, configs, dataset, split, boundaries)
+        scores.boundary_counts = boundaries.counts
     else:
         predictions = output / "predictions" / split
-        classes = Classes.of(config.dataset)
-        scores = evaluate(prediction_writer(predictions, classes.palette))
+        written = prediction_writer(predictions, classes.palette)
+        scores = _score(ensemble, configs, dataset, split, every(boundaries, written))
+        scores.boundary_counts = boundaries.counts
         count = config.evaluate.overlays
         write_overlays(output / "overlays", predictions, examples, classes, scores, count, split)
         write_scores(output / "evaluation", dataset.classes, scores)
     console = text_console()
-    console.print(f"run {stored.run_id} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
+    console.print(f"{ensemble} on {len(examples)} {split} images of {dataset.root}", soft_wrap=True)
     for warning in dataset.warnings:
         console.print(f"warning: {plain(warning)}", soft_wrap=True)
     hashes = [row[1] for row in dataset.checked.contents[split]]
-    seen = [example.id for example, sha256 in zip(examples, hashes, strict=True) if sha256 in stored.train_images]
+    seen = [example.id for example, sha256 in zip(examples, hashes, strict=True) if sha256 in ensemble.train_images]
     if seen and split != "train":
         console.print(
             f"warning: {len(seen)} of these images are training images of the run, so their scores say nothing of new "
@@ -109,10 +117,32 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     console.print(score_table(dataset.classes, {split: scores}))
     for note in absent_class_notes(dataset.classes, {split: scores}):
         console.print(f"note: {note}", soft_wrap=True)
-    if config.loss.class_weights != stored.config.loss.class_weights:
+    if len(configs) > 1:
+        console.print("note: runs may have different losses, so the mean of their probabilities has none")
+    elif config.loss.class_weights != ensemble.config.loss.class_weights:
         console.print("note: the loss is without the run's class weights, which belong to its own training data")
     if output is not None:
         console.print(f"written to {output}: predictions/, overlays/ and evaluation/", soft_wrap=True)
+
+
+def _score(
+    ensemble: "Ensemble", configs: list[Config], dataset: "Dataset", split: str, on_prediction: "OnPrediction"
+) -> "Scores":
+    """The scores of one network, as in its run, or of the mean of several."""
+    from pipeline.data.prepare import class_weights
+    from pipeline.evaluate.ensemble import score_ensemble
+    from pipeline.evaluate.evaluator import Evaluator
+    from pipeline.model.ensemble import ensemble_predictor
+    from pipeline.model.losses import SegmentationLoss
+
+    networks = [member.network for member in ensemble.members]
+    if len(networks) > 1:
+        predict = ensemble_predictor(list(zip(networks, configs, strict=True)))
+        return score_ensemble(predict, dataset.splits[split], len(dataset.classes), on_prediction)
+    (network,), (config,) = networks, configs
+    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
+    evaluate = Evaluator(network, loss, dataset.splits[split], dataset.sizes(split), config)
+    return evaluate(on_prediction)
 
 
 if __name__ == "__main__":

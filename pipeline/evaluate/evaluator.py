@@ -22,6 +22,16 @@ from pipeline.runtime.limits import processors
 OnPrediction = Callable[[Example, np.ndarray], None]
 
 
+def every(*callbacks: OnPrediction) -> OnPrediction:
+    """A callback that calls several, in their order."""
+
+    def call(example: Example, prediction: np.ndarray) -> None:
+        for callback in callbacks:
+            callback(example, prediction)
+
+    return call
+
+
 def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf.Tensor:
     """Confusion matrix of one image over its valid pixels, (classes, classes) int64: rows true, columns predicted.
 

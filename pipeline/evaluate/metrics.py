@@ -1,6 +1,11 @@
-"""Scores from confusion matrices: the only place where IoU, accuracy and their means are computed.
+"""Scores from confusion matrices: the only place where IoU, Dice, precision, recall and their means are computed.
 
 A confusion matrix holds counts of pixels, (classes, classes) int64: rows are the true class, columns the predicted one.
+
+A class that is neither true nor predicted anywhere has no score: NaN. Every other class has an IoU, a Dice score, a
+precision and a recall, so that the four means are over the same classes: one that is never predicted has precision 0,
+and one that is never true has recall 0, as both have IoU 0. (Without that, predicting the background everywhere would
+have a high mean precision.)
 """
 
 import math
@@ -70,10 +75,59 @@ def accuracy_per_class(confusion_matrix: np.ndarray) -> np.ndarray:
     return _ratio(np.diagonal(confusion_matrix), confusion_matrix.sum(axis=1))
 
 
-def mean_over_classes(ious: np.ndarray) -> np.ndarray:
-    """Mean of the IoUs that are not NaN, from (..., classes) to (...,) float64; NaN where all are NaN."""
-    exists = ~np.isnan(ious)
-    return _ratio(np.asarray(np.where(exists, ious, 0).sum(axis=-1)), np.asarray(exists.sum(axis=-1)))
+def dice_per_class(confusion_matrix: np.ndarray) -> np.ndarray:
+    """Dice score of each class, (..., classes) float64: 2 true positives / (true pixels + predicted pixels).
+
+    The same as its F1 score (Dice 1945; Taha and Hanbury 2015, section 3.1.1). NaN for a class without an IoU.
+
+    Args:
+        confusion_matrix: (..., classes, classes) int64.
+    """
+    intersection, union = intersection_and_union(confusion_matrix)
+    return _ratio(2 * intersection, union + intersection)
+
+
+def precision_per_class(confusion_matrix: np.ndarray) -> np.ndarray:
+    """Share of each class's predicted pixels that is true, (..., classes) float64.
+
+    0 for a class that is true somewhere but never predicted, NaN for a class without an IoU.
+
+    Args:
+        confusion_matrix: (..., classes, classes) int64.
+    """
+    return _scored_share(confusion_matrix, confusion_matrix.sum(axis=-2))
+
+
+def recall_per_class(confusion_matrix: np.ndarray) -> np.ndarray:
+    """Share of each class's true pixels that is predicted, (..., classes) float64.
+
+    `accuracy_per_class`, but for a class that is predicted somewhere but never true: 0, so that the mean counts it as
+    that of the IoU does. NaN for a class without an IoU.
+
+    Args:
+        confusion_matrix: (..., classes, classes) int64.
+    """
+    return _scored_share(confusion_matrix, confusion_matrix.sum(axis=-1))
+
+
+def frequency_weighted_iou(confusion_matrix: np.ndarray) -> float:
+    """Mean of the IoUs, each weighted with its class's share of the true pixels; NaN for a matrix without pixels.
+
+    Long et al. 2015 ("Fully convolutional networks for semantic segmentation", section 5).
+
+    Args:
+        confusion_matrix: (classes, classes) int64.
+    """
+    true = confusion_matrix.sum(axis=1)
+    total = true.sum()
+    weighted = np.where(true > 0, true * iou_per_class(confusion_matrix), 0)
+    return float(weighted.sum() / total) if total else math.nan
+
+
+def mean_over_classes(scores: np.ndarray) -> np.ndarray:
+    """Mean of the scores that are not NaN, from (..., classes) to (...,) float64; NaN where all are NaN."""
+    exists = ~np.isnan(scores)
+    return _ratio(np.asarray(np.where(exists, scores, 0).sum(axis=-1)), np.asarray(exists.sum(axis=-1)))
 
 
 def mean_iou(confusion_matrix: np.ndarray) -> float:
@@ -95,6 +149,12 @@ def pixel_accuracy(confusion_matrix: np.ndarray) -> float:
     return float(np.trace(confusion_matrix) / total) if total else math.nan
 
 
+def _scored_share(confusion_matrix: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Each class's correct pixels / `whole`, 0 where that is 0; NaN for a class that is neither true nor predicted."""
+    correct, union = intersection_and_union(confusion_matrix)
+    return np.where(union > 0, np.divide(correct, whole, out=np.zeros(whole.shape), where=whole > 0), np.nan)
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
@@ -112,6 +172,8 @@ class Scores:
     loss: float
     # example id -> mean IoU of that image alone; an image without valid pixels is missing
     image_iou: dict[str, float] = field(default_factory=dict)
+    # (2, classes) int64: intersections and unions of boundaries, see pipeline.evaluate.boundary; None: not counted
+    boundary_counts: np.ndarray | None = None
 
     @property
     def mean_iou(self) -> float:
@@ -119,9 +181,41 @@ class Scores:
         return mean_iou(self.confusion_matrix)
 
     @property
+    def mean_dice(self) -> float:
+        """Mean Dice score of the whole split."""
+        return float(mean_over_classes(dice_per_class(self.confusion_matrix)))
+
+    @property
+    def mean_precision(self) -> float:
+        """Mean precision of the whole split."""
+        return float(mean_over_classes(precision_per_class(self.confusion_matrix)))
+
+    @property
+    def mean_recall(self) -> float:
+        """Mean recall of the whole split."""
+        return float(mean_over_classes(recall_per_class(self.confusion_matrix)))
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Frequency-weighted IoU of the whole split."""
+        return frequency_weighted_iou(self.confusion_matrix)
+
+    @property
     def pixel_accuracy(self) -> float:
         """Pixel accuracy of the whole split."""
         return pixel_accuracy(self.confusion_matrix)
+
+    @property
+    def boundary_iou_per_class(self) -> np.ndarray:
+        """Boundary IoU of each class, (classes,) float64; NaN for a class without boundary, and if not counted."""
+        if self.boundary_counts is None:
+            return np.full(len(self.confusion_matrix), np.nan)
+        return iou(*self.boundary_counts)
+
+    @property
+    def boundary_iou(self) -> float:
+        """Mean boundary IoU of the whole split."""
+        return float(mean_over_classes(self.boundary_iou_per_class))
 
     @property
     def absent(self) -> np.ndarray:

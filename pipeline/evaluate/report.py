@@ -1,6 +1,7 @@
 """The files that an evaluation writes (predicted masks, overlays, tables, the confusion matrix), and its table."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
 from pipeline.evaluate.confusion_plot import confusion_image
 from pipeline.evaluate.evaluator import OnPrediction
-from pipeline.evaluate.metrics import Scores, accuracy_per_class, iou_per_class
+from pipeline.evaluate.metrics import (
+    Scores,
+    accuracy_per_class,
+    dice_per_class,
+    iou_per_class,
+    precision_per_class,
+    recall_per_class,
+)
 from pipeline.evaluate.overlay import to_palette_png, write_png
 from pipeline.evaluate.overlay_sheet import overlay_sheet
 from pipeline.runtime.text import enumerated
@@ -77,13 +85,22 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
     """Write per_class.csv, confusion_matrix.csv and confusion_matrix.png; missing scores are empty cells."""
     folder.mkdir(parents=True, exist_ok=True)
     matrix = scores.confusion_matrix
-    true, predicted, both = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
-    rows = zip(classes, iou_per_class(matrix), accuracy_per_class(matrix), true, predicted, both, strict=True)
+    columns = {
+        "iou": iou_per_class(matrix),
+        "accuracy": accuracy_per_class(matrix),
+        "true_pixels": matrix.sum(axis=1),
+        "predicted_pixels": matrix.sum(axis=0),
+        "correct_pixels": np.diagonal(matrix),
+        "dice": dice_per_class(matrix),
+        "precision": precision_per_class(matrix),
+        "recall": recall_per_class(matrix),
+        "boundary_iou": scores.boundary_iou_per_class,
+    }
     with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["class", "iou", "accuracy", "true_pixels", "predicted_pixels", "correct_pixels"])
-        for name, iou, accuracy, *counts in rows:
-            table.writerow([name, *("" if np.isnan(value) else float(value) for value in (iou, accuracy)), *counts])
+        table.writerow(["class", *columns])
+        for name, *cells in zip(classes, *(column.tolist() for column in columns.values()), strict=True):
+            table.writerow([name, *("" if math.isnan(cell) else cell for cell in cells)])
     with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["truth \\ prediction", *classes])
@@ -92,7 +109,7 @@ def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:
 
 
 def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
-    """A row for each class and for the totals; a column of IoUs for each split, and one of accuracies for the last.
+    """A row for each class: its IoU on each split, its precision and recall on the last; and rows for the totals.
 
     Args:
         classes: names in index order.
@@ -100,19 +117,28 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     """
     table = Table(title="scores", title_justify="left", min_width=48)
     table.add_column("class")
-    for split in scores:
-        table.add_column(f"{split} IoU", justify="right")
     last = list(scores)[-1]
-    table.add_column(f"{last} accuracy", justify="right")
-    ious = {split: iou_per_class(found.confusion_matrix) for split, found in scores.items()}
-    accuracy = accuracy_per_class(scores[last].confusion_matrix)
-    for index, name in enumerate(classes):
-        values = [*(ious[split][index] for split in scores), accuracy[index]]
+    for heading in (*(f"{split} IoU" for split in scores), f"{last} precision", f"{last} recall"):
+        table.add_column(heading, justify="right")
+    every, matrix = list(scores.values()), scores[last].confusion_matrix
+    ious = [iou_per_class(found.confusion_matrix) for found in every]
+    for name, *values in zip(classes, *ious, precision_per_class(matrix), recall_per_class(matrix), strict=True):
         table.add_row(name, *map(_cell, values))
     table.add_section()
-    totals = [_cell(found.mean_iou) for found in scores.values()]
-    table.add_row("mean", *totals, f"{_cell(scores[last].pixel_accuracy)} (pixels)")
-    table.add_row("loss", *(_cell(found.loss) for found in scores.values()), "")
+    means = [*(found.mean_iou for found in every), scores[last].mean_precision, scores[last].mean_recall]
+    table.add_row("mean", *map(_cell, means))
+    table.add_section()
+    totals = {
+        "mean Dice": [found.mean_dice for found in every],
+        "boundary IoU": [found.boundary_iou for found in every],
+        "frequency-weighted IoU": [found.frequency_weighted_iou for found in every],
+        "pixel accuracy": [found.pixel_accuracy for found in every],
+        "loss": [found.loss for found in every],
+    }
+    if all(found.boundary_counts is None for found in every):
+        del totals["boundary IoU"]
+    for name, values in totals.items():
+        table.add_row(name, *map(_cell, values))
     return table
 
 

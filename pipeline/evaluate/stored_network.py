@@ -1,6 +1,6 @@
 """The network of a tracked run, ready to predict: what `predict` and `evaluate` start with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -23,12 +23,13 @@ class StoredNetwork:
     ]  # SHA-256 of the images that it was trained on; empty where the run did not record them
 
 
-def load_stored_network(name: str, uri: str | None) -> StoredNetwork:
+def load_stored_network(name: str, uri: str | None, threads: int | str | None = None) -> StoredNetwork:
     """Load a run's network, and set up this process's TensorFlow (threads, precision, determinism) as for the run.
 
     Args:
         name: MLflow's run id, or the run_key.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
+        threads: that this process's TensorFlow already has; None: the run's.
 
     Raises:
         UserError: no run has this name, it has no evaluated weights, or they are not the recorded ones.
@@ -37,6 +38,6 @@ def load_stored_network(name: str, uri: str | None) -> StoredNetwork:
     with stored.folder:
         weights, recorded_sha256 = fetch_weights(stored)
         config = stored.config()
-        set_up(config)
+        set_up(config if threads is None else replace(config, threads=threads))
         network = load_network(config, weights, recorded_sha256)
         return StoredNetwork(stored.run_id, config, network, train_images(stored))

@@ -6,7 +6,8 @@ from pipeline.config.schema import Config
 from pipeline.data.changes import require_unchanged
 from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
-from pipeline.evaluate.evaluator import Evaluator
+from pipeline.evaluate.boundary import BoundaryCounter
+from pipeline.evaluate.evaluator import Evaluator, every
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
 from pipeline.model.losses import SegmentationLoss
@@ -24,7 +25,9 @@ def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset,
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
-    scores = evaluate(prediction_writer(predictions, classes.palette))
+    boundaries = BoundaryCounter(len(dataset.classes))
+    scores = evaluate(every(boundaries, prediction_writer(predictions, classes.palette)))
+    scores.boundary_counts = boundaries.counts
     write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")
     write_scores(tables, dataset.classes, scores)
     run.move_artifacts(predictions, "predictions/test")

@@ -195,6 +195,11 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
             "test/loss": test.loss,
             "test/mean_iou": test.mean_iou,
             "test/pixel_accuracy": test.pixel_accuracy,
+            "test/mean_dice": test.mean_dice,
+            "test/mean_precision": test.mean_precision,
+            "test/mean_recall": test.mean_recall,
+            "test/frequency_weighted_iou": test.frequency_weighted_iou,
+            "test/boundary_iou": test.boundary_iou,
         }
         names = metric_names("test/iou", dataset.classes)
         metrics |= dict(zip(names, iou_per_class(test.confusion_matrix).tolist(), strict=True))

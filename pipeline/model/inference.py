@@ -1,5 +1,7 @@
 """From a padded image to logits and class indices: the one implementation for validation, test, predict and serving."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -55,12 +57,38 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
 
 def predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
-    views = Views.of(config)
+    logits_of = _logits_of_decoded(model, config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tf.Tensor:
-        scaled = decode.scale_image(image, config.long_side)
-        padded = decode.pad_reflect(scaled, views.multiple)
-        return class_indices(predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2], views))
+        return class_indices(logits_of(image))
 
     return predict
+
+
+def probability_predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices and their probabilities.
+
+    It returns those of `predictor`, (height, width) uint8, and the softmax of the logits, (height, width, classes)
+    float32.
+    """
+    logits_of = _logits_of_decoded(model, config)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
+    def predict(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = logits_of(image)
+        return class_indices(logits), tf.nn.softmax(logits)
+
+    return predict
+
+
+def _logits_of_decoded(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function for graphs, from a decoded image to its logits, (height, width, classes) float32."""
+    views = Views.of(config)
+
+    def logits_of(image: tf.Tensor) -> tf.Tensor:
+        scaled = decode.scale_image(image, config.long_side)
+        padded = decode.pad_reflect(scaled, views.multiple)
+        return predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2], views)
+
+    return logits_of
