@@ -25,6 +25,7 @@ from pipeline.data.duplicates import (
 )
 from pipeline.data.image_check import (
     check_image,
+    label_fault,
     mask_orientation_fault,
     orientation_fault,
     range_fault,
@@ -34,7 +35,6 @@ from pipeline.data.image_check import (
 from pipeline.data.image_files import UNDECODABLE, read_index_mask, undecodable
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.mask_colours import Colour, colour_warning, disagreements, mask_colours
-from pipeline.data.palette import VOID
 from pipeline.data.pixels import PixelRules
 from pipeline.data.split_checks import SplitStatistics
 from pipeline.data.voc import Example, Splits, shortened
@@ -117,15 +117,11 @@ def check_pair(example: Example, classes: int, rules: PixelRules = AS_DEFAULT) -
         )
         faults += [fault] if fault else []
     faults += [turned] if turned else []
-    pixels = np.bincount(labels.ravel(), minlength=256)
-    outside = [index for index in np.flatnonzero(pixels) if index >= classes and index != VOID]
-    if outside:
-        faults.append(
-            f"{mask}: holds label {', '.join(map(str, outside[:5]))}; "
-            f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
-        )
+    if fault := label_fault(mask, labels, classes):
+        faults.append(fault)
     orientation = 1 if found is None else rules.turn(found.orientation)
-    return faults, [height, width, orientation, *map(int, pixels[:classes])]
+    pixels = np.bincount(labels.ravel(), minlength=256)[:classes]
+    return faults, [height, width, orientation, *map(int, pixels)]
 
 
 @dataclass(frozen=True)

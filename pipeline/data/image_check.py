@@ -5,8 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.data.decode import decode_16_bits, decode_file
 from pipeline.data.image_files import UNDECODABLE, open_whole, undecodable
+from pipeline.data.palette import VOID
 from pipeline.data.pixels import (
     TURNED,
     PixelRules,
@@ -106,6 +109,21 @@ def mask_orientation_fault(path: Path, name: str, rules: PixelRules) -> str | No
     return (
         f"{name}: is a mask with EXIF orientation {orientation}; save it without, as it fits its displayed image; or "
         "dataset.exif=ignore, which takes images and masks as they are stored"
+    )
+
+
+def label_fault(name: str, labels: np.ndarray, classes: int) -> str | None:
+    """The fault of a mask with labels that no class has; else None.
+
+    Args:
+        labels: (height, width) uint8, 255 where void.
+    """
+    outside = [label for label in np.unique(labels).tolist() if label >= classes and label != VOID]
+    if not outside:
+        return None
+    return (
+        f"{name}: holds label {', '.join(map(str, outside[:5]))}; "
+        f"0 to {classes - 1} ({classes} dataset.classes) or {VOID} for void expected"
     )
 
 

@@ -1,5 +1,6 @@
 """`python -m pipeline.predict`: masks for any image, by the recorded weights only."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.predict import _images
-from pipeline.runtime.errors import UserError
 from tests.end_to_end.commands import CLASSES, Ended, Finished, lines, several
 
 ROTATED = 6  # EXIF orientation: rotate by 90 degrees for display
@@ -34,6 +33,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def labelled(cwd: Path) -> None:
+    """The test images with masks, of which one has the classes exchanged, one another size, one a label too many."""
+    for folder in ("labelled", "labels"):
+        (cwd / folder).mkdir()
+    names = [f"test_{number}" for number in range(3)]
+    for name in (*names, "size", "label", "none"):
+        shutil.copy(cwd / f"VOC/JPEGImages/{name if name in names else 'test_0'}.jpg", cwd / f"labelled/{name}.jpg")
+    for name in names:
+        shutil.copy(cwd / f"VOC/SegmentationClass/{name}.png", cwd / f"labels/{name}.png")
+    mask = np.array(Image.open(cwd / "labels/test_0.png"))
+    Image.fromarray(mask[1:]).save(cwd / "labels/size.png")
+    Image.fromarray(np.where(mask == 0, 9, mask).astype(np.uint8)).save(cwd / "labels/label.png")
+
+
 @pytest.fixture(scope="module")
 def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     """All commands of this file, one after the other in one process."""
@@ -43,10 +56,18 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     shutil.copy(voc / "test_0.jpg", finished.cwd / "own/a.jpg")
     shutil.copy(images / "plain.png", finished.cwd / "one/b.png")
     run = f"run={finished.id}"
+    labelled(finished.cwd)
     commands = {
         "split": [f"run={key}", f"input={voc}", "output=masks"],
         "kinds": [run, f"input={images}", "output=kinds", "dataset.exif=ignore"],
         "single": [run, "input=own/a.jpg", "output=single/new"],
+        "more": [run, "input=own", "output=more", "confidence=true", "probabilities=True"],
+        "labelled": [run, "input=labelled", "output=scored", "masks=labels"],
+        "own masks": [run, f"input={voc}", "output=own_masks", f"masks={finished.cwd}/VOC/SegmentationClass"],
+        "no masks": [run, "input=own", "output=nowhere", "masks=labels"],
+        "odd boolean": [run, "input=own", "output=nowhere", "confidence=yes"],
+        "twice": [f"run={finished.id},{key}", "input=own", "output=nowhere"],
+        "commas": [f"run={finished.id},", "input=own", "output=nowhere"],
         "over": [run, "input=one", "output=one"],
         "unknown run": ["run=0123", "input=own", "output=nowhere"],
         "unknown key": [run, "inptu=own", "output=nowhere"],
@@ -82,7 +103,15 @@ def test_masks_of_test_images_are_those_that_the_run_scored(finished: Finished, 
 def test_a_folder_gives_a_mask_and_an_overlay_for_each_image(finished: Finished, ended: dict[str, Ended]) -> None:
     names = {path.name for path in (finished.cwd / "masks").iterdir()}
     ids = [f"{split}_{i}" for split, count in (("train", 5), ("val", 2), ("test", 3)) for i in range(count)]
-    assert names == {f"{name}{end}.png" for name in ids for end in ("", "_overlay")}
+    assert names == {f"{name}{end}.png" for name in ids for end in ("", "_overlay")} | {"doubt.csv"}
+    with (finished.cwd / "masks/doubt.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["image"] for row in rows} == {f"{name}.jpg" for name in ids}
+    entropies = [float(row["mean_entropy_nats"]) for row in rows]
+    assert entropies == sorted(entropies, reverse=True) and 0 < entropies[-1] < entropies[0] < np.log(len(CLASSES))
+    assert (
+        f"most uncertain, by mean entropy in nats: {rows[0]['image']} ({entropies[0]:.3f}), " in ended["split"].stdout
+    )
     assert lines(ended["split"].stdout)[-1] == f"10 of 10 images predicted with run {finished.id}"
 
 
@@ -107,22 +136,52 @@ def test_a_broken_image_is_reported_and_the_others_predicted(images: Path, ended
     assert lines(kinds.stdout)[-1] == f"not looked at in {images}: 1 hidden, 1 .txt, 1 .tif and 1 folder"
 
 
-def test_a_folder_without_images_says_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no .jpg, .jpeg, .png file, but nothing at all; the folder that directly"):
-        _images(tmp_path, tmp_path)
-    for name in ("a", "b.jpg", "c"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=r"file, but 3 folders; the folder that directly holds the images expected"):
-        _images(tmp_path, tmp_path)
-    (tmp_path / "x.png").touch()
-    (tmp_path / "x.jpg").touch()
-    with pytest.raises(UserError, match=r"several images would be written to x.png, x_overlay.png; rename all but one"):
-        _images(tmp_path, tmp_path / "out")
-
-
 def test_a_single_image_with_a_new_output_folder(finished: Finished, ended: dict[str, Ended]) -> None:
     assert ended["single"].status == 0
     assert {path.name for path in (finished.cwd / "single/new").iterdir()} == {"a.png", "a_overlay.png"}
+
+
+def test_confidences_and_probabilities_are_those_of_the_mask(finished: Finished, ended: dict[str, Ended]) -> None:
+    assert (ended["more"].status, ended["more"].stderr) == (0, "")
+    mask = np.array(Image.open(finished.cwd / "more/a.png"))
+    np.testing.assert_array_equal(mask, np.array(Image.open(finished.cwd / "single/new/a.png")))
+    with np.load(finished.cwd / "more/a_probabilities.npz", allow_pickle=False) as stored:
+        probabilities, names = stored["probabilities"], stored["classes"]
+    assert names.tolist() == CLASSES and probabilities.dtype == np.float16
+    assert probabilities.shape == (*mask.shape, len(CLASSES))
+    np.testing.assert_allclose(probabilities.sum(axis=-1, dtype=np.float32), 1, atol=2e-3)
+    chosen = np.take_along_axis(probabilities, mask[..., np.newaxis].astype(int), axis=-1)[..., 0]
+    np.testing.assert_array_equal(chosen, probabilities.max(axis=-1))  # rounding keeps the order, but for ties
+    confidence = Image.open(finished.cwd / "more/a_confidence.png")
+    assert confidence.mode == "L"
+    np.testing.assert_allclose(np.array(confidence), 255 * chosen.astype(float), atol=0.6)
+
+
+def test_given_masks_are_scored_as_the_split_was(finished: Finished, ended: dict[str, Ended]) -> None:
+    """The images with a faulty mask or without one are predicted nevertheless."""
+    done = ended["labelled"]
+    assert done.status == 1 and "6 of 6 images predicted" in done.stdout
+    faults = lines(done.stderr)
+    assert len(faults) == 2
+    assert any("labels/label.png: holds label 9; 0 to 4 (5 dataset.classes)" in fault for fault in faults)
+    assert any("labels/size.png: is " in fault and "but its image" in fault for fault in faults)
+    logged = finished.artifact("evaluation/per_class.csv").read_bytes()
+    assert (finished.cwd / "scored/evaluation/per_class.csv").read_bytes() == logged
+    assert f"{finished.run.data.metrics['test/mean_iou']:.4f}" in done.stdout
+    assert "3 of 6 images have no mask to score them against" in done.stdout
+    with (finished.cwd / "scored/labels.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    confidences = [float(row["self_confidence"]) for row in rows]
+    assert confidences == sorted(confidences) and len(rows) == 3
+    overlays = sorted(path.name for path in (finished.cwd / "scored/suspicious").iterdir())
+    assert overlays == [f"{place:03d}_{Path(row['image']).stem}.png" for place, row in enumerate(rows, start=1)]
+    assert f"most suspicious masks: {rows[0]['image']} (mean IoU " in done.stdout
+    assert "training images of the run" not in done.stdout
+
+
+def test_masks_of_training_images_come_with_a_warning(ended: dict[str, Ended]) -> None:
+    assert ended["own masks"].status == 0
+    assert "warning: 5 of these images are training images of the run" in ended["own masks"].stdout
 
 
 def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: dict[str, Ended]) -> None:
@@ -142,6 +201,10 @@ def test_no_result_overwrites_an_image(finished: Finished, images: Path, ended: 
         ("no address", "tracking.uri=mlruns: http://, https://, sqlite:///"),
         ("masks by hand", "which is no earlier prediction, since"),
         ("next to images", "output=own: is the folder of the images"),
+        ("no masks", "masks=labels: has no mask of any image; a.png expected for a.jpg"),
+        ("odd boolean", "confidence=yes: true or false expected"),
+        ("twice", " twice; each run once expected"),
+        ("commas", ",: run ids with one comma between them expected"),
         ("output is a file", "output=own/a.jpg: cannot create this folder"),
     ],
 )

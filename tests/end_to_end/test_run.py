@@ -66,7 +66,8 @@ def test_the_end_has_the_best_epoch_and_the_test_scores(finished: Finished) -> N
     others = set(metrics) - class_ious - set(EACH_EPOCH)
     assert {name for name in others if not name.startswith("system/")} == {
         "best/epoch", "best/val_mean_iou", "test/loss", "test/mean_iou", "test/pixel_accuracy", "time/total_seconds",
-        "model/parameters",
+        "model/parameters", "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/boundary_iou",
+        "test/frequency_weighted_iou",
     }  # fmt: skip
     assert metrics["test/mean_iou"] == pytest.approx(np.mean([metrics[name] for name in class_ious]), abs=1e-12)
     assert {metric.step for name in class_ious for metric in finished.client.get_metric_history(finished.id, name)} == {
@@ -122,6 +123,18 @@ def test_the_tables_agree_with_the_metrics(finished: Finished) -> None:
     assert np.trace(counts) / counts.sum() == pytest.approx(accuracy, abs=1e-12)
     with finished.artifact("evaluation/per_class.csv").open(encoding="utf-8") as file:
         table = {row["class"]: row for row in csv.DictReader(file)}
+    names = {
+        "mean_dice": "dice",
+        "mean_precision": "precision",
+        "mean_recall": "recall",
+        "boundary_iou": "boundary_iou",
+    }
+    for metric, column in names.items():
+        scores = [float(row[column]) for row in table.values() if row[column]]
+        assert np.mean(scores) == pytest.approx(finished.run.data.metrics[f"test/{metric}"], abs=1e-12)
+    ious = [float(table[name]["iou"] or 0) for name in CLASSES]
+    weighted = (counts.sum(axis=1) * ious).sum() / counts.sum()
+    assert weighted == pytest.approx(finished.run.data.metrics["test/frequency_weighted_iou"], abs=1e-12)
     assert float(table["a?b"]["iou"]) == finished.run.data.metrics["test/iou/a_b_3"]
     assert [int(table[name]["true_pixels"]) for name in CLASSES] == counts.sum(axis=1).tolist()
 

@@ -10,6 +10,8 @@ from pipeline.data.palette import VOID
 from pipeline.evaluate.metrics import (
     Scores,
     accuracy_per_class,
+    dice_per_class,
+    frequency_weighted_iou,
     image_confusion_matrix,
     intersection_and_union,
     iou,
@@ -17,6 +19,8 @@ from pipeline.evaluate.metrics import (
     mean_iou,
     mean_over_classes,
     pixel_accuracy,
+    precision_per_class,
+    recall_per_class,
 )
 
 # rows: truth, columns: prediction
@@ -34,6 +38,67 @@ def test_scores_by_hand() -> None:
     np.testing.assert_allclose(accuracy_per_class(BY_HAND), [50 / 55, 30 / 35, 0])
     assert mean_iou(BY_HAND) == pytest.approx((50 / 60 + 30 / 48) / 3)
     assert pixel_accuracy(BY_HAND) == 80 / 100
+
+
+def test_dice_precision_and_recall_by_hand() -> None:
+    """Class 0: 50 of 55 predicted and of 55 true; class 1: 30 of 43 and of 35; class 2: 0 of 2 and of 10."""
+    np.testing.assert_allclose(dice_per_class(BY_HAND), [2 * 50 / 110, 2 * 30 / 78, 0])
+    np.testing.assert_allclose(precision_per_class(BY_HAND), [50 / 55, 30 / 43, 0])
+    np.testing.assert_allclose(recall_per_class(BY_HAND), [50 / 55, 30 / 35, 0])
+    assert frequency_weighted_iou(BY_HAND) == pytest.approx((55 * 50 / 60 + 35 * 30 / 48 + 10 * 0) / 100)
+
+
+# Class 2 is predicted but never true, class 3 true but never predicted, class 4 neither.
+ODD = np.array([[9, 2, 1, 0, 0], [0, 5, 1, 0, 0], [0, 0, 0, 0, 0], [2, 1, 0, 0, 0], [0, 0, 0, 0, 0]], np.int64)
+COMMON = np.array([[1612, 173, 143, 156], [74, 610, 54, 53], [50, 43, 495, 41], [20, 24, 37, 313]], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (
+            ODD,
+            {
+                iou_per_class: ([0.6428571343, 0.5555555820, 0, 0, np.nan], 0.2996031642),
+                dice_per_class: ([0.7826086879, 0.7142857313, 0, 0, np.nan], 0.3742235899),
+                precision_per_class: ([0.8181818128, 0.6250000000, 0, 0, np.nan], 0.3607954383),
+                recall_per_class: ([0.7500000000, 0.8333333135, 0, 0, np.nan], 0.3958333135),
+                frequency_weighted_iou: 0.5260770917,
+            },
+        ),
+        (
+            COMMON,
+            {
+                iou_per_class: ([0.7235188484, 0.5916585922, 0.5735805035, 0.4860248566], 0.5936957002),
+                dice_per_class: ([0.8395833373, 0.7434490919, 0.7290132642, 0.6541274786], 0.7415432930),
+                precision_per_class: ([0.9179954529, 0.7176470757, 0.6790123582, 0.5559502840], 0.7176512480),
+                recall_per_class: ([0.7735124826, 0.7711757421, 0.7869634628, 0.7944162488], 0.7815169692),
+                frequency_weighted_iou: 0.6485610604,
+            },
+        ),
+    ],
+    ids=["odd", "common"],
+)
+def test_scores_are_those_of_torchmetrics(matrix: np.ndarray, expected: dict[object, object]) -> None:
+    """Of torchmetrics 1.9 on masks with these counts and void (`ignore_index=255`), in float32.
+
+    MulticlassJaccardIndex, F1Score, Precision and Recall, `average` none, macro and weighted. A class that is neither
+    true nor predicted has 0 there, too, but is left out of the mean, as here.
+    """
+    for score, values in expected.items():
+        if score is frequency_weighted_iou:
+            assert frequency_weighted_iou(matrix) == pytest.approx(values, abs=1e-7)
+            continue
+        each, mean = values  # type: ignore[misc]
+        found = score(matrix)  # type: ignore[operator]
+        np.testing.assert_allclose(found, each, atol=1e-7)
+        assert mean_over_classes(found) == pytest.approx(mean, abs=1e-7)
+
+
+def test_one_class_everywhere_has_no_high_mean_precision() -> None:
+    matrix = np.array([[90, 0], [10, 0]], np.int64)
+    np.testing.assert_array_equal(precision_per_class(matrix), [0.9, 0])
+    np.testing.assert_array_equal(recall_per_class(matrix), [1, 0])
 
 
 def test_rows_are_the_truth() -> None:
@@ -62,7 +127,9 @@ def test_a_matrix_without_pixels_has_no_score() -> None:
     """NaN, never 0.0, which would be the score of a network that is always wrong."""
     empty = np.zeros((3, 3), np.int64)
     assert np.isnan(iou_per_class(empty)).all()
-    assert np.isnan(mean_iou(empty)) and np.isnan(pixel_accuracy(empty))
+    for score in (dice_per_class, precision_per_class, recall_per_class):
+        assert np.isnan(score(empty)).all()
+    assert np.isnan(mean_iou(empty)) and np.isnan(pixel_accuracy(empty)) and np.isnan(frequency_weighted_iou(empty))
     assert np.isnan(mean_over_classes(np.full((2, 3), np.nan))).all()
 
 
@@ -136,6 +203,13 @@ def test_scores_are_in_0_to_1_and_iou_at_most_accuracy(matrix: np.ndarray) -> No
     assert (iou[both] <= accuracy[both]).all()
     for values in (iou[np.isfinite(iou)], accuracy[both]):
         assert ((values >= 0) & (values <= 1)).all()
+    dice, precision, recall = dice_per_class(matrix), precision_per_class(matrix), recall_per_class(matrix)
+    exists = np.isfinite(iou)  # a class has all four scores, or none
+    for values in (dice, precision, recall):
+        np.testing.assert_array_equal(np.isfinite(values), exists)
+        assert (values[exists] >= iou[exists] - 1e-12).all() and (values[exists] <= 1).all()
+    np.testing.assert_allclose(dice, 2 * iou / (1 + iou))
+    np.testing.assert_array_equal(recall[both], accuracy[both])
     perfect = np.diag(np.diag(matrix))
     np.testing.assert_array_equal([mean_iou(perfect), pixel_accuracy(perfect)], 1 if perfect.any() else np.nan)
     np.testing.assert_array_equal(iou_per_class(matrix.T), iou)  # truth and prediction can be swapped
@@ -144,6 +218,13 @@ def test_scores_are_in_0_to_1_and_iou_at_most_accuracy(matrix: np.ndarray) -> No
 def test_scores_of_a_split() -> None:
     scores = Scores(BY_HAND, loss=0.5)
     assert scores.mean_iou == mean_iou(BY_HAND) and scores.pixel_accuracy == 0.8
+    assert scores.mean_dice == mean_over_classes(dice_per_class(BY_HAND))
+    assert scores.mean_precision == mean_over_classes(precision_per_class(BY_HAND))
+    assert scores.mean_recall == mean_over_classes(recall_per_class(BY_HAND))
+    assert np.isnan(scores.boundary_iou) and np.isnan(scores.boundary_iou_per_class).all()
+    counted = Scores(BY_HAND, 0.5, boundary_counts=np.array([[3, 0, 0], [4, 0, 2]]))
+    np.testing.assert_array_equal(counted.boundary_iou_per_class, [0.75, np.nan, 0])
+    assert counted.boundary_iou == 0.375
     assert scores.absent.tolist() == []
     assert Scores(np.array([[4, 0, 1], [0, 0, 0], [0, 0, 0]]), loss=0.5).absent.tolist() == [1, 2]
 

@@ -84,13 +84,21 @@ def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc
 
 
 def test_a_missing_score_is_an_empty_cell_of_the_csv(tmp_path: Path) -> None:
-    write_scores(tmp_path / "evaluation", CLASSES, Scores(MATRIX, 0.5))
+    boundaries = np.array([[1, 2, 0], [4, 2, 0]])
+    write_scores(tmp_path / "evaluation", CLASSES, Scores(MATRIX, 0.5, boundary_counts=boundaries))
     with (tmp_path / "evaluation/per_class.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == CLASSES
     assert [float(row["iou"]) for row in rows[:2]] == pytest.approx([6 / 9, 3 / 6])
     assert [float(row["accuracy"]) for row in rows[:2]] == pytest.approx([6 / 8, 3 / 4])
-    assert rows[2]["iou"] == rows[2]["accuracy"] == ""
+    assert [float(row["dice"]) for row in rows[:2]] == pytest.approx([12 / 15, 6 / 9])
+    assert [float(row["precision"]) for row in rows[:2]] == pytest.approx([6 / 7, 3 / 5])
+    assert [float(row["recall"]) for row in rows[:2]] == pytest.approx([6 / 8, 3 / 4])
+    assert [float(row["boundary_iou"]) for row in rows[:2]] == [0.25, 1]
+    scored = ("iou", "accuracy", "dice", "precision", "recall", "boundary_iou")
+    assert {rows[2][name] for name in scored} == {""}
+    # Readers of earlier versions may know columns by their number.
+    assert list(rows[0])[:6] == ["class", "iou", "accuracy", "true_pixels", "predicted_pixels", "correct_pixels"]
     columns = ("true_pixels", "predicted_pixels", "correct_pixels")
     assert [[int(row[name]) for name in columns] for row in rows] == [[8, 7, 6], [4, 5, 3], [0, 0, 0]]
     with (tmp_path / "evaluation/confusion_matrix.csv").open(newline="", encoding="utf-8") as file:
@@ -108,12 +116,23 @@ def test_a_missing_score_is_a_dash_in_the_printed_table() -> None:
     Console(file=screen, width=80, markup=False, emoji=False).print(score_table(["g", "[b]:car:", "Büsche"], scores))
     rows = [re.findall(r"[^│┃\s][^│┃]*", line) for line in screen.getvalue().splitlines()]
     cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if len(row) > 2}
-    assert cells["class"] == ["val IoU", "test IoU", "test accuracy"]
-    assert cells["g"] == ["1.0000", "0.6667", "0.7500"]
-    assert cells["[b]:car:"] == ["1.0000", "0.5000", "0.7500"]
-    assert cells["Büsche"] == ["1.0000", "-", "-"]
-    assert cells["mean"] == ["1.0000", "0.5833", "0.7500 (pixels)"]
+    assert cells["class"] == ["val IoU", "test IoU", "test precision", "test recall"]
+    assert cells["g"] == ["1.0000", "0.6667", "0.8571", "0.7500"]
+    assert cells["[b]:car:"] == ["1.0000", "0.5000", "0.6000", "0.7500"]
+    assert cells["Büsche"] == ["1.0000", "-", "-", "-"]
+    assert cells["mean"] == ["1.0000", "0.5833", "0.7286", "0.7500"]
+    assert cells["mean Dice"] == ["1.0000", "0.7333"]
+    assert cells["frequency-weighted IoU"] == ["1.0000", "0.6111"]
+    assert cells["pixel accuracy"] == ["1.0000", "0.7500"]
     assert cells["loss"] == ["0.2500", "0.5000"] and "nan" not in str(cells)
+    assert "boundary IoU" not in cells  # not counted for either split
+
+
+def test_a_boundary_iou_is_in_the_table_where_it_was_counted() -> None:
+    counted = Scores(MATRIX, 0.5, boundary_counts=np.array([[1, 1, 0], [4, 2, 0]]))
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(score_table(CLASSES, {"val": Scores(MATRIX, 0.5), "test": counted}))
+    assert re.search(r"boundary IoU +│ +- +│ +0\.3750 ", screen.getvalue())
 
 
 def test_classes_that_a_split_never_shows_are_told() -> None:
