@@ -11,6 +11,22 @@ from pipeline.tracking.stored_run import StoredRun
 VAL, TEST, BEST_EPOCH = "best/val_mean_iou", "test/mean_iou", "best/epoch"
 SECONDS, PARAMETERS = "time/total_seconds", "model/parameters"
 CURVE = "val/mean_iou"
+# Further scores of the test split: what a column is called, and its metric.
+TEST_SCORES = {
+    "Dice": "test/mean_dice",
+    "precision": "test/mean_precision",
+    "recall": "test/mean_recall",
+    "boundary IoU": "test/boundary_iou",
+    "weighted IoU": "test/frequency_weighted_iou",
+}
+# Scores of each class, and their columns in per_class.csv.
+CLASS_SCORES = {
+    "IoU": "iou",
+    "Dice": "dice",
+    "precision": "precision",
+    "recall": "recall",
+    "boundary IoU": "boundary_iou",
+}
 LARGEST_NUMBER = 1e300  # larger values do not count as numbers: the difference of two could be infinite
 
 # One colour for each run, the same in the page, its charts and the PNGs: hues far apart, of a middle lightness that is
@@ -44,12 +60,18 @@ class ComparedRun:
     started: int = 0  # milliseconds since 1970
     seconds: float | None = None
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # metric -> epoch -> value
-    class_iou: Mapping[str, float | None] = field(default_factory=dict)  # on the test split
+    # On the test split: name in CLASS_SCORES -> class -> score
+    class_scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """Whether it was trained and evaluated completely: only such a run can be the best."""
         return self.status == "FINISHED" and not self.pruned
+
+    @property
+    def class_iou(self) -> Mapping[str, float | None]:
+        """IoU of each class on the test split; empty if it is not known."""
+        return self.class_scores.get("IoU", {})
 
     def score(self, metric: str) -> float | None:
         """A metric; None if the run does not have it, or it is not a number."""
@@ -87,30 +109,37 @@ def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> Co
         started=int(info.start_time or 0),
         seconds=seconds if seconds is not None and math.isfinite(seconds) else None,
         curves=curves,
-        class_iou=read_class_iou(stored),
+        class_scores=read_class_scores(stored),
     )
 
 
-def read_class_iou(stored: StoredRun) -> dict[str, float | None]:
-    """IoU of each class on the test split, None for a class without one; empty if the run does not have this table."""
+def read_class_scores(stored: StoredRun) -> dict[str, dict[str, float | None]]:
+    """Scores of each class on the test split, by their name; empty if the run does not have this table."""
     try:
         listed = stored.listed("evaluation")
         text = stored.fetch("evaluation/per_class.csv", listed).read_text(encoding="utf-8")
     except (UserError, OSError, UnicodeDecodeError):
         return {}
-    return parse_class_iou(text)
+    return parse_class_scores(text)
 
 
-def parse_class_iou(text: str) -> dict[str, float | None]:
-    """The columns `class` and `iou` of a per_class.csv; an IoU that is not a number between 0 and 1 is None."""
-    found: dict[str, float | None] = {}
+def parse_class_scores(text: str) -> dict[str, dict[str, float | None]]:
+    """The columns of a per_class.csv that are in CLASS_SCORES; runs of earlier versions have only the IoU.
+
+    A score that is not a number between 0 and 1 is None.
+    """
     try:
-        for row in list(csv.DictReader(text.splitlines()))[:255]:
-            try:
-                iou = float(row.get("iou") or "nan")
-            except ValueError:
-                iou = math.nan
-            found[str(row.get("class"))] = iou if 0 <= iou <= 1 else None
+        table = csv.DictReader(text.splitlines())
+        rows = list(table)[:255]
+        known = {name: column for name, column in CLASS_SCORES.items() if column in (table.fieldnames or ())}
     except csv.Error:
         return {}
-    return found
+    return {name: {str(row.get("class")): _score(row.get(column)) for row in rows} for name, column in known.items()}
+
+
+def _score(text: str | None) -> float | None:
+    try:
+        score = float(text or "nan")
+    except ValueError:
+        return None
+    return score if 0 <= score <= 1 else None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.compare.runs import BEST_EPOCH, PARAMETERS, TEST, ComparedRun
+from pipeline.compare.runs import BEST_EPOCH, PARAMETERS, TEST, TEST_SCORES, ComparedRun
 from pipeline.config.fingerprint import changes_nothing
 from pipeline.config.keys import leaves, short_names
 from pipeline.config.schema import Config
@@ -113,11 +113,13 @@ def csv_table(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     scores = {"best_val_mean_iou": "", "best_epoch": BEST_EPOCH, "test_mean_iou": TEST, "parameters": PARAMETERS}
-    table.writerow(["run_id", "name", "status", "pruned", *keys, *scores, "minutes"])
+    further = {metric.replace("/", "_"): metric for metric in TEST_SCORES.values()}
+    table.writerow(["run_id", "name", "status", "pruned", *keys, *scores, "minutes", *further])
     for run in runs:
         values = [run.val, *(run.score(metric) for metric in scores.values() if metric)]
         minutes = None if run.seconds is None else run.seconds / 60
-        cells = ["" if value is None else f"{value!r}" for value in (*values, minutes)]
+        values += [minutes, *(run.score(metric) for metric in further.values())]
+        cells = ["" if value is None else f"{value!r}" for value in values]
         params = [run.params.get(key, "") for key in keys]
         table.writerow([run.run_id, run.name, run.status, str(run.pruned).lower(), *params, *cells])
     return file.getvalue()

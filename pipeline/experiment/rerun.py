@@ -17,6 +17,10 @@ History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
 # Metrics of the machine or of the network, not of the result; older runs have fewer of them.
 WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
 AT_THE_END = ("best/", "test/")
+# Scores that runs of version 0.1 do not have: they are compared only with those of runs that do.
+LATER_SCORES = (
+    "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/frequency_weighted_iou", "test/boundary_iou",
+)  # fmt: skip
 INITIAL = "checkpoints/initial"  # folder of the initial weights among the artifacts
 
 
@@ -102,6 +106,7 @@ def compare(original: Original, history: History, weights_sha256: str, explanati
         explanations: differences that may be the reason, listed after the first value that differs.
     """
     before, after = _results(original.history), _results(history)
+    after = {key: values for key, values in after.items() if key in before or key not in LATER_SCORES}
     steps = {step for values in before.values() for step in values}
     both = [
         (step, key)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pipeline.compare.runs import ComparedRun, parse_class_iou
+from pipeline.compare.runs import ComparedRun, parse_class_scores
 from pipeline.compare.table import (
     best_of,
     csv_table,
@@ -22,6 +22,7 @@ from pipeline.config.keys import short_names
 def run(run_id: str = "r", val: float | None = None, test: float | None = None, **more: object) -> ComparedRun:
     params = {key.replace("__", "."): str(value) for key, value in more.pop("params", {}).items()}  # type: ignore[attr-defined]
     metrics = {"best/val_mean_iou": val, "test/mean_iou": test}
+    metrics["test/boundary_iou"] = more.pop("boundary", None)  # type: ignore[assignment]
     found = {key: value for key, value in metrics.items() if value is not None}
     status = str(more.pop("status", "FINISHED"))
     return ComparedRun(run_id, f"run {run_id}", status, params, found, **more)  # type: ignore[arg-type]
@@ -108,20 +109,26 @@ def test_one_value_has_no_deviation() -> None:
 
 
 def test_csv_keeps_any_name_and_every_digit() -> None:
-    odd = run("a", 1 / 3, params={"loss.name": 'x,"y"\nz'}, seconds=30.0)
+    odd = run("a", 1 / 3, params={"loss.name": 'x,"y"\nz'}, seconds=30.0, boundary=1 / 7)
     rows = list(csv.DictReader(io.StringIO(csv_table([odd, run("b", pruned=True)], ["loss.name"]))))
     assert float(rows[0]["best_val_mean_iou"]) == 1 / 3 and rows[0]["loss.name"] == 'x,"y"\nz'
+    assert float(rows[0]["test_boundary_iou"]) == 1 / 7 and rows[0]["test_mean_dice"] == rows[1]["test_mean_dice"] == ""
     assert (rows[0]["minutes"], rows[0]["parameters"], rows[1]["minutes"], rows[1]["pruned"]) == ("0.5", "", "", "true")
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("class,iou\na,0.5\nb,\nc,nan\nd,7\ne,x\n", {"a": 0.5, "b": None, "c": None, "d": None, "e": None}),
+        ("class,iou\na,0.5\nb,\nc,nan\nd,7\ne,x\n", {"IoU": {"a": 0.5, "b": None, "c": None, "d": None, "e": None}}),
         ("", {}),
         ("class,iou\n" + "x" * 200_000, {}),  # a field larger than a CSV reader takes
-        ("other\n1\n", {"None": None}),
+        ("other\n1\n", {}),
+        ("iou\n1\n", {"IoU": {"None": 1}}),
+        (
+            "class,iou,accuracy,boundary_iou,recall\na,0.5,1,0.25\n",
+            {"IoU": {"a": 0.5}, "recall": {"a": None}, "boundary IoU": {"a": 0.25}},
+        ),
     ],
 )
-def test_scores_of_classes_are_numbers_between_0_and_1(text: str, found: dict[str, float | None]) -> None:
-    assert parse_class_iou(text) == found
+def test_scores_of_classes_are_numbers_between_0_and_1(text: str, found: dict[str, dict[str, float | None]]) -> None:
+    assert parse_class_scores(text) == found

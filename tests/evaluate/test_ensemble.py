@@ -19,7 +19,9 @@ from pipeline.evaluate.metrics import image_confusion_matrix
 from pipeline.evaluate.stored_network import StoredNetwork
 from pipeline.runtime.errors import UserError
 
-CONFIG = checked_config(["dataset=folder", "dataset.root=VOC", "dataset.classes=[ground,cat,dog]", "threads=3"])
+CONFIG = checked_config(
+    ["dataset=folder", "dataset.root=VOC", "dataset.classes=[ground,cat,dog]", "dataset.background=ground", "threads=3"]
+)
 
 
 def network(run_id: str, *images: str, **dataset: Any) -> StoredNetwork:

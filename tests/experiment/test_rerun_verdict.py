@@ -242,3 +242,16 @@ def test_other_differences_are_listed_as_possible_reasons() -> None:
 def test_infinity_equals_what_a_database_stores_of_it(then: float, now: float, same: bool) -> None:
     found = compare(original({"val/loss": {1: then}}), {"val/loss": {1: now}}, "f00", [])
     assert found.identical == same
+
+
+def test_scores_that_the_original_does_not_have_yet_are_no_difference() -> None:
+    """A run of an earlier version has no boundary IoU; where both have one, it counts."""
+
+    def identical(then: History, now: History) -> bool:
+        return compare(original(then), now, "f00", []).identical
+
+    with_boundary = {**HISTORY, "test/boundary_iou": {2: 0.5}}
+    assert identical(HISTORY, with_boundary) and identical(with_boundary, with_boundary)
+    assert not identical(with_boundary, HISTORY)
+    assert not identical(with_boundary, {**HISTORY, "test/boundary_iou": {2: 0.25}})
+    assert not identical(HISTORY, {**HISTORY, "test/mean_iou": {2: 0.5}})

@@ -170,12 +170,14 @@
   }
 
   function perClass() {
-    const runs = shown.filter((run) => run.classIou.some((value) => value !== null)).slice(0, 12);
+    const which = at("class-score").value;
+    const scores = (run) => run.classScores[which] ?? DATA.classNames.map(() => null);
+    const runs = shown.filter((run) => scores(run).some((value) => value !== null)).slice(0, 12);
     if (!runs.length) return showNothing(at("per-class"), "No run has scores of the test split.");
     const names = DATA.classNames;
     const numbers = names.map((_, row) => row);
-    const spans = numbers.flatMap((row) => { // from the lowest to the highest IoU
-      const values = runs.map((run) => run.classIou[row]).filter((value) => value !== null);
+    const spans = numbers.flatMap((row) => { // from the lowest to the highest score
+      const values = runs.map((run) => scores(run)[row]).filter((value) => value !== null);
       if (!values.length) return [];
       return [{
         type: "line", x0: Math.min(...values), x1: Math.max(...values), y0: row, y1: row,
@@ -185,16 +187,16 @@
     const traces = runs.map((run) => ({
       type: "scatter",
       mode: "markers",
-      x: run.classIou,
+      x: scores(run),
       y: numbers,
       name: cut(run.heading),
       marker: { size: run.best ? 12 : 9, color: run.colour, opacity: 0.9 },
-      text: names.map((name, row) => `${escaped(run.heading)}<br>${escaped(name)}: ${score(run.classIou[row])}`),
+      text: names.map((name, row) => `${escaped(run.heading)}<br>${escaped(name)}: ${score(scores(run)[row])}`),
       hovertemplate: "%{text}<extra></extra>",
     })).reverse();
     Plotly.react("per-class", traces, layout({
       shapes: spans,
-      xaxis: { title: { text: "IoU" } },
+      xaxis: { title: { text: which } },
       yaxis: {
         tickvals: numbers, ticktext: names.map((name) => cut(name, 28)), range: [names.length - 0.4, -0.6],
         showgrid: false, zeroline: false,
@@ -206,6 +208,8 @@
 
   at("difference-class").append(...["mean", ...DATA.classes].map((name, value) => element("option", { value }, name)));
   at("difference-class").addEventListener("change", differences);
+  at("class-score").append(...DATA.classScores.map((name) => element("option", { value: name }, name)));
+  at("class-score").addEventListener("change", perClass);
   const drawAll = () => [curves, parallel, differences, importances, perClass].forEach((chart) => chart());
   document.addEventListener("DOMContentLoaded", drawAll);
   themeListeners.push(() => { if (document.readyState === "complete") drawAll(); });

@@ -85,6 +85,9 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     )),
     { name: "val mIoU", value: (run) => run.val, show: (run) => score(run.val), bar: true },
     { name: "test mIoU", value: (run) => run.test, show: (run) => score(run.test), bar: true },
+    ...DATA.testScores.map(({ name, metric }) => (
+      { name, title: metric, value: (run) => run.testScores[name], show: (run) => score(run.testScores[name]) }
+    )),
     ...(differences.size ? [{
       name: "difference, 95 %",
       title: `test mean IoU minus that of the best run, on ${DATA.differences.images} images, with a bootstrap interval`,

@@ -23,7 +23,15 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 from pipeline.compare.analysis import Analysis, Differences
 from pipeline.compare.examples import ComparedImage
 from pipeline.compare.parallel_coordinates import parallel_axes
-from pipeline.compare.runs import BEST_EPOCH, CURVE, PARAMETERS, TEST, run_colour
+from pipeline.compare.runs import (
+    BEST_EPOCH,
+    CLASS_SCORES,
+    CURVE,
+    PARAMETERS,
+    TEST,
+    TEST_SCORES,
+    run_colour,
+)
 from pipeline.compare.table import Replicates
 from pipeline.config.keys import short_names
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
@@ -77,6 +85,12 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
         "classes": list(analysis.classes.names),
         "background": analysis.classes.background,
         "classNames": _class_names(analysis),
+        "testScores": [
+            {"name": name, "metric": metric}
+            for name, metric in TEST_SCORES.items()
+            if any(run.score(metric) is not None for run in analysis.runs)
+        ],
+        "classScores": [name for name in CLASS_SCORES if any(name in run.class_scores for run in analysis.runs)],
         "palette": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in analysis.classes.palette.tolist()],
         "errorColours": {"missed": MISSED, "false": FALSE, "confused": CONFUSED},
         "varying": [{"key": key, "short": short[key]} for key in analysis.varying],
@@ -113,7 +127,11 @@ def _run_data(analysis: Analysis, place: int) -> dict[str, Any]:
         "colour": run_colour(place),
         "column": list(analysis.columns).index(place) if place in analysis.columns else None,
         "curve": [[epoch, number(value)] for epoch, value in sorted(run.curves.get(CURVE, {}).items())],
-        "classIou": [number(run.class_iou.get(name)) for name in _class_names(analysis)],
+        "testScores": {name: run.score(metric) for name, metric in TEST_SCORES.items()},
+        "classScores": {
+            name: [number(scores.get(label)) for label in _class_names(analysis)]
+            for name, scores in run.class_scores.items()
+        },
     }
 
 
