@@ -118,7 +118,9 @@ def _evaluate(ensemble: "Ensemble", configs: list[Config], split: str, output: P
     for note in absent_class_notes(dataset.classes, {split: scores}):
         console.print(f"note: {note}", soft_wrap=True)
     if len(configs) > 1:
-        console.print("note: runs may have different losses, so the mean of their probabilities has none")
+        console.print(
+            "note: runs may have different losses, so the mean of their probabilities has none", soft_wrap=True
+        )
     elif config.loss.class_weights != ensemble.config.loss.class_weights:
         console.print("note: the loss is without the run's class weights, which belong to its own training data")
     if output is not None:
