@@ -90,15 +90,14 @@ def _evaluate(ensemble: "Ensemble", configs: list[Config], split: str, output: P
     with PreparationDisplay() as progress:
         dataset = prepare_dataset(config, progress, ["train", split] if weighted else [split], trains=False)
     examples, classes = dataset.splits[split], Classes.of(config.dataset)
-    boundaries = BoundaryCounter(len(dataset.classes))
-    if output is None:
-        scores = _score(ensemble, configs, dataset, split, boundaries)
-        scores.boundary_counts = boundaries.counts
-    else:
+    boundaries, predictions = BoundaryCounter(len(dataset.classes)), None
+    callbacks: list[OnPrediction] = [boundaries]
+    if output is not None:
         predictions = output / "predictions" / split
-        written = prediction_writer(predictions, classes.palette)
-        scores = _score(ensemble, configs, dataset, split, every(boundaries, written))
-        scores.boundary_counts = boundaries.counts
+        callbacks.append(prediction_writer(predictions, classes.palette))
+    scores = _score(ensemble, configs, dataset, split, every(*callbacks))
+    scores.boundary_counts = boundaries.counts
+    if output is not None and predictions is not None:
         count = config.evaluate.overlays
         write_overlays(output / "overlays", predictions, examples, classes, scores, count, split)
         write_scores(output / "evaluation", dataset.classes, scores)

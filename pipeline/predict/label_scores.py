@@ -40,8 +40,8 @@ def self_confidence(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray
         labels: (height, width) uint8, the given mask, 255 where void.
     """
     valid = labels != VOID
-    given = labels[valid][:, np.newaxis].astype(np.int64)
-    return np.take_along_axis(probabilities[valid], given, axis=1)[:, 0]
+    given = np.where(valid, labels, 0)[..., np.newaxis].astype(np.int64)
+    return np.take_along_axis(probabilities, given, axis=-1)[..., 0][valid]
 
 
 class LabelScores:
