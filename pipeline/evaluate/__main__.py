@@ -132,7 +132,7 @@ def _score(
     """The scores of one network, as in its run, or of the mean of several."""
     from pipeline.data.prepare import class_weights
     from pipeline.evaluate.ensemble import score_ensemble
-    from pipeline.evaluate.evaluator import Evaluator
+    from pipeline.evaluate.evaluator import BatchScorer, Evaluator
     from pipeline.model.ensemble import ensemble_predictor
     from pipeline.model.losses import SegmentationLoss
 
@@ -142,7 +142,8 @@ def _score(
         return score_ensemble(predict, dataset.splits[split], len(dataset.classes), on_prediction)
     (network,), (config,) = networks, configs
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(network, loss, dataset.splits[split], dataset.sizes(split), config)
+    scorer = BatchScorer(network, loss, config)
+    evaluate = Evaluator(scorer, dataset.splits[split], dataset.sizes(split), config)
     return evaluate(on_prediction)
 
 

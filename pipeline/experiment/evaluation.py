@@ -1,4 +1,4 @@
-"""The test split is evaluated: once, after training, with the weights that were best on the validation split."""
+"""What scores the validation and the test split, and the test split's evaluation: once, with the best weights."""
 
 import keras
 
@@ -7,14 +7,19 @@ from pipeline.data.changes import require_unchanged
 from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.evaluate.boundary import BoundaryCounter
-from pipeline.evaluate.evaluator import Evaluator, every
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator, every
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
 from pipeline.model.losses import SegmentationLoss
 from pipeline.tracking.tracked_run import TrackedRun
 
 
-def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config) -> Scores:
+def batch_scorer(network: keras.Model, dataset: Dataset, config: Config) -> BatchScorer:
+    """What scores both splits, with the loss that the network is trained with."""
+    return BatchScorer(network, SegmentationLoss(config.loss, class_weights(config.loss, dataset)), config)
+
+
+def evaluate_test_split(run: TrackedRun, scorer: BatchScorer, dataset: Dataset, config: Config) -> Scores:
     """Score the test split, and log its predicted masks, overlays and tables as artifacts.
 
     Raises:
@@ -23,8 +28,7 @@ def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset,
     require_unchanged(dataset, ["test"])
     examples, classes = dataset.splits["test"], Classes.of(config.dataset)
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
-    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
+    evaluate = Evaluator(scorer, examples, dataset.sizes("test"), config)
     boundaries = BoundaryCounter(len(dataset.classes))
     scores = evaluate(every(boundaries, prediction_writer(predictions, classes.palette)))
     scores.boundary_counts = boundaries.counts

@@ -7,7 +7,7 @@ import time
 
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
-from pipeline.experiment.evaluation import evaluate_test_split
+from pipeline.experiment.evaluation import batch_scorer, evaluate_test_split
 from pipeline.experiment.initial_weights import find_initial_weights
 from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.log import log_inputs, log_network, log_pruned, log_results, log_verdict, open_tracking
@@ -80,14 +80,15 @@ def run_experiment(
         print_differences(differences)
         log_network(run, config, network, initial)
 
-        trained = train_network(run, network, dataset, config, trial, cache)
+        scorer = batch_scorer(network, dataset, config)
+        trained = train_network(run, network, scorer, dataset, config, trial, cache)
         if trained is None:  # a pruned trial has no best weights, and the test split is not looked at
             result = log_pruned(run)
             print_pruned(result)
             return result
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
-            scores["test"] = evaluate_test_split(run, network, dataset, config)
+            scores["test"] = evaluate_test_split(run, scorer, dataset, config)
 
         seconds = log_results(run, config, dataset, trained, scores, started)
         verdict = log_verdict(run, lineage.rerun, trained, differences)

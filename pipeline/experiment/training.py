@@ -7,6 +7,7 @@ from pipeline.data.cache import DataCache
 from pipeline.data.changes import require_unchanged
 from pipeline.data.prepare import Dataset
 from pipeline.data.training_images import FileImages
+from pipeline.evaluate.evaluator import BatchScorer
 from pipeline.experiment.epoch_logger import EpochLogger
 from pipeline.experiment.messages import print_resumption, print_undecoded
 from pipeline.experiment.trial import Trial
@@ -19,7 +20,13 @@ from pipeline.train.setup import TrainingResult, training_setup
 
 
 def train_network(
-    run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, trial: Trial, cache: DataCache
+    run: TrackedRun,
+    network: keras.Model,
+    scorer: BatchScorer,
+    dataset: Dataset,
+    config: Config,
+    trial: Trial,
+    cache: DataCache,
 ) -> TrainingResult | None:
     """Train a network, which ends with the weights of its best epoch. Returns None for a trial that was pruned."""
     checkpoints = run.folder / "checkpoints"
@@ -32,7 +39,7 @@ def train_network(
     if cache.room(config, dataset).bound_mb and isinstance(images, FileImages):
         print_undecoded(config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
-    result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
+    result = fit(training_setup(network, scorer, dataset, images, config, checkpoints, observer), start)
     if result.stopped:
         return None
     require_unchanged(dataset, ["train", "val"] if isinstance(images, FileImages) else ["val"])

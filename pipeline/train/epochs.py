@@ -62,7 +62,7 @@ class EpochCallback(keras.callbacks.Callback):
     def _read_best(self, best: Best) -> tuple[Scores, Arrays]:
         folder = best_folder(self.setup.checkpoints, best.epoch)
         weights = read_best(folder)
-        classes = self.setup.validate.classes
+        classes = self.model.output_shape[-1]
         if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != classes:
             raise UserError(f"{folder}: has the weights of another network")
         return Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights

@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data.classes import Classes
-from pipeline.data.prepare import Dataset, class_weights
+from pipeline.data.prepare import Dataset
 from pipeline.data.sampling import repeat_factors
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.training_images import TrainingImages
-from pipeline.evaluate.evaluator import Evaluator, OnPrediction
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
-from pipeline.model.losses import SegmentationLoss
 from pipeline.model.weights import Arrays
 
 
@@ -77,6 +76,7 @@ class TrainingResult:
 
 def training_setup(
     network: keras.Model,
+    scorer: BatchScorer,
     dataset: Dataset,
     images: TrainingImages,
     config: Config,
@@ -86,6 +86,7 @@ def training_setup(
     """The setup that a configuration describes.
 
     Args:
+        scorer: validates; its loss is trained with.
         images: of the training split.
         checkpoints: the run's folder of checkpoints.
     """
@@ -93,13 +94,12 @@ def training_setup(
     factors = None
     if config.sampling == "balanced":
         factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
-    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     return TrainingSetup(
         network=network,
-        loss=loss,
+        loss=scorer.loss,
         batches_from=lambda step: training_stream(images, examples, config, step, factors),
         steps_per_epoch=steps_per_epoch(examples, config.batch_size),
-        validate=Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config),
+        validate=Evaluator(scorer, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,
         observer=observer,
