@@ -135,10 +135,9 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
         "pixel accuracy": [found.pixel_accuracy for found in every],
         "loss": [found.loss for found in every],
     }
-    if all(found.boundary_counts is None for found in every):
-        del totals["boundary IoU"]
     for name, values in totals.items():
-        table.add_row(name, *map(_cell, values))
+        if not np.isnan(values).all():
+            table.add_row(name, *map(_cell, values))
     return table
 
 

@@ -26,8 +26,8 @@ class ImageScores:
     mean_iou: float
     pixel_accuracy: float
     self_confidence: float  # that a share of `SHARE` of the valid pixels does not exceed
-    label: str  # the most frequent label among these pixels
-    predicted: str  # and what is predicted there most
+    label: str  # that of these pixels whose label and predicted class are together the most frequent pair
+    predicted: str
 
 
 def self_confidence(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -69,8 +69,11 @@ class LabelScores:
         self.scores.boundary_counts += boundary_counts(labels, prediction, count)
         valid, trust = labels != VOID, self_confidence(probabilities, labels)
         least = float(np.quantile(trust, SHARE, method="higher")) if trust.size else math.nan
-        names = [self._most_frequent(mask[valid][trust <= least]) for mask in (labels, prediction)]
-        self.images.append(ImageScores(image, mean_iou(counts), pixel_accuracy(counts), least, *names))
+        label, predicted = "", ""
+        if trust.size:
+            pairs = labels[valid][trust <= least].astype(np.int64) * count + prediction[valid][trust <= least]
+            label, predicted = (self._classes.names[index] for index in divmod(np.bincount(pairs).argmax(), count))
+        self.images.append(ImageScores(image, mean_iou(counts), pixel_accuracy(counts), least, label, predicted))
 
     @property
     def suspicious(self) -> list[ImageScores]:
@@ -89,13 +92,10 @@ class LabelScores:
                 confidence, *scores = ("" if math.isnan(number) else number for number in numbers)
                 table.writerow([found.image, confidence, found.label, found.predicted, *scores])
 
-    def _most_frequent(self, labels: np.ndarray) -> str:
-        return self._classes.names[np.bincount(labels).argmax()] if labels.size else ""
-
 
 def describe(found: ImageScores) -> str:
     """The scores of an image in words."""
     if math.isnan(found.self_confidence):
         return "no valid pixels"
-    trust = f"self-confidence {found.self_confidence:.3f}"
-    return f"mean IoU {found.mean_iou:.3f}, {trust}: {found.label}, predicted as {found.predicted}"
+    trust = f"self-confidence {found.self_confidence:.2g}"
+    return f"{trust} ({found.label}, predicted as {found.predicted}), mean IoU {found.mean_iou:.3f}"

@@ -61,8 +61,8 @@ class Results:
             write_png(self._file(path, CONFIDENCE), Image.fromarray(grey))
         if PROBABILITIES in self._ends:
             names = np.array(self.classes.names)  # of a fixed length each, so that no pickle is needed
-            half = probabilities.astype(np.float16)
-            np.savez_compressed(self._file(path, PROBABILITIES), probabilities=half, classes=names)
+            half = probabilities.astype(np.float16)  # compressed, the file would be a tenth smaller and take far longer
+            np.savez(self._file(path, PROBABILITIES), probabilities=half, classes=names)
         self._doubts.append(doubt(path.name, probabilities))
         self.count += 1
 

@@ -175,7 +175,7 @@ def test_given_masks_are_scored_as_the_split_was(finished: Finished, ended: dict
     assert confidences == sorted(confidences) and len(rows) == 3
     overlays = sorted(path.name for path in (finished.cwd / "scored/suspicious").iterdir())
     assert overlays == [f"{place:03d}_{Path(row['image']).stem}.png" for place, row in enumerate(rows, start=1)]
-    assert f"most suspicious masks: {rows[0]['image']} (mean IoU " in done.stdout
+    assert f"most suspicious masks: {rows[0]['image']} (self-confidence " in done.stdout
     assert "training images of the run" not in done.stdout
 
 

@@ -39,7 +39,7 @@ def test_a_tenth_of_wrong_labels_makes_a_mask_suspicious(tmp_path: Path) -> None
     assert [found.image for found in scores.suspicious] == ["wrong.png", "unsure.png", "right.png"]
     first = scores.suspicious[0]
     assert (first.label, first.predicted) == ("cat", "dog") and first.self_confidence == pytest.approx(0.05)
-    assert describe(first) == "mean IoU 0.333, self-confidence 0.050: cat, predicted as dog"
+    assert describe(first) == "self-confidence 0.05 (cat, predicted as dog), mean IoU 0.333"
     assert describe(scores.images[-1]) == "no valid pixels"
     scores.write(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(encoding="utf-8") as file:
