@@ -1,22 +1,14 @@
-"""What scores the validation and the test split, and the test split's evaluation: once, with the best weights."""
-
-import keras
+"""The test split is evaluated: once, after training, with the weights that were best on the validation split."""
 
 from pipeline.config.schema import Config
 from pipeline.data.changes import require_unchanged
 from pipeline.data.classes import Classes
-from pipeline.data.prepare import Dataset, class_weights
+from pipeline.data.prepare import Dataset
 from pipeline.evaluate.boundary import BoundaryCounter
 from pipeline.evaluate.evaluator import BatchScorer, Evaluator, every
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
-from pipeline.model.losses import SegmentationLoss
 from pipeline.tracking.tracked_run import TrackedRun
-
-
-def batch_scorer(network: keras.Model, dataset: Dataset, config: Config) -> BatchScorer:
-    """What scores both splits, with the loss that the network is trained with."""
-    return BatchScorer(network, SegmentationLoss(config.loss, class_weights(config.loss, dataset)), config)
 
 
 def evaluate_test_split(run: TrackedRun, scorer: BatchScorer, dataset: Dataset, config: Config) -> Scores:

@@ -1,13 +1,10 @@
 """The network of a run is trained: from the newest checkpoint in the run's folder, or from its initial weights."""
 
-import keras
-
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
 from pipeline.data.changes import require_unchanged
 from pipeline.data.prepare import Dataset
 from pipeline.data.training_images import FileImages
-from pipeline.evaluate.evaluator import BatchScorer
 from pipeline.experiment.epoch_logger import EpochLogger
 from pipeline.experiment.messages import print_resumption, print_undecoded
 from pipeline.experiment.trial import Trial
@@ -15,14 +12,14 @@ from pipeline.runtime.console import PreparationDisplay
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_resume_point
 from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.compiled import CompiledNetwork
 from pipeline.train.fit import fit
 from pipeline.train.setup import TrainingResult, training_setup
 
 
 def train_network(
     run: TrackedRun,
-    network: keras.Model,
-    scorer: BatchScorer,
+    network: CompiledNetwork,
     dataset: Dataset,
     config: Config,
     trial: Trial,
@@ -39,7 +36,7 @@ def train_network(
     if cache.room(config, dataset).bound_mb and isinstance(images, FileImages):
         print_undecoded(config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
-    result = fit(training_setup(network, scorer, dataset, images, config, checkpoints, observer), start)
+    result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
     if result.stopped:
         return None
     require_unchanged(dataset, ["train", "val"] if isinstance(images, FileImages) else ["val"])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.analysis import Analysis
-from pipeline.compare.page.page import as_json, jpeg_uri, number, numbers, packed, page
+from pipeline.compare.page.page import as_json, jpeg_uri, number, numbers, packed, page, page_data
 from pipeline.compare.runs import ComparedRun
 from tests.compare.store import HOSTILE
 
@@ -103,3 +103,16 @@ def test_a_photograph_is_embedded_without_its_metadata() -> None:
     assert uri.startswith("data:image/jpeg;base64,")
     assert b"secret" not in base64.b64decode(uri.partition(",")[2])
     assert jpeg_uri(None) is None
+
+
+def test_scores_that_no_run_has_are_no_columns() -> None:
+    """Runs of earlier versions have neither a Dice score nor a boundary IoU."""
+    earlier = ComparedRun("1", "a", "FINISHED", {}, {"test/mean_iou": 0.5}, class_scores={"IoU": {"x": 0.5}})
+    later = ComparedRun(
+        "2", "b", "FINISHED", {}, {"test/boundary_iou": 0.25}, class_scores={"boundary IoU": {"x": 0.125}}
+    )
+    data = page_data(Analysis("t", [earlier, later], ["a", "b"], [], None, "", [], {}))
+    assert [column["name"] for column in data["testScores"]] == ["boundary IoU"]
+    assert data["classScores"] == ["IoU", "boundary IoU"] and data["classNames"] == ["x"]
+    assert [run["testScores"]["boundary IoU"] for run in data["runs"]] == [None, 0.25]
+    assert [run["classScores"] for run in data["runs"]] == [{"IoU": [0.5]}, {"boundary IoU": [0.125]}]

@@ -201,7 +201,8 @@ def _class_names(analysis: Analysis) -> Sequence[str]:
     """The classes of the configuration; without one, those in the runs' tables of scores."""
     if analysis.classes.names:
         return analysis.classes.names
-    return list(dict.fromkeys(name for run in analysis.runs for name in run.class_iou))
+    tables = [scores for run in analysis.runs for scores in run.class_scores.values()]
+    return list(dict.fromkeys(name for table in tables for name in table))
 
 
 def _hash_source(script: str) -> str:
