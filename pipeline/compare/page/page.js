@@ -85,9 +85,6 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     )),
     { name: "val mIoU", value: (run) => run.val, show: (run) => score(run.val), bar: true },
     { name: "test mIoU", value: (run) => run.test, show: (run) => score(run.test), bar: true },
-    ...DATA.testScores.map(({ name, metric }) => (
-      { name, title: metric, value: (run) => run.testScores[name], show: (run) => score(run.testScores[name]) }
-    )),
     ...(differences.size ? [{
       name: "difference, 95 %",
       title: `test mean IoU minus that of the best run, on ${DATA.differences.images} images, with a bootstrap interval`,
@@ -99,6 +96,10 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     ...(known((run) => run.parameters) ? [{ name: "parameters", value: (run) => run.parameters,
       show: (run) => (run.parameters === null ? "–" : run.parameters.toLocaleString("en")) }] : []),
     { name: "status", text: true, value: (run) => run.status },
+    // Last: with many varying parameters, a table of this width scrolls.
+    ...DATA.testScores.map(({ name, metric }) => (
+      { name, title: metric, value: (run) => run.testScores[name], show: (run) => score(run.testScores[name]) }
+    )),
   ];
   const number = (value) => (value !== null && value !== "" && Number.isFinite(Number(value)) ? Number(value) : null);
   const sorting = { column: null, down: true };
