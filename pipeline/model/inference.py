@@ -53,14 +53,30 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
 
+def logits_predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` from a decoded image and the size of the result to logits.
+
+    It takes (height, width, 3) uint8 and (2,) int32, height and width, and returns (*size, classes) float32.
+    """
+    views = Views.of(config)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((2,), tf.int32)], autograph=False
+    )
+    def logits(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        scaled = decode.scale_image(image, config.long_side)
+        padded = decode.pad_reflect(scaled, views.multiple)
+        return predict_logits(model, padded, tf.shape(scaled)[:2], size, views)
+
+    return logits
+
+
 def predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
-    views = Views.of(config)
+    logits = logits_predictor(model, config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tf.Tensor:
-        scaled = decode.scale_image(image, config.long_side)
-        padded = decode.pad_reflect(scaled, views.multiple)
-        return class_indices(predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2], views))
+        return class_indices(logits(image, tf.shape(image)[:2]))
 
     return predict
