@@ -18,7 +18,7 @@ Scores the network of a tracked run exactly: by an int64 confusion matrix at the
   python -m pipeline.evaluate run=<id>                                     on the run's own test split
   python -m pipeline.evaluate run=<id> dataset=folder dataset.root=/my/VOC dataset.splits.test=mine
 
-run=…            MLflow's run id, or the run's run_key
+run=…            MLflow's run id, the run's run_key, or a registered model: models:/<name>@<alias>, models:/<name>/3
 split=…          train, val or test (the default)
 dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
                  are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given

@@ -41,12 +41,12 @@ class SegmentationModel(PythonModel):
             self._logits = logits_predictor(network, config).get_concrete_function()
 
     def predict(
-        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
+        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray | list[np.ndarray]:
         """Class indices of images or, with `probabilities`, the probability of each class.
 
         Args:
-            model_input: see `pipeline.tracking.served_images.read_images`.
+            model_input: or {"image": an array}; see `pipeline.tracking.served_images.read_images`.
             params: see `pipeline.tracking.serving.Wanted`.
 
         Returns:
