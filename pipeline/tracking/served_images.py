@@ -31,6 +31,8 @@ def read_images(given: Any, rules: PixelRules) -> Iterator[np.ndarray]:
         raise BadRequest("at least one image expected, in a list")
     for number, image in enumerate(images):
         name = f"image {number}"
+        if isinstance(image, np.ndarray) and not image.ndim:  # of `{"instances": [{"image": …}]}`
+            image = image.item()
         content = _from_base64(image, name) if isinstance(image, str) else image
         yield _decoded(content, name, rules) if isinstance(content, bytes) else _pixels(content, name)
 

@@ -56,6 +56,7 @@ WRAPPED = base64.encodebytes(PNG).decode()  # with line breaks
         objects(text_of(PNG)),
         np.array([text_of(PNG)]),
         objects(WRAPPED),
+        objects(np.array(text_of(PNG), object)),  # of `{"instances": [{"image": …}]}`
         {"image": objects(text_of(PNG))},
     ],
 )
