@@ -1,5 +1,7 @@
 """From a padded image to logits and class indices: the one implementation for validation, test, predict and serving."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -53,30 +55,36 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
 
-def logits_predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
-    """A `tf.function` from a decoded image and the size of the result to logits.
-
-    It takes (height, width, 3) uint8 and (2,) int32, height and width, and returns (*size, classes) float32.
-    """
-    views = Views.of(config)
-
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((2,), tf.int32)], autograph=False
-    )
-    def logits(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        scaled = decode.scale_image(image, config.long_side)
-        padded = decode.pad_reflect(scaled, views.multiple)
-        return predict_logits(model, padded, tf.shape(scaled)[:2], size, views)
-
-    return logits
-
-
 def predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
-    logits = logits_predictor(model, config)
+    logits_of = _logits_of_decoded(model, config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tf.Tensor:
-        return class_indices(logits(image, tf.shape(image)[:2]))
+        return class_indices(logits_of(image))
 
     return predict
+
+
+def logits_predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` from a decoded image, and the height and width of the result, to logits.
+
+    It takes (height, width, 3) uint8 and (2,) int32, and returns (*size, classes) float32.
+    """
+    signature = [tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((2,), tf.int32)]
+    return tf.function(_logits_of_decoded(model, config), input_signature=signature, autograph=False)
+
+
+def _logits_of_decoded(model: keras.Model, config: Config) -> Callable[..., tf.Tensor]:
+    """A function for graphs, from a decoded image to its logits, (height, width, classes) float32.
+
+    Its second argument is the size of the result, (2,) int32; without it, it is the image's.
+    """
+    views = Views.of(config)
+
+    def logits_of(image: tf.Tensor, size: tf.Tensor | None = None) -> tf.Tensor:
+        scaled = decode.scale_image(image, config.long_side)
+        padded = decode.pad_reflect(scaled, views.multiple)
+        return predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2] if size is None else size, views)
+
+    return logits_of
