@@ -32,6 +32,8 @@ Repeat and resume:
                                                        new run that starts from the last checkpoint
   python run.py resume=auto ...                        continue an interrupted run with the same fingerprint, or return
                                                        the score of a finished one
+                                                       A run can also be a registered model: models:/<name>@<alias>
+  python -m pipeline.register run=<id> name=… alias=…  register a run's model
   python -m pipeline.sync                              send what MLflow missed while it did not answer
 
 Look at the runs:

@@ -259,7 +259,8 @@ class Config:
     epochs: int = key("passes over the training split", least=1)
     early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
     init_from: str | None = key(
-        "finished run of the same network that the weights are taken from; with other classes, the logits start anew",
+        "finished run of the same network, or registered model (models:/<name>@<alias>), that the weights are taken "
+        "from; with other classes, the logits start anew",
         None,
     )
     seed: int = key("seed of every random choice", 0, least=0, most=2**31 - 1)

@@ -21,6 +21,7 @@ from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.config.stored import read_config
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.artifact_uris import is_trusted, local_folder
+from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.relocation import misplaced
 from pipeline.tracking.search import deletion, find_run, open_client
 from pipeline.tracking.store import answering
@@ -150,7 +151,7 @@ def _largest(artifact: str) -> int:
 
 
 def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
-    """A run by MLflow's id or by its run_key.
+    """A run by MLflow's id, by its run_key, or as a registered model, `models:/<name>@<alias>` or `…/<version>`.
 
     Args:
         key: what the command calls the run, for messages.
@@ -162,6 +163,21 @@ def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
     with answering(client.tracking_uri):
         run = find_run(client, name, key)
     return as_stored(run, client, f"{key}={name}")
+
+
+def run_id_of(name: str, uri: str | None, key: str) -> str:
+    """MLflow's id of the run of a registered model, `models:/…`; any other name as it is.
+
+    For what looks for a run on this machine first.
+
+    Raises:
+        UserError: there is no such model, or it does not come from a run.
+    """
+    if not name.startswith(PREFIX):
+        return name
+    stored = open_run(name, uri, key)
+    with stored.folder:
+        return stored.run_id
 
 
 def as_stored(run: Run, client: mlflow.MlflowClient, label: str) -> StoredRun:
