@@ -8,13 +8,17 @@ from pipeline.data.classes import Classes
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.evaluate.evaluator import Evaluator
 from pipeline.evaluate.metrics import Scores
-from pipeline.evaluate.report import prediction_writer, write_overlays, write_scores
+from pipeline.evaluate.report import fixed_choice, prediction_writer, write_overlays, write_scores
+from pipeline.experiment.image_log import ImageLog
 from pipeline.model.losses import SegmentationLoss
 from pipeline.tracking.tracked_run import TrackedRun
 
 
-def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config) -> Scores:
-    """Score the test split, and log its predicted masks, overlays and tables as artifacts.
+def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, epoch: int) -> Scores:
+    """Score the test split, and log its predicted masks, overlays, images and tables.
+
+    Args:
+        epoch: that the network's weights are of.
 
     Raises:
         RunFailed: files of the split were changed since the run began.
@@ -24,10 +28,12 @@ def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset,
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
-    scores = evaluate(prediction_writer(predictions, classes.palette))
+    images = ImageLog(run, config, "test", fixed_choice(examples, config.evaluate.overlays))
+    scores = evaluate(images.collecting(prediction_writer(predictions, classes.palette)))
     write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")
     write_scores(tables, dataset.classes, scores)
     run.move_artifacts(predictions, "predictions/test")
     run.move_artifacts(overlays, "overlays")
+    images.log(epoch)
     run.move_artifacts(tables, "evaluation")
     return scores

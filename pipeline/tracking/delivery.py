@@ -13,7 +13,7 @@ from pipeline.runtime.files import Busy
 from pipeline.runtime.process import where
 from pipeline.tracking.artifact_uris import checked_location
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.records import Artifacts, Begin, Model, Record, Status
+from pipeline.tracking.records import Artifacts, Begin, Images, Record, Status, WithFiles
 from pipeline.tracking.refusals import FilesRefused, Refusal, summary
 from pipeline.tracking.run_ref import (
     RunRef,
@@ -99,12 +99,11 @@ class Delivery:
     def _send(self, number: int) -> None:
         record, store = self.journal.records[number], self.store
         assert store is not None
-        has_files = isinstance(record, Artifacts | Model)
         try:
             with answering(store.uri):
                 self._apply(record, store)
         except Exception as error:  # of any storage's own package
-            if not has_files or not self._answers():
+            if not isinstance(record, WithFiles) or not self._answers():
                 raise
             why = error.__cause__ or error  # without the store's address, which is not the reason
             files = error.files if isinstance(error, FilesRefused) else {_place(record): reason_in_words(why)}
@@ -113,7 +112,7 @@ class Delivery:
             self.deferred.pop(number, None)
         self.sent = max(self.sent, number + 1)
         write_position(self.journal.folder, self.run_id, self.sent, self.deferred)
-        if isinstance(record, Artifacts | Model) and number not in self.deferred:
+        if isinstance(record, WithFiles) and number not in self.deferred:
             self.journal.outbox.remove(record.parcel)
 
     def _answers(self) -> bool:
@@ -253,4 +252,6 @@ def _checked_run_id(run: Run, store: Store) -> str:
 
 def _place(record: Record) -> str:
     """What a record's files are called in messages."""
+    if isinstance(record, Images):
+        return f"the {record.split} images of step {record.step}"
     return record.place if isinstance(record, Artifacts) else "the model"
