@@ -135,7 +135,7 @@ def _write_journal(folder: Path, fetched: Fetched) -> None:
         for logged in fetched.metrics:
             journal.append_metrics(logged.values, logged.step, logged.time)
         for images in fetched.images:
-            journal.append(Images("restored", images.split, images.step, images.size, time=images.time))
+            journal.append(Images("restored", images.split, images.step, images.size, [], time=images.time))
         journal.append(Params(dict(stored.run.data.params)))
         journal.append(Status("FINISHED" if stored.run.info.status == "FINISHED" else "KILLED"))
     write_position(folder, stored.run_id, len(journal.records))  # MLflow has all of this

@@ -159,7 +159,7 @@ class Journal:
         self.outbox.move(folder, parcel)
         self._append_artifacts(Artifacts(parcel, place))
 
-    def move_images(self, folder: Path, split: str, step: int, time: int) -> None:
+    def move_images(self, folder: Path, split: str, step: int, keys: list[str], time: int) -> None:
         """Log images of a split at a step. Their folder is moved into the outbox.
 
         Args:
@@ -171,7 +171,7 @@ class Journal:
         size = sum(path.stat().st_size for path in folder.iterdir())
         parcel = self._new_parcel()
         self.outbox.move(folder, parcel)
-        self.append(Images(parcel, split, step, size, time=time))
+        self.append(Images(parcel, split, step, size, keys, time=time))
 
     def move_model(self, folder: Path, step: int) -> None:
         """Log a model that `mlflow.pyfunc.save_model` wrote. Its folder is moved into the outbox.

@@ -123,6 +123,7 @@ class Images(WithFiles):
     split: str
     step: int
     size: int  # bytes of all files
+    keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,14 @@ class ModelScores(Record):
     dataset: str  # name and digest of the data that they were scored on, as `DatasetUsed` has them
     digest: str
     metrics: list[str]
+
+
+@dataclass(frozen=True)
+class View(Record):
+    """How MLflow's UI shows the run's experiment when it is opened with the run's key."""
+
+    kind = "view"
+    value: str  # see `pipeline.tracking.shared_view`
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ class Unknown(Record):
 KINDS: dict[str, type[Record]] = {
     record.kind: record
     for record in (
-        Begin, ProcessStarted, Params, Metrics, Tags, DatasetUsed, Artifacts, Images, Model, ModelScores, Status,
+        Begin, ProcessStarted, Params, Metrics, Tags, DatasetUsed, Artifacts, Images, Model, ModelScores, View, Status,
     )
 }  # fmt: skip
 

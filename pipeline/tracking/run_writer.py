@@ -30,9 +30,11 @@ from pipeline.tracking.records import (
     Status,
     Tags,
     Unknown,
+    View,
     WithFiles,
 )
 from pipeline.tracking.refusals import FilesRefused
+from pipeline.tracking.shared_view import TAG
 from pipeline.tracking.step_images import PLACE as IMAGES
 from pipeline.tracking.store import Store, reason_in_words
 
@@ -182,6 +184,9 @@ class RunWriter:
             self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step)])
         return model.model_id, model.artifact_location
 
+    def _view(self, record: View) -> None:
+        self.client.set_experiment_tag(self.store.experiment_id, TAG + self.journal.folder.name, record.value)
+
     def _status(self, record: Status) -> None:
         self.client.set_terminated(self.run_id, record.status, record.time)
 
@@ -200,6 +205,7 @@ _WRITE: dict[type[Record], Callable[[RunWriter, Any], None]] = {
     Images: RunWriter._images,
     Model: RunWriter._model,
     ModelScores: RunWriter._model_scores,
+    View: RunWriter._view,
     Status: RunWriter._status,
     Unknown: RunWriter._unknown,
 }

@@ -20,7 +20,7 @@ from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.memory_deaths import record_kills
-from pipeline.tracking.records import Begin, DatasetUsed, ModelScores, Params, ProcessStarted, Status, Tags
+from pipeline.tracking.records import Begin, DatasetUsed, ModelScores, Params, ProcessStarted, Status, Tags, View
 from pipeline.tracking.refusals import summary
 from pipeline.tracking.run_ref import RUNS
 from pipeline.tracking.sender import Sender
@@ -173,7 +173,12 @@ class TrackedRun:
         """Log images of a split under their keys, as `MlflowClient.log_image` does."""
         now = int(time.time() * 1000)
         write_images(self.folder / IMAGES, images, step, now)
-        self.journal.move_images(self.folder / IMAGES, split, step, now)
+        self.journal.move_images(self.folder / IMAGES, split, step, list(images), now)
+
+    def share_view(self, value: str) -> None:
+        """Let MLflow's UI show the experiment in this view when it is opened with the run's key."""
+        if [record.value for record in self.journal.of(View)][-1:] != [value]:
+            self.journal.append(View(value))
 
     def log_dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Log the data of a split."""

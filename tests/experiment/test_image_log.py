@@ -68,7 +68,9 @@ def test_what_exceeds_the_budget_is_left_out_and_said_once(
 ) -> None:
     one = budget(config, 1)
     log(ImageLog(run, one, "val", examples), examples, 1)
-    run.journal.append(Images("gone", "val", 2, 10**6 - 2 * run.journal.of(Images)[0].size))  # room for about one more
+    run.journal.append(
+        Images("gone", "val", 2, 10**6 - 2 * run.journal.of(Images)[0].size, [])
+    )  # room for about one more
     images = ImageLog(run, one, "val", examples)  # of a process that resumes the run
     for step in (3, 4, 5):
         log(images, examples, step)

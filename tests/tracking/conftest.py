@@ -59,7 +59,7 @@ def write(tmp_path: Path) -> Callable[..., Journal]:
         for step in (1, 2):
             image = LoggedImage(f"whole {step}".encode(), f"small {step}".encode())
             write_images(tmp_path / "images", {image_key("val", "a/b"): image}, step, 10 * step)
-            journal.move_images(tmp_path / "images", "val", step, 10 * step)
+            journal.move_images(tmp_path / "images", "val", step, ["val/a/b"], 10 * step)
         journal.move_model(write_folder(tmp_path / "model", "code.py", MLmodel=MLMODEL), 2)
         journal.append(ModelScores(2, "d-val", "0123456789" * 6, ["b", "a"]))
         if finished:

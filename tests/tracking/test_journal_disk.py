@@ -211,7 +211,7 @@ def test_images_of_a_step_replace_those_of_no_other(journal: Journal, tmp_path: 
     for step in (1, 2):
         (tmp_path / "images").mkdir()
         (tmp_path / "images" / "a.webp").write_bytes(b"12345")
-        journal.move_images(tmp_path / "images", "val", step, 10 * step)
+        journal.move_images(tmp_path / "images", "val", step, ["val/a"], 10 * step)
     found = journal.of(Images)
     assert [(record.split, record.step, record.size, record.time) for record in found] == [
         ("val", 1, 5, 10),

@@ -23,6 +23,7 @@ from pipeline.tracking.records import (
     Status,
     Tags,
     Unknown,
+    View,
     history_of,
     last_values,
     parse_lines,
@@ -41,9 +42,10 @@ LINES = {
     Tags: '{"kind": "tags", "time": 1, "values": {"a": "B\\u00fcsche"}}',
     DatasetUsed: '{"kind": "dataset", "time": 1, "split": "val", "name": "d-val", "source": "/d", "digest": "0f"}',
     Artifacts: '{"kind": "files", "time": 1, "parcel": "2-17", "place": "config"}',
-    Images: '{"kind": "images", "time": 1, "parcel": "2-17", "split": "val", "step": 2, "size": 9}',
+    Images: '{"kind": "images", "time": 1, "parcel": "2-17", "split": "val", "step": 2, "size": 9, "keys": ["val/a"]}',
     Model: '{"kind": "model", "time": 1, "parcel": "3-18", "step": 2}',
     ModelScores: '{"kind": "model_scores", "time": 1, "step": 2, "dataset": "d-val", "digest": "0f", "metrics": ["a"]}',
+    View: '{"kind": "view", "time": 1, "value": "{}"}',
     Status: '{"kind": "status", "time": 1, "status": "FINISHED"}',
 }
 RECORDS = {
@@ -62,9 +64,10 @@ RECORDS = {
     Tags: Tags({"a": "Büsche"}, time=1),
     DatasetUsed: DatasetUsed("val", "d-val", "/d", "0f", time=1),
     Artifacts: Artifacts("2-17", "config", time=1),
-    Images: Images("2-17", "val", 2, 9, time=1),
+    Images: Images("2-17", "val", 2, 9, ["val/a"], time=1),
     Model: Model("3-18", 2, time=1),
     ModelScores: ModelScores(2, "d-val", "0f", ["a"], time=1),
+    View: View("{}", time=1),
     Status: Status("FINISHED", time=1),
 }
 
