@@ -1,6 +1,7 @@
 """Train, evaluate and track one U-Net, or many in a sweep: `python run.py`, with Hydra's overrides."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -138,6 +139,7 @@ def _run_jobs(lineage: Lineage) -> None:
             import_tensorflow()
             from pipeline.experiment.run import run_experiment
 
+            gc.freeze()  # building graphs causes many garbage collections; none walks through what was imported
             config = checked(composed)
             fill(config.tracking)
             return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score

@@ -14,6 +14,15 @@ from pipeline.data.training_images import TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
 
+# What `whole_images` yields.
+WHOLE_IMAGES = (
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None, None, None, 3), tf.uint8),
+    tf.TensorSpec((None, 2), tf.int32),
+    tf.TensorSpec((None, None, None), tf.uint8),
+    tf.TensorSpec((None, 2), tf.int32),
+)
+
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
     """The number of full batches in an epoch. The examples left over differ between epochs, as their order does."""

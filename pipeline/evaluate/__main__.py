@@ -67,7 +67,7 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
     """
     from pipeline.data.classes import Classes
     from pipeline.data.prepare import class_weights, prepare_dataset
-    from pipeline.evaluate.evaluator import Evaluator
+    from pipeline.evaluate.evaluator import BatchScorer, Evaluator
     from pipeline.evaluate.report import (
         absent_class_notes,
         prediction_writer,
@@ -84,7 +84,7 @@ def _evaluate(stored: "StoredNetwork", config: Config, split: str, output: Path 
         dataset = prepare_dataset(config, progress, splits, trains=False)
     examples = dataset.splits[split]
     loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(stored.network, loss, examples, dataset.sizes(split), config)
+    evaluate = Evaluator(BatchScorer(stored.network, loss, config), examples, dataset.sizes(split), config)
     if output is None:
         scores = evaluate()
     else:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from pipeline.config.schema import Config
 from pipeline.data.palette import VOID
 from pipeline.data.room import scoring_batch
-from pipeline.data.stream import whole_images
+from pipeline.data.stream import WHOLE_IMAGES, whole_images
 from pipeline.data.voc import Example
 from pipeline.evaluate.metrics import Scores, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
@@ -39,26 +39,60 @@ def confusion_matrix(mask: tf.Tensor, prediction: tf.Tensor, classes: int) -> tf
     return tf.reshape(counts[:bins], (classes, classes))
 
 
-class Evaluator:
-    """Scores one split with the weights that the model has at each call; compiled once."""
+class BatchScorer:
+    """The compiled function that scores a batch of whole images with the weights that the network has at each call.
 
-    def __init__(
-        self,
-        model: keras.Model,
-        loss: SegmentationLoss,
-        examples: Sequence[Example],
-        sizes: np.ndarray,
-        config: Config,
-    ) -> None:
-        """Prepare the stream of images and the graph.
+    It serves every split: tracing it takes longer than scoring a few images.
+    """
+
+    def __init__(self, network: keras.Model, loss: SegmentationLoss, config: Config) -> None:
+        """Args:
+        network: (batch, height, width, 3) uint8 -> (batch, height, width, classes) float32 logits.
+        loss: scored for each image, next to the confusion matrix.
+        config: how images are viewed.
+        """
+        self.classes, self.loss = network.output_shape[-1], loss
+        self._network, self._views = network, Views.of(config)
+        self._score = tf.function(self._score_image_by_image, input_signature=WHOLE_IMAGES[1:], autograph=False)
+
+    def __call__(self, *batch: tf.Tensor) -> tuple[np.ndarray, ...]:
+        """Score the images of a batch.
 
         Args:
-            loss: scored for each image, next to the confusion matrix.
+            batch: what `pipeline.data.stream.whole_images` yields, without the indices.
+
+        Returns:
+            confusion matrices: (batch, classes, classes) int64.
+            losses: (batch,) float32.
+            predictions: (batch, tall, wide) uint8 class indices, each image's at the top left.
+        """
+        return tuple(part.numpy() for part in self._score(*batch))
+
+    def _score_image_by_image(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def score(image: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+            padded, working, filled_mask, own = image
+            mask = filled_mask[: own[0], : own[1]]
+            logits = predict_logits(self._network, padded, working, own, self._views)
+            prediction = class_indices(logits)
+            counts = confusion_matrix(mask, prediction, self.classes)
+            # Padded to the common size of the batch's masks again, so that predictions can be stacked.
+            filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
+            return counts, self.loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
+
+        return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=2)
+
+
+class Evaluator:
+    """Scores one split."""
+
+    def __init__(self, scorer: BatchScorer, examples: Sequence[Example], sizes: np.ndarray, config: Config) -> None:
+        """Prepare the stream of images.
+
+        Args:
             sizes: (examples, 2) height and width of the images before they are scaled.
-            config: how images are scaled, batched and viewed.
+            config: how images are scaled and batched.
         """
         self.examples = examples
-        self.classes = len(config.dataset.classes)
         threads = config.threads if isinstance(config.threads, int) else processors()
         self.stream = whole_images(
             examples,
@@ -67,23 +101,7 @@ class Evaluator:
             multiple=2**config.model.depth,
             batch_size=scoring_batch(sizes, config.evaluate.batch_size, threads),
         )
-        self._score_batch = tf.function(
-            self._score_image_by_image, input_signature=self.stream.element_spec[1:], autograph=False
-        )
-        self._model, self._loss, self._views = model, loss, Views.of(config)
-
-    def _score_image_by_image(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def score(image: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-            padded, working, filled_mask, own = image
-            mask = filled_mask[: own[0], : own[1]]
-            logits = predict_logits(self._model, padded, working, own, self._views)
-            prediction = class_indices(logits)
-            counts = confusion_matrix(mask, prediction, self.classes)
-            # Padded to the common size of the batch's masks again, so that predictions can be stacked.
-            filled = tf.pad(prediction, [[0, side] for side in tf.unstack(tf.shape(filled_mask) - own)])
-            return counts, self._loss.score(mask[tf.newaxis], logits[tf.newaxis]), filled
-
-        return tf.map_fn(score, batch, fn_output_signature=(tf.int64, tf.float32, tf.uint8), parallel_iterations=2)
+        self._score_batch = scorer
 
     def __call__(
         self, on_prediction: OnPrediction | None = None, progress: Callable[[int, int], None] | None = None
@@ -94,10 +112,10 @@ class Evaluator:
             on_prediction: called once for each image, in the order of the stream.
             progress: called after each batch with the number of images done and their total.
         """
-        total = np.zeros((self.classes, self.classes), np.int64)
+        total = np.zeros([self._score_batch.classes] * 2, np.int64)
         losses, pixels, image_iou = [], [], {}
         for indices, *batch in self.stream:
-            counts, batch_losses, predictions = (part.numpy() for part in self._score_batch(*batch))
+            counts, batch_losses, predictions = self._score_batch(*batch)
             total += counts.sum(axis=0)
             losses.extend(batch_losses.tolist())
             pixels.extend(counts.sum(axis=(1, 2)).tolist())

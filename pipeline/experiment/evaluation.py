@@ -1,20 +1,17 @@
 """The test split is evaluated: once, after training, with the weights that were best on the validation split."""
 
-import keras
-
 from pipeline.config.schema import Config
 from pipeline.data.changes import require_unchanged
 from pipeline.data.classes import Classes
-from pipeline.data.prepare import Dataset, class_weights
-from pipeline.evaluate.evaluator import Evaluator
+from pipeline.data.prepare import Dataset
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import fixed_choice, prediction_writer, write_overlays, write_scores
 from pipeline.experiment.image_log import ImageLog
-from pipeline.model.losses import SegmentationLoss
 from pipeline.tracking.tracked_run import TrackedRun
 
 
-def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, epoch: int) -> Scores:
+def evaluate_test_split(run: TrackedRun, scorer: BatchScorer, dataset: Dataset, config: Config, epoch: int) -> Scores:
     """Score the test split, and log its predicted masks, overlays, images and tables.
 
     Args:
@@ -26,8 +23,7 @@ def evaluate_test_split(run: TrackedRun, network: keras.Model, dataset: Dataset,
     require_unchanged(dataset, ["test"])
     examples, classes = dataset.splits["test"], Classes.of(config.dataset)
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
-    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
-    evaluate = Evaluator(network, loss, examples, dataset.sizes("test"), config)
+    evaluate = Evaluator(scorer, examples, dataset.sizes("test"), config)
     images = ImageLog(run, config, "test", fixed_choice(examples, config.evaluate.overlays))
     scores = evaluate(images.collecting(prediction_writer(predictions, classes.palette)))
     write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")

@@ -24,10 +24,10 @@ from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
 from pipeline.experiment.training import train_network
 from pipeline.experiment.trial import ALONE, Result, Trial
-from pipeline.model.build import build_network
 from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
+from pipeline.train.compiled import NetworkCache
 
 NEW = Lineage()
 
@@ -39,6 +39,7 @@ def run_experiment(
     lineage: Lineage = NEW,
     trial: Trial = ALONE,
     cache: DataCache | None = None,
+    networks: NetworkCache | None = None,
 ) -> Result:
     """Train, evaluate and track what a checked configuration describes.
 
@@ -48,6 +49,7 @@ def run_experiment(
         lineage: the run that this one repeats or continues.
         trial: what the run is in a sweep.
         cache: data of earlier runs in this process.
+        networks: compiled for earlier runs in this process.
 
     Raises:
         UserError: the data, the tracking address or the run to continue has faults; nothing was trained.
@@ -65,7 +67,7 @@ def run_experiment(
     with PreparationDisplay() as progress:
         dataset = cache.dataset(config, progress)
     with devices.scope():
-        network = build_network(config, initial)
+        network = (networks or NetworkCache()).network(config, dataset, initial)
 
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, lineage, trial)
     if isinstance(run, Finished):
@@ -75,10 +77,10 @@ def run_experiment(
         trial.on_begin(run.key, run.journal.history().get("val/mean_iou", {}))
         if trial is ALONE:  # a sweep has named its store before its first trial
             print_tracking(config.tracking, resumed=lineage.resume is not None)
-        print_opening(config, dataset, network, initial, run, store is not None, cache.room(config, dataset))
+        print_opening(config, dataset, network.model, initial, run, store is not None, cache.room(config, dataset))
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)
-        log_network(run, config, network, initial)
+        log_network(run, config, network.model, initial)
 
         trained = train_network(run, network, dataset, config, trial, cache)
         if trained is None:  # a pruned trial has no best weights, and the test split is not looked at
@@ -87,7 +89,7 @@ def run_experiment(
             return result
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
-            scores["test"] = evaluate_test_split(run, network, dataset, config, trained.best_epoch)
+            scores["test"] = evaluate_test_split(run, network.scorer, dataset, config, trained.best_epoch)
 
         seconds = log_results(run, config, dataset, trained, scores, started)
         verdict = log_verdict(run, lineage.rerun, trained, differences)

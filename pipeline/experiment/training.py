@@ -1,7 +1,5 @@
 """The network of a run is trained: from the newest checkpoint in the run's folder, or from its initial weights."""
 
-import keras
-
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
 from pipeline.data.changes import require_unchanged
@@ -14,12 +12,18 @@ from pipeline.runtime.console import PreparationDisplay
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_resume_point
 from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.compiled import CompiledNetwork
 from pipeline.train.fit import fit
 from pipeline.train.setup import TrainingResult, training_setup
 
 
 def train_network(
-    run: TrackedRun, network: keras.Model, dataset: Dataset, config: Config, trial: Trial, cache: DataCache
+    run: TrackedRun,
+    network: CompiledNetwork,
+    dataset: Dataset,
+    config: Config,
+    trial: Trial,
+    cache: DataCache,
 ) -> TrainingResult | None:
     """Train a network, which ends with the weights of its best epoch. Returns None for a trial that was pruned."""
     checkpoints = run.folder / "checkpoints"

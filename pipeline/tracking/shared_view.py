@@ -58,6 +58,8 @@ def sweep_view(
             "compareRunSections": [{"uuid": section, "name": SECTION, "display": True, "isReordered": True}],
             "isAccordionReordered": True,  # otherwise the sections are sorted, and this one is not the first
             "hideEmptyCharts": True,
+            # As measured: the UI smooths curves unless it is told not to.
+            "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
         }
         value = _envelope(name, created, state)
         if len(value) <= LONGEST or not varying:

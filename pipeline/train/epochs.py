@@ -15,7 +15,7 @@ from pipeline.train.checkpoint import ResumePoint, best_folder, read_best, step_
 from pipeline.train.checkpoint_state import Best, TrainingState
 from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from pipeline.train.collapse import collapse_warning
-from pipeline.train.optimizers import WarmupSchedule, averaged_weights, steps_counted
+from pipeline.train.optimizers import averaged_weights, steps_counted
 from pipeline.train.progress import TrainingDisplay
 from pipeline.train.setup import TrainingResult, TrainingSetup
 from pipeline.train.state import restore, restore_running, training_arrays
@@ -28,9 +28,9 @@ class EpochCallback(keras.callbacks.Callback):
     `state` is where training stands, and `last_weights` are those of the last closed epoch, without moving average.
     """
 
-    def __init__(self, setup: TrainingSetup, schedule: WarmupSchedule, display: TrainingDisplay) -> None:
+    def __init__(self, setup: TrainingSetup, display: TrainingDisplay) -> None:
         super().__init__()
-        self.setup, self.schedule, self.display = setup, schedule, display
+        self.setup, self.display = setup, display
         self.state = TrainingState(
             step=0, epoch=0, steps_per_epoch=setup.steps_per_epoch, seconds=0.0, collapse_reported=False, best=None
         )
@@ -62,7 +62,7 @@ class EpochCallback(keras.callbacks.Callback):
     def _read_best(self, best: Best) -> tuple[Scores, Arrays]:
         folder = best_folder(self.setup.checkpoints, best.epoch)
         weights = read_best(folder)
-        classes = self.setup.validate.classes
+        classes = self.model.output_shape[-1]
         if _shapes(weights) != _shapes(self.last_weights) or len(best.confusion_matrix) != classes:
             raise UserError(f"{folder}: has the weights of another network")
         return Scores(np.array(best.confusion_matrix, np.int64), best.loss), weights
@@ -140,7 +140,7 @@ class EpochCallback(keras.callbacks.Callback):
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
-            "learning_rate": float(self.schedule(steps_counted(self.model.optimizer) - 1)),
+            "learning_rate": float(self.setup.network.schedule(steps_counted(self.model.optimizer) - 1)),
             "time/train_seconds": train_seconds,
             "time/validation_seconds": validated - began,
             "time/checkpoint_seconds": time.perf_counter() - validated,

@@ -4,7 +4,6 @@ from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
 from pipeline.train.checkpoint import ResumePoint
 from pipeline.train.epochs import EpochCallback
-from pipeline.train.optimizers import WarmupSchedule, build_optimizer
 from pipeline.train.progress import TrainingDisplay
 from pipeline.train.setup import TrainingResult, TrainingSetup
 
@@ -22,21 +21,10 @@ def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResul
         UserError: `start` belongs to another network.
         Interrupted: by a signal; the step in flight was finished, and a checkpoint written.
     """
-    network, config = setup.network, setup.config
-    schedule = WarmupSchedule(
-        config.schedule,
-        config.optimizer.learning_rate,
-        steps=config.epochs * setup.steps_per_epoch,
-        steps_per_epoch=setup.steps_per_epoch,
-        accumulate=config.optimizer.accumulate,
-    )
-    with network.distribute_strategy.scope():  # the optimizer's variables lie on the network's devices
-        network.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=setup.loss)
-        # Otherwise the first step would create the optimizer's variables while it is traced, and be traced twice.
-        network.optimizer.build(network.trainable_variables)
+    network, config = setup.network.model, setup.config
     done = start.state.epoch if start else 0
     with TrainingDisplay(config.epochs, done, setup.steps_per_epoch) as display, signals.deferred():
-        epochs = EpochCallback(setup, schedule, display)
+        epochs = EpochCallback(setup, display)
         epochs.set_model(network)
         if start is not None:
             epochs.restore(start)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from pipeline.config.schema import OptimizerConfig, ScheduleConfig
+from pipeline.config.schema import Config, OptimizerConfig, ScheduleConfig
 from pipeline.model.encoders.registry import ENCODER
 
 
@@ -19,6 +19,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     constant: r;
     cosine: r (1 + cos(pi f)) / 2 (Loshchilov and Hutter 2017, equation 5, without restarts);
     poly: r (1 - f)**power (Chen et al. 2018, DeepLab, section 4.1).
+
+    The rates of all updates are a table in a variable, so that a compiled training step serves any schedule.
     """
 
     def __init__(
@@ -31,29 +33,50 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps_per_epoch: batches of an epoch.
         accumulate: batches of an update.
         """
-        self.config = config
-        self.learning_rate = learning_rate
         self.accumulate = accumulate
-        self.updates = steps // accumulate
-        self.warmup_updates = round(config.warmup_epochs * steps_per_epoch / accumulate)
+        rates = _learning_rates(
+            config, learning_rate, steps // accumulate, config.warmup_epochs * steps_per_epoch / accumulate
+        )
+        self._rates = tf.Variable(rates, shape=[None], trainable=False)
+
+    def become(self, other: "WarmupSchedule") -> None:
+        """Take the rates of another schedule with the same `accumulate`."""
+        self._rates.assign(other._rates)
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         """The learning rate, a float32 scalar, of the update that a batch (from 0) is part of."""
-        update = tf.cast(tf.cast(step, tf.int64) // self.accumulate, tf.float32)
-        falling = max(1, self.updates - self.warmup_updates)
-        left = 1 - tf.clip_by_value((update - self.warmup_updates) / falling, 0.0, 1.0)  # 1 - f
-        factor = {
-            "constant": lambda: tf.ones_like(update),
-            "cosine": lambda: 0.5 * (1 - tf.cos(math.pi * left)),
-            "poly": lambda: left ** (self.config.power or 1.0),
-        }[self.config.name]()
-        # update + 1: the first update, too, changes the weights.
-        rise = tf.minimum((update + 1) / self.warmup_updates, 1.0) if self.warmup_updates else 1.0
-        return self.learning_rate * factor * rise
+        update = tf.cast(step, tf.int64) // self.accumulate
+        return tf.gather(self._rates, tf.minimum(update, tf.size(self._rates, tf.int64) - 1))
 
     def get_config(self) -> dict[str, object]:
         """For Keras, which includes it when it describes an optimizer; runs store their own configuration."""
-        return {"name": self.config.name, "learning_rate": self.learning_rate, "updates": self.updates}
+        return {"accumulate": self.accumulate}
+
+
+def _learning_rates(config: ScheduleConfig, highest: float, updates: int, warmup_updates: float) -> tf.Tensor:
+    """The learning rate of each update and of the one after the last, (updates + 1,) float32."""
+    warmup = round(warmup_updates)
+    update = tf.range(updates + 1, dtype=tf.float32)
+    left = 1 - tf.clip_by_value((update - warmup) / max(1, updates - warmup), 0.0, 1.0)  # 1 - f
+    factor = {
+        "constant": lambda: tf.ones_like(update),
+        "cosine": lambda: 0.5 * (1 - tf.cos(math.pi * left)),
+        "poly": lambda: left ** (config.power or 1.0),
+    }[config.name]()
+    # update + 1: the first update, too, changes the weights.
+    rise = tf.minimum((update + 1) / warmup, 1.0) if warmup else 1.0
+    return highest * factor * rise
+
+
+def training_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
+    """The schedule of a run."""
+    return WarmupSchedule(
+        config.schedule,
+        config.optimizer.learning_rate,
+        steps=config.epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        accumulate=config.optimizer.accumulate,
+    )
 
 
 def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
@@ -91,7 +114,16 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
         ),
     }[config.name]()
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if optimizer.weight_decay is not None:  # in a variable, so that a compiled training step serves any
+        optimizer.weight_decay = tf.Variable(optimizer.weight_decay, trainable=False, dtype=tf.float32)
     return optimizer
+
+
+def set_weight_decay(optimizer: keras.Optimizer, config: OptimizerConfig) -> None:
+    """Give an optimizer of `build_optimizer` another weight decay; none stays none."""
+    variable = _unscaled(optimizer).weight_decay
+    if variable is not None:
+        variable.assign(config.weight_decay or 0.0)
 
 
 def _slower_encoder(kind: type[keras.Optimizer], share: float) -> type[keras.Optimizer]:

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import keras
 import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data.classes import Classes
-from pipeline.data.prepare import Dataset, class_weights
+from pipeline.data.prepare import Dataset
 from pipeline.data.sampling import repeat_factors
 from pipeline.data.stream import steps_per_epoch, training_stream
 from pipeline.data.training_images import TrainingImages
 from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
-from pipeline.model.losses import SegmentationLoss
 from pipeline.model.weights import Arrays
+from pipeline.train.compiled import CompiledNetwork
 
 
 class TrainingObserver(Protocol):
@@ -49,8 +48,7 @@ class TrainingObserver(Protocol):
 class TrainingSetup:
     """All that `fit` needs, besides the checkpoint that it starts from."""
 
-    network: keras.Model  # (batch, height, width, 3) uint8 -> (batch, height, width, classes) float32 logits
-    loss: keras.losses.Loss
+    network: CompiledNetwork
     # The batches from a step on: ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
     batches_from: Callable[[int], tf.data.Dataset]
     steps_per_epoch: int
@@ -76,7 +74,7 @@ class TrainingResult:
 
 
 def training_setup(
-    network: keras.Model,
+    network: CompiledNetwork,
     dataset: Dataset,
     images: TrainingImages,
     config: Config,
@@ -93,13 +91,11 @@ def training_setup(
     factors = None
     if config.sampling == "balanced":
         factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
-    loss = SegmentationLoss(config.loss, class_weights(config.loss, dataset))
     return TrainingSetup(
         network=network,
-        loss=loss,
         batches_from=lambda step: training_stream(images, examples, config, step, factors),
         steps_per_epoch=steps_per_epoch(examples, config.batch_size),
-        validate=Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config),
+        validate=Evaluator(network.scorer, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,
         observer=observer,

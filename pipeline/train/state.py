@@ -36,6 +36,21 @@ def restore(model: keras.Model, files: dict[str, Arrays], source: str) -> None:
     restore_running(model, files["running.npz"], source)
 
 
+def start_again(model: keras.Model, untrained: keras.Model, optimizer: Arrays) -> None:
+    """Bring a compiled model that may have been trained back to the state before its first step.
+
+    Args:
+        untrained: a model of the same kind, which need not be compiled: with these weights and random generators.
+        optimizer: the state of the optimizer.
+    """
+    source = "the untrained network"
+    set_weights(model, named_weights(untrained), source)
+    assign(_optimizer_variables(model), optimizer, source)
+    generators = {name: np.asarray(variable) for name, variable in _generators(untrained)}
+    assign(dict(_generators(model)), generators, source)
+    model.reset_metrics()
+
+
 def restore_running(model: keras.Model, running: Arrays, source: str) -> None:
     """Restore only the state of the random generators and the sums of the metrics.
 
@@ -55,11 +70,15 @@ def _running_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def _named_running(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    yield from _generators(model)
+    for metric in model.metrics:
+        for variable in metric.variables:
+            yield f"metrics/{metric.name}/{variable.name}", variable
+
+
+def _generators(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
     for layer in model.layers:
         weights = {id(weight) for weight in layer.weights}
         for variable in layer.variables:
             if id(variable) not in weights:  # the state of a dropout layer's random generator
                 yield f"{layer.name}/{variable.name}", variable
-    for metric in model.metrics:
-        for variable in metric.variables:
-            yield f"metrics/{metric.name}/{variable.name}", variable

@@ -27,7 +27,7 @@ from pipeline.experiment import run as experiment
 from pipeline.config.overrides import checked_config
 from pipeline.data import decode
 
-decoded, calls, copies, steps, evaluators = collections.Counter(), [], [0], [], []
+decoded, calls, copies, steps, scorers = collections.Counter(), [], [0], [], []
 once = decode.decode_image
 
 def count_decoding(path, *rules):
@@ -63,11 +63,11 @@ def watched(self, batch, logs):
     steps.append([self.state.epoch, copies[0]])
 epochs.EpochCallback.on_train_batch_end = watched
 
-made = evaluator.Evaluator.__init__
+made = evaluator.BatchScorer.__init__
 def recorded(self, *arguments, **named):
     made(self, *arguments, **named)
-    evaluators.append(self)
-evaluator.Evaluator.__init__ = recorded
+    scorers.append(self)
+evaluator.BatchScorer.__init__ = recorded
 
 traces = []
 from pipeline.model import losses
@@ -81,7 +81,7 @@ losses.SegmentationLoss.score = traced(losses.SegmentationLoss.score)
 experiment.run_experiment(checked_config(sys.argv[1:]), [], "")
 print(json.dumps({
     "decoded": decoded, "calls": calls, "steps": steps,
-    "scoring graphs": [each._score_batch.experimental_get_tracing_count() for each in evaluators],
+    "scoring graphs": [each._score.experimental_get_tracing_count() for each in scorers],
     "shapes of the loss": traces,
     "rewritten": os.listdir(tempfile.gettempdir()),
 }))
@@ -95,7 +95,9 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
     voc_writer(place, train=6, val=4, test=4, size=[(16, 24), (24, 16)], classes=5)
     options = tiny(epochs=str(EPOCHS), batch_size="2", evaluate__val_predictions="1", evaluate__overlays="0")
     (place / "tmp").mkdir()
-    done = python("-c", COUNTING, *options, cwd=place, TMPDIR=str(place / "tmp"))
+    # Measured every ten seconds, the machine's load would add calls the longer the run takes.
+    rare = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "3600"}
+    done = python("-c", COUNTING, *options, cwd=place, TMPDIR=str(place / "tmp"), **rare)
     assert done.status == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -103,20 +105,20 @@ def counted(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., 
 def test_an_image_is_decoded_once_to_check_and_once_to_use_it(counted: dict[str, Any]) -> None:
     """Training images once for all epochs, validation images once per epoch.
 
-    One of them again as the example of the model, and as what is shown in every epoch.
+    One of them again as the example of the model, and one as what is shown after every epoch.
     """
     by_split: dict[str, Counter[int]] = {}
     for name, times in counted["decoded"].items():
         by_split.setdefault(name.partition("_")[0], Counter())[times] += 1
     assert by_split["train"] == {2: 6}
     assert by_split["test"] == {2: 4}
-    assert by_split["val"] == {1 + EPOCHS: 3, 3 + EPOCHS: 1}
+    assert by_split["val"] == {1 + EPOCHS: 2, 2 + EPOCHS: 2}
 
 
 def test_one_graph_for_all_sizes_and_one_for_all_steps(counted: dict[str, Any]) -> None:
-    """The loss is traced once for crops of 16 pixels, and once for the images of each split."""
-    assert counted["scoring graphs"] == [1, 1]
-    assert counted["shapes of the loss"] == [[16, 16], [None, None], [None, None]]
+    """The loss is traced once for crops of 16 pixels, and once for the images of both splits."""
+    assert counted["scoring graphs"] == [1]
+    assert counted["shapes of the loss"] == [[16, 16], [None, None]]
 
 
 def test_autograph_rewrites_nothing(counted: dict[str, Any]) -> None:
@@ -129,7 +131,7 @@ def test_an_epoch_takes_five_calls_of_mlflow(counted: dict[str, Any]) -> None:
     by_name = Counter(name for _, name in counted["calls"])
     assert by_name["log_metric"] == by_name["log_param"] == by_name["log_image"] == 0
     assert 2 * EPOCHS <= by_name["log_artifacts"] <= 2 * EPOCHS + 7 and by_name["set_tag"] <= EPOCHS + 2
-    assert EPOCHS <= by_name["log_batch"] <= 2 * EPOCHS + 10
+    assert EPOCHS <= by_name["log_batch"] <= 2 * EPOCHS + 12
 
 
 def test_a_step_copies_one_number_from_the_device(counted: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pipeline.data import decode
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
-from pipeline.evaluate.evaluator import Evaluator, confusion_matrix
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator, confusion_matrix
 from pipeline.evaluate.metrics import Scores, image_confusion_matrix, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
@@ -57,9 +57,9 @@ def config(long_side: int | None, batch_size: int) -> Config:
 
 
 def evaluator(model: keras.Model, examples: list[Example], long_side: int | None, batch_size: int) -> Evaluator:
-    return Evaluator(
-        model, SegmentationLoss(LOSS, WEIGHTS), examples, sizes_of(examples), config(long_side, batch_size)
-    )
+    wanted = config(long_side, batch_size)
+    scorer = BatchScorer(model, SegmentationLoss(LOSS, WEIGHTS), wanted)
+    return Evaluator(scorer, examples, sizes_of(examples), wanted)
 
 
 def counted(mask: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Exam
     wanted = config(None, 4)
     wanted.evaluate.window, wanted.evaluate.flip = 8, flip
     loss, image = SegmentationLoss(LOSS, WEIGHTS), examples[0]
-    found = Evaluator(model, loss, [image], sizes_of([image]), wanted)()
+    found = Evaluator(BatchScorer(model, loss, wanted), [image], sizes_of([image]), wanted)()
     decoded, mask = decode.decode_image(str(image.image)), read_index_mask(image.mask)
     size = tf.constant(mask.shape)
     logits = predict_logits(model, decode.pad_reflect(decoded, 4), size, size, Views.of(wanted))

@@ -17,7 +17,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.data.prepare import prepare_dataset
-from pipeline.evaluate.evaluator import Evaluator
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.losses import SegmentationLoss
 from pipeline.runtime.errors import UserError
@@ -178,7 +178,7 @@ def scored(config: Config, network: keras.Model) -> Scores:
     """The scores of the validation split."""
     dataset = prepare_dataset(config, only=("val",), trains=False)
     loss = SegmentationLoss(config.loss, np.ones(CLASSES, np.float32))
-    return Evaluator(network, loss, dataset.splits["val"], dataset.sizes("val"), config)()
+    return Evaluator(BatchScorer(network, loss, config), dataset.splits["val"], dataset.sizes("val"), config)()
 
 
 # Each example compiles a graph, so a failing one is not made smaller.

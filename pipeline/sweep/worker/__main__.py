@@ -6,6 +6,7 @@ reads is closed, which happens at the latest when its parent dies.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -88,6 +89,7 @@ def main() -> int:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from pipeline.sweep.worker.tasks import Worker
 
+        gc.freeze()  # no garbage collection walks through what was imported
         return Worker().work
 
     return serve(prepare, int(sys.argv[1]), int(sys.argv[2]))

@@ -39,6 +39,7 @@ from pipeline.sweep.worker.protocol import (
 )
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.sweep_runs import record_failure
+from pipeline.train.compiled import NetworkCache
 
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # a new process is safer after them
 EXPECTED = (UserError, RunFailed, RerunDiffers)
@@ -46,10 +47,10 @@ CUSTOM_GRADIENT = "CustomGradient-"  # how TensorFlow names the gradients of ope
 
 
 class Worker:
-    """Answers requests, and caches the data between them."""
+    """Answers requests, and caches data and networks between them."""
 
     def __init__(self) -> None:
-        self._data = DataCache()
+        self._data, self._networks = DataCache(), NetworkCache()
 
     def work(self, request: Request, send: Send) -> Answer:
         """Do what a request asks for. Nothing is raised but an interrupt between two requests.
@@ -102,12 +103,14 @@ class Worker:
                 config = resumed.config  # with the `auto` values that were resolved when it began
                 if any(request.config[key] != getattr(config, key) for key in ("threads", "deterministic")):
                     return NeedsSettings(int(config.threads), config.deterministic)
-            result = run_experiment(config, request.overrides, request.hydra_yaml, lineage, trial, self._data)
+            inputs = config, request.overrides, request.hydra_yaml
+            result = run_experiment(*inputs, lineage, trial, self._data, self._networks)
         except EXPECTED as error:
             report(error)
             return _failed(request, error, run_key)
         except (Exception, SystemExit) as error:  # a library that would end the program ends the trial
             traceback.print_exc()
+            self._networks.clear()  # nobody knows in which state it left them
             return _failed(request, error, run_key)
         return TrialEnded("pruned" if result.pruned else "finished", dict(result.metrics), run=result.name)
 

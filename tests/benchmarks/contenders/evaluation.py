@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.config.overrides import checked_config
 from pipeline.data.decode import padded_length, scale_image
-from pipeline.evaluate.evaluator import Evaluator
+from pipeline.evaluate.evaluator import BatchScorer, Evaluator
 from pipeline.model.build import build_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.runtime.hardware import resolve_auto, set_up
@@ -26,7 +26,8 @@ set_up(config)
 network = build_network(config)
 classes, multiple = len(config.dataset.classes), 2**config.model.depth
 examples, sizes = examples_of(wanted)
-evaluate = Evaluator(network, SegmentationLoss(config.loss, np.ones(classes, np.float32)), examples, sizes, config)
+scorer = BatchScorer(network, SegmentationLoss(config.loss, np.ones(classes, np.float32)), config)
+evaluate = Evaluator(scorer, examples, sizes, config)
 reported: set[str] = set()
 
 
