@@ -13,11 +13,12 @@ from pipeline.evaluate.evaluator import OnPrediction
 from pipeline.evaluate.image_tile import SMALL, ImageTile, as_webp
 from pipeline.evaluate.metrics import image_confusion_matrix, mean_iou
 from pipeline.experiment.messages import print_note
-from pipeline.tracking.records import Images
+from pipeline.tracking.records import Images, Tags
 from pipeline.tracking.step_images import LoggedImage, image_key
 from pipeline.tracking.tracked_run import TrackedRun
 
 MEGABYTE = 10**6
+SPENT = "images_spent"  # tag: the budget in which the images of a step did not fit
 
 
 class ImageLog:
@@ -34,7 +35,6 @@ class ImageLog:
         self._chosen = {example.id: example for example in chosen} if self._budget else {}
         self._tiles: dict[str, tuple[ImageTile, np.ndarray]] = {}  # with the true mask, (height, width) uint8
         self._predictions: dict[str, np.ndarray] = {}
-        self._said = False
 
     def collecting(self, on_prediction: OnPrediction) -> OnPrediction:
         """A callback that keeps the predictions of the next step's images, and passes all on to another one."""
@@ -52,16 +52,24 @@ class ImageLog:
         logged = self._run.journal.of(Images)
         if not self._predictions or any(record.split == self._split and record.step == step for record in logged):
             return
-        left = self._budget - sum(record.size for record in logged)
-        images = self._draw(self._predictions) if left > 0 else {}
-        if left > 0 and sum(image.size for image in images.values()) <= left:
+        if self._is_spent():
+            return
+        images = self._draw(self._predictions)
+        if sum(image.size for image in images.values()) <= self._budget - sum(record.size for record in logged):
             self._run.log_images(self._split, images, step)
-        elif not self._said:
-            self._said = True
+        else:
+            self._run.set_tags({SPENT: str(self._config.evaluate.log_images)})
             print_note(
-                f"evaluate.log_images={self._config.evaluate.log_images}: they are spent; images of epoch {step} and "
-                "later ones are not logged"
+                f"evaluate.log_images={self._config.evaluate.log_images}: these megabytes are spent; from epoch {step} "
+                "on, no images are logged"
             )
+
+    def _is_spent(self) -> bool:
+        """Whether a step did not fit in this budget before: later steps are then left out, even where they would."""
+        tags = dict(self._run.journal.begin.tags)
+        for record in self._run.journal.of(Tags):
+            tags |= record.values
+        return tags.get(SPENT) == str(self._config.evaluate.log_images)
 
     def _draw(self, predictions: Mapping[str, np.ndarray]) -> dict[str, LoggedImage]:
         images = {}

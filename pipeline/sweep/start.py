@@ -63,7 +63,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
             if own_run is not None:
                 overview = Overview(own_run, name, config, ranges(command.parsed()))
                 overview.describe(list(data.values()), new)
-            sweep = Sweep(name, command, config, key, own_run, store, jobs, overview, shared=join)
+            sweep = Sweep(name, command, config, key, own_run, store, jobs, overview=overview, shared=join)
             try:
                 yield sweep
             finally:

@@ -42,7 +42,7 @@ class Sweep:
     run: TrackedRun | None  # None in a process that joined another's sweep
     store: Store | None
     jobs: int  # that run at the same time
-    overview: Overview | None  # of its own run
+    overview: Overview | None = None  # of its own run
     shared: bool = False  # whether other processes may work on it too
     total: int = 0  # trials
     results: dict[int, TrialResult] = field(default_factory=dict)  # by trial number

@@ -10,7 +10,16 @@ from typing import Any
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag
+from mlflow.entities import (
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.models import Model as ModelDescription
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
 
@@ -142,7 +151,12 @@ class RunWriter:
         folder = self.journal.outbox.path(record.parcel)
         if not folder.is_dir():
             return
-        model_id, location = self._logged_model(record.step)
+        model = self._logged_model()
+        model_id, location = model.model_id, model.artifact_location
+        checked_location("model", model_id, location, self.store.uri)
+        outputs = self.client.get_run(self.run_id).outputs
+        if outputs is None or model_id not in {output.model_id for output in outputs.model_outputs}:
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, record.step)])
         description = ModelDescription.load(str(folder))
         description.run_id, description.model_id, description.artifact_path = self.run_id, model_id, location
         hidden = self.journal.folder / ".MLmodel"  # outside the parcel, all of which is uploaded
@@ -153,7 +167,7 @@ class RunWriter:
 
     def _model_scores(self, record: ModelScores) -> None:
         """Give metrics to the run's model, too. The run has them, and recognises them by their time."""
-        model_id, _ = self._logged_model(record.step)
+        model_id = self._logged_model().model_id
         digest = record.digest[:LONGEST_DIGEST]
         metrics = [
             Metric(name, logged.values[name], logged.time, logged.step, model_id, record.dataset, digest)
@@ -163,26 +177,16 @@ class RunWriter:
         ]
         self._send_metrics(metrics)
 
-    def _logged_model(self, step: int) -> tuple[str, str]:
-        """The id and the location of the run's model in MLflow, which is created at the first attempt.
-
-        Args:
-            step: the epoch that its weights are of.
-        """
+    def _logged_model(self) -> LoggedModel:
+        """The run's model in MLflow, which is created at the first attempt."""
         experiments, of_run = [self.store.experiment_id], f"source_run_id = '{self.run_id}' AND name = 'model'"
         found = self.client.search_logged_models(experiments, filter_string=of_run, max_results=1)
         if found:
-            model = found[0]
-        else:
-            params = self.client.get_run(self.run_id).data.params
-            model = self.client.create_logged_model(
-                self.store.experiment_id, "model", source_run_id=self.run_id, params=params
-            )
-        checked_location("model", model.model_id, model.artifact_location, self.store.uri)
-        outputs = self.client.get_run(self.run_id).outputs
-        if outputs is None or model.model_id not in {output.model_id for output in outputs.model_outputs}:
-            self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step)])
-        return model.model_id, model.artifact_location
+            return found[0]
+        params = self.client.get_run(self.run_id).data.params
+        return self.client.create_logged_model(
+            self.store.experiment_id, "model", source_run_id=self.run_id, params=params
+        )
 
     def _view(self, record: View) -> None:
         self.client.set_experiment_tag(self.store.experiment_id, TAG + self.journal.folder.name, record.value)

@@ -13,8 +13,7 @@ from typing import Any
 
 TAG = "mlflow.sharedViewState."
 LONGEST = 5000  # characters of an experiment's tag
-SECTION = "sweep"  # heading of the charts
-MOST_IMAGES = 4  # a grid has a column for each
+MOST_IMAGES = 4  # a grid has a row for each, and a column for each run
 # Metrics that come first among the columns, and that have a chart.
 COLUMNS = ("best/val_mean_iou", "test/mean_iou", "best/epoch", "time/total_seconds")
 CURVES = ("val/mean_iou", "val/loss", "train/loss")
@@ -34,14 +33,15 @@ def sweep_view(
         epochs: the step that the images are shown at, at first.
     """
     metrics = list(dict.fromkeys([*objectives, *COLUMNS]))
-    section = str(uuid.uuid5(uuid.NAMESPACE_OID, name))
-    charts = [_card(section, "LINE", metric, metricKey=metric, selectedMetricKeys=[metric]) for metric in CURVES]
-    # The chart of parallel coordinates needs two axes.
+    sweep, grid = (str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {part}")) for part in ("sweep", "images"))
+    sections = [_section(sweep, "sweep", columns=2, height=360)]
+    charts = [_card(sweep, "LINE", metric, metricKey=metric, selectedMetricKeys=[metric]) for metric in CURVES]
     chosen = {"selectedParams": list(varying), "selectedMetrics": list(objectives), "showAllRuns": True}
-    charts.append(_card(section, "PARALLEL", "parallel coordinates", **chosen))
+    charts.append(_card(sweep, "PARALLEL", "parallel coordinates", **chosen))
     if images:
+        sections.append(_section(grid, "images", columns=1, height=720))
         shown = {"imageKeys": list(images[:MOST_IMAGES]), "step": epochs, "showRunParams": False}
-        charts.append(_card(section, "IMAGE", "images", **shown))
+        charts.append(_card(grid, "IMAGE", "images", **shown))
     while True:
         state = {
             # A list that is ordered by anything but the time is not folded below the sweep's own run.
@@ -55,8 +55,8 @@ def sweep_view(
             ],
             "runsHiddenMode": "FIRST_20_RUNS",
             "compareRunCharts": charts,
-            "compareRunSections": [{"uuid": section, "name": SECTION, "display": True, "isReordered": True}],
-            "isAccordionReordered": True,  # otherwise the sections are sorted, and this one is not the first
+            "compareRunSections": sections,
+            "isAccordionReordered": True,  # otherwise the sections are sorted, and these are not the first
             "hideEmptyCharts": True,
             # As measured: the UI smooths curves unless it is told not to.
             "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
@@ -65,6 +65,12 @@ def sweep_view(
         if len(value) <= LONGEST or not varying:
             return value
         varying = varying[:-1]  # hundreds of them would not be columns to look at
+
+
+def _section(section: str, name: str, columns: int, height: int) -> dict[str, Any]:
+    """Charts below one heading, in so many columns; their height is in pixels."""
+    place = {"columns": columns, "cardHeight": height}
+    return {"uuid": section, "name": name, "display": True, "isReordered": True, **place}
 
 
 def _card(section: str, kind: str, title: str, **content: Any) -> dict[str, Any]:
