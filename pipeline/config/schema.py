@@ -177,6 +177,12 @@ class EvaluateConfig:
     )
     overlays: int = key("number of test overlays that are stored, and of the best and of the worst ones", 8, least=0)
     val_predictions: int = key("number of validation images whose predictions are stored every epoch", 4, least=0)
+    log_images: int | None = key(
+        "megabytes of images that a run logs for MLflow's image grid: of those validation images after every epoch, of "
+        "the test images with overlays at the end; 0, null: none",
+        None,
+        least=0,
+    )
 
 
 @dataclass

@@ -21,6 +21,7 @@ from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.config.stored import read_config
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.artifact_uris import is_trusted, local_folder
+from pipeline.tracking.records import Metrics, history_of
 from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.relocation import misplaced
 from pipeline.tracking.search import deletion, find_run, open_client
@@ -57,12 +58,19 @@ class StoredRun:
         """
         return read_config(self.fetch("config/config.yaml"))
 
-    def history(self) -> dict[str, dict[int, float]]:
-        """Every metric as {step: value}."""
+    def metrics(self) -> list[Metrics]:
+        """Every metric, as records of a journal: with the times at which they were logged."""
         names = sorted(self.run.data.metrics)
         with answering(self.client.tracking_uri):
-            found = {name: self.client.get_metric_history(self.run_id, name) for name in names}
-        return {name: {metric.step: metric.value for metric in metrics} for name, metrics in found.items()}
+            found = [metric for name in names for metric in self.client.get_metric_history(self.run_id, name)]
+        records: dict[tuple[int, int], dict[str, float]] = {}
+        for metric in found:
+            records.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+        return [Metrics(step, values, time=time) for (step, time), values in sorted(records.items())]
+
+    def history(self) -> dict[str, dict[int, float]]:
+        """Every metric as {step: value}."""
+        return history_of(self.metrics())
 
     def has(self, artifact: str) -> bool:
         """Whether the run has a file of this name."""
