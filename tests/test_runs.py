@@ -90,7 +90,7 @@ def test_the_terminal_shows_what_differs_and_the_scores(store: str, capsys: pyte
     assert main(["experiment=x", f"tracking.uri={store}"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split() == ["started", "status", "run", "name", "model.width", "best/val_mean_iou", "test/mean_iou"]
-    assert [row.split()[-3:] for row in rows] == [["4", "0.25", "-"], ["8", "0.75", "-"]]
+    assert [row.split()[-3:] for row in rows] == [["4", "0.2500", "-"], ["8", "0.7500", "-"]]
 
 
 def test_csv_is_the_whole_table(store: str, capsys: pytest.CaptureFixture[str]) -> None:
