@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     from pipeline.runtime.console import plain_table
 
     headings = [*SHOWN_FIRST, *_varying(rows), *SHOWN_LAST]
-    print(plain_table(headings, ([_cell(row.get(name)) for name in headings] for row in rows), right=SHOWN_LAST))
+    print(plain_table(headings, ([_cell(name, row.get(name)) for name in headings] for row in rows), right=SHOWN_LAST))
     return 0
 
 
@@ -118,11 +118,11 @@ def _is_metric(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4f}" if name in SHOWN_LAST else f"{value:.6g}"
     return str(value) if not hasattr(value, "astimezone") else value.astimezone().strftime("%Y-%m-%d %H:%M")
 
 

@@ -64,7 +64,7 @@ def parse_conditions(text: str) -> list[Condition]:
         UserError: a part of it is no condition.
     """
     conditions = []
-    for part in re.split(r"\s+and\s+", text.strip(), flags=re.IGNORECASE):
+    for part in re.split(r"(?:^|\s+)and(?=\s|$)", text.strip(), flags=re.IGNORECASE):
         match = CONDITION.fullmatch(part)
         if match is None or not match[3]:
             raise UserError(f"where: '{part}': a name, one of {' '.join(COMPARISONS)}, and a value expected: {EXAMPLE}")

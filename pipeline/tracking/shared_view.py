@@ -32,6 +32,17 @@ def sweep_view(
         images: keys of images, of which the grid shows a few.
         epochs: the step that the images are shown at, at first.
     """
+    while True:
+        value = _envelope(name, created, _state(name, varying, objectives, images, epochs))
+        if len(value) <= LONGEST or not varying:
+            return value
+        varying = varying[: len(varying) // 2]  # hundreds of them would be no columns to look at either
+
+
+def _state(
+    name: str, varying: Sequence[str], objectives: Sequence[str], images: Sequence[str], epochs: int
+) -> dict[str, Any]:
+    """What the UI keeps of a view; see `sweep_view` for the arguments."""
     metrics = list(dict.fromkeys([*objectives, *COLUMNS]))
     sweep, grid = (str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {part}")) for part in ("sweep", "images"))
     sections = [_section(sweep, "sweep", columns=2, height=360)]
@@ -42,29 +53,24 @@ def sweep_view(
         sections.append(_section(grid, "images", columns=1, height=720))
         shown = {"imageKeys": list(images[:MOST_IMAGES]), "step": epochs, "showRunParams": False}
         charts.append(_card(grid, "IMAGE", "images", **shown))
-    while True:
-        state = {
-            # A list that is ordered by anything but the time is not folded below the sweep's own run.
-            "searchFilter": f"tags.sweep = '{name}' AND tags.trial != ''",
-            "orderByKey": f"metrics.`{objectives[0]}`",
-            "orderByAsc": False,
-            "selectedColumns": [
-                *(f"metrics.`{metric}`" for metric in metrics),
-                *(f"params.`{key}`" for key in varying),
-                "attributes.`Dataset`",
-            ],
-            "runsHiddenMode": "FIRST_20_RUNS",
-            "compareRunCharts": charts,
-            "compareRunSections": sections,
-            "isAccordionReordered": True,  # otherwise the sections are sorted, and these are not the first
-            "hideEmptyCharts": True,
-            # As measured: the UI smooths curves unless it is told not to.
-            "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-        }
-        value = _envelope(name, created, state)
-        if len(value) <= LONGEST or not varying:
-            return value
-        varying = varying[:-1]  # hundreds of them would not be columns to look at
+    return {
+        # A list that is ordered by anything but the time is not folded below the sweep's own run.
+        "searchFilter": f"tags.sweep = '{name}' AND tags.trial != ''",
+        "orderByKey": f"metrics.`{objectives[0]}`",
+        "orderByAsc": False,
+        "selectedColumns": [
+            *(f"metrics.`{metric}`" for metric in metrics),
+            *(f"params.`{key}`" for key in varying),
+            "attributes.`Dataset`",
+        ],
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "compareRunCharts": charts,
+        "compareRunSections": sections,
+        "isAccordionReordered": True,  # otherwise the sections are sorted, and these are not the first
+        "hideEmptyCharts": True,
+        # As measured: the UI smooths curves unless it is told not to.
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
 
 
 def _section(section: str, name: str, columns: int, height: int) -> dict[str, Any]:
