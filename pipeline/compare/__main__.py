@@ -11,7 +11,7 @@ HELP = """\
 Compares runs: scores, curves, the influence of each parameter, and the same images predicted by every run, in one page.
 
   python -m pipeline.compare <run id of a sweep>                its child runs; the result is stored with the sweep, too
-  python -m pipeline.compare <run id> <run id> ...              these runs, by their run ids or run_keys
+  python -m pipeline.compare <run id> <run id> ...              these runs, by run id, run_key or models:/<name>@<alias>
   python -m pipeline.compare <experiment>                       every run of an experiment
   python -m pipeline.compare <experiment> --csv > runs.csv      only prints the table, as CSV for other programs
 

@@ -15,7 +15,7 @@ from pipeline.runtime.files import PACKAGE
 # the same.
 NOT_IN_FINGERPRINT = ("tracking.", "checkpoint.", "sweep.")
 PLACES = ("data_dir", "cache_mb", "dataset.root", "init_from", "model.encoder_weights")
-APPEARANCE = ("dataset.colours",)  # of overlays and of the palettes of masks
+APPEARANCE = ("dataset.colours", "evaluate.log_images")  # of overlays and palettes; images that are only looked at
 # Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
 NOT_IN_SWEEP_NAME = (
     "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/", *APPEARANCE,

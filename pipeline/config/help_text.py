@@ -32,10 +32,13 @@ Repeat and resume:
                                                        new run that starts from the last checkpoint
   python run.py resume=auto ...                        continue an interrupted run with the same fingerprint, or return
                                                        the score of a finished one
+                                                       A run can also be a registered model: models:/<name>@<alias>
+  python -m pipeline.register run=<id> name=… alias=…  register a run's model
   python -m pipeline.sync                              send what MLflow missed while it did not answer
 
 Look at the runs:
-  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db       then open the address that a run prints at its end
+  mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db       then open the address that a run or sweep prints
+  python -m pipeline.runs where="best/val_mean_iou > 0.5"        a list in the terminal; --help says more
 
 Choose a file of a group with group=name, and change any key with key=value. The values below are those of the default
 job; add --cfg job to a command to see its own.

@@ -177,6 +177,12 @@ class EvaluateConfig:
     )
     overlays: int = key("number of test overlays that are stored, and of the best and of the worst ones", 8, least=0)
     val_predictions: int = key("number of validation images whose predictions are stored every epoch", 4, least=0)
+    log_images: int | None = key(
+        "megabytes of images that a run logs for MLflow's image grid: of those validation images after every epoch, of "
+        "the test images with overlays at the end; 0, null: none",
+        None,
+        least=0,
+    )
 
 
 @dataclass
@@ -259,7 +265,8 @@ class Config:
     epochs: int = key("passes over the training split", least=1)
     early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
     init_from: str | None = key(
-        "finished run of the same network that the weights are taken from; with other classes, the logits start anew",
+        "finished run of the same network, or registered model (models:/<name>@<alias>), that the weights are taken "
+        "from; with other classes, the logits start anew",
         None,
     )
     seed: int = key("seed of every random choice", 0, least=0, most=2**31 - 1)

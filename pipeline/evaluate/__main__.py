@@ -22,8 +22,9 @@ Scores the network of a tracked run exactly: by an int64 confusion matrix at the
   python -m pipeline.evaluate run=<id> dataset=folder dataset.root=/my/VOC dataset.splits.test=mine
   python -m pipeline.evaluate run=<id>,<id>,<id>                           the mean of their probabilities
 
-run=…            MLflow's run id, or the run's run_key; several with commas between them, if they have the same classes:
-                 each scales and views an image as its run did, and the first one's data are scored
+run=…            MLflow's run id, the run's run_key, or a registered model: models:/<name>@<alias>, models:/<name>/3;
+                 several with commas between them, if they have the same classes: each scales and views an image as its
+                 run did, and the first one's data are scored
 split=…          train, val or test (the default)
 dataset=…        another dataset, and dataset.*: as for run.py; it must have as many classes as the run, and its images
                  are read as the run's were (dataset.exif, dataset.intensity), unless these keys are given

@@ -32,9 +32,11 @@ def blend(image: np.ndarray, mask: np.ndarray, classes: Classes, opacity: float 
         raise ValueError(f"opacity is {opacity}, expected 0 to 1")
     colours = classes.palette[mask]  # (height, width, 3)
     coloured = ~_is_background(mask, classes.background) & (mask != VOID)
-    mixed = np.rint(image * (1 - opacity) + colours * opacity).astype(np.uint8)
-    blended = np.where(coloured[..., None], mixed, image)
-    return np.where((coloured & _edges(mask))[..., None], colours, blended)
+    blended = image.copy()
+    blended[coloured] = np.rint(image[coloured] * (1 - opacity) + colours[coloured] * opacity)
+    outline = coloured & _edges(mask)
+    blended[outline] = colours[outline]
+    return blended
 
 
 def error_colours(truth: np.ndarray, prediction: np.ndarray, background: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +50,8 @@ def error_colours(truth: np.ndarray, prediction: np.ndarray, background: int | N
         background: its index, if there is one.
     """
     wrong = (truth != prediction) & (truth != VOID)
-    object_colours = np.where(_is_background(prediction, background)[..., None], MISSED, CONFUSED)
-    return wrong, np.where(_is_background(truth, background)[..., None], FALSE, object_colours).astype(np.uint8)
+    kinds = np.where(_is_background(truth, background), 1, np.where(_is_background(prediction, background), 0, 2))
+    return wrong, np.array([MISSED, FALSE, CONFUSED], np.uint8)[kinds]
 
 
 def hatch(image: np.ndarray, where: np.ndarray) -> np.ndarray:

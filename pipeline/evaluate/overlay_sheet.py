@@ -45,21 +45,24 @@ def overlay_sheet(
     panels = {"photograph": photograph} | {name: blend(photograph, mask, classes) for name, mask in shown.items()}
     if truth is not None:
         panels["truth"] = hatch(panels["truth"], shown["truth"] == VOID)
-        panels["errors"] = _error_panel(photograph, shown["truth"], shown["prediction"], classes.background)
+        wrong, colours = error_colours(shown["truth"], shown["prediction"], classes.background)
+        panels["errors"] = np.where(wrong[..., None], colours, dim(photograph, shown["truth"]))
         legends.append(_error_legend(classes.background is not None, has_void=bool((truth == VOID).any())))
     return _lay_out(panels, panel_boxes(image.shape[0], image.shape[1], len(panels)), legends, heading)
 
 
-def panel_size(height: int, width: int) -> tuple[int, int]:
+def panel_size(
+    height: int, width: int, *, enlarge_to: int = SMALL_WIDTH, long_side: int = LONG_SIDE
+) -> tuple[int, int]:
     """Height and width in pixels at which an image is shown.
 
-    Narrow images are enlarged by the integer that brings them closest to `SMALL_WIDTH`, as long as neither side
-    exceeds `LONG_SIDE`; images longer than `LONG_SIDE` are shrunk to it; others keep their size.
+    Narrow images are enlarged by the integer that brings them closest to a width of `enlarge_to`, as long as neither
+    side exceeds `long_side`; images longer than `long_side` are shrunk to it; others keep their size.
     """
-    long_side = max(height, width)
-    if long_side > LONG_SIDE:
-        return max(1, round(height * LONG_SIDE / long_side)), max(1, round(width * LONG_SIDE / long_side))
-    factor = max(1, min(round(SMALL_WIDTH / width), LONG_SIDE // long_side))
+    longer = max(height, width)
+    if longer > long_side:
+        return max(1, round(height * long_side / longer)), max(1, round(width * long_side / longer))
+    factor = max(1, min(round(enlarge_to / width), long_side // longer))
     return height * factor, width * factor
 
 
@@ -95,13 +98,10 @@ def _error_legend(has_background: bool, has_void: bool) -> list[tuple[np.ndarray
     return entries
 
 
-def _error_panel(
-    photograph: np.ndarray, truth: np.ndarray, prediction: np.ndarray, background: int | None
-) -> np.ndarray:
-    """The wrong pixels in colour over a dim grey photograph, (height, width, 3) uint8."""
+def dim(photograph: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """What wrong pixels are shown over: the photograph in dim grey, void hatched, (height, width, 3) uint8."""
     grey = np.asarray(Image.fromarray(photograph).convert("L"))[..., None].repeat(3, axis=2)
-    wrong, colours = error_colours(truth, prediction, background)
-    return np.where(wrong[..., None], colours, hatch(grey // 2 + 16, truth == VOID))
+    return hatch(grey // 2 + 16, truth == VOID)
 
 
 def _lay_out(

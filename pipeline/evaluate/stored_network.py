@@ -27,7 +27,7 @@ def load_stored_network(name: str, uri: str | None, threads: int | str | None = 
     """Load a run's network, and set up this process's TensorFlow (threads, precision, determinism) as for the run.
 
     Args:
-        name: MLflow's run id, or the run_key.
+        name: MLflow's run id, the run_key, or a registered model: `models:/<name>@<alias>`, `models:/<name>/<version>`.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
         threads: that this process's TensorFlow already has; None: the run's.
 

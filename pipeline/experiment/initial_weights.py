@@ -8,6 +8,7 @@ from pipeline.model.encoders.pretrained import encoder_weights
 from pipeline.model.unet import LOGITS
 from pipeline.model.weights import read_arrays, weights_sha256
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.stored_run import fetch_weights, open_run
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_resume_point
@@ -66,7 +67,7 @@ def log_initial_weights(run: TrackedRun, config: Config, initial: InitialWeights
 
 
 def _weights_of_run(config: Config, name: str) -> InitialWeights:
-    """Args: name: the value of `init_from`, a run's id or key."""
+    """Args: name: the value of `init_from`, a run's id or key, or a registered model."""
     source = f"init_from={name}"
     stored = open_run(name, config.tracking.uri, "init_from")
     with stored.folder:
@@ -76,11 +77,13 @@ def _weights_of_run(config: Config, name: str) -> InitialWeights:
         raise UserError(f"{source}: weights_sha256 is {found}, but the run recorded {recorded}")
     if faults := _differing_keys(config.model, theirs.model, source):
         raise UserError(*faults)
+    of_run = f"{source}: is run {stored.run_id}" if name.startswith(PREFIX) else None  # an alias moves
     if theirs.dataset.classes == config.dataset.classes:
-        return InitialWeights(arrays, source)
+        return InitialWeights(arrays, source, note=of_run)
     without_logits = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
     classes = ", ".join(theirs.dataset.classes)
     note = f"{source}: has other classes ({classes}), so the logits start from random weights"
+    note = note if of_run is None else f"{of_run}, which {note.removeprefix(f'{source}: ')}"
     return InitialWeights(without_logits, source, note=note)
 
 

@@ -140,6 +140,7 @@ def log_results(
     """
     _log_scores(run, dataset, trained, scores)
     _log_model(run, dataset, trained)
+    _log_model_scores(run, config, dataset, trained.best_epoch)
     run.log_artifacts(trained.best, "checkpoints/best")
     if config.checkpoint.upload != "best":
         run.log_artifacts(trained.last, "checkpoints/last")
@@ -213,7 +214,17 @@ def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> No
     corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
     stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
     save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
-    run.move_model(run.folder / "model")
+    run.move_model(run.folder / "model", trained.best_epoch)
+
+
+def _log_model_scores(run: TrackedRun, config: Config, dataset: Dataset, epoch: int) -> None:
+    """Say which of the logged metrics are the model's, and on which data: those of its epoch, and of the test split."""
+    logged = [name for name, values in run.journal.history().items() if epoch in values]
+    for split in ("val", "test"):
+        metrics = [name for name in logged if name.startswith((f"{split}/", f"best/{split}_"))]
+        if metrics:
+            name, digest = f"{config.dataset.name}-{split}", dataset.checked.split_digests[split]
+            run.log_model_scores(epoch, name, digest, metrics)
 
 
 def _description(

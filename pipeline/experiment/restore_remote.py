@@ -6,7 +6,6 @@ First everything is fetched into a private folder and checked; only then the run
 import contextlib
 import math
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from pipeline.runtime.process import Process, where
 from pipeline.tracking.journal import FILE, LOCK, Journal
 from pipeline.tracking.provenance import FOLDER as ENVIRONMENT
 from pipeline.tracking.provenance import fetch_provenance
-from pipeline.tracking.records import Begin, Params, Status
+from pipeline.tracking.records import Begin, Images, Metrics, Params, Status
 from pipeline.tracking.run_ref import RunRef, write_position
+from pipeline.tracking.step_images import PLACE as IMAGES
+from pipeline.tracking.step_images import LoggedStep, logged_steps
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun
 from pipeline.train.checkpoint import FILES, STATE, best_folder, read_best, read_checkpoint, step_folder
@@ -37,7 +38,8 @@ class Fetched:
 
     stored: StoredRun
     begin: Begin  # of its journal here
-    history: Mapping[str, Mapping[int, float]]  # every metric as {step: value}
+    metrics: list[Metrics]
+    images: list[LoggedStep]
     checkpoints: list[tuple[Path, Path]]  # (private folder, its path below `checkpoints/`) of each
 
 
@@ -67,7 +69,7 @@ def fetch(stored: StoredRun, run: RunRef, uri: str | None) -> Fetched:
     config = stored.config()
     checkpoints = _fetch_checkpoints(stored, config) if uploaded else []
     fetch_provenance(stored)
-    history = stored.history()
+    metrics, images = stored.metrics(), logged_steps(stored.listed(IMAGES).values())
     with answering(stored.client.tracking_uri):
         experiment = stored.client.get_experiment(stored.run.info.experiment_id).name
     begin = Begin(
@@ -77,7 +79,7 @@ def fetch(stored: StoredRun, run: RunRef, uri: str | None) -> Fetched:
         experiment=experiment,
         config=stored.path("config/config.yaml").read_text(encoding="utf-8"),
     )
-    return Fetched(stored, begin, history, checkpoints)
+    return Fetched(stored, begin, metrics, images, checkpoints)
 
 
 def restore(run: RunRef, fetched: Fetched) -> None:
@@ -127,11 +129,13 @@ def _remove_outdated(folder: Path) -> None:
 
 def _write_journal(folder: Path, fetched: Fetched) -> None:
     """Write what MLflow has of a run, and that no process works on it now."""
-    stored, history = fetched.stored, fetched.history
+    stored = fetched.stored
     with contextlib.closing(Journal(folder / ".restored")) as journal:
         journal.append(fetched.begin)
-        for step in sorted({step for values in history.values() for step in values}):
-            journal.append_metrics({key: values[step] for key, values in history.items() if step in values}, step)
+        for logged in fetched.metrics:
+            journal.append_metrics(logged.values, logged.step, logged.time)
+        for images in fetched.images:
+            journal.append(Images("restored", images.split, images.step, images.size, [], time=images.time))
         journal.append(Params(dict(stored.run.data.params)))
         journal.append(Status("FINISHED" if stored.run.info.status == "FINISHED" else "KILLED"))
     write_position(folder, stored.run_id, len(journal.records))  # MLflow has all of this

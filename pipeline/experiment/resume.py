@@ -14,7 +14,7 @@ from pipeline.tracking.records import Begin, history_of, last_values, status_of
 from pipeline.tracking.run_ref import InStore, RunRef, is_alive, silence, tracking_of
 from pipeline.tracking.search import runs_with_fingerprint
 from pipeline.tracking.store import Store
-from pipeline.tracking.stored_run import open_run
+from pipeline.tracking.stored_run import open_run, run_id_of
 from pipeline.tracking.sweep_runs import IS_SWEEP
 
 SCORE = "best/val_mean_iou"
@@ -56,12 +56,16 @@ class Finished:
 def find_resumable(name: str, uri: str | None) -> Resumable:
     """The run with this id or run_key: from its journal if that is here and the newest, else restored from MLflow.
 
+    A registered model's run has finished: it can only be continued with more epochs, as a new run.
+
     Args:
+        name: also `models:/<name>@<alias>` or `models:/<name>/<version>`.
         uri: the tracking address that was given; None for the recorded one.
 
     Raises:
         UserError: there is no such run, it is alive, or its state cannot be restored on this machine.
     """
+    name = run_id_of(name, uri, "resume")
     run, tracked = find_local(name), None
     if run is None:
         run = _restored(name, uri)

@@ -89,7 +89,7 @@ def run_experiment(
             return result
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
-            scores["test"] = evaluate_test_split(run, network.scorer, dataset, config)
+            scores["test"] = evaluate_test_split(run, network.scorer, dataset, config, trained.best_epoch)
 
         seconds = log_results(run, config, dataset, trained, scores, started)
         verdict = log_verdict(run, lineage.rerun, trained, differences)

@@ -110,8 +110,8 @@ def check_config(resumed: Resumable, config: Config) -> None:
     longer = ("early_stopping",) if config.epochs != resumed.config.epochs else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
-        "epochs (as a new run), tracking.*, cache_mb, dataset.colours and the location of the data may change. A new "
-        "run with other settings: rerun=<run id>"
+        "epochs (as a new run), tracking.*, cache_mb, dataset.colours, evaluate.log_images and the location of the "
+        "data may change. A new run with other settings: rerun=<run id>"
         for key in after
         if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
     ]

@@ -82,13 +82,25 @@ def probability_predictor(model: keras.Model, config: Config) -> tf.types.experi
     return predict
 
 
-def _logits_of_decoded(model: keras.Model, config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function for graphs, from a decoded image to its logits, (height, width, classes) float32."""
+def logits_predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """A `tf.function` from a decoded image, and the height and width of the result, to logits.
+
+    It takes (height, width, 3) uint8 and (2,) int32, and returns (*size, classes) float32.
+    """
+    signature = [tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((2,), tf.int32)]
+    return tf.function(_logits_of_decoded(model, config), input_signature=signature, autograph=False)
+
+
+def _logits_of_decoded(model: keras.Model, config: Config) -> Callable[..., tf.Tensor]:
+    """A function for graphs, from a decoded image to its logits, (height, width, classes) float32.
+
+    Its second argument is the size of the result, (2,) int32; without it, it is the image's.
+    """
     views = Views.of(config)
 
-    def logits_of(image: tf.Tensor) -> tf.Tensor:
+    def logits_of(image: tf.Tensor, size: tf.Tensor | None = None) -> tf.Tensor:
         scaled = decode.scale_image(image, config.long_side)
         padded = decode.pad_reflect(scaled, views.multiple)
-        return predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2], views)
+        return predict_logits(model, padded, tf.shape(scaled)[:2], tf.shape(image)[:2] if size is None else size, views)
 
     return logits_of

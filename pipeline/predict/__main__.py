@@ -18,7 +18,8 @@ Predicts masks for images with the network of a tracked run.
   python -m pipeline.predict run=<id>,<id>,<id> input=… output=…      the mean of their probabilities
   python -m pipeline.predict run=<id> input=… output=… masks=<folder>
 
-run=…            MLflow's run id, or the run's run_key; several with commas between them, if they have the same classes
+run=…            MLflow's run id, the run's run_key, or a registered model: models:/<name>@<alias>, models:/<name>/3;
+                 several with commas between them, if they have the same classes
 input=…          a JPEG or PNG file, or a folder: its JPEG and PNG files that are not hidden
 output=…         folder for <stem>.png (class indices with the run's colours, at the image's own size) and
                  <stem>_overlay.png (the classes half-transparent over the photograph, with a legend); of a folder of

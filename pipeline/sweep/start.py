@@ -15,6 +15,7 @@ from pipeline.runtime.files import Busy
 from pipeline.runtime.keras_settings import check_settings_files
 from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
+from pipeline.sweep.overview import Overview, ranges
 from pipeline.sweep.state import read_sweep, sweep_lock, write_sweep
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.trial_job import for_worker, settings_of
@@ -52,12 +53,17 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
         store = open_if_it_answers(config.tracking)
         for run in mark_dead_runs(config.tracking, store):
             print(f"note      run {run} was left RUNNING by a process that died{suspicion(run)}: it is KILLED now")
-        contents = _check_data(config, datasets, jobs_per_machine(launcher))
+        data = _check_data(config, datasets, jobs_per_machine(launcher))
         if not runs_in_process(launcher):
             close_worker()
-        key, own_run = _open_run(name, command, config, store, contents, join)
+        contents = {described: checked.contents for described, checked in data.items()}
+        key, own_run, new = _open_run(name, command, config, store, contents, join)
         with own_run or contextlib.nullcontext():
-            sweep = Sweep(name, command, config, key, own_run, store, jobs, shared=join)
+            overview = None
+            if own_run is not None:
+                overview = Overview(own_run, name, config, ranges(command.parsed()))
+                overview.describe(list(data.values()), new)
+            sweep = Sweep(name, command, config, key, own_run, store, jobs, overview=overview, shared=join)
             try:
                 yield sweep
             finally:
@@ -68,8 +74,8 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
 
 def _open_run(
     name: str, command: Command, config: Config, store: Store | None, contents: dict[str, Any], join: bool
-) -> tuple[str, TrackedRun | None]:
-    """The key of a sweep's own run, and the run; None where another process has it and this one joins.
+) -> tuple[str, TrackedRun | None, bool]:
+    """The key of a sweep's own run; the run, None where another process has it and this one joins; whether it is new.
 
     Args:
         contents: content hashes of the data; they are recorded, and compared with those of earlier starts.
@@ -87,20 +93,21 @@ def _open_run(
             if elsewhere is not None and elsewhere.alive:
                 raise Busy()
             config_yaml = OmegaConf.to_yaml(OmegaConf.structured(config))
-            return key, open_sweep_run(key, name, config.tracking, {}, config_yaml, command.typed)
+            new = elsewhere is None and not RunRef.of(key).is_here
+            return key, open_sweep_run(key, name, config.tracking, {}, config_yaml, command.typed), new
         except Busy as error:
             if not join:
                 raise UserError(f"sweep.name={name}: another process runs this sweep") from error
-            return key, None
+            return key, None, False
 
 
-def _check_data(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, Any]:
-    """The content hashes of every dataset, by a name for it, from the warm child.
+def _check_data(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dict[str, DataChecked]:
+    """What the warm child says of every dataset, by a name for it.
 
     Raises:
         UserError: no dataset can be used. Faults of one among several are left to its trials.
     """
-    contents: dict[str, Any] = {}
+    found: dict[str, DataChecked] = {}
     faults: list[str] = []
     seen: set[tuple[str, str | None]] = set()
     for composed in datasets:
@@ -121,12 +128,12 @@ def _check_data(first: Config, datasets: Sequence[DictConfig], jobs: int) -> dic
         if isinstance(answer, Stopped):
             raise signals.Interrupted(signal.SIGTERM)
         if isinstance(answer, DataChecked):
-            contents[name] = answer.contents
+            found[name] = answer
         else:
             faults += answer.faults
-    if not contents:
+    if not found:
         raise UserError(*faults)
-    return contents
+    return found
 
 
 def _check_unchanged(name: str, before: dict[str, Any], now: dict[str, Any]) -> None:

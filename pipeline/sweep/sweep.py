@@ -17,6 +17,7 @@ from pipeline.runtime.files import Busy
 from pipeline.sweep import launchers
 from pipeline.sweep.command import Command, label, trial_name
 from pipeline.sweep.known_trials import ORPHAN_TIMEOUT, KnownTrials, result_of
+from pipeline.sweep.overview import Overview
 from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import StopState, wait_for_jobs
 from pipeline.sweep.summary import comparison, failures, table
@@ -41,6 +42,7 @@ class Sweep:
     run: TrackedRun | None  # None in a process that joined another's sweep
     store: Store | None
     jobs: int  # that run at the same time
+    overview: Overview | None = None  # of its own run
     shared: bool = False  # whether other processes may work on it too
     total: int = 0  # trials
     results: dict[int, TrialResult] = field(default_factory=dict)  # by trial number
@@ -86,7 +88,9 @@ class Sweep:
         """Have the launcher run trials, and record their results."""
         waiting = [(overrides, spec) for overrides, spec in work if self._can_compose(overrides, spec)]
         launcher = self.command.config.hydra.launcher
-        size = self.jobs if launchers.starts_all_at_once(launcher) else max(1, len(waiting))
+        # In this process, one by one, so that each result is shown when it is there.
+        one_batch = not (launchers.starts_all_at_once(launcher) or launchers.runs_in_process(launcher))
+        size = max(1, len(waiting)) if one_batch else self.jobs
         while waiting:
             batch, waiting = waiting[:size], waiting[size:]
             not_started = self._launch_batch(batch)
@@ -95,6 +99,8 @@ class Sweep:
             else:  # the launcher would not start them the next time either
                 for _, spec in not_started:
                     self._fail(spec, "the launcher failed before this trial was started")
+            if self.overview is not None:
+                self.overview.update(self.results)
 
     def finish(self) -> str:
         """Print the summary; returns a line that counts the trials without a result, or nothing where all have one.
@@ -109,9 +115,13 @@ class Sweep:
             print("", comparison(self.name, self.key, self.config.tracking.uri), sep="\n")
         if self.run is not None:
             print(f"sweep {self.name}, run {self.run.name}")
-            self.run.set_tags({"trials": str(len(results)), "failed_trials": str(counts["failed"])})
+            assert self.overview is not None
+            self.overview.finish(self.results)
             if self.run.store is not None:
-                print(f"open it:  {self.run.store.address(self.run.name)}")
+                command = self.run.store.open_command()
+                if command:
+                    print(f"open it:  {command}")
+                print(f"{'then:     ' if command else 'open it:  '}{self.run.store.view_address(self.key)}")
         missing = [f"{counts[status]} {status}" for status in ("failed", "interrupted", "skipped") if counts[status]]
         if not missing:
             return ""

@@ -13,7 +13,7 @@ from pipeline.runtime.files import Busy
 from pipeline.runtime.process import where
 from pipeline.tracking.artifact_uris import checked_location
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.records import Artifacts, Begin, Model, Record, Status
+from pipeline.tracking.records import Artifacts, Begin, Images, ModelScores, Record, Status, View, WithFiles
 from pipeline.tracking.refusals import FilesRefused, Refusal, summary
 from pipeline.tracking.run_ref import (
     RunRef,
@@ -28,6 +28,8 @@ from pipeline.tracking.search import deletion, get_run, run_with_key
 from pipeline.tracking.store import Store, answering, check_place, connect, open_store, reason_in_words
 
 RETRY_AFTER = 10.0  # seconds after which refused files are tried again
+# Records that a store may refuse without harm to the others: of files, and of what not every store has or permits.
+DEFERRABLE = (WithFiles, ModelScores, View)
 
 
 class NotStored(UserError):
@@ -38,7 +40,8 @@ class Delivery:
     """Sends one journal to one tracking address, and stores in the run's folder how many records were sent.
 
     A record whose files are refused by a store that answers is deferred: it is passed over, its files wait in the
-    outbox, and it is tried again at the end and by later processes. If the store does not answer, everything waits.
+    outbox, and it is tried again at the end and by later processes. So are the others of `DEFERRABLE`. If the store
+    does not answer, everything waits.
 
     Attributes:
         sent: how many records MLflow has, apart from deferred ones.
@@ -99,12 +102,11 @@ class Delivery:
     def _send(self, number: int) -> None:
         record, store = self.journal.records[number], self.store
         assert store is not None
-        has_files = isinstance(record, Artifacts | Model)
         try:
             with answering(store.uri):
                 self._apply(record, store)
         except Exception as error:  # of any storage's own package
-            if not has_files or not self._answers():
+            if not isinstance(record, DEFERRABLE) or not self._answers():
                 raise
             why = error.__cause__ or error  # without the store's address, which is not the reason
             files = error.files if isinstance(error, FilesRefused) else {_place(record): reason_in_words(why)}
@@ -113,7 +115,7 @@ class Delivery:
             self.deferred.pop(number, None)
         self.sent = max(self.sent, number + 1)
         write_position(self.journal.folder, self.run_id, self.sent, self.deferred)
-        if isinstance(record, Artifacts | Model) and number not in self.deferred:
+        if isinstance(record, WithFiles) and number not in self.deferred:
             self.journal.outbox.remove(record.parcel)
 
     def _answers(self) -> bool:
@@ -253,4 +255,10 @@ def _checked_run_id(run: Run, store: Store) -> str:
 
 def _place(record: Record) -> str:
     """What a record's files are called in messages."""
+    if isinstance(record, Images):
+        return f"the {record.split} images of step {record.step}"
+    if isinstance(record, ModelScores):
+        return f"the model's scores on {record.dataset}"
+    if isinstance(record, View):
+        return "the view of the sweep"
     return record.place if isinstance(record, Artifacts) else "the model"

@@ -18,9 +18,11 @@ from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.records import (
     Artifacts,
     Begin,
+    Images,
     Metrics,
     Model,
     Record,
+    WithFiles,
     history_of,
     parse_lines,
     status_of,
@@ -60,9 +62,7 @@ class Journal:
         self._logged = {(key, record.step) for record in self.of(Metrics) for key in record.values}
         self.appended = threading.Condition(threading.RLock())
         self.outbox = Outbox(folder / OUTBOX)
-        self.outbox.remove_all_except(
-            {record.parcel for record in self.records if isinstance(record, Artifacts | Model)}
-        )
+        self.outbox.remove_all_except({record.parcel for record in self.of(WithFiles)})
 
     @property
     def begin(self) -> Begin:
@@ -121,10 +121,13 @@ class Journal:
                 raise
             self.appended.notify_all()
 
-    def append_metrics(self, values: dict[str, float], step: int) -> None:
+    def append_metrics(self, values: dict[str, float], step: int, time: int | None = None) -> None:
         """Write metrics of one step. A metric that has a value at this step already keeps that value.
 
         NaN, as the IoU of a class that does not occur, is left out.
+
+        Args:
+            time: at which they were logged, in milliseconds since the epoch; None: now.
         """
         with self.appended:
             new = {
@@ -133,7 +136,7 @@ class Journal:
                 if (key, step) not in self._logged and not math.isnan(value)
             }
             if new:
-                self.append(Metrics(step, new))
+                self.append(Metrics(step, new) if time is None else Metrics(step, new, time=time))
                 self._logged |= {(key, step) for key in new}
 
     def copy_artifacts(self, folder: Path, place: str) -> None:
@@ -156,8 +159,25 @@ class Journal:
         self.outbox.move(folder, parcel)
         self._append_artifacts(Artifacts(parcel, place))
 
-    def move_model(self, folder: Path) -> None:
+    def move_images(self, folder: Path, split: str, step: int, keys: list[str], time: int) -> None:
+        """Log images of a split at a step. Their folder is moved into the outbox.
+
+        Args:
+            time: milliseconds since the epoch, which the names of the files have, too.
+
+        Raises:
+            RunFailed: it cannot be written.
+        """
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        parcel = self._new_parcel()
+        self.outbox.move(folder, parcel)
+        self.append(Images(parcel, split, step, size, keys, time=time))
+
+    def move_model(self, folder: Path, step: int) -> None:
         """Log a model that `mlflow.pyfunc.save_model` wrote. Its folder is moved into the outbox.
+
+        Args:
+            step: the epoch that its weights are of.
 
         Raises:
             RunFailed: it cannot be written.
@@ -165,7 +185,7 @@ class Journal:
         parcel = self._new_parcel()
         self.outbox.move(folder, parcel)
         outdated = [model.parcel for model in self.of(Model)]
-        self.append(Model(parcel))
+        self.append(Model(parcel, step))
         for former in outdated:
             self.outbox.remove(former)
 

@@ -101,20 +101,56 @@ class DatasetUsed(Record):
 
 
 @dataclass(frozen=True)
-class Artifacts(Record):
-    """Files in the outbox that become artifacts of the run."""
+class WithFiles(Record):
+    """A record that comes with files, which wait in the outbox."""
+
+    parcel: str  # folder in the outbox
+
+
+@dataclass(frozen=True)
+class Artifacts(WithFiles):
+    """Files that become artifacts of the run."""
 
     kind = "files"
-    parcel: str  # folder in the outbox
     place: str  # path among the artifacts
 
 
 @dataclass(frozen=True)
-class Model(Record):
-    """A model in the outbox, as `mlflow.pyfunc.save_model` wrote it."""
+class Images(WithFiles):
+    """Images of one step as `MlflowClient.log_image` names them; see `pipeline.tracking.step_images`."""
+
+    kind = "images"
+    split: str
+    step: int
+    size: int  # bytes of all files
+    keys: list[str]
+
+
+@dataclass(frozen=True)
+class Model(WithFiles):
+    """A model, as `mlflow.pyfunc.save_model` wrote it."""
 
     kind = "model"
-    parcel: str  # folder in the outbox
+    step: int = 0  # the epoch that its weights are of; journals of earlier versions do not say
+
+
+@dataclass(frozen=True)
+class ModelScores(Record):
+    """Metrics that were logged before and are scores of the run's model: MLflow ranks models by them."""
+
+    kind = "model_scores"
+    step: int  # of the metrics, the epoch that the model's weights are of
+    dataset: str  # name and digest of the data that they were scored on, as `DatasetUsed` has them
+    digest: str
+    metrics: list[str]
+
+
+@dataclass(frozen=True)
+class View(Record):
+    """How MLflow's UI shows the run's experiment when it is opened with the run's key."""
+
+    kind = "view"
+    value: str  # see `pipeline.tracking.shared_view`
 
 
 @dataclass(frozen=True)
@@ -139,8 +175,10 @@ class Unknown(Record):
 
 KINDS: dict[str, type[Record]] = {
     record.kind: record
-    for record in (Begin, ProcessStarted, Params, Metrics, Tags, DatasetUsed, Artifacts, Model, Status)
-}
+    for record in (
+        Begin, ProcessStarted, Params, Metrics, Tags, DatasetUsed, Artifacts, Images, Model, ModelScores, View, Status,
+    )
+}  # fmt: skip
 
 
 def from_content(content: dict[str, Any]) -> Record:

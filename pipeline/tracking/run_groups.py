@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.registry import register
 from pipeline.tracking.search import open_experiment, search_runs
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun, as_stored, open_run
@@ -50,16 +50,20 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
         named = open_run(name, uri)
     except UserError as no_run:
         return _of_experiment(name, uri, no_run)
-    with answering(named.client.tracking_uri):
-        children = _search(named.client, named.run.info.experiment_id, f"tags.`{PARENT}` = '{named.run_id}'")
-    if not children:
-        named.folder.cleanup()
-        raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
-    runs, left_out = _usable(children, named.client)
+    runs, left_out = children_of(named)
     if not runs:
         named.folder.cleanup()
+        if not left_out:
+            raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
         raise UserError(f"{name}: none of its child runs can be read", *left_out)
     return Group(str(named.run.info.run_name or named.run_id), named, runs, left_out)
+
+
+def children_of(parent: StoredRun) -> tuple[list[StoredRun], list[str]]:
+    """The child runs of a run that this version can read, the oldest first, and why it cannot read the others."""
+    with answering(parent.client.tracking_uri):
+        found = _search(parent.client, parent.run.info.experiment_id, f"tags.`{PARENT}` = '{parent.run_id}'")
+    return _usable(found, parent.client)
 
 
 def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
@@ -200,23 +204,7 @@ def register_model(best: StoredRun) -> str:
     Raises:
         UserError: the run has no model, or the registry refuses.
     """
-    client = best.client
-    with answering(client.tracking_uri):
-        experiment = client.get_experiment(best.run.info.experiment_id)
-        name = re.sub(r"[/:\s]+", "-", experiment.name).strip("-") or "model"
-        outputs = best.run.outputs.model_outputs if best.run.outputs else []
-        if not outputs:
-            raise UserError(f"run={best.run_id}: has no model to register")
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        versions = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
-        version = next((found.version for found in versions if found.run_id == best.run_id), None)
-        if version is None:
-            model_id = outputs[-1].model_id
-            source = client.get_logged_model(model_id).artifact_location
-            version = client.create_model_version(name, source, run_id=best.run_id, model_id=model_id).version
-        client.set_registered_model_alias(name, BEST, str(version))
-    return f"models:/{name}@{BEST}"
+    with answering(best.client.tracking_uri):
+        experiment = best.client.get_experiment(best.run.info.experiment_id)
+    name = re.sub(r"[/:\s]+", "-", experiment.name).strip("-") or "model"
+    return register(best.client, best.run_id, name, BEST).address

@@ -12,6 +12,7 @@ from pipeline.config.addresses import database_file, tracking_uri
 from pipeline.config.environment import TRACKING_URI
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import mask_credentials, plain
+from pipeline.tracking.registry import PREFIX, run_of_model
 from pipeline.tracking.store import Store, Unreachable, answering, connect
 
 
@@ -84,14 +85,20 @@ def get_run(client: mlflow.MlflowClient, run_id: str) -> Run | None:
 
 
 def find_run(client: mlflow.MlflowClient, name: str, key: str = "run") -> Run:
-    """The run with this id or run_key, in any experiment.
+    """The run with this id or run_key, in any experiment, or the run of a registered model.
 
     Args:
+        name: also `models:/<name>@<alias>` or `models:/<name>/<version>`.
         key: what the command calls the run, for messages.
 
     Raises:
         UserError: no run has it.
     """
+    if name.startswith(PREFIX):
+        run_id = run_of_model(client, name, key)
+        if (run := get_run(client, run_id)) is None:
+            raise UserError(f"{key}={name}: was registered from run {plain(run_id)}, which MLflow no longer has")
+        return run
     with contextlib.suppress(MlflowException):
         return client.get_run(name)
     found = run_with_key(client, name)

@@ -28,6 +28,7 @@ from pipeline.tracking.database import Locked, await_database, schema_advice
 from pipeline.tracking.relocation import misplaced, relocate
 
 LONGEST_REASON = 300  # characters: a proxy may answer with a whole page
+IN_MACHINE_LEARNING = "workflowType=machine_learning"  # without it the UI opens in its mode for language models
 
 
 class Unreachable(UserError):
@@ -49,9 +50,20 @@ class Store:
 
     def address(self, run_id: str) -> str:
         """The URL at which the UI shows a run."""
+        return f"{self._runs}/{run_id}?{IN_MACHINE_LEARNING}"
+
+    def view_address(self, key: str) -> str:
+        """The URL at which the UI shows the experiment's runs in a shared view, as charts next to their list.
+
+        Args:
+            key: of the run that shared the view.
+        """
+        return f"{self._runs}?viewStateShareKey={key}&compareRunsMode=CHART&{IN_MACHINE_LEARNING}"
+
+    @property
+    def _runs(self) -> str:
         host = mask_credentials(self.uri).rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        # Without the query the UI opens in its mode for language models.
-        return f"{host}/#/experiments/{plain(self.experiment_id)}/runs/{run_id}?workflowType=machine_learning"
+        return f"{host}/#/experiments/{plain(self.experiment_id)}/runs"
 
 
 def described(tracking: TrackingConfig, resumed: bool = False) -> str:

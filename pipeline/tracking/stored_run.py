@@ -21,6 +21,8 @@ from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.config.stored import read_config
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.artifact_uris import is_trusted, local_folder
+from pipeline.tracking.records import Metrics, history_of
+from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.relocation import misplaced
 from pipeline.tracking.search import deletion, find_run, open_client
 from pipeline.tracking.store import answering
@@ -56,12 +58,19 @@ class StoredRun:
         """
         return read_config(self.fetch("config/config.yaml"))
 
-    def history(self) -> dict[str, dict[int, float]]:
-        """Every metric as {step: value}."""
+    def metrics(self) -> list[Metrics]:
+        """Every metric, as records of a journal: with the times at which they were logged."""
         names = sorted(self.run.data.metrics)
         with answering(self.client.tracking_uri):
-            found = {name: self.client.get_metric_history(self.run_id, name) for name in names}
-        return {name: {metric.step: metric.value for metric in metrics} for name, metrics in found.items()}
+            found = [metric for name in names for metric in self.client.get_metric_history(self.run_id, name)]
+        records: dict[tuple[int, int], dict[str, float]] = {}
+        for metric in found:
+            records.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+        return [Metrics(step, values, time=time) for (step, time), values in sorted(records.items())]
+
+    def history(self) -> dict[str, dict[int, float]]:
+        """Every metric as {step: value}."""
+        return history_of(self.metrics())
 
     def has(self, artifact: str) -> bool:
         """Whether the run has a file of this name."""
@@ -150,7 +159,7 @@ def _largest(artifact: str) -> int:
 
 
 def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
-    """A run by MLflow's id or by its run_key.
+    """A run by MLflow's id, by its run_key, or as a registered model, `models:/<name>@<alias>` or `…/<version>`.
 
     Args:
         key: what the command calls the run, for messages.
@@ -162,6 +171,21 @@ def open_run(name: str, uri: str | None, key: str = "run") -> StoredRun:
     with answering(client.tracking_uri):
         run = find_run(client, name, key)
     return as_stored(run, client, f"{key}={name}")
+
+
+def run_id_of(name: str, uri: str | None, key: str) -> str:
+    """MLflow's id of the run of a registered model, `models:/…`; any other name as it is.
+
+    For what looks for a run on this machine first.
+
+    Raises:
+        UserError: there is no such model, or it does not come from a run.
+    """
+    if not name.startswith(PREFIX):
+        return name
+    stored = open_run(name, uri, key)
+    with stored.folder:
+        return stored.run_id
 
 
 def as_stored(run: Run, client: mlflow.MlflowClient, label: str) -> StoredRun:

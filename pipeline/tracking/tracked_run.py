@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +20,12 @@ from pipeline.runtime.text import mask_credentials
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.memory_deaths import record_kills
-from pipeline.tracking.records import Begin, DatasetUsed, Params, ProcessStarted, Status, Tags
+from pipeline.tracking.records import Begin, DatasetUsed, ModelScores, Params, ProcessStarted, Status, Tags, View
 from pipeline.tracking.refusals import summary
 from pipeline.tracking.run_ref import RUNS
 from pipeline.tracking.sender import Sender
+from pipeline.tracking.step_images import PLACE as IMAGES
+from pipeline.tracking.step_images import LoggedImage, write_images
 from pipeline.tracking.store import Store
 from pipeline.tracking.system_metrics import SystemMetrics
 
@@ -154,9 +157,28 @@ class TrackedRun:
         """Move a folder into the run's artifacts under `artifact_path`; it is gone from its place afterwards."""
         self.journal.move_artifacts(folder, artifact_path)
 
-    def move_model(self, folder: Path) -> None:
-        """Move a model that `mlflow.pyfunc.save_model` wrote into the run; its folder is gone afterwards."""
-        self.journal.move_model(folder)
+    def move_model(self, folder: Path, step: int) -> None:
+        """Move a model that `mlflow.pyfunc.save_model` wrote into the run; its folder is gone afterwards.
+
+        Args:
+            step: the epoch that its weights are of.
+        """
+        self.journal.move_model(folder, step)
+
+    def log_model_scores(self, step: int, dataset: str, digest: str, metrics: list[str]) -> None:
+        """Say that metrics of a step, logged before, are scores of the run's model on a dataset."""
+        self.journal.append(ModelScores(step, dataset, digest, metrics))
+
+    def log_images(self, split: str, images: Mapping[str, LoggedImage], step: int) -> None:
+        """Log images of a split under their keys, as `MlflowClient.log_image` does."""
+        now = int(time.time() * 1000)
+        write_images(self.folder / IMAGES, images, step, now)
+        self.journal.move_images(self.folder / IMAGES, split, step, list(images), now)
+
+    def share_view(self, value: str) -> None:
+        """Let MLflow's UI show the experiment in this view when it is opened with the run's key."""
+        if [record.value for record in self.journal.of(View)][-1:] != [value]:
+            self.journal.append(View(value))
 
     def log_dataset(self, split: str, name: str, root: Path, digest: str) -> None:
         """Log the data of a split."""

@@ -17,6 +17,7 @@ from pipeline.config.schema import Config
 
 # How runs are recorded, where data and initial weights lie, and how classes look.
 OUTSIDE = {"data_dir", "cache_mb", "dataset.root", "dataset.colours", "init_from", "model.encoder_weights"}
+OUTSIDE |= {"evaluate.log_images"}
 OUTSIDE |= {name for name, _, _ in leaves(Config) if name.startswith(("tracking.", "checkpoint.", "sweep."))}
 
 

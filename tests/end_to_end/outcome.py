@@ -1,6 +1,7 @@
 """What a run left on the disk and in MLflow, so that a killed run can be compared with an undisturbed one."""
 
 import hashlib
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
@@ -76,7 +77,7 @@ def outcome(cwd: Path, key: str | None = None) -> Outcome:
         data=sorted((given.dataset.name, given.dataset.digest) for given in run.inputs.dataset_inputs),
         results={name: values for name, values in logged.items() if not name.startswith(WALL_CLOCK)},
         wall_clock=wall_clock,
-        artifacts=_files(run.info.artifact_uri),
+        artifacts=[without_times(name) for name in _files(run.info.artifact_uri)],
         model=[name for model in models for name in _files(model) if not name.startswith("code/")],
         journalled=logged == {name: sorted(values.items()) for name, values in journal.items()},
     )
@@ -95,6 +96,11 @@ def differing(one: Outcome, other: Outcome) -> list[str]:
         else:
             lines.append(f"{field.name}: {before} -> {after}")
     return lines
+
+
+def without_times(artifact: str) -> str:
+    """The name of an artifact, without the time at which an image was logged."""
+    return re.sub(r"\+timestamp\+\d+\+", "+", artifact)
 
 
 def _files(uri: str) -> list[str]:

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.config.keys import leaves
 from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.runtime.process import STALE_AFTER, Process
+from pipeline.tracking.journal import read_journal
 from tests.end_to_end.commands import (
     CLASSES,
     NAMED,
@@ -84,6 +85,7 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
     root = finished.artifact(".")
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     test, val = [f"test_{index}.png" for index in range(3)], [f"val_{index}.png" for index in range(2)]
+    images = {path.name for path in root.glob("images/*")}
     assert found == {
         *(f"config/{name}.yaml" for name in ("config", "overrides", "hydra")),
         *(f"environment/{name}" for name in ("packages.txt", "git.json", "git.diff")),
@@ -92,6 +94,7 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
         *(f"predictions/test/{name}" for name in test),
         *(f"predictions/val/{epoch}/{name}" for epoch in (1, 2) for name in val),
         *(f"evaluation/{name}" for name in ("per_class.csv", "confusion_matrix.csv", "confusion_matrix.png")),
+        *(f"images/{name}" for name in images),
         *(f"checkpoints/best/{name}" for name in ("weights.npz", "state.json")),
         *(f"checkpoints/last/{name}" for name in ("weights.npz", "optimizer.npz", "running.npz", "state.json")),
     }
@@ -112,6 +115,41 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
     assert data["val"][1][1] == hashlib.sha256(image.read_bytes()).hexdigest()
     sources = json.loads((root / "environment/sources.json").read_text())
     assert sources["train/fit.py"] == hashlib.sha256((ROOT / "pipeline/train/fit.py").read_bytes()).hexdigest()
+
+
+def test_images_have_keys_and_steps_as_log_image_names_them(finished: Finished) -> None:
+    best = int(finished.run.data.metrics["best/epoch"])
+    steps = {f"val~val_{index}": [1, 2] for index in range(2)} | {f"test~test_{index}": [best] for index in range(3)}
+    found: dict[str, list[int]] = {}
+    times = {record.time for record in read_journal(finished.cwd / "mlruns/runs" / finished.run.data.tags["run_key"])}
+    for path in sorted(finished.artifact("images").glob("*.webp")):
+        name = path.name.removesuffix(".webp")
+        key, named_step, step, timed, time, *rest = name.split("+")
+        assert (named_step, timed) == ("step", "timestamp") and int(time) in times
+        if rest[1:] != ["compressed"]:
+            found.setdefault(key, []).append(int(step))
+            assert path.with_name(f"{name}+compressed.webp").is_file()
+            with Image.open(path) as image:
+                assert image.format == "WEBP" and 400 < max(image.size) < 700
+    assert found == steps and finished.run.data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_models_are_ranked_by_the_scores_of_each_split(finished: Finished) -> None:
+    """MLflow knows which data each score is of, and which epoch the model."""
+    (model,) = finished.client.search_logged_models(
+        [finished.run.info.experiment_id],
+        order_by=[{"field_name": "metrics.test/mean_iou", "ascending": False, "dataset_name": "folder-test"}],
+    )
+    best = int(finished.run.data.metrics["best/epoch"])
+    assert [(output.model_id, output.step) for output in finished.run.outputs.model_outputs] == [(model.model_id, best)]
+    inputs = {item.tags[0].value: item.dataset for item in finished.run.inputs.dataset_inputs}
+    scores = {metric.key: metric for metric in model.metrics}
+    for name in ("val/mean_iou", "val/loss", "best/val_mean_iou", "test/mean_iou", "test/iou/background"):
+        split = "test" if name.startswith("test/") else "val"
+        logged = [metric for metric in finished.client.get_metric_history(finished.id, name) if metric.step == best]
+        assert [(metric.value, metric.timestamp) for metric in logged] == [(scores[name].value, scores[name].timestamp)]
+        assert (scores[name].dataset_name, scores[name].dataset_digest) == (f"folder-{split}", inputs[split].digest)
+    assert not [name for name in scores if name.startswith(("train/", "time/", "system/", "learning_rate"))]
 
 
 def test_the_tables_agree_with_the_metrics(finished: Finished) -> None:

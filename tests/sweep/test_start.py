@@ -44,7 +44,9 @@ def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ope
     @contextlib.contextmanager
     def opened(folder: str, name: str, process: Process | None = None, join: bool = False) -> Any:
         config = checked_config([f"sweep.name={name}", f"tracking.uri={store.uri}"])
-        command: Any = SimpleNamespace(lineage=Lineage(), typed=["seed=0,1"], config=OmegaConf.create(LAUNCHER))
+        command: Any = SimpleNamespace(
+            lineage=Lineage(), typed=["seed=0,1"], parsed=list, config=OmegaConf.create(LAUNCHER)
+        )
         (tmp_path / folder).mkdir(exist_ok=True)
         with contextlib.chdir(tmp_path / folder), monkeypatch.context() as context:
             if process is not None:

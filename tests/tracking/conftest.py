@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.records import Begin, DatasetUsed, Params, ProcessStarted, Status, Tags
+from pipeline.tracking.records import Begin, DatasetUsed, ModelScores, Params, ProcessStarted, Status, Tags
+from pipeline.tracking.step_images import LoggedImage, image_key, write_images
 from pipeline.tracking.store import open_store
 from tests.tracking.deliveries import KEYS, MLMODEL, write_folder
 
@@ -55,7 +56,12 @@ def write(tmp_path: Path) -> Callable[..., Journal]:
         journal.append(ProcessStarted({"host": "h", "boot": "b", "pid": 8, "started": 2.5}))
         journal.append_metrics({"a": 0.5, "b": 1e-300}, step=2)
         journal.copy_artifacts(write_folder(tmp_path / "last", "weights.npz"), "checkpoints/last")
-        journal.move_model(write_folder(tmp_path / "model", "code.py", MLmodel=MLMODEL))
+        for step in (1, 2):
+            image = LoggedImage(f"whole {step}".encode(), f"small {step}".encode())
+            write_images(tmp_path / "images", {image_key("val", "a/b"): image}, step, 10 * step)
+            journal.move_images(tmp_path / "images", "val", step, ["val/a/b"], 10 * step)
+        journal.move_model(write_folder(tmp_path / "model", "code.py", MLmodel=MLMODEL), 2)
+        journal.append(ModelScores(2, "d-val", "0123456789" * 6, ["b", "a"]))
         if finished:
             journal.append(Status("FINISHED"))
         return journal

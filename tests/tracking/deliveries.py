@@ -63,6 +63,9 @@ def in_mlflow(tracking: TrackingConfig, key: str) -> dict[str, Any]:
         ),
         "artifacts": {path.relative_to(artifacts).as_posix(): path.read_text() for path in files(artifacts)},
         "models": [(model.name, model.status, model.params, files_of(model.artifact_location)) for model in models],
+        "scores": [
+            (m.key, m.step, m.value, m.dataset_name, m.dataset_digest) for model in models for m in model.metrics
+        ],
         "outputs": [output.step for output in run.outputs.model_outputs] if run.outputs else [],
     }
 

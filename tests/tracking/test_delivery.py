@@ -42,12 +42,17 @@ def test_every_kind_of_record_arrives(write: Callable[..., Journal], tracking: T
     assert found["data"] == [
         (f"d-{split}", digest, source, ("mlflow.data.context", split)) for split in ("train", "val")
     ]
-    assert found["artifacts"] == {
+    images = {name: text for name, text in found["artifacts"].items() if name.startswith("images/")}
+    assert sorted(images.values()) == ["small 1", "small 2", "whole 1", "whole 2"]
+    assert {name.partition("+timestamp+")[2].partition("+")[0] for name in images} == {"10", "20"}
+    assert {name: text for name, text in found["artifacts"].items() if name not in images} == {
         "config/deep/config.yaml": "config.yaml", "checkpoints/last/deep/weights.npz": "weights.npz",
     }  # fmt: skip
+    assert tags["mlflow.loggedImages"] == "True"
     ((name, status, params, model_files),) = found["models"]
     assert (name, status) == ("model", LoggedModelStatus.READY) and params == found["params"]
-    assert {"MLmodel", "deep/code.py"} <= set(model_files) and found["outputs"] == [0]
+    assert {"MLmodel", "deep/code.py"} <= set(model_files) and found["outputs"] == [2]
+    assert sorted(found["scores"]) == [("a", 2, 0.5, "d-val", digest), ("b", 2, 1e-300, "d-val", digest)]
     assert read_position(journal.folder) == (delivery.run_id, len(journal.records))
     journal.close()
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.runtime.errors import RunFailed
 from pipeline.tracking import journal as module
 from pipeline.tracking.journal import Journal, read_journal
-from pipeline.tracking.records import Params, Status, Tags, status_of
+from pipeline.tracking.records import Images, Params, Status, Tags, status_of
 from tests.tracking.journals import contents, kinds, reopened
 
 
@@ -186,13 +186,13 @@ def folder_with(place: Path, **files: str) -> Path:
 def test_a_folder_is_moved_into_the_outbox_or_copied(journal: Journal, tmp_path: Path) -> None:
     journal.move_artifacts(folder_with(tmp_path / "moved", a="moved"), "p/q")
     journal.copy_artifacts(folder_with(tmp_path / "copied", a="copied"), "p")
-    journal.move_model(folder_with(tmp_path / "model", a="model"))
+    journal.move_model(folder_with(tmp_path / "model", a="model"), 3)
     moved, copied, model = (journal.folder / "outbox" / content["parcel"] for content in contents(journal.records))
     assert not (tmp_path / "moved").exists() and (moved / "deep/a").read_text() == "moved"
     assert not (tmp_path / "model").exists() and (model / "deep/a").read_text() == "model"
     assert (copied / "deep/a").samefile(tmp_path / "copied/deep/a")  # takes no room
     assert contents(journal.records)[0] == {"kind": "files", "place": "p/q", "parcel": moved.name}
-    assert contents(journal.records)[2] == {"kind": "model", "parcel": model.name}
+    assert contents(journal.records)[2] == {"kind": "model", "parcel": model.name, "step": 3}
     (tmp_path / "copied/deep/a").unlink()  # as an old checkpoint is
     assert (copied / "deep/a").read_text() == "copied"
 
@@ -201,10 +201,23 @@ def test_a_parcel_replaces_the_former_one_for_its_place(journal: Journal, tmp_pa
     for text in ("old", "new"):
         journal.copy_artifacts(folder_with(tmp_path / text, a=text), "checkpoints/last")
         journal.copy_artifacts(folder_with(tmp_path / text, a=text), f"predictions/{text}")
-        journal.move_model(folder_with(tmp_path / "model", a=text))
+        journal.move_model(folder_with(tmp_path / "model", a=text), 3)
     parcels = [journal.outbox.path(content["parcel"]) for content in contents(journal.records)]
     assert [parcel.is_dir() for parcel in parcels] == [False, True, False, True, True, True]
     assert (parcels[3] / "deep/a").read_text() == (parcels[5] / "deep/a").read_text() == "new"
+
+
+def test_images_of_a_step_replace_those_of_no_other(journal: Journal, tmp_path: Path) -> None:
+    for step in (1, 2):
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "a.webp").write_bytes(b"12345")
+        journal.move_images(tmp_path / "images", "val", step, ["val/a"], 10 * step)
+    found = journal.of(Images)
+    assert [(record.split, record.step, record.size, record.time) for record in found] == [
+        ("val", 1, 5, 10),
+        ("val", 2, 5, 20),
+    ]
+    assert all(journal.outbox.path(record.parcel).is_dir() for record in reopened(journal).of(Images))
 
 
 def test_files_are_copied_on_a_file_system_without_links(

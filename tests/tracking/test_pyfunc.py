@@ -45,16 +45,36 @@ def test_it_holds_code_and_plain_arrays_and_no_pickle(saved: Path) -> None:
     assert "half" not in files
 
 
-def test_images_of_any_size_go_in_and_class_indices_come_out(saved: Path) -> None:
+def test_images_of_any_form_go_in_and_class_indices_come_out(saved: Path) -> None:
     signature = mlflow.models.get_model_info(str(saved)).signature
-    (pixels,), (indices,) = signature.inputs.inputs, signature.outputs.inputs
-    assert (pixels.type, pixels.shape) == (np.dtype(np.uint8), (-1, -1, -1, 3))
+    (images,), (indices,) = signature.inputs.inputs, signature.outputs.inputs
+    assert (images.name, images.type, images.shape) == ("image", np.dtype(object), (-1,))
     assert (indices.type, indices.shape) == (np.dtype(np.uint8), (-1, -1, -1))
+    assert [spec.name for spec in signature.params.params] == ["probabilities", "scale"]
+
+
+def test_everything_that_its_requirements_need_is_pinned(saved: Path) -> None:
+    """By constraints: a package that is not needed on another machine is not installed there."""
+    assert "-c constraints.txt" in (saved / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in (saved / "constraints.txt").read_text().split())
+    assert pins == {name: metadata.version(name) for name in pins}
+    assert {
+        "tensorflow",
+        "mlflow",
+        "protobuf",
+        "h5py",
+        "starlette",
+        "uvicorn",
+        "pandas",
+        "antlr4-python3-runtime",
+    } <= set(pins)
+    assert {"pytest", "ruff", "hydra-core"} & set(pins) == set()
 
 
 def test_its_requirements_name_everything_that_it_imports(saved: Path) -> None:
     """Imports are followed from the file that MLflow runs, through the whole package; versions are exact."""
-    required = dict(line.split("==") for line in (saved / "requirements.txt").read_text().split())
+    lines = (saved / "requirements.txt").read_text().splitlines()
+    required = dict(line.split("==") for line in lines if not line.startswith("-c "))
     assert required == {name: metadata.version(name) for name in (*REQUIREMENTS, "mlflow")}
     waiting, reached, imported = {"pipeline.tracking.pyfunc_model"}, set(), set()
     while waiting:
@@ -93,7 +113,9 @@ def test_it_predicts_as_its_run_whatever_the_caller_set(tmp_path: Path) -> None:
     keras.config.set_floatx("float16")
     tf.config.run_functions_eagerly(True)
     try:
-        found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(example)[0]
+        model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+        found, several = model.predict(example)[0], model.predict(np.repeat(example, 2, axis=0))
+        shares = model.predict(example, params={"probabilities": True, "scale": 0.5})
         callers = keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy().name
         assert callers == ("channels_first", "float16", "float32") and tf.config.functions_run_eagerly()
     finally:
@@ -102,4 +124,7 @@ def test_it_predicts_as_its_run_whatever_the_caller_set(tmp_path: Path) -> None:
         keras.config.set_dtype_policy(policy_before)
         tf.config.run_functions_eagerly(False)
     np.testing.assert_array_equal(found, masks["mixed_bfloat16"])
+    np.testing.assert_array_equal(several, np.stack([found, found]))
+    assert (shares.shape, shares.dtype) == ((1, 32, 24, len(config.dataset.classes)), np.float32)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-6)
     assert (found != masks["float32"]).any()

@@ -13,14 +13,17 @@ from pipeline.tracking.records import (
     Artifacts,
     Begin,
     DatasetUsed,
+    Images,
     Metrics,
     Model,
+    ModelScores,
     Params,
     ProcessStarted,
     Record,
     Status,
     Tags,
     Unknown,
+    View,
     history_of,
     last_values,
     parse_lines,
@@ -39,7 +42,10 @@ LINES = {
     Tags: '{"kind": "tags", "time": 1, "values": {"a": "B\\u00fcsche"}}',
     DatasetUsed: '{"kind": "dataset", "time": 1, "split": "val", "name": "d-val", "source": "/d", "digest": "0f"}',
     Artifacts: '{"kind": "files", "time": 1, "parcel": "2-17", "place": "config"}',
-    Model: '{"kind": "model", "time": 1, "parcel": "3-18"}',
+    Images: '{"kind": "images", "time": 1, "parcel": "2-17", "split": "val", "step": 2, "size": 9, "keys": ["val/a"]}',
+    Model: '{"kind": "model", "time": 1, "parcel": "3-18", "step": 2}',
+    ModelScores: '{"kind": "model_scores", "time": 1, "step": 2, "dataset": "d-val", "digest": "0f", "metrics": ["a"]}',
+    View: '{"kind": "view", "time": 1, "value": "{}"}',
     Status: '{"kind": "status", "time": 1, "status": "FINISHED"}',
 }
 RECORDS = {
@@ -58,7 +64,10 @@ RECORDS = {
     Tags: Tags({"a": "Büsche"}, time=1),
     DatasetUsed: DatasetUsed("val", "d-val", "/d", "0f", time=1),
     Artifacts: Artifacts("2-17", "config", time=1),
-    Model: Model("3-18", time=1),
+    Images: Images("2-17", "val", 2, 9, ["val/a"], time=1),
+    Model: Model("3-18", 2, time=1),
+    ModelScores: ModelScores(2, "d-val", "0f", ["a"], time=1),
+    View: View("{}", time=1),
     Status: Status("FINISHED", time=1),
 }
 
@@ -72,6 +81,10 @@ def parse(*lines: str) -> list[Record]:
 def test_every_kind_reads_and_writes_the_lines_of_old(kind: type[Record]) -> None:
     assert parse(LINES[kind]) == [RECORDS[kind]]
     assert to_line(RECORDS[kind]) == f"{LINES[kind]}\n".encode()
+
+
+def test_a_model_of_an_earlier_version_has_step_0() -> None:
+    assert parse('{"kind": "model", "time": 1, "parcel": "3-18"}') == [Model("3-18", 0, time=1)]
 
 
 def test_only_a_trial_has_a_parent() -> None:

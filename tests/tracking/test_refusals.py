@@ -96,7 +96,7 @@ def test_a_storage_that_takes_nothing_gets_everything_later(
     expected = in_mlflow(tracking, undisturbed.folder.name)
     storage.names, storage.error = {""}, error
     for _ in range(2):
-        with pytest.raises(NotStored, match=r"^config/deep/config\.yaml, .*the model: "):
+        with pytest.raises(NotStored, match=r"^config/deep/config\.yaml, .* and 4 more files: "):
             send(journal, tracking)
         found = in_mlflow(tracking, journal.folder.name)
         assert found["status"][0] == "FINISHED" and found["params"] == expected["params"] and not found["artifacts"]
@@ -258,5 +258,5 @@ def test_a_real_storage_in_a_file_system_that_refuses(
     folder.unlink()
     send(journal, there)
     found: dict[str, Any] = in_mlflow(there, journal.folder.name)
-    assert len(found["artifacts"]) == 2 and found["models"][0][1] == "READY"
+    assert len(found["artifacts"]) == 6 and found["models"][0][1] == "READY"
     journal.close()

@@ -54,6 +54,9 @@ class DataChecked:
     """Answer to `CheckData`: the content hashes of every split."""
 
     contents: dict[str, Any]
+    name: str = ""
+    root: str = ""  # absolute path of the dataset's folder
+    digests: dict[str, str] = field(default_factory=dict)  # of each split
 
 
 @dataclass(frozen=True)

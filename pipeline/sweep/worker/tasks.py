@@ -76,7 +76,8 @@ class Worker:
                 raise UserError(*faults)
         except UserError as error:
             return DataRefused(list(error.faults))
-        return DataChecked(dataset.checked.contents)
+        checked_data, root = dataset.checked, str(dataset.root.resolve())
+        return DataChecked(checked_data.contents, config.dataset.name, root, dict(checked_data.split_digests))
 
     def _run_trial(self, request: RunTrial, send: Send) -> TrialEnded | NeedsSettings:
         prune = _pruning(request.study)
