@@ -111,7 +111,7 @@ def test_a_new_or_renamed_source_counts(copy: Path) -> None:
         "compare/table.py",
         "sweep/sweep.py",
         "experiment/rerun.py",
-        "predict.py",
+        "predict/__main__.py",
     ],
 )
 def test_a_source_that_only_displays_or_sends_does_not(copy: Path, name: str) -> None:

@@ -260,7 +260,8 @@ image = np.array(Image.open(sys.argv[2]).convert("RGB"))
 prediction = model.predict(image[np.newaxis])
 import pipeline
 np.save("prediction.npy", prediction)
-print(json.dumps([pipeline.__file__, str(model.metadata.signature), list(model.input_example.shape)]))
+shapes = [np.shape(model.input_example["image"]), np.shape(model.predict(model.input_example))]
+print(json.dumps([pipeline.__file__, str(model.metadata.signature), shapes]))
 """
 
 
@@ -272,9 +273,9 @@ def test_the_model_predicts_the_same_outside_of_the_project(finished: Finished, 
     image = finished.cwd / "VOC/JPEGImages/test_1.jpg"
     done = fresh_python("-c", LOAD, model.artifact_location, str(image), cwd=tmp_path, PYTHONPATH="")
     assert done.status == 0, done.stderr
-    code, signature, example = json.loads(lines(done.stdout)[-1])
+    code, signature, (example, masks) = json.loads(lines(done.stdout)[-1])
     assert Path(code).is_relative_to(model.artifact_location.removeprefix("file://"))
-    assert "uint8" in signature and example[0] == 1 and example[3] == 3
+    assert "uint8" in signature and example[0] == 1 and example[3] == 3 and masks == example[:3]
     prediction = np.load(tmp_path / "prediction.npy")
     expected = np.array(Image.open(finished.artifact("predictions/test/test_1.png")))
     assert prediction.dtype == np.uint8
