@@ -25,7 +25,7 @@ def evaluate_test_split(run: TrackedRun, scorer: BatchScorer, dataset: Dataset, 
     predictions, overlays, tables = (run.folder / name for name in ("predictions/test", "overlays", "evaluation"))
     evaluate = Evaluator(scorer, examples, dataset.sizes("test"), config)
     images = ImageLog(run, config, "test", fixed_choice(examples, config.evaluate.overlays))
-    scores = evaluate(images.collecting(prediction_writer(predictions, classes.palette)))
+    scores = evaluate(images.collecting(epoch, prediction_writer(predictions, classes.palette)))
     write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")
     write_scores(tables, dataset.classes, scores)
     run.move_artifacts(predictions, "predictions/test")
