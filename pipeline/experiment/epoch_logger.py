@@ -29,8 +29,9 @@ class EpochLogger:
         self._images = ImageLog(run, config, "val", self._watched)
 
     def on_validation_begin(self, epoch: int) -> OnPrediction:
-        """Write the predicted masks of the watched examples."""
-        return self._images.collecting(prediction_writer(self._predictions(epoch), self._palette, self._watched))
+        """Write the predicted masks of the watched examples, and draw their images."""
+        written = prediction_writer(self._predictions(epoch), self._palette, self._watched)
+        return self._images.collecting(epoch, written)
 
     def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
         """Log the predicted masks, the images and the metrics."""

@@ -27,7 +27,7 @@ def evaluate_test_split(run: TrackedRun, scorer: BatchScorer, dataset: Dataset, 
     evaluate = Evaluator(scorer, examples, dataset.sizes("test"), config)
     boundaries = BoundaryCounter(len(dataset.classes))
     images = ImageLog(run, config, "test", fixed_choice(examples, config.evaluate.overlays))
-    collected = images.collecting(prediction_writer(predictions, classes.palette))
+    collected = images.collecting(epoch, prediction_writer(predictions, classes.palette))
     scores = evaluate(every(boundaries, collected))
     scores.boundary_counts = boundaries.counts
     write_overlays(overlays, predictions, examples, classes, scores, config.evaluate.overlays, "test")

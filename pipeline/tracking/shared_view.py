@@ -46,7 +46,8 @@ def _state(
     metrics = list(dict.fromkeys([*objectives, *COLUMNS]))
     sweep, grid = (str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {part}")) for part in ("sweep", "images"))
     sections = [_section(sweep, "sweep", columns=2, height=360)]
-    charts = [_card(sweep, "LINE", metric, metricKey=metric, selectedMetricKeys=[metric]) for metric in CURVES]
+    drawn = {"xAxisKey": "step", "scaleType": "linear", "lineSmoothness": 0}  # the UI smooths unless told not to
+    charts = [_card(sweep, "LINE", metric, metricKey=metric, selectedMetricKeys=[metric], **drawn) for metric in CURVES]
     chosen = {"selectedParams": list(varying), "selectedMetrics": list(objectives), "showAllRuns": True}
     charts.append(_card(sweep, "PARALLEL", "parallel coordinates", **chosen))
     if images:
@@ -68,8 +69,6 @@ def _state(
         "compareRunSections": sections,
         "isAccordionReordered": True,  # otherwise the sections are sorted, and these are not the first
         "hideEmptyCharts": True,
-        # As measured: the UI smooths curves unless it is told not to.
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
 
 

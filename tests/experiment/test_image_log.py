@@ -37,7 +37,7 @@ def run(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def log(images: ImageLog, examples: list[Example], step: int) -> None:
-    collect = images.collecting(lambda example, prediction: None)
+    collect = images.collecting(step, lambda example, prediction: None)
     for example in examples:
         collect(example, np.full((24, 32), step % 3, np.uint8))
     images.log(step)

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
@@ -18,7 +19,7 @@ from pipeline.tracking import delivery as module
 from pipeline.tracking import run_writer, tracked_run
 from pipeline.tracking.delivery import Delivery, NotStored
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.records import Begin, Status
+from pipeline.tracking.records import Begin, Status, View
 from pipeline.tracking.run_ref import RunRef, read_deferred
 from pipeline.tracking.store import open_store
 from pipeline.tracking.tracked_run import TrackedRun
@@ -106,6 +107,33 @@ def test_a_storage_that_takes_nothing_gets_everything_later(
     send(journal, tracking)
     assert same(in_mlflow(tracking, journal.folder.name), undisturbed, expected, journal)
     journal.close(), undisturbed.close()
+
+
+def test_a_store_without_models_or_views_gets_all_else(
+    write: Callable[..., Journal], tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older server, or one that permits neither; what it refused arrives once it does."""
+    monkeypatch.setattr(module, "RETRY_AFTER", 0.0)
+    journal = write(finished=False)
+    journal.append(View("{}"))
+    journal.append(Status("FINISHED"))
+
+    def refused(*_: object, **__: object) -> None:
+        raise MlflowException("not permitted")
+
+    with monkeypatch.context() as patch, pytest.raises(NotStored) as raised:
+        for name in ("create_logged_model", "set_experiment_tag"):
+            patch.setattr(mlflow.MlflowClient, name, refused)
+        send(journal, tracking)
+    assert raised.value.faults == ("the model, the model's scores on d-val, the view of the sweep: not permitted",)
+    found = in_mlflow(tracking, journal.folder.name)
+    assert found["status"][0] == "FINISHED" and not found["models"]
+    send(journal, tracking)
+    found = in_mlflow(tracking, journal.folder.name)
+    assert len(found["models"]) == 1 and len(found["scores"]) == 2 and found["outputs"] == [2]
+    experiment = mlflow.MlflowClient(tracking.uri).get_experiment_by_name(tracking.experiment)
+    assert experiment.tags[f"mlflow.sharedViewState.{journal.folder.name}"] == "{}"
+    journal.close()
 
 
 @pytest.mark.parametrize("done", [False, True])
