@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import sys
@@ -133,7 +134,13 @@ def strategy(config: Config) -> Any:
         )
     if faults:
         raise UserError(*faults)
-    return tf.distribute.MirroredStrategy()
+    return _all_gpus()
+
+
+@functools.cache
+def _all_gpus() -> Any:
+    """One strategy for all runs of this process: a compiled network's variables belong to the one it was built in."""
+    return import_tensorflow().distribute.MirroredStrategy()
 
 
 def describe() -> dict[str, str]:

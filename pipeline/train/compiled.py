@@ -14,7 +14,7 @@ from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
 from pipeline.model.weights import Arrays
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer, set_weight_decay, training_schedule
-from pipeline.train.state import start_again, training_arrays
+from pipeline.train.state import reset_state, training_arrays
 
 MOST_NETWORKS, MOST_PARAMETERS = 4, 50_000_000  # with the moments of Adam, these parameters take 600 MB
 
@@ -26,7 +26,7 @@ class CompiledNetwork:
     model: keras.Model  # (batch, height, width, 3) uint8 -> (batch, height, width, classes) float32 logits
     schedule: WarmupSchedule
     scorer: BatchScorer
-    _unused_optimizer: Arrays  # its state before the first step
+    _initial_optimizer: Arrays  # its state before the first step
 
     @staticmethod
     def of(model: keras.Model, schedule: WarmupSchedule, loss: SegmentationLoss, config: Config) -> "CompiledNetwork":
@@ -35,16 +35,16 @@ class CompiledNetwork:
             model.compile(optimizer=build_optimizer(config.optimizer, schedule), loss=loss)
             # Otherwise the first step would create the optimizer's variables while it is traced, and be traced twice.
             model.optimizer.build(model.trainable_variables)
-        unused = training_arrays(model)["optimizer.npz"]
-        return CompiledNetwork(model, schedule, BatchScorer(model, loss, config), unused)
+        initial = training_arrays(model)["optimizer.npz"]
+        return CompiledNetwork(model, schedule, BatchScorer(model, loss, config), initial)
 
-    def begin_anew(self, model: keras.Model, schedule: WarmupSchedule, optimizer: OptimizerConfig) -> None:
+    def reset(self, model: keras.Model, schedule: WarmupSchedule, optimizer: OptimizerConfig) -> None:
         """Become as if just compiled, with the initial weights and random states of another network.
 
         Args:
             model: a network of the same kind, whose weights are copied.
         """
-        start_again(self.model, model, self._unused_optimizer)
+        reset_state(self.model, model, self._initial_optimizer)
         self.schedule.become(schedule)
         set_weight_decay(self.model.optimizer, optimizer)
 
@@ -77,7 +77,7 @@ class NetworkCache:
         if found is None:
             found = CompiledNetwork.of(model, schedule, SegmentationLoss(config.loss, weights), config)
         else:
-            found.begin_anew(model, schedule, config.optimizer)
+            found.reset(model, schedule, config.optimizer)
         self._networks[key] = found
         self._forget_oldest()
         return found

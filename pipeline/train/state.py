@@ -36,7 +36,7 @@ def restore(model: keras.Model, files: dict[str, Arrays], source: str) -> None:
     restore_running(model, files["running.npz"], source)
 
 
-def start_again(model: keras.Model, untrained: keras.Model, optimizer: Arrays) -> None:
+def reset_state(model: keras.Model, untrained: keras.Model, optimizer: Arrays) -> None:
     """Bring a compiled model that may have been trained back to the state before its first step.
 
     Args:
