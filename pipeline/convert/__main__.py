@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config.classes import AUTO, colour_faults, hexadecimal
 from pipeline.config.schema import DatasetConfig
-from pipeline.convert import masks
+from pipeline.convert import ade20k, cityscapes, coco, cvat, labelme, masks, supervisely
 from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.images import Recipe, value_range
 from pipeline.convert.options import Options, parse_options, require_fitting
@@ -81,7 +81,15 @@ tolerance=…      greatest difference of a channel, 0 to 255, at which a pixel 
 format=coco, labelme, cvat or supervisely: outlines
 labels=…         classes for labels of other names: '{kitten: cat, unclear: void}'
 """
-READERS: dict[str, Callable[[Options, Files, Progress], Found]] = {"masks": masks.read}
+READERS: dict[str, Callable[[Options, Files, Progress], Found]] = {
+    "masks": masks.read,
+    "coco": coco.read,
+    "labelme": labelme.read,
+    "cvat": cvat.read,
+    "cityscapes": cityscapes.read,
+    "ade20k": ade20k.read,
+    "supervisely": supervisely.read,
+}
 
 
 @dataclass(frozen=True)
@@ -269,7 +277,8 @@ def _assign(
     own = {item.split for item in found.items}
     if options.split is None and "train" in own and len(own - {None}) > 1:
         found.notes.append("splits are the source's own; split=[0.8,0.1,0.1] makes others")
-        return own_splits(ids, [item.split for item in found.items], copies), 0
+        valid = [bool(one.class_pixels.any()) for one in done if one.class_pixels is not None]
+        return own_splits(ids, [item.split for item in found.items], copies, valid), 0
     if options.split is None and own - {None}:
         found.notes.append(f"the source has {', '.join(sorted(s for s in own if s))} alone, so it is split anew")
     groups = [_group(options, name) for name in ids]

@@ -20,5 +20,5 @@ def import_extra(name: str, path: Path) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            f"{path}: needs the package {name}; install it: pip install -c constraints.txt -e '.[convert]'"
+            f"{path}: needs the package {name.split('.')[0]}; install it: pip install -c constraints.txt -e '.[convert]'"
         ) from error

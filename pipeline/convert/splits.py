@@ -166,18 +166,26 @@ def small_scenes(pairs: np.ndarray, count: int) -> tuple[np.ndarray, int]:
     return pairs[np.isin(pairs[:, 0], kept)], int(larger.max()) + 1 if len(larger) else 0
 
 
-def own_splits(ids: Sequence[str], splits: Sequence[str | None], copies: np.ndarray) -> Assigned:
-    """The tool's own splits, without images of train and val that are copies of others in val and test."""
+def own_splits(
+    ids: Sequence[str], splits: Sequence[str | None], copies: np.ndarray, valid: Sequence[bool]
+) -> Assigned:
+    """The tool's own splits, without images of train and val that are copies of others in val and test.
+
+    A split whose masks are void throughout, as Cityscapes' test masks are, is left out.
+
+    Args:
+        valid: whether each mask has a valid pixel.
+    """
     found = Assigned(list(splits))
     units = together([None] * len(ids), copies)
     left_out = []
     by_unit: dict[int, list[int]] = {}
-    for place in np.unique(copies):
-        by_unit.setdefault(int(units[place]), []).append(int(place))
+    for place in np.unique(copies).tolist():
+        by_unit.setdefault(int(units[place]), []).append(place)
     for places in by_unit.values():
-        latest = max(NAMES.index(splits[place] or "train") for place in places)
-        for place in places:
-            if NAMES.index(splits[place] or "train") < latest:
+        order = {place: NAMES.index(split) for place in places if (split := splits[place]) is not None}
+        for place, split in order.items():
+            if split < max(order.values()):
                 found.splits[place] = None
                 left_out.append(f"{ids[place]} ({splits[place]})")
     if left_out:
@@ -185,4 +193,12 @@ def own_splits(ids: Sequence[str], splits: Sequence[str | None], copies: np.ndar
             f"{len(left_out)} images have the same bytes as images of a later split, and are left out of theirs: "
             f"{enumerated(left_out)}"
         )
+    for name in ("val", "test"):
+        places = [place for place, split in enumerate(found.splits) if split == name]
+        if places and not any(valid[place] for place in places):
+            found.warnings.append(f"all masks of {name} are void throughout: the split is left out")
+            for place in places:
+                found.splits[place] = None
+    if unlisted := [name for name, split in zip(ids, splits, strict=True) if split is None]:
+        found.warnings.append(f"{len(unlisted)} images are in no split of the source: {enumerated(unlisted, 3)}")
     return found
