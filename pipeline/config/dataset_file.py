@@ -1,7 +1,7 @@
 """`dataset.yaml` of a folder in VOC layout: its classes, which is the background, and their colours.
 
-`python -m pipeline.convert` writes it. It comes with data, from strangers: it is parsed as plain values of a bounded size,
-changes no other key, and what it says passes the same checks as values typed by hand.
+`python -m pipeline.convert` writes it. It comes with data, from strangers: it is parsed as plain values of a bounded
+size, changes no other key, and what it says passes the same checks as values typed by hand.
 """
 
 from dataclasses import replace

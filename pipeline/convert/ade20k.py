@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
-from pipeline.convert.source import Files, Found, Item, leftover_note, own_id, split_of
+from pipeline.convert.source import Files, Found, Item, left_out, own_id, split_of
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
@@ -39,7 +39,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     if not items:
         raise UserError(f"source={options.source}: no mask in annotations/ has its image in images/")
     found = Found("ade20k", items, classes, None, None, [*notes, "value 0 of the masks is void, 1 is the first class"])
-    found.warnings += leftover_note("masks without an image", masks, "they are left out")
+    found.warnings += left_out("masks without an image", masks)
     return found
 
 

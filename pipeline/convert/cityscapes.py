@@ -5,13 +5,13 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
-from pipeline.convert.source import Files, Found, Item, leftover_note, split_of
+from pipeline.convert.source import Files, Found, Item, left_out, split_of
 from pipeline.data.palette import VOID, Colour
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
 
-# id, name and colour of the classes in the order of their trainIds (cityscapesscripts/helpers/labels.py, 2.3). All other
-# ids are void.
+# id, name and colour of the classes in the order of their trainIds (cityscapesscripts/helpers/labels.py, 2.3). All
+# other ids are void.
 CLASSES: tuple[tuple[int, str, Colour], ...] = (
     (7, "road", (128, 64, 128)), (8, "sidewalk", (244, 35, 232)), (11, "building", (70, 70, 70)),
     (12, "wall", (102, 102, 156)), (13, "fence", (190, 153, 153)), (17, "pole", (153, 153, 153)),
@@ -51,8 +51,10 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         image = str(PurePosixPath(*folders, f"{match[1]}_{IMAGE}.png"))
         if image not in known:
             masks.append(path)
-        elif image not in found or (match[2], match[3]) in (("Fine", "labelTrainIds"),) or (
-            match[2] == "Fine" and "_gtCoarse_" in found[image][0]
+        elif (
+            image not in found
+            or (match[2], match[3]) in (("Fine", "labelTrainIds"),)
+            or (match[2] == "Fine" and "_gtCoarse_" in found[image][0])
         ):
             found[image] = path, match[3]
     if not found:
@@ -67,5 +69,5 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     kinds = sorted({kind for _, kind in found.values()})
     notes = [f"masks are {' and '.join(kinds)}: the {len(names)} classes of the benchmark, everything else is void"]
     result = Found("cityscapes", items, names, None, colours, notes)
-    result.warnings += leftover_note("masks without an image", masks, "they are left out")
+    result.warnings += left_out("masks without an image", masks)
     return result

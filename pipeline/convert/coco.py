@@ -19,7 +19,7 @@ from pipeline.convert.source import (
     Found,
     Item,
     Size,
-    leftover_note,
+    left_out,
     own_id,
     read_json,
     require,
@@ -99,13 +99,15 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
                         "below the source")  # fmt: skip
     found = Found("coco", items, labels.classes, labels.background, None, notes + labels.notes)
     if not panoptic:
-        found.notes.append("where outlines overlap, the later one in the file is on top, and crowds are below all others")
+        found.notes.append(
+            "where outlines overlap, the later one in the file is on top, and crowds are below all others"
+        )
         bare = sum(not one.annotations.get(image["id"]) for one in parsed for image in one.images)
         if bare:
             found.notes.append(f"{bare} images without an outline are {labels.background or 'void'} throughout")
     if boxes:
         found.warnings.append(f"{boxes} annotations without an outline, such as boxes alone, are left out")
-    found.warnings += leftover_note("images were not found", missing, "they are left out")
+    found.warnings += left_out("images that were not found", missing)
     return found
 
 
@@ -158,7 +160,9 @@ def _parsed(path: Path, name: str) -> _File | None:
     for annotation in require(content["annotations"], list, where, "a list of annotations"):
         require(annotation, dict, where, "annotations with image_id")
         if annotation.get("image_id") not in known:
-            raise UserError(f"{where}: an annotation is of image {annotation.get('image_id')!r}, which it does not list")
+            raise UserError(
+                f"{where}: an annotation is of image {annotation.get('image_id')!r}, which it does not list"
+            )
         parts = [annotation]
         if "segments_info" in annotation:
             panoptic = True
@@ -201,7 +205,16 @@ def _image_file(one: _File, image: dict[str, Any], files: Files) -> str | None:
     folder = str(PurePosixPath(one.path).parent)
     stem = re.sub(r"^(instances|panoptic)_", "", PurePosixPath(one.path).stem)
     top = str(PurePosixPath(folder).parent)
-    places = [folder, f"{folder}/images", f"{top}/images", top, stem, f"images/{stem}", f"{top}/{stem}", f"{top}/images/{stem}"]
+    places = [
+        folder,
+        f"{folder}/images",
+        f"{top}/images",
+        top,
+        stem,
+        f"images/{stem}",
+        f"{top}/{stem}",
+        f"{top}/images/{stem}",
+    ]
     return files.named(image["file_name"], *places)
 
 

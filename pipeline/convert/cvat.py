@@ -12,7 +12,7 @@ from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
-from pipeline.convert.source import SPLITS, Files, Found, Item, Size, leftover_note, own_id
+from pipeline.convert.source import SPLITS, Files, Found, Item, Size, left_out, own_id
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
@@ -57,15 +57,17 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     items, missing = _items(files, images, labels)
     if not items:
         raise UserError(
-            f"{images[0].file}: none of its images was found, such as {enumerated(missing, 3)}; export with images, or put "
-            "them below the source"
+            f"{images[0].file}: none of its images was found, such as {enumerated(missing, 3)}; export with images, or "
+            "put them below the source"
         )
     found = Found("cvat", items, labels.classes, labels.background, None, labels.notes)
-    found.notes.append("where shapes overlap, the one of higher z_order is on top, then the later one; boxes are filled")
+    found.notes.append(
+        "where shapes overlap, the one of higher z_order is on top, then the later one; boxes are filled"
+    )
     if skipped:
         words = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common())
         found.warnings.append(f"shapes without an area are left out: {words}")
-    found.warnings += leftover_note("images were not found", missing, "they are left out")
+    found.warnings += left_out("images that were not found", missing)
     return found
 
 
@@ -95,7 +97,9 @@ def _images(files: Files, path: str, listed: dict[str, None], skipped: Counter[s
             if re.search(rb"<!(DOCTYPE|ENTITY)", head):
                 raise UserError(f"{place}: declares entities, which files of CVAT do not")
             if place.stat().st_size > LARGEST_XML:
-                raise UserError(f"{place}: has {place.stat().st_size >> 20} MB; at most {LARGEST_XML >> 20} MB are read")
+                raise UserError(
+                    f"{place}: has {place.stat().st_size >> 20} MB; at most {LARGEST_XML >> 20} MB are read"
+                )
             if not re.search(rb"<annotations\b", head):
                 return
             opened.seek(0)
@@ -146,12 +150,12 @@ def _area(shape: Element, where: str, size: Size) -> tuple[str, tuple]:  # type:
         return [_number(shape, name, where) for name in names]
 
     if shape.tag == "mask":
-        left, top, width, height = (int(value) for value in numbers("left", "top", "width", "height"))
+        place = [int(value) for value in numbers("left", "top", "width", "height")]
         try:
             runs = [int(run) for run in shape.get("rle", "").split(",")]
         except ValueError as error:
             raise UserError(f"{where}: a mask with run lengths expected") from error
-        return "rows", (tuple(runs), left, top, width, height)
+        return "rows", (tuple(runs), *place)
     turn = _number(shape, "rotation", where, 0)
     if shape.tag == "box":
         left, top, right, bottom = numbers("xtl", "ytl", "xbr", "ybr")

@@ -132,7 +132,7 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
 
 
 def scale(values: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
-    """The values as uint8: low becomes 0, high 255, linearly; halves are rounded to even, what is outside is clipped."""
+    """The values as uint8: low becomes 0, high 255, linearly; halves are rounded to even, others are clipped."""
     low, high = intensity
     scaled = (values.astype(np.float64) - low) * 255 / (high - low)
     return np.clip(np.rint(np.nan_to_num(scaled, nan=0.0)), 0, 255).astype(np.uint8)
@@ -181,5 +181,3 @@ def link_or_copy(path: Path, target: Path) -> None:
         os.link(path.resolve(), target)
     except OSError:
         shutil.copyfile(path, target)
-
-

@@ -12,7 +12,7 @@ from pipeline.convert.legends import NAMES, find_legend
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import in_parallel
 from pipeline.convert.rasterize import Outlines, Shape
-from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, Size, leftover_note, own_id, read_json, split_of
+from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, Size, left_out, own_id, read_json, split_of
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
@@ -74,19 +74,19 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     labels = resolve(counts, listed, options, legend.file if legend else "")
     items, missing = _items(files, paths, scanned, labels)
     found = Found("labelme", items, labels.classes, labels.background, None, labels.notes)
-    found.notes.append("where outlines overlap, the later one in the file is on top; lines are 10 pixels wide, as in labelme")
+    found.notes.append(
+        "where outlines overlap, the later one in the file is on top; lines are 10 pixels wide, as in labelme"
+    )
     used = {item.image for item in items}
     unlabelled = [path for path in files.ending(*IMAGE_ENDINGS) if files.root / path not in used]
-    found.warnings += leftover_note("images without a JSON file", unlabelled, "they are left out")
+    found.warnings += left_out("images without a JSON file", unlabelled)
     if missing and not items:
         raise UserError(f"source={options.source}: the images of the JSON files were not found: {enumerated(missing)}")
-    found.warnings += leftover_note("JSON files whose image was not found", missing, "they are left out")
+    found.warnings += left_out("JSON files whose image was not found", missing)
     return found
 
 
-def _items(
-    files: Files, paths: list[str], scanned: list["Scanned"], labels: Labels
-) -> tuple[list[Item], list[str]]:
+def _items(files: Files, paths: list[str], scanned: list["Scanned"], labels: Labels) -> tuple[list[Item], list[str]]:
     items, missing = [], []
     for path, one in zip(paths, scanned, strict=True):
         if one.image is None:

@@ -42,7 +42,8 @@ def resolve(counts: Counter[str], listed: Sequence[str] | None, options: Options
     declared = sorted(counts) if listed is None else list(listed)
     known = {*declared, *counts}
     faults = [
-        f"labels: '{label}' is no label of the source{nearest(label, sorted(known))}; it has {enumerated(sorted(known), 20)}"
+        f"labels: '{label}' is no label of the source{nearest(label, sorted(known))}; it has "
+        + enumerated(sorted(known), 20)
         for label in options.labels
         if label not in known
     ]

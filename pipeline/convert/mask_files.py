@@ -53,7 +53,7 @@ def read_stored(path: Path) -> Stored:
             return Stored(stretched // (255 // (2**bits - 1)), None)
         if opened.mode == "P":
             indices = np.array(opened, np.uint8)
-            colours = np.array(opened.palette.getdata()[1] and opened.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            colours = np.array(opened.getpalette("RGB"), np.uint8).reshape(-1, 3)
             return Stored(indices, None, colours)
         if opened.mode in ("1", "L"):
             return Stored(np.array(opened, np.uint8), None)

@@ -34,6 +34,8 @@ class Scan:
     colour_files: Counter[int] = field(default_factory=Counter)
     coloured: bool = False  # a file has colours, not values
     palettes: bool = False  # a file has a palette
+    void_alone: int = 0  # files with 255 besides 0, and nothing else
+    void_beside: bool = False  # a file has 255 next to other values than 0
 
     def add(self, other: "Scan") -> None:
         """Add what another mask holds."""
@@ -43,6 +45,8 @@ class Scan:
         self.colour_files += other.colour_files
         self.coloured |= other.coloured
         self.palettes |= other.palettes
+        self.void_alone += other.void_alone
+        self.void_beside |= other.void_beside
 
     @property
     def is_grey(self) -> bool:
@@ -70,6 +74,9 @@ def scan_mask(path: Path) -> Scan | str:
         found.values, found.value_files = _counted(stored.values)
     if stored.values is None or stored.values.dtype == np.uint8:
         found.colours, found.colour_files = _counted(stored.packed())
+    values = set(found.of(False)[0]) if found.is_grey else set()
+    found.void_beside = VOID in values and len(values - {0, VOID}) > 0
+    found.void_alone = int(VOID in values and not found.void_beside)
     return found
 
 
@@ -136,9 +143,7 @@ def _by_colours(scan: Scan, legend: Legend) -> bool:
     return not scan.is_grey or set(scan.colours) <= known or not set(scan.of(False)[0]) <= {*range(len(known)), VOID}
 
 
-def _named(
-    names: dict[int, str], by_colour: bool, options: Options, scan: Scan, note: str | None = None
-) -> Meaning:
+def _named(names: dict[int, str], by_colour: bool, options: Options, scan: Scan, note: str | None = None) -> Meaning:
     """The meaning of values or colours with names.
 
     Raises:
@@ -186,12 +191,18 @@ def _guessed(scan: Scan, options: Options) -> Meaning:
         names = classes or [BACKGROUND, OBJECT]
         note = f"values 0 and {values[1]} are {names[0]} and {names[1]}; 'values={{0: {names[0]}, …}}' sets others"
         return _named({0: names[0], values[1]: names[1]}, False, options, scan, note)
+    if len(labels) > 1 and scan.void_alone and not scan.void_beside:
+        raise _unknown(
+            scan, False, f"255 is in {scan.void_alone} masks, next to 0 alone, so it may be void or a class: void "
+            "there would hide what is labelled"
+        )  # fmt: skip
     if labels and labels[-1] < (len(classes) or MOST_INDICES):
         names = classes or ([BACKGROUND, OBJECT] if labels[-1] < 2 else _numbered(labels[-1] + 1))
         note = f"values are class indices: {_indices(names)}; 'classes=[…]' names them"
         return _named(dict(enumerate(names)), False, options, scan, None if classes else note)
     if classes and len(classes) == len(labels):
-        note = f"values are the classes in their order: {', '.join(f'{v} {n}' for v, n in zip(labels, classes))}"
+        pairs = ", ".join(f"{value} {name}" for value, name in zip(labels, classes, strict=True))
+        note = f"values are the classes in their order: {pairs}"
         return _named(dict(zip(labels, classes, strict=True)), False, options, scan, f"{note}; values=… sets others")
     if classes and len(classes) == len(values):
         return _named(dict(zip(values, classes, strict=True)), False, options, scan,

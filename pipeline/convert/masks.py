@@ -1,6 +1,7 @@
 """format=masks: masks in image files, next to their images in any arrangement."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -9,7 +10,7 @@ from pipeline.convert.mask_files import MaskFile, MaskParts
 from pipeline.convert.mask_values import BACKGROUND, is_background, meaning, scan_masks
 from pipeline.convert.options import Options
 from pipeline.convert.pairs import Pair, pair_files
-from pipeline.convert.source import SPLITS, Files, Found, Item, leftover_note
+from pipeline.convert.source import SPLITS, Files, Found, Item, left_out
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
@@ -34,16 +35,16 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     lossy = [name for name in names if name.lower().endswith((".jpg", ".jpeg"))]
     if lossy and options.tolerance is None:
         raise UserError(
-            f"{files.root / lossy[0]}: a JPEG as mask ({len(lossy)} of {len(names)} masks): JPEG changes values at edges; "
-            "export the masks again as PNG, or add tolerance=128, which takes each pixel for the nearest of values=… or "
-            "colours=…"
+            f"{files.root / lossy[0]}: a JPEG as mask ({len(lossy)} of {len(names)} masks): JPEG changes values at "
+            "edges; export the masks again as PNG, or add tolerance=128, which takes each pixel for the nearest of "
+            "values=… or colours=…"
         )
     in_parts = any(label is not None for pair in pairs for label in pair.labels)
     found = _of_parts(options, files, pairs) if in_parts else _of_files(options, files, pairs, progress)
     if pairing.rule and options.masks is None:
         found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
-    found.warnings += leftover_note("images without a mask", pairing.images, "they are left out")
-    found.warnings += leftover_note("masks without an image", pairing.masks, "they are left out")
+    found.warnings += left_out("images without a mask", pairing.images)
+    found.warnings += left_out("masks without an image", pairing.masks)
     _with_lists(found, files)
     return found
 
@@ -128,18 +129,20 @@ def _with_lists(found: Found, files: Files) -> None:
         split = match and SPLITS.get((match[3] or match[4]).lower())
         if split and (files.root / path).stat().st_size <= LARGEST_LIST:
             text = (files.root / path).read_text(encoding="utf-8-sig", errors="replace")
-            for line in text.splitlines():
+            for line in unicodedata.normalize("NFC", text).splitlines():
                 splits.setdefault(_listed(line), split)
     if not splits:
         return
     items = [
-        Item(item.id, item.image, item.mask, item.mask_name, splits.get(item.id, splits.get(item.image.stem)))
+        Item(
+            item.id, item.image, item.mask, item.mask_name, splits.get(item.id, splits.get(PurePosixPath(item.id).name))
+        )
         for item in found.items
     ]
     if not any(item.split for item in items):
         return
     unlisted = [item.id for item in items if item.split is None]
-    found.warnings += leftover_note("images in no list", unlisted, "they are left out")
+    found.warnings += left_out("images in no list", unlisted)
     found.items = [item for item in items if item.split is not None]
 
 
@@ -148,5 +151,3 @@ def _listed(line: str) -> str:
     first = re.split(r"[,;|\t]| (?=\S+\.\w+$)", line.strip().strip("\"'"))[0].strip().replace("\\", "/")
     path = PurePosixPath(ENDING.sub("", first))
     return "/".join(part for part in path.parts if part not in (IMAGES, MASKS, "images", ".", "/"))
-
-

@@ -1,7 +1,8 @@
 """Which mask belongs to which image, by the names of files and folders alone, in whatever arrangement they are."""
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -40,6 +41,9 @@ class Pairing:
     rule: str  # how masks were told from images, in words
 
 
+_Key = tuple[tuple[str, ...], str]  # folders and name by which a mask and an image are compared
+
+
 @dataclass(frozen=True)
 class _Place:
     """A file, with the folders that say nothing of its role, and its name without an ending."""
@@ -60,7 +64,9 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
     for path in paths:
         role, folders = _role(path, images, masks)
         if role in found and path.lower().endswith(MASK_ENDINGS if role == "mask" else IMAGE_ENDINGS):
-            found[role].append(_Place(path, folders, PurePosixPath(path).stem))
+            names = (unicodedata.normalize("NFC", name) for name in (*folders, PurePosixPath(path).stem))
+            *folded, stem = names  # macOS writes names in another Unicode form than lists and other systems
+            found[role].append(_Place(path, tuple(folded), stem))
     rule = _words(found)
     if images is None and masks is None:
         _by_name(found)
@@ -96,9 +102,7 @@ def _role(path: str, images: str | None, masks: str | None) -> tuple[str, tuple[
 
 def _words(found: dict[str, list[_Place]]) -> str:
     """Which folders decided, in words; empty if none did."""
-    tops = {
-        role: sorted({_top(place) for place in found[role]})[:3] for role in ("image", "mask") if found[role]
-    }
+    tops = {role: sorted({_top(place) for place in found[role]})[:3] for role in ("image", "mask") if found[role]}
     if "mask" not in tops:
         return ""
     images = ", ".join(f"{top}/" for top in tops["image"]) if "image" in tops else "the other files"
@@ -118,7 +122,7 @@ def _by_name(found: dict[str, list[_Place]]) -> None:
     """Tell masks from images among files that no folder tells apart: a_mask.png next to a.jpg."""
     images = {(place.folders, place.stem) for role in ("image", "") for place in found[role]}
     for role in ("image", ""):
-        stay = []
+        stay: list[_Place] = []
         for place in found[role]:
             base = _without_word(place.stem, NAME_WORDS)
             named = base is not None and (
@@ -149,12 +153,7 @@ def _match(images: list[_Place], masks: list[_Place], rule: str) -> Pairing:
     for names in (_exact, _bare):
         left = _take(left, images, pairs, names)
     if left and (affix := _shared_affix(left, images)):
-        before, after = affix
-        end = -len(after) or None
-        left = _take(left, images, pairs, lambda place, role: [
-            (place.folders, place.stem[len(before):end]
-             if role == "mask" and place.stem.startswith(before) and place.stem.endswith(after) else place.stem)
-        ])  # fmt: skip
+        left = _take(left, images, pairs, lambda place, role: _without_affix(place, role, *affix))
     left = _take_of_classes(left, images, pairs)
     left = _take_of_objects(left, images, pairs)
     matched = [pair for pair in pairs.values() if pair.masks]
@@ -163,21 +162,30 @@ def _match(images: list[_Place], masks: list[_Place], rule: str) -> Pairing:
                    [place.path for place in left], rule)  # fmt: skip
 
 
-def _exact(place: _Place, _: str) -> list[tuple[tuple[str, ...], str]]:
-    return [(place.folders, place.stem)]
+def _without_affix(place: _Place, role: str, before: str, after: str) -> _Key:
+    stem = place.stem
+    if role == "mask" and stem.startswith(before) and stem.endswith(after):
+        stem = stem[len(before) : len(stem) - len(after)]
+    return place.folders, stem
 
 
-def _bare(place: _Place, role: str) -> list[tuple[tuple[str, ...], str]]:
+def _exact(place: _Place, _: str) -> _Key:
+    return place.folders, place.stem
+
+
+def _bare(place: _Place, role: str) -> _Key:
     bare = _without_word(place.stem, NAME_WORDS if role == "mask" else IMAGE_WORDS)
-    return [(place.folders, place.stem if bare is None else bare)]
+    return place.folders, place.stem if bare is None else bare
 
 
-def _take(masks, images, pairs, names) -> list[_Place]:  # type: ignore[no-untyped-def]
-    """Give masks to the images of the same names that have none; returns the others."""
-    free = {name: image for image in images if not pairs[image.path].masks for name in names(image, "image")}
+def _take(
+    masks: list[_Place], images: list[_Place], pairs: dict[str, Pair], key: Callable[[_Place, str], _Key]
+) -> list[_Place]:
+    """Give masks to the images of the same key that have none; returns the others."""
+    free = {key(image, "image"): image for image in images if not pairs[image.path].masks}
     left = []
     for mask in masks:
-        image = next((free[name] for name in names(mask, "mask") if name in free), None)
+        image = free.get(key(mask, "mask"))
         if image is None or pairs[image.path].masks:
             left.append(mask)
         else:
@@ -193,9 +201,7 @@ def _shared_affix(masks: list[_Place], images: list[_Place]) -> tuple[str, str] 
         for length in range(len(stem) - 1, 0, -1):
             for before, after in (("", stem[length:]), (stem[: len(stem) - length], "")):
                 base = stem[len(before) : len(stem) - len(after)]
-                if (mask.folders, base) in names and (
-                    re.match(r"[_\-. ]", after) or re.search(r"[_\-. ]$", before)
-                ):
+                if (mask.folders, base) in names and (re.match(r"[_\-. ]", after) or re.search(r"[_\-. ]$", before)):
                     return before, after
     return None
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 from pipeline.runtime.limits import processors
 from pipeline.runtime.progress import Progress
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 FEW = 400  # items that this process works on alone: others would take longer to start
 CHUNK = 32  # items that a process gets at once
 AHEAD = 4  # chunks in flight for each process

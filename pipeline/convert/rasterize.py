@@ -1,9 +1,9 @@
 """Outlines become pixels, by the rule of the tool that drew them.
 
-There are two rules for which pixels an outline covers. COCO's (pycocotools; CVAT and datumaro use it too): the outline is
-traced at five times the resolution and what lies to its right is filled column by column, so a polygon from 1 to 3 covers
-two pixels. Pillow's (labelme; Supervisely's OpenCV is alike): the pixels that the outline passes through belong to it, so
-the same polygon covers three.
+There are two rules for which pixels an outline covers. COCO's (pycocotools; CVAT and datumaro use it too): the outline
+is traced at five times the resolution and filled column by column, so a polygon from 1 to 3 covers two pixels. Pillow's
+(labelme; Supervisely's OpenCV is alike): the pixels that the outline passes through belong to it, so the same polygon
+covers three.
 """
 
 import base64
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.convert.extra import import_extra
 from pipeline.convert.source import Size
 from pipeline.data.image_files import MAX_PIXELS
 
@@ -30,8 +31,8 @@ class Shape:
     """What one outline covers.
 
     `kind`: polygon, rectangle, circle, line or point with Pillow's rule; `bitmap`, whose data is a PNG in base64 with
-    its place; `coco` with polygons; `rle` with run lengths, down the columns, and `rows` along the rows, the first of them
-    of what is not covered.
+    its place; `coco` with polygons; `rle` with run lengths down the columns, `rows` with those along the rows, the first
+    of them of what is not covered.
     """
 
     index: int  # class, or 255
@@ -50,7 +51,7 @@ class Outlines:
     def read(self, size: Size) -> np.ndarray:
         """See `pipeline.convert.source.MaskSource`."""
         width, height = self.size or size
-        if not (0 < width and 0 < height and width * height <= MAX_PIXELS):
+        if min(width, height) < 1 or width * height > MAX_PIXELS:
             raise ValueError(f"is for an image of {width}x{height}; at most {MAX_PIXELS} pixels expected")
         mask = np.full((height, width), self.outside, np.uint8)
         for shape in self.shapes:
@@ -110,8 +111,7 @@ def drawn(kind: str, points: Sequence[Sequence[float]], width: int, height: int)
 
 def coco_polygons(polygons: Sequence[Sequence[float]], width: int, height: int) -> np.ndarray:
     """What at least one of the polygons covers, by COCO's rule, (height, width) bool."""
-    from pycocotools import mask as coco_mask
-
+    coco_mask = import_extra("pycocotools.mask")
     for polygon in polygons:
         require_near(polygon, width, height)
     runs = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)

@@ -53,16 +53,18 @@ def image_notes(done: Sequence[Done], intensity: tuple[float, float] | None) -> 
     for change, count in sorted(changes.items()):
         if change == "scaled to 8 bits" and intensity is not None:
             low, high = (f"{value:g}" for value in intensity)
-            notes.append(f"{count} images: values from {low} to {high} became 0 to 255; intensity=[low,high] sets another "
-                         "range, and images to predict need the same one")  # fmt: skip
+            notes.append(
+                f"{count} images: values from {low} to {high} became 0 to 255; intensity=[low,high] sets another "
+                f"range, and images to predict need the same one: dataset.intensity=[{low},{high}]"
+            )
         else:
             notes.append(f"{count} images: {change}")
     frames = Counter(one.frame for one in done if one.frame)
     if frames:
         stored = frames[AS_STORED]
         notes.append(
-            f"masks of images with an EXIF orientation: {sum(frames.values()) - stored} taken as drawn on the displayed "
-            f"image, {stored} turned with it since they have the size of the stored pixels"
+            f"masks of images with an EXIF orientation: {sum(frames.values()) - stored} taken as drawn on the "
+            f"displayed image, {stored} turned with it since they have the size of the stored pixels"
         )
     return notes
 
@@ -109,7 +111,9 @@ def size_warnings(done: Sequence[Done]) -> list[str]:
     (least, small), (most, large) = sides[0], sides[-1]
     if most < 3 * least:
         return []
-    return [f"images are {small[0]}x{small[1]} to {large[0]}x{large[1]}; long_side=… of run.py brings them to one scale"]
+    return [
+        f"images are {small[0]}x{small[1]} to {large[0]}x{large[1]}; long_side=… of run.py brings them to one scale"
+    ]
 
 
 def next_command(output: Path, rows: Sequence[Row]) -> str:
@@ -136,7 +140,9 @@ def summary(found: Found, output: Path, rows: Sequence[Row], done: Sequence[Done
         f"  {next_command(output, rows)}",
     ]
     if counts["val"] and not counts["test"]:
-        lines.append("  (val is scored once, at the end, and a tenth of train chooses the best epoch, as with PASCAL VOC)")
+        lines.append(
+            "  (val is scored once, at the end, and a tenth of train chooses the best epoch, as with PASCAL VOC)"
+        )
     return "\n".join(lines)
 
 

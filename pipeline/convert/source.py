@@ -5,6 +5,7 @@ A source comes from strangers: nothing outside its folder is read, whatever its 
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -167,9 +168,7 @@ class Files:
         return same[0] if len(same) == 1 else None
 
 
-def _sort_link(
-    path: Path, name: str, home: Path, paths: list[str], links: list[str], outside: list[str]
-) -> None:
+def _sort_link(path: Path, name: str, home: Path, paths: list[str], links: list[str], outside: list[str]) -> None:
     """Sort a link to one of the lists; one that leads nowhere or in a circle is like a file that is missing."""
     try:
         target = path.resolve(strict=True)
@@ -220,13 +219,13 @@ def split_of(path: str) -> str | None:
 
 def own_id(path: str, *unwanted: str) -> str:
     """An id for an image: its path without its ending and the folders of splits and of these names."""
-    found = PurePosixPath(path)
+    found = PurePosixPath(unicodedata.normalize("NFC", path))
     drop = {*SPLITS, *unwanted}
     parts = [part for part in found.parts[:-1] if part.lower() not in drop]
     return "/".join([*parts, found.stem])
 
 
-def leftover_note(what: str, names: Iterable[str], why: str) -> list[str]:
-    """A note of files that give no example; none for no files."""
+def left_out(what: str, names: Iterable[str]) -> list[str]:
+    """A warning about files that give no example; none for no files."""
     every = list(names)
-    return [f"{len(every)} {what}: {enumerated(every, 3)}; {why}"] if every else []
+    return [f"{what} are left out: {enumerated(every, 3)}"] if every else []

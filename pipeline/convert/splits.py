@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.data.duplicates import BLOCK, NEAR
 from pipeline.runtime.text import enumerated
@@ -32,7 +30,6 @@ def by_hash(
     units: np.ndarray,
     shares: tuple[float, float, float],
     earlier: Mapping[str, str],
-    classes: Sequence[str],
 ) -> Assigned:
     """Assign images that belong together, units, to splits.
 
@@ -51,8 +48,8 @@ def by_hash(
     fixed: dict[int, int] = {}
     for place, unit in sorted(enumerate(units.tolist()), key=lambda pair: ids[pair[0]]):
         first.setdefault(unit, place)
-        if (split := earlier.get(ids[place])) in NAMES:
-            fixed.setdefault(unit, NAMES.index(split))
+        if (name := earlier.get(ids[place])) in NAMES:
+            fixed.setdefault(unit, NAMES.index(name))
     hashes = np.array([_share(ids[first[unit]]) for unit in range(count)])
     of_unit = np.minimum(np.searchsorted(np.cumsum(shares) - 1e-12, hashes, side="right"), 2)
     for split in (2, 1):  # the sum of shares may be a little below 1
@@ -118,8 +115,25 @@ def together(groups: Sequence[str | None], *links: np.ndarray) -> np.ndarray:
     first: dict[str, int] = {}
     same = [(first.setdefault(group, place), place) for place, group in enumerate(groups) if group is not None]
     pairs = np.concatenate([np.array(same, np.int64).reshape(-1, 2), *(link.reshape(-1, 2) for link in links)])
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    return np.unique(linked(count, pairs), return_inverse=True)[1]
+
+
+def linked(count: int, pairs: np.ndarray) -> np.ndarray:
+    """The smallest index that each of `count` things is linked to, over any number of pairs, (count,) int64.
+
+    Args:
+        pairs: (n, 2) int64.
+    """
+    least = np.arange(count)
+    while True:
+        before = least.copy()
+        smaller = np.minimum(least[pairs[:, 0]], least[pairs[:, 1]])
+        for end in (0, 1):
+            np.minimum.at(least, before[pairs[:, end]], smaller)
+            np.minimum.at(least, pairs[:, end], smaller)
+        least = least[least]
+        if (least == before).all():
+            return least
 
 
 def equal_pairs(hashes: Sequence[str]) -> np.ndarray:
@@ -148,13 +162,10 @@ def alike_pairs(appearances: Sequence[np.ndarray | None]) -> np.ndarray:
             ends = np.stack([one + start, other + column], axis=1)
             ends = ends[ends[:, 0] != ends[:, 1]]
             if len(ends):
-                every = np.concatenate([ends, np.stack([np.arange(len(known)), scene], axis=1)])
-                graph = coo_array((np.ones(len(every), bool), (every[:, 0], every[:, 1])), shape=(len(known),) * 2)
-                labels = connected_components(graph, directed=False)[1]
-                _, firsts = np.unique(labels, return_index=True)
-                scene = firsts[labels]
-    linked = np.flatnonzero(scene != np.arange(len(known)))
-    return np.stack([known[scene[linked]], known[linked]], axis=1)
+                known_links = np.stack([np.arange(len(known)), scene], axis=1)
+                scene = linked(len(known), np.concatenate([ends, known_links]))
+    alike = np.flatnonzero(scene != np.arange(len(known)))
+    return np.stack([known[scene[alike]], known[alike]], axis=1)
 
 
 def small_scenes(pairs: np.ndarray, count: int) -> tuple[np.ndarray, int]:
@@ -167,14 +178,15 @@ def small_scenes(pairs: np.ndarray, count: int) -> tuple[np.ndarray, int]:
 
 
 def own_splits(
-    ids: Sequence[str], splits: Sequence[str | None], copies: np.ndarray, valid: Sequence[bool]
+    ids: Sequence[str], splits: Sequence[str | None], copies: np.ndarray, alike: np.ndarray, valid: np.ndarray
 ) -> Assigned:
     """The tool's own splits, without images of train and val that are copies of others in val and test.
 
     A split whose masks are void throughout, as Cityscapes' test masks are, is left out.
 
     Args:
-        valid: whether each mask has a valid pixel.
+        copies, alike: (n, 2) int64, pairs of images with the same bytes, and of images that look alike.
+        valid: whether each mask has a valid pixel, (images,) bool.
     """
     found = Assigned(list(splits))
     units = together([None] * len(ids), copies)
@@ -183,9 +195,9 @@ def own_splits(
     for place in np.unique(copies).tolist():
         by_unit.setdefault(int(units[place]), []).append(place)
     for places in by_unit.values():
-        order = {place: NAMES.index(split) for place in places if (split := splits[place]) is not None}
-        for place, split in order.items():
-            if split < max(order.values()):
+        order = {place: NAMES.index(name) for place in places if (name := splits[place]) is not None}
+        for place, number in order.items():
+            if number < max(order.values()):
                 found.splits[place] = None
                 left_out.append(f"{ids[place]} ({splits[place]})")
     if left_out:
@@ -199,6 +211,16 @@ def own_splits(
             found.warnings.append(f"all masks of {name} are void throughout: the split is left out")
             for place in places:
                 found.splits[place] = None
+    pairs = [(one, other) for one, other in alike.tolist() if found.splits[one] and found.splits[other]]
+    near = [
+        f"{ids[other]} ({found.splits[other]}) and {ids[one]} ({found.splits[one]})"
+        for one, other in pairs
+        if found.splits[one] != found.splits[other]
+    ]
+    if near:
+        found.warnings.append(
+            f"images that look alike are in two splits, so scores will be too high: {enumerated(near)}"
+        )
     if unlisted := [name for name, split in zip(ids, splits, strict=True) if split is None]:
         found.warnings.append(f"{len(unlisted)} images are in no split of the source: {enumerated(unlisted, 3)}")
     return found

@@ -11,7 +11,7 @@ from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options, colour_of
 from pipeline.convert.parallel import in_parallel
 from pipeline.convert.rasterize import Shape, covered
-from pipeline.convert.source import Files, Found, Item, Size, leftover_note, own_id, read_json, require, split_of
+from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id, read_json, require, split_of
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.palette import Colour
 from pipeline.runtime.errors import UserError
@@ -86,13 +86,11 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     if not pairs:
         raise UserError(f"source={options.source}: no JSON file in a folder ann/ has its image in img/; missing are "
                         f"{enumerated(missing, 3) or 'all'}")  # fmt: skip
-    counts: Counter[str] = Counter()
-    for one in scanned:
-        if not isinstance(one, str):
-            counts.update(one)
+    of_files = [one for one in scanned if not isinstance(one, str)]
+    counts = sum(of_files, Counter[tuple[str, str]]())
     labels = resolve(Counter({label: n for (label, kind), n in counts.items() if kind in AREAS}), listed, options, META)
     items = []
-    for (path, image), one in zip(pairs, scanned, strict=True):
+    for (path, image), one in zip(pairs, of_files, strict=True):
         index = tuple(sorted({(label, labels.index[label]) for label, kind in one if kind in AREAS}))
         mask = SuperviselyMask(files.root / path, index, labels.outside)
         items.append(Item(own_id(image, "img"), files.root / image, mask, path, split_of(image)))
@@ -103,7 +101,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     if skipped:
         words = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common())
         found.warnings.append(f"figures without an area are left out: {words}")
-    found.warnings += leftover_note("JSON files without their image", missing, "they are left out")
+    found.warnings += left_out("JSON files without their image", missing)
     return found
 
 
@@ -116,7 +114,9 @@ def _classes(files: Files) -> tuple[list[str] | None, dict[str, Colour]]:
     content = require(read_json(files.root / place), dict, where, "classes")
     names, colours = [], {}
     for one in require(content.get("classes"), list, where, "a list of classes"):
-        name = require(require(one, dict, where, "classes with a title").get("title"), str, where, "classes with a title")
+        name = require(
+            require(one, dict, where, "classes with a title").get("title"), str, where, "classes with a title"
+        )
         names.append(name)
         try:
             colours[name] = colour_of(str(one.get("color")))

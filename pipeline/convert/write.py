@@ -113,9 +113,7 @@ def write_manifest(folder: Path, rows: Sequence[Row]) -> None:
     with (folder / MANIFEST).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(
-            (row.id, row.split, row.image, row.mask, row.image_hash, row.mask_hash) for row in rows
-        )
+        writer.writerows((row.id, row.split, row.image, row.mask, row.image_hash, row.mask_hash) for row in rows)
 
 
 def write_dataset_file(
@@ -127,7 +125,7 @@ def write_dataset_file(
         content["colours"] = list(colours)
     text = yaml.safe_dump({**content, "made_of": made_of}, sort_keys=False, allow_unicode=True, width=120)
     (folder / DATASET_FILE).write_text(
-        "# Written by python -m pipeline.convert. `python run.py dataset=folder dataset.root=<this folder>` takes classes,\n"
-        f"# background and colours from here, unless dataset.classes is given. made_of is for people.\n{text}",
+        "# Written by python -m pipeline.convert. With dataset=folder dataset.root=<this folder>, run.py takes\n"
+        f"# classes, background and colours from here, unless dataset.classes is given. made_of is for people.\n{text}",
         encoding="utf-8",
     )

@@ -29,7 +29,7 @@ class Recognised:
 def recognise(source: Path) -> Recognised | None:
     """The format of a folder or of one file; None if it has none that is known."""
     if source.is_file():
-        kind = _kind_of_file(source)
+        kind = kind_of_file(source)
         return Recognised(kind, f"{source.name} is a file of {kind}") if kind else None
     paths = list_files(source)
     folders = {part.lower() for path in paths for part in PurePosixPath(path).parts[:-1]}
@@ -40,7 +40,7 @@ def recognise(source: Path) -> Recognised | None:
         return Recognised("ade20k", "it has annotations/training/ and images/")
     kinds: dict[str, str] = {}
     for path in _telling(paths):
-        if (kind := _kind_of_file(source / path)) is not None:
+        if (kind := kind_of_file(source / path)) is not None:
             kinds.setdefault(kind, path)
     for kind in ("supervisely", "coco", "cvat", "labelme"):
         if kind in kinds:
@@ -53,7 +53,8 @@ def recognise(source: Path) -> Recognised | None:
 
 def convert_command(source: Path) -> str:
     """The command that converts a source, for a shell."""
-    return f"python -m pipeline.convert source={shlex.quote(str(source))} output={shlex.quote(f'{source.name}-voc')}"
+    output = shlex.quote(f"{source.resolve().name}-voc")
+    return f"python -m pipeline.convert source={shlex.quote(str(source))} output={output}"
 
 
 def list_files(root: Path) -> list[str]:
@@ -71,8 +72,8 @@ def list_files(root: Path) -> list[str]:
 def has_masks(images: Iterable[str]) -> bool:
     """Whether names of files say that some are masks of others."""
     word = re.compile(
-        r"(?i)(^|[/_\-. ])(masks?|labels?|annotations?|gt|groundtruth|truth|segmentations?|segs?|segmentationclass(png)?"
-        r"|targets?)([/_\-. ]|$)"
+        r"(?i)(^|[/_\-. ])(masks?|labels?|annotations?|gt|groundtruth|truth|segmentations?|segs?|targets?"
+        r"|segmentationclass(png)?)([/_\-. ]|$)"
     )
     masks = [bool(word.search(path)) for path in images]
     return any(masks) and not all(masks)
@@ -90,7 +91,7 @@ def _telling(paths: list[str]) -> list[str]:
     return telling[:MOST_JSON]
 
 
-def _kind_of_file(file: Path) -> str | None:
+def kind_of_file(file: Path) -> str | None:
     """The tool that a JSON or XML file is from, by its first bytes; None for any other file."""
     if file.suffix.lower() not in (".json", ".xml"):
         return None

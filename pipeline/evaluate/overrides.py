@@ -50,9 +50,9 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     """A stored configuration with other data and views; everything else about a prediction stays as it was.
 
     Image files become pixels as in the run, unless `dataset.exif` or `dataset.intensity` is given. Other data have the
-    run's class names, unless `dataset.classes` or the folder's `dataset.yaml` names them, or it is a known dataset with another number of classes; and
-    the background at the run's index and the run's colours, unless these are given. Their loss has no class weights:
-    these come from the frequencies in the run's training masks.
+    run's class names, unless `dataset.classes` or the folder's `dataset.yaml` names them, or it is a known dataset with
+    another number of classes; and the background at the run's index and the run's colours, unless these are given.
+    Their loss has no class weights: these come from the frequencies in the run's training masks.
 
     Args:
         composed: what `compose` returned for the overrides.
