@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from pipeline.config.dataset_file import dataset_file
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config, DatasetConfig
 from pipeline.config.validation import check, checked
@@ -49,9 +50,9 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     """A stored configuration with other data and views; everything else about a prediction stays as it was.
 
     Image files become pixels as in the run, unless `dataset.exif` or `dataset.intensity` is given. Other data have the
-    run's class names, unless `dataset.classes` is given or it is a known dataset with another number of classes; and
-    the background at the run's index and the run's colours, unless these are given. Their loss has no class weights:
-    these come from the frequencies in the run's training masks.
+    run's class names, unless `dataset.classes` or the folder's `dataset.yaml` names them, or it is a known dataset with
+    another number of classes; and the background at the run's index and the run's colours, unless these are given.
+    Their loss has no class weights: these come from the frequencies in the run's training masks.
 
     Args:
         composed: what `compose` returned for the overrides.
@@ -97,7 +98,8 @@ def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> D
     as_in_run = {name: getattr(stored.dataset, name) for name in PIXEL_KEYS if f"dataset.{name}" not in keys}
     dataset = dataclasses.replace(composed.dataset, **as_in_run)
     as_many = len(dataset.classes) == len(stored.dataset.classes)
-    if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
+    named = "dataset.classes" in keys or dataset_file(dataset) is not None
+    if not named and (dataset.name == "folder" or as_many):
         dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
     return _shown_as(stored.dataset, dataset)
 
