@@ -54,7 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     why = f"a small file system cannot be mounted here: {mounted.stderr.strip()}" if mounted.returncode else ""
     server, driver, ended = Server(place), Driver(cwd), {}
-    options = tiny(epochs="3", tracking__uri=server.address, tracking__experiment="x")
+    options = tiny(epochs="3", evaluate__overlays="0", tracking__uri=server.address, tracking__experiment="x")
     filling = place / "filling"
     try:
         ended["absent"] = driver.run(RUN, *options, pauses={1: server.start})
@@ -81,8 +81,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
         ended["sync again"] = driver.run("pipeline.sync")
         yield Story(cwd, mlflow.MlflowClient(server.address), ended, why)
     finally:
-        driver.process.kill()
-        driver.process.wait()
+        driver.close()
         server.kill()
         if not mounted.returncode:
             subprocess.run(["umount", "--lazy", str(place)], check=True)  # a killed process lets go of it in a while
