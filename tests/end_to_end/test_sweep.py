@@ -163,12 +163,14 @@ trial = Trial("pruned", {}, None, lambda key, history: keys.append(key), lambda 
 config = checked_config(sys.argv[1:])
 result = run_experiment(config, [], "", trial=trial)
 import gc
-from pipeline.sweep.worker.tasks import release_memory
+from pipeline.data.whole_images import _loader
+from pipeline.train.compiled import drop_graphs
 from tensorflow.python.framework.func_graph import FuncGraph
 count = lambda: sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
 gc.collect()
 before = count()
-release_memory()
+_loader.cache_clear()  # which is small, and serves all runs
+drop_graphs()
 print(json.dumps([result.name, result.pruned, keys, before, count()]))
 """
 
