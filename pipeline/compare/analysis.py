@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.compare.importance import importances
-from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_run
+from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_class_scores, read_run
 from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
 from pipeline.compare.table import FOLD, Replicates, best_of, headings, ranked, replicates, varying
@@ -65,7 +65,7 @@ def analyse(group: Group, uri: str | None) -> Analysis:
     Args:
         uri: the tracking address as the user gave it, for the command that repeats the best run.
     """
-    runs = ranked(read_run(stored, curves(stored, (CURVE,))) for stored in group.runs)
+    runs = ranked(read_run(stored, curves(stored, (CURVE,)), read_class_scores(stored)) for stored in group.runs)
     keys = varying(runs)
     best = best_of(runs)
     command = "" if best is None else f"python run.py rerun={best.run_id}"

@@ -66,7 +66,9 @@ class DatasetConfig:
     root: str | None = key(
         "folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; null: the dataset's folder in data_dir", None
     )
-    classes: list[str] = key("class names in the order of the mask's indices")  # noqa: RUF009
+    classes: list[str] = key(  # noqa: RUF009
+        "class names in the order of the mask's indices; []: those of dataset.yaml in the folder, else PASCAL VOC's"
+    )
     background: str | None = key(
         "the class that is the background; auto: the one called background, if any; null: none, as in street scenes",
         "auto",
