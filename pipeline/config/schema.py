@@ -78,6 +78,23 @@ class DatasetConfig:
     )
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
+    folds: int | None = key(
+        "cut train by hash into so many folds, for cross-validation; dataset.splits.val is not used then; null: no "
+        "folds",
+        None,
+        least=2,
+    )
+    fold: int | None = key(
+        "the fold of dataset.folds, counted from 0, that is val; the others are train", None, least=0
+    )
+    group: str | None = key(
+        r"pattern on ids whose first group names what stays together when train is cut: '^(\w+)_' for video frames; "
+        "null: each image alone",
+        None,
+    )
+    limit: int | None = key(
+        "for a quick look: of each split, the so many images with the smallest hashes; null: all", None, least=1
+    )
     exif: str = key(
         "images whose EXIF orientation turns them for display; refuse: name them; apply: turn them as viewers do, for "
         "masks drawn on the displayed image; ignore: their pixels as they are stored",

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import CheckedDataset, check_dataset
 from pipeline.data.download.voc import ensure_voc
+from pipeline.data.groups import group_warnings
 from pipeline.data.pixels import PixelRules
 from pipeline.data.split_checks import absent_classes, split_faults, split_warnings
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
@@ -25,6 +26,7 @@ class Dataset:
     classes: list[str]
     splits: Splits
     checked: CheckedDataset
+    group: str | None = None  # pattern on ids, `dataset.group`
 
     def sizes(self, split: str) -> np.ndarray:
         """Height and width of each image of a split in pixels, (examples, 2) int64."""
@@ -42,7 +44,9 @@ class Dataset:
     @property
     def warnings(self) -> list[str]:
         """What is odd about the files and splits, though it can be trained on and scored."""
-        return [*self.checked.warnings, *split_warnings(self.classes, self.splits, self.checked.statistics)]
+        ids = {split: [example.id for example in examples] for split, examples in self.splits.items()}
+        lacking = split_warnings(self.classes, self.splits, self.checked.statistics)
+        return [*self.checked.warnings, *group_warnings(ids, self.group), *lacking]
 
 
 def prepare_dataset(
@@ -68,7 +72,8 @@ def prepare_dataset(
         faults = too_few_images(config, splits)
     rules = PixelRules.of(config.dataset)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
-    dataset = Dataset(root, list(config.dataset.classes), _with_pixels(splits, checked, rules), checked)
+    with_pixels = _with_pixels(splits, checked, rules)
+    dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, config.dataset.group)
     if unusable := split_faults(dataset.classes, checked.statistics, trains):
         raise UserError(*unusable)
     return dataset

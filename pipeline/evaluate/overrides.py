@@ -42,7 +42,7 @@ def compose(overrides: Sequence[str]) -> Config:
     # Whether windows fit the run's network is checked by `with_data`; a network of this depth takes any.
     known = [override for override in overrides if _key(override) not in SHOWN]
     config = checked_config([*known, "model.depth=1"])
-    _check_single(known)
+    check_single(known)
     return config
 
 
@@ -89,7 +89,7 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     if not shown:
         return config
     config = checked_config(shown, config)
-    _check_single(shown)
+    check_single(shown)
     return config
 
 
@@ -124,7 +124,7 @@ def _shown_as(stored: DatasetConfig, dataset: DatasetConfig) -> DatasetConfig:
     return dataclasses.replace(dataset, background=background, colours=stored.colours)
 
 
-def _check_single(overrides: Sequence[str]) -> None:
+def check_single(overrides: Sequence[str]) -> None:
     """Raises: UserError: there are several values for one key."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if swept := [override.input_line for override in parsed if override.is_sweep_override()]:

@@ -48,6 +48,8 @@ def print_opening(
         room: for decoded training images.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
+    if config.dataset.folds is not None:
+        counts = counts.replace(" val", f" val (fold {config.dataset.fold})")
     # A balanced epoch draws some images twice, so others are left out in any case.
     left_out = len(dataset.splits["train"]) % config.batch_size if config.sampling == "uniform" else 0
     place = (
@@ -64,6 +66,10 @@ def print_opening(
     _print(f"run       {run.name} {place}")
     if initial is not None and initial.note:
         print_note(initial.note)
+    if config.dataset.folds is not None and (unused := config.dataset.splits.val) is not None:
+        print_note(f"dataset.folds={config.dataset.folds}: val is a fold of train; the list {unused} is not used")
+    if config.dataset.limit is not None:
+        print_note(f"dataset.limit={config.dataset.limit}: a quick look at a part of each split")
     if left_out:
         print_note(
             f"batch_size={config.batch_size}: each epoch leaves out {left_out} of the training images, "

@@ -3,8 +3,11 @@
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
 from pipeline.data.changes import require_unchanged
+from pipeline.data.crops import first_crops
 from pipeline.data.prepare import Dataset
-from pipeline.data.training_images import FileImages
+from pipeline.data.training_images import FileImages, TrainingImages
+from pipeline.evaluate.crop_sheet import crop_sheet
+from pipeline.evaluate.overlay import write_png
 from pipeline.experiment.epoch_logger import EpochLogger
 from pipeline.experiment.messages import print_resumption, print_undecoded
 from pipeline.experiment.trial import Trial
@@ -14,7 +17,7 @@ from pipeline.train.checkpoint import newest_resume_point
 from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.compiled import CompiledNetwork
 from pipeline.train.fit import fit
-from pipeline.train.setup import TrainingResult, training_setup
+from pipeline.train.setup import TrainingResult, training_batches, training_setup
 
 
 def train_network(
@@ -35,12 +38,21 @@ def train_network(
         images = cache.images(config, dataset, progress)
     if cache.room(config, dataset).bound_mb and isinstance(images, FileImages):
         print_undecoded(config)
+    if start is None:
+        _log_crops(run, images, dataset, config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
     result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
     if result.stopped:
         return None
     require_unchanged(dataset, ["train", "val"] if isinstance(images, FileImages) else ["val"])
     return result
+
+
+def _log_crops(run: TrackedRun, images: TrainingImages, dataset: Dataset, config: Config) -> None:
+    """Log a sheet of the first training crops, as `python -m pipeline.look` draws it."""
+    folder, crops = run.folder / "data", first_crops(training_batches(0, images, dataset, config), len(dataset.classes))
+    write_png(folder / "crops.png", crop_sheet(crops, dataset, config))
+    run.move_artifacts(folder, "data")
 
 
 def _was_pruned(run: TrackedRun, trial: Trial, state: TrainingState, config: Config) -> bool:

@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
-from pipeline.config.schema import Config, OptimizerConfig
+from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset, class_weights
 from pipeline.data.stream import steps_per_epoch
 from pipeline.evaluate.evaluator import BatchScorer
-from pipeline.model.build import InitialWeights, build_network
+from pipeline.model.build import InitialWeights, build_network, renew_network
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
 from pipeline.model.weights import Arrays
 from pipeline.train.optimizers import WarmupSchedule, build_optimizer, set_weight_decay, training_schedule
-from pipeline.train.state import reset_state, training_arrays
+from pipeline.train.state import reset_optimizer, training_arrays
 
 MOST_NETWORKS, MOST_PARAMETERS = 4, 50_000_000  # with the moments of Adam, these parameters take 600 MB
 
@@ -38,15 +38,16 @@ class CompiledNetwork:
         initial = training_arrays(model)["optimizer.npz"]
         return CompiledNetwork(model, schedule, BatchScorer(model, loss, config), initial)
 
-    def reset(self, model: keras.Model, schedule: WarmupSchedule, optimizer: OptimizerConfig) -> None:
-        """Become as if just compiled, with the initial weights and random states of another network.
+    def renew(self, config: Config, schedule: WarmupSchedule, initial: InitialWeights | None) -> None:
+        """Become as if just built and compiled for a configuration.
 
-        Args:
-            model: a network of the same kind, whose weights are copied.
+        Raises:
+            UserError: the initial weights belong to another network.
         """
-        reset_state(self.model, model, self._initial_optimizer)
+        renew_network(self.model, config, initial)
+        reset_optimizer(self.model, self._initial_optimizer)
         self.schedule.become(schedule)
-        set_weight_decay(self.model.optimizer, optimizer)
+        set_weight_decay(self.model.optimizer, config.optimizer)
 
 
 class NetworkCache:
@@ -69,15 +70,15 @@ class NetworkCache:
         Raises:
             UserError: the weights belong to another network.
         """
-        model = build_network(config, initial)
         weights = class_weights(config.loss, dataset)
         schedule = training_schedule(config, steps_per_epoch(len(dataset.splits["train"]), config.batch_size))
         key = _compiled_for(config, weights)
         found = self._networks.pop(key, None)
         if found is None:
-            found = CompiledNetwork.of(model, schedule, SegmentationLoss(config.loss, weights), config)
+            loss = SegmentationLoss(config.loss, weights)
+            found = CompiledNetwork.of(build_network(config, initial), schedule, loss, config)
         else:
-            found.reset(model, schedule, config.optimizer)
+            found.renew(config, schedule, initial)
         self._networks[key] = found
         self._forget_oldest()
         return found

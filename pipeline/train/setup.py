@@ -87,16 +87,25 @@ def training_setup(
         images: of the training split.
         checkpoints: the run's folder of checkpoints.
     """
-    examples = len(dataset.splits["train"])
-    factors = None
-    if config.sampling == "balanced":
-        factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
     return TrainingSetup(
         network=network,
-        batches_from=lambda step: training_stream(images, examples, config, step, factors),
-        steps_per_epoch=steps_per_epoch(examples, config.batch_size),
+        batches_from=lambda step: training_batches(step, images, dataset, config),
+        steps_per_epoch=steps_per_epoch(len(dataset.splits["train"]), config.batch_size),
         validate=Evaluator(network.scorer, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,
         observer=observer,
     )
+
+
+def training_batches(step: int, images: TrainingImages, dataset: Dataset, config: Config) -> tf.data.Dataset:
+    """The training batches of a run from a step on: ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
+
+    Args:
+        step: counted from 0 over all epochs.
+        images: of the training split.
+    """
+    factors = None
+    if config.sampling == "balanced":
+        factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
+    return training_stream(images, len(dataset.splits["train"]), config, step, factors)
