@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.classes import AUTO
 from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.mask_files import read_stored
+from pipeline.convert.mask_values import is_background
 from pipeline.convert.options import Options
 from pipeline.convert.rasterize import Outlines, Shape, require_near
 from pipeline.convert.source import (
@@ -81,7 +83,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             counts.update(_label(one, annotation) for annotation in annotations)
     panoptic = parsed[0].panoptic
     listed = list(dict.fromkeys(name for one in parsed for name in _categories(one)))
-    if panoptic and options.background == "auto":
+    if panoptic and options.background == AUTO and not any(map(is_background, options.classes or listed)):
         options = replace(options, background=None)
     labels = resolve(counts, listed, options, "categories")
     items, missing, boxes = [], [], 0

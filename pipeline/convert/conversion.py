@@ -107,6 +107,8 @@ def convert(
     assigned, scene = _assign(options, found, done, {row.id: row.split for row in earlier})
     found.notes += assigned.notes
     splits = [split or "" for split in assigned.splits]
+    if "train" not in splits:
+        raise UserError(f"source={options.source}: no image is left in train", *assigned.warnings)
     found.warnings += assigned.warnings + warnings(found.classes, done, splits, scene)
     root = options.source if options.source.is_dir() else options.source.parent
     rows = [
@@ -141,11 +143,20 @@ def _require_whole(done: Sequence[Done]) -> None:
 
 
 def _assign(options: Options, found: Found, done: Sequence[Done], earlier: Mapping[str, str]) -> tuple[Assigned, int]:
-    """The split of each image, and the size of the largest set of near copies that is not kept together."""
+    """The split of each image, and the size of the largest set of near copies that is not kept together.
+
+    Raises:
+        UserError: there is nothing to learn.
+    """
     ids = [item.id for item in found.items]
     copies = equal_pairs([one.image_hash for one in done])
     alike = alike_pairs([one.appearance for one in done])
     present = present_classes(done)
+    if not present.any():
+        raise UserError(
+            f"source={options.source}: every mask is void throughout; format={found.format}, values=…, colours=… or "
+            "labels=… may say otherwise what is there"
+        )
     own = {item.split for item in found.items} - {None}
     if options.split is None and options.group is None and "train" in own and len(own) > 1:
         found.notes.append("splits are the source's own; split=[0.8,0.1,0.1] makes others")

@@ -65,6 +65,9 @@ def _labelmap(path: str, lines: list[str]) -> Legend:
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
+        if not rest.split(":")[0].strip():  # no colours: the names are in the order of the values
+            legend.values[len(legend.values)] = name.strip()
+            continue
         legend.colours[_colour(path, line, rest.split(":")[0].split(","))] = name.strip()
     return legend
 

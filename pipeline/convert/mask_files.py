@@ -51,6 +51,8 @@ def read_stored(path: Path) -> Stored:
         if opened.format == "PNG" and opened.mode == "L" and (bits := _grey_bits(path)) in (2, 4):
             stretched = np.array(opened, np.uint8)  # by Pillow, to 0 to 255
             return Stored(stretched // (255 // (2**bits - 1)), None)
+        if opened.format == "GIF":  # whose indices are whatever the program found best
+            return Stored(None, np.array(opened.convert("RGB"), np.uint8))
         if opened.mode == "P":
             indices = np.array(opened, np.uint8)
             colours = np.array(opened.getpalette("RGB"), np.uint8).reshape(-1, 3)

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +134,8 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
     if legend is not None and scan.is_grey:
         names = legend.values or dict(enumerate(legend.colours.values()))
         return _named(names, False, options, scan, f"values as {legend.file} says; values=… sets others")
+    if legend is not None and not options.classes:
+        options = replace(options, classes=tuple(legend.values.values()))  # names alone, for the colours of PASCAL VOC
     return _guessed(scan, options)
 
 
@@ -255,7 +257,7 @@ def _unknown(scan: Scan, by_colour: bool, what: str, names: dict[int, str] | Non
     if len(every) > SHOWN:
         listed.append(f"  and {len(every) - SHOWN} more")
     key_name = "colours" if by_colour else "values"
-    if len(every) > SHOWN and (main := _main(every, total)):
+    if (main := _main(every, given, total)) and len(every) > 2 * len(main):
         example = _example([*main], given, by_colour)
         to_do = (
             f"{len(main)} of them cover {100 * sum(pixels[key] for key in main) / total:.1f} %: the others may be "
@@ -267,9 +269,9 @@ def _unknown(scan: Scan, by_colour: bool, what: str, names: dict[int, str] | Non
     return UserError(f"{what}; they hold:", *listed, to_do)
 
 
-def _main(every: Sequence[tuple[int, int]], total: int) -> list[int]:
-    """The few values that cover nearly everything, if there are such."""
-    main = [key for key, count in every if count > total / 200]
+def _main(every: Sequence[tuple[int, int]], given: dict[int, str], total: int) -> list[int]:
+    """The few values that cover nearly everything, if there are such: those with a name, or those of many pixels."""
+    main = [key for key, count in every if (key in given if given else count > total / 200)]
     return main if len(main) <= SHOWN and sum(c for k, c in every if k in main) > 0.9 * total else []
 
 

@@ -7,17 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, SPLITS, split_of
-
-IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photo", "photos", "picture", "pictures", "input",
-               "inputs", "rgb", "raw", "x"}  # fmt: skip
-MASK_WORDS = {"mask", "masks", "label", "labels", "annotation", "annotations", "anno", "annos", "segmentation",
-              "segmentations", "seg", "segs", "gt", "groundtruth", "truth", "target", "targets", "y", "manual1",
-              "segmentationclass", "segmentationclasspng"}  # fmt: skip
-NAME_WORDS = MASK_WORDS | {"l", "m", "p", "lbl", "msk"}  # of files, next to images: CamVid has _L, others _m
-OTHER = {"segmentationobject", "segmentationclassvisualization", "overlays", "overlay", "visualization", "preview",
-         "previews", "instances", "skeletons"}  # fmt: skip
-SEPARATED = r"[_\-. ]+"
-COMPANIONS = {"mask": MASK_WORDS, "image": IMAGE_WORDS}
+from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, role_of_folder, without_word
 
 
 @dataclass
@@ -90,13 +80,11 @@ def _role(path: str, images: str | None, masks: str | None) -> tuple[str, tuple[
             return "image", parts
         return "other", parts
     for place in range(len(parts) - 1, -1, -1):
-        words = [word for word in re.split(SEPARATED, parts[place].lower()) if word]
-        if set(words) & OTHER or parts[place].lower() in OTHER:
-            return "other", parts
-        for role, known in COMPANIONS.items():
-            if hit := [word for word in words if word in known]:
-                rest = "_".join(word for word in words if word not in hit)
-                return role, (*parts[:place], *((rest,) if rest else ()), *parts[place + 1 :])
+        role, rest = role_of_folder(parts[place])
+        if role == "other":
+            return role, parts
+        if role:
+            return role, (*parts[:place], *((rest,) if rest else ()), *parts[place + 1 :])
     return "", parts
 
 
@@ -121,10 +109,14 @@ def _top(place: _Place) -> str:
 def _by_name(found: dict[str, list[_Place]]) -> None:
     """Tell masks from images among files that no folder tells apart: a_mask.png next to a.jpg."""
     images = {(place.folders, place.stem) for role in ("image", "") for place in found[role]}
+    lossy = {(place.folders, place.stem) for place in found[""] if place.path.lower().endswith((".jpg", ".jpeg"))}
     for role in ("image", ""):
         stay: list[_Place] = []
         for place in found[role]:
-            base = _without_word(place.stem, NAME_WORDS)
+            if role == "" and place.path.lower().endswith(".png") and (place.folders, place.stem) in lossy:
+                found["mask"].append(place)  # a.png next to a.jpg
+                continue
+            base = without_word(place.stem, NAME_WORDS)
             named = base is not None and (
                 (place.folders, base) in images
                 or (role == "" and any((place.folders, name) in images for name in _image_names(base)))
@@ -137,23 +129,17 @@ def _image_names(base: str) -> list[str]:
     return [f"{base}_{word}" for word in ("image", "img", "rgb")] + [f"{word}_{base}" for word in ("image", "img")]
 
 
-def _without_word(stem: str, words: set[str]) -> str | None:
-    """A name without the word for its role at the end or the start; None if it has none there."""
-    if (match := re.fullmatch(rf"(.+?){SEPARATED}([^_\-. ]+)", stem)) and match[2].lower() in words:
-        return match[1]
-    if (match := re.fullmatch(rf"([^_\-. ]+){SEPARATED}(.+)", stem)) and match[1].lower() in words:
-        return match[2]
-    return None
-
-
 def _match(images: list[_Place], masks: list[_Place], rule: str) -> Pairing:
     """Give each mask to an image: by the same name, without words for the role, by what all names share, by folder."""
-    pairs = {image.path: Pair("", image.path, split=split_of(image.path)) for image in images}
+    pairs = {
+        image.path: Pair("", image.path, split=split_of("/".join((*image.folders, image.stem)))) for image in images
+    }
     left = list(masks)
     for names in (_exact, _bare):
         left = _take(left, images, pairs, names)
     if left and (affix := _shared_affix(left, images)):
         left = _take(left, images, pairs, lambda place, role: _without_affix(place, role, *affix))
+    left = _take_anywhere(left, images, pairs)
     left = _take_of_classes(left, images, pairs)
     left = _take_of_objects(left, images, pairs)
     matched = [pair for pair in pairs.values() if pair.masks]
@@ -174,7 +160,7 @@ def _exact(place: _Place, _: str) -> _Key:
 
 
 def _bare(place: _Place, role: str) -> _Key:
-    bare = _without_word(place.stem, NAME_WORDS if role == "mask" else IMAGE_WORDS)
+    bare = without_word(place.stem, NAME_WORDS if role == "mask" else IMAGE_WORDS)
     return place.folders, place.stem if bare is None else bare
 
 
@@ -206,6 +192,26 @@ def _shared_affix(masks: list[_Place], images: list[_Place]) -> tuple[str, str] 
     return None
 
 
+def _take_anywhere(masks: list[_Place], images: list[_Place], pairs: dict[str, Pair]) -> list[_Place]:
+    """Masks whose name one image has, in whatever folder, and no other mask."""
+
+    def by_name(places: Iterable[_Place], role: str) -> dict[str, list[_Place]]:
+        found: dict[str, list[_Place]] = {}
+        for place in places:
+            found.setdefault(_bare(place, role)[1], []).append(place)
+        return found
+
+    free = by_name((image for image in images if not pairs[image.path].masks), "image")
+    left = []
+    for name, same in by_name(masks, "mask").items():
+        owners = free.get(name, [])
+        if len(same) == len(owners) == 1 and not set(map(str.lower, same[0].folders)) & set(SPLITS):
+            pairs[owners[0].path].masks, pairs[owners[0].path].labels = [same[0].path], [None]
+        else:
+            left += same
+    return left
+
+
 def _take_of_classes(masks: list[_Place], images: list[_Place], pairs: dict[str, Pair]) -> list[_Place]:
     """Masks of one class each, in folders called after the classes: masks/cat/a.png, masks/dog/a.png."""
     by_name = {(image.folders, image.stem): pairs[image.path] for image in images}
@@ -216,7 +222,7 @@ def _take_of_classes(masks: list[_Place], images: list[_Place], pairs: dict[str,
                 by_name[rest, stem]
                 for place in range(len(mask.folders))
                 for rest in [mask.folders[:place] + mask.folders[place + 1 :]]
-                for stem in (mask.stem, _without_word(mask.stem, NAME_WORDS))
+                for stem in (mask.stem, without_word(mask.stem, NAME_WORDS))
                 if stem is not None and (rest, stem) in by_name and mask.folders[place].lower() not in SPLITS
             ),
             None,

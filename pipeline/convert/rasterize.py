@@ -31,8 +31,8 @@ class Shape:
     """What one outline covers.
 
     `kind`: polygon, rectangle, circle, line or point with Pillow's rule; `bitmap`, whose data is a PNG in base64 with
-    its place; `coco` with polygons; `rle` with run lengths down the columns, `rows` with those along the rows, the first
-    of them of what is not covered.
+    its place; `coco` with polygons; `rle` with run lengths down the columns, `rows` with those along the rows,
+    the first of them of what is not covered.
     """
 
     index: int  # class, or 255

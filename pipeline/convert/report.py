@@ -118,8 +118,10 @@ def size_warnings(done: Sequence[Done]) -> list[str]:
 
 def next_command(output: Path, rows: Sequence[Row]) -> str:
     """The command that trains on the output."""
+    from pipeline.config.quoting import quoted  # which imports Hydra
+
     there = {row.split for row in rows}
-    words = ["python", "run.py", "dataset=folder", f"dataset.root={output}"]
+    words = ["python", "run.py", "dataset=folder", f"dataset.root={quoted(str(output))}"]
     if {"val", "test"} <= there:
         words += ["dataset.splits.val=val", "dataset.splits.test=test"]
     elif "test" in there:

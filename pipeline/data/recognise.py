@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
 
 HEAD = 2**16  # bytes of a file that are looked at
 MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
@@ -69,14 +71,19 @@ def list_files(root: Path) -> list[str]:
     return found
 
 
-def has_masks(images: Iterable[str]) -> bool:
-    """Whether names of files say that some are masks of others."""
-    word = re.compile(
-        r"(?i)(^|[/_\-. ])(masks?|labels?|annotations?|gt|groundtruth|truth|segmentations?|segs?|targets?"
-        r"|segmentationclass(png)?)([/_\-. ]|$)"
-    )
-    masks = [bool(word.search(path)) for path in images]
+def has_masks(images: Sequence[str]) -> bool:
+    """Whether names of files or of their folders say that some are masks of others."""
+    names = {*images, *(PurePosixPath(path).stem for path in images)}
+    masks = [_is_mask(PurePosixPath(path), names) for path in images]
     return any(masks) and not all(masks)
+
+
+def _is_mask(path: PurePosixPath, names: Container[str | None]) -> bool:
+    roles = [role for part in path.parts[:-1] if (role := role_of_folder(part)[0])]
+    if roles:
+        return roles[-1] == "mask"
+    base = without_word(path.stem, NAME_WORDS)
+    return base in names or (path.suffix.lower() == ".png" and f"{path.with_suffix('')}.jpg" in names)
 
 
 def _telling(paths: list[str]) -> list[str]:
@@ -113,4 +120,5 @@ def kind_of_file(file: Path) -> str | None:
 
 def _counts(images: list[str]) -> str:
     endings = Counter(PurePosixPath(path).suffix.lower() for path in images)
-    return ", ".join(f"{count} {ending}" for ending, count in endings.most_common(3))
+    most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return ", ".join(f"{count} {ending}" for ending, count in most)
