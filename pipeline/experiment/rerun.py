@@ -14,8 +14,8 @@ from pipeline.tracking.provenance import Provenance, fetch_provenance
 from pipeline.tracking.stored_run import open_run
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
-# Metrics of the machine or of the network, not of the result; older runs have fewer of them.
-WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
+# Metrics of the machine, of the network or of exported files, not of the result; older runs have fewer of them.
+WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/", "export/")
 AT_THE_END = ("best/", "test/")
 # Scores that runs of version 0.1 do not have: they are compared only with those of runs that do.
 LATER_SCORES = (
