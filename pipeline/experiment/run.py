@@ -10,7 +10,15 @@ from pipeline.data.cache import DataCache
 from pipeline.experiment.evaluation import evaluate_test_split
 from pipeline.experiment.initial_weights import find_initial_weights
 from pipeline.experiment.lineage import Lineage
-from pipeline.experiment.log import log_inputs, log_network, log_pruned, log_results, log_verdict, open_tracking
+from pipeline.experiment.log import (
+    log_inputs,
+    log_network,
+    log_pruned,
+    log_results,
+    log_verdict,
+    log_weights,
+    open_tracking,
+)
 from pipeline.experiment.messages import (
     print_differences,
     print_finished,
@@ -90,6 +98,7 @@ def run_experiment(
             result = log_pruned(run)
             print_pruned(result)
             return result
+        log_weights(run, config, dataset, trained)
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
             scores["test"] = evaluate_test_split(run, network.scorer, dataset, config, trained.best_epoch)
