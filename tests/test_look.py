@@ -15,7 +15,13 @@ def test_the_sheet_and_the_table_are_those_of_a_dataset(
     voc_folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [f"dataset.root={voc_folder()}", f"data_dir={tmp_path}", "dataset.classes=[background,cat,dog]"]
-    options = ["dataset=folder", "dataset.splits={val: val, test: test}", "image_size=16", "batch_size=2", f"output={tmp_path}/new/look.png"]
+    options = [
+        "dataset=folder",
+        "dataset.splits={val: val, test: test}",
+        "image_size=16",
+        "batch_size=2",
+        f"output={tmp_path}/new/look.png",
+    ]
     assert main([*given, *options, "epochs=3"]) == 0
     shown = capsys.readouterr().out
     assert "4 train, 2 val, 2 test images" in shown and "the first 12 of 12 crops" in shown
