@@ -132,6 +132,8 @@ def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
 
 def _places(files: Sequence[Setting], keys: Sequence[Setting]) -> dict[str, str]:
     """{key: words} for the keys whose value is from a file of the user's."""
+    if not own_files().folders:
+        return {}
     names = [(own_files().primary, "")]
     names += [(f"{file.key}/{value}", file.key) for file in files for value in file.values if not is_hydras(file.key)]
     found = {key: file for name, section in names for file, key, _ in written(name, section)}

@@ -238,6 +238,12 @@ class SweepConfig:
         "name of the sweep; the same name continues it; null: made from the experiment and a hash of the command", None
     )
     max_failures: int | None = key("stop the sweep after so many failed trials; null: never", None, least=1)
+    max_minutes: float | None = key(
+        "begin no trial after so many minutes, those of earlier starts included, and interrupt the trials that run; "
+        "the same command with more minutes continues; null: never",
+        None,
+        above=0,
+    )
     retry_failed: bool = key("when a sweep is continued, repeat its failed trials as well", False)
     objectives: list[str] = key(  # noqa: RUF009
         "metrics that sweep=optuna optimises, or `parameters`, the number of weights; losses, times and parameters are "
@@ -283,6 +289,12 @@ class Config:
     )
     epochs: int = key("passes over the training split", least=1)
     early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
+    max_minutes: float | None = key(
+        "end training when another epoch would take it beyond so many minutes, those before an interruption included; "
+        "null: never",
+        None,
+        above=0,
+    )
     init_from: str | None = key(
         "finished run of the same network, or registered model (models:/<name>@<alias>), that the weights are taken "
         "from; with other classes, the logits start anew",

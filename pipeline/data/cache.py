@@ -1,5 +1,6 @@
 """Reuses the data of one run for the next run of the same process, as long as no file has changed."""
 
+import gc
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,7 +103,9 @@ class DataCache:
         """The training images, if they are decoded, and the room for them."""
         key = (_dataset_key(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
         if self._images is None or self._images.key != key:
-            self._images = None  # frees its memory before the new images need it
+            if self._images is not None:  # their memory is free before the new images need it
+                self._images = None
+                gc.collect()  # the graphs of their streams refer to them, and to themselves in cycles
             room = Room.of(dataset.sizes("train"), config.long_side, config.cache_mb, self.processes)
             self._images = _CachedImages(key, room, None)
         return self._images

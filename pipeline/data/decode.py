@@ -208,9 +208,18 @@ def scale_image(image: tf.Tensor, long_side: int | None) -> tf.Tensor:
     """
     if long_side is None:
         return image
-    size = tf.shape(image)[:2]
-    scaled = tf.image.resize(image, working_size(size, long_side), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+    return resize_image(image, working_size(tf.shape(image)[:2], long_side))
+
+
+def resize_image(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Images at another size, uint8: bilinearly, with anti-aliasing.
+
+    Args:
+        images: (..., height, width, 3) uint8, with at most one axis before the height.
+        size: (2,) int32, height and width of the result.
+    """
+    resized = tf.image.resize(images, size, antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
 def scale_mask(mask: tf.Tensor, long_side: int | None) -> tf.Tensor:
@@ -230,20 +239,20 @@ def padded_length(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def pad_reflect(image: tf.Tensor, multiple: int) -> tf.Tensor:
-    """The image padded at the right and bottom so that both sides are multiples, same dtype.
+def pad_reflect(images: tf.Tensor, multiple: int) -> tf.Tensor:
+    """Images padded at the right and bottom so that both sides are multiples, same dtype.
 
     The padding is the image's reflection, as numpy's mode "reflect": the edge pixel is not repeated, and an image that
     is smaller than its padding is reflected several times.
 
     Args:
-        image: (height, width, channels).
+        images: (..., height, width, channels).
     """
-    for axis in (0, 1):
-        length = tf.shape(image)[axis]
-        wanted = -(-length // multiple) * multiple
+    for axis in (-3, -2):
+        length = tf.shape(images)[axis]
+        wanted = (length + multiple - 1) // multiple * multiple  # without negative numbers, see `pipeline.export.graph`
         period = tf.maximum(2 * length - 2, 1)
         position = tf.range(length, wanted) % period
-        reflected = tf.gather(image, tf.minimum(position, period - position), axis=axis)
-        image = tf.concat([image, reflected], axis)
-    return image
+        reflected = tf.gather(images, tf.minimum(position, period - position), axis=axis)
+        images = tf.concat([images, reflected], axis)
+    return images

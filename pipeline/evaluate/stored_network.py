@@ -1,6 +1,7 @@
 """The network of a tracked run, ready to predict: what `predict` and `evaluate` start with."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import keras
 
@@ -21,6 +22,7 @@ class StoredNetwork:
     train_images: frozenset[
         str
     ]  # SHA-256 of the images that it was trained on; empty where the run did not record them
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the run
 
 
 def load_stored_network(name: str, uri: str | None, threads: int | str | None = None) -> StoredNetwork:
@@ -40,4 +42,4 @@ def load_stored_network(name: str, uri: str | None, threads: int | str | None = 
         config = stored.config()
         set_up(config if threads is None else replace(config, threads=threads))
         network = load_network(config, weights, recorded_sha256)
-        return StoredNetwork(stored.run_id, config, network, train_images(stored))
+        return StoredNetwork(stored.run_id, config, network, train_images(stored), stored.tags)

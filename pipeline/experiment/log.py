@@ -35,6 +35,8 @@ from pipeline.tracking.store import Store, open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
 from pipeline.train.setup import TrainingResult
 
+ENDED_BY = "ended_by"  # tag of a run that ended before its last epoch: the key of the configuration that ended it
+
 
 def open_tracking(tracking: TrackingConfig) -> Store | None:
     """Open the store, and mark as KILLED the runs whose process died silently; None while it does not answer.
@@ -139,6 +141,8 @@ def log_results(
         The seconds that the run took, in all processes that took part.
     """
     _log_scores(run, dataset, trained, scores)
+    if trained.ended_by not in (None, "epochs"):
+        run.set_tags({ENDED_BY: str(trained.ended_by)})
     _log_model(run, dataset, trained)
     _log_model_scores(run, config, dataset, trained.best_epoch)
     run.log_artifacts(trained.best, "checkpoints/best")

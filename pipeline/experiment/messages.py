@@ -17,6 +17,7 @@ from pipeline.runtime.text import plain
 from pipeline.tracking.store import described
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.ending import ended_by
 from pipeline.train.setup import TrainingResult
 
 
@@ -88,17 +89,20 @@ def print_differences(differences: list[str]) -> None:
         _print(f"differs   {difference}")
 
 
-def print_resumption(state: TrainingState | None, damaged: list[str], config: Config) -> None:
+def print_resumption(
+    state: TrainingState | None, damaged: list[str], config: Config, last_epoch: int | None = None
+) -> None:
     """Where training continues.
 
     Args:
         state: of the checkpoint that training resumes from; None: there is no complete one.
         damaged: a message for each damaged checkpoint.
+        last_epoch: of a rerun, after which the original ended.
     """
     for message in damaged:
         print_note(message)
     if state is not None:
-        print_note(_continuation(state, config))
+        print_note(_continuation(state, config, last_epoch))
     elif damaged:
         print_note("no checkpoint is complete: training starts over")
 
@@ -126,6 +130,8 @@ def print_results(
     for note in absent_class_notes(dataset.classes, scores):
         print_note(note)
     _print(f"best epoch {trained.best_epoch}, val mIoU {trained.best_scores.mean_iou:.4f}, {duration(seconds)} in all")
+    if trained.ended_by == "max_minutes":
+        print_note(f"the time was up: resume={run.name} max_minutes=<more, or null> trains on, as a new run")
     _print(f"run {run.name}")
     if run.store is not None:
         command = run.store.open_command()
@@ -139,10 +145,11 @@ def print_verdict(original: Original, verdict: Verdict) -> None:
     _print(f"rerun of {original.run_id}: {verdict.text}")
 
 
-def _continuation(state: TrainingState, config: Config) -> str:
+def _continuation(state: TrainingState, config: Config, last_epoch: int | None) -> str:
     done, epoch = state.steps_into_epoch, state.epoch + 1
-    if state.is_over(config):
-        return "all epochs are trained; continuing with the evaluation"
+    if (key := ended_by(state, config, last_epoch)) is not None:
+        ended = "all epochs are trained" if key == "epochs" else f"{key} has ended training"
+        return f"{ended}; continuing with the evaluation"
     if done == state.steps_per_epoch:
         return f"continuing with the validation of epoch {epoch}"
     return f"continuing with epoch {epoch}" + (f" after step {done} of {state.steps_per_epoch}" if done else "")

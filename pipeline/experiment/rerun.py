@@ -14,13 +14,14 @@ from pipeline.tracking.provenance import Provenance, fetch_provenance
 from pipeline.tracking.stored_run import open_run
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
-# Metrics of the machine or of the network, not of the result; older runs have fewer of them.
-WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/")
+# Metrics of the machine, of the network or of exported files, not of the result; older runs have fewer of them.
+WALL_CLOCK = ("time/", "system/", "train/images_per_second", "model/", "export/")
 AT_THE_END = ("best/", "test/")
 # Scores that runs of version 0.1 do not have: they are compared only with those of runs that do.
 LATER_SCORES = (
     "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/frequency_weighted_iou", "test/boundary_iou",
 )  # fmt: skip
+CLOSED = "val/mean_iou"  # logged by every closed epoch
 INITIAL = "checkpoints/initial"  # folder of the initial weights among the artifacts
 
 
@@ -35,6 +36,16 @@ class Original:
     initial_sha256: str | None  # of its initial weights; None for random ones
     initial: Arrays | None  # its initial weights, if they were logged
     provenance: Provenance
+
+    def last_epoch(self, config: Config) -> int | None:
+        """The epoch after which a rerun ends, whatever the time: where the original may have been ended by time.
+
+        Args:
+            config: of the rerun; with another limit its own time counts, and with more epochs too.
+        """
+        if config.max_minutes is None or config.max_minutes != self.config.max_minutes:
+            return None
+        return max(self.history.get(CLOSED, {}), default=None) if config.epochs == self.config.epochs else None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from pipeline.experiment.trial import ALONE, Result, Trial
 from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
-from pipeline.train.compiled import NetworkCache
+from pipeline.train.compiled import NetworkCache, drop_graphs
 
 NEW = Lineage()
 
@@ -58,6 +58,9 @@ def run_experiment(
     """
     started = time.perf_counter()
     cache = cache or DataCache()
+    if networks is None:
+        drop_graphs()  # of an earlier run in this process
+        networks = NetworkCache()
     config = resolve_auto(config)
     set_up(config)
     devices = strategy(config)
@@ -67,7 +70,7 @@ def run_experiment(
     with PreparationDisplay() as progress:
         dataset = cache.dataset(config, progress)
     with devices.scope():
-        network = (networks or NetworkCache()).network(config, dataset, initial)
+        network = networks.network(config, dataset, initial)
 
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, lineage, trial)
     if isinstance(run, Finished):

@@ -10,6 +10,7 @@ from pipeline.evaluate.crop_sheet import crop_sheet
 from pipeline.evaluate.overlay import write_png
 from pipeline.experiment.epoch_logger import EpochLogger
 from pipeline.experiment.messages import print_resumption, print_undecoded
+from pipeline.experiment.start import last_epoch_of
 from pipeline.experiment.trial import Trial
 from pipeline.runtime.console import PreparationDisplay
 from pipeline.tracking.tracked_run import TrackedRun
@@ -33,7 +34,8 @@ def train_network(
     start, damaged = newest_resume_point(checkpoints)
     if start is not None and _was_pruned(run, trial, start.state, config):
         return None
-    print_resumption(start.state if start is not None else None, damaged, config)
+    last_epoch = last_epoch_of(run)
+    print_resumption(start.state if start is not None else None, damaged, config, last_epoch)
     with PreparationDisplay() as progress:
         images = cache.images(config, dataset, progress)
     if cache.room(config, dataset).bound_mb and isinstance(images, FileImages):
@@ -41,7 +43,7 @@ def train_network(
     if start is None:
         _log_crops(run, images, dataset, config)
     observer = EpochLogger(run, config, dataset.splits["val"], trial)
-    result = fit(training_setup(network, dataset, images, config, checkpoints, observer), start)
+    result = fit(training_setup(network, dataset, images, config, checkpoints, observer, last_epoch), start)
     if result.stopped:
         return None
     require_unchanged(dataset, ["train", "val"] if isinstance(images, FileImages) else ["val"])

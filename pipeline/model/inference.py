@@ -33,14 +33,14 @@ def predict_logits(
         return model(images, training=False)
 
     if not views.single:
-        logits = views.averaged(network, padded[: scaled_size[0], : scaled_size[1]], original_size)
+        logits = views.averaged(network, padded[tf.newaxis, : scaled_size[0], : scaled_size[1]], original_size)
     else:
-        scaled = views.logits(network, padded)[:, : scaled_size[0], : scaled_size[1]]  # (1, height, width, classes)
+        scaled = views.logits(network, padded[tf.newaxis])[:, : scaled_size[0], : scaled_size[1]]  # (1, height, width, classes)
         # A bilinear resize to the same size would be the identity, at the cost of a copy.
         unchanged = tf.reduce_all(scaled_size == original_size)
-        logits = tf.cond(unchanged, lambda: scaled, lambda: tf.image.resize(scaled, original_size))[0]
+        logits = tf.cond(unchanged, lambda: scaled, lambda: tf.image.resize(scaled, original_size))
     # The loop over windows loses the static number of classes.
-    return tf.ensure_shape(logits, (None, None, model.output_shape[-1]))
+    return tf.ensure_shape(logits[0], (None, None, model.output_shape[-1]))
 
 
 def class_indices(logits: tf.Tensor) -> tf.Tensor:
@@ -57,7 +57,7 @@ def class_indices(logits: tf.Tensor) -> tf.Tensor:
 
 def predictor(model: keras.Model, config: Config) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` from a decoded image (height, width, 3) uint8 to class indices (height, width) uint8."""
-    logits_of = _logits_of_decoded(model, config)
+    logits_of = logits_of_decoded(model, config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tf.Tensor:
@@ -72,7 +72,7 @@ def probability_predictor(model: keras.Model, config: Config) -> tf.types.experi
     It returns those of `predictor`, (height, width) uint8, and the softmax of the logits, (height, width, classes)
     float32.
     """
-    logits_of = _logits_of_decoded(model, config)
+    logits_of = logits_of_decoded(model, config)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def predict(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -88,10 +88,10 @@ def logits_predictor(model: keras.Model, config: Config) -> tf.types.experimenta
     It takes (height, width, 3) uint8 and (2,) int32, and returns (*size, classes) float32.
     """
     signature = [tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((2,), tf.int32)]
-    return tf.function(_logits_of_decoded(model, config), input_signature=signature, autograph=False)
+    return tf.function(logits_of_decoded(model, config), input_signature=signature, autograph=False)
 
 
-def _logits_of_decoded(model: keras.Model, config: Config) -> Callable[..., tf.Tensor]:
+def logits_of_decoded(model: keras.Model, config: Config) -> Callable[..., tf.Tensor]:
     """A function for graphs, from a decoded image to its logits, (height, width, classes) float32.
 
     Its second argument is the size of the result, (2,) int32; without it, it is the image's.

@@ -1,6 +1,6 @@
 """Test-time augmentation: scaled and mirrored views of an image whose predictions are averaged (`evaluate.*`)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -8,6 +8,10 @@ import tensorflow as tf
 from pipeline.config.schema import Config
 from pipeline.data import decode
 from pipeline.model.sliding_window import Network, sliding_window_logits
+
+# (batch, height, width, 3) uint8 at another size, (2,) int32: `pipeline.data.decode.resize_image`, or what replaces it
+# in a file that other programs run
+Resize = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,43 +41,43 @@ class Views:
         """Whether the image itself is the only view."""
         return self.scales == (1.0,) and not self.flip
 
-    def images(self, image: tf.Tensor) -> Iterator[tuple[tf.Tensor, bool]]:
-        """Each view of an image (height, width, 3) uint8, and whether it is mirrored.
+    def images(self, images: tf.Tensor, resize: Resize) -> Iterator[tuple[tf.Tensor, bool]]:
+        """Each view of images of one size, (batch, height, width, 3) uint8, and whether it is mirrored.
 
         The views are uint8 images too; their sizes differ by `scales`.
         """
-        size = tf.cast(tf.shape(image)[:2], tf.float32)
+        size = tf.cast(tf.shape(images)[1:3], tf.float32)
         for scale in self.scales:
-            view = image
+            view = images
             if scale != 1:
-                scaled = tf.image.resize(
-                    image, tf.maximum(tf.cast(tf.round(size * scale), tf.int32), 1), antialias=True
-                )
-                view = tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+                view = resize(images, tf.maximum(tf.cast(tf.round(size * scale), tf.int32), 1))
             yield view, False
             if self.flip:
-                yield view[:, ::-1], True
+                yield view[:, :, ::-1], True
 
     def logits(self, network: Network, padded: tf.Tensor) -> tf.Tensor:
-        """Logits (1, height, width, classes) of one padded view (height, width, 3) uint8, at once or by windows."""
+        """Logits (batch, height, width, classes) of one padded view, (batch, height, width, 3), at once or by windows."""
         if self.window is None:
-            return network(padded[tf.newaxis])
+            return network(padded)
         return sliding_window_logits(network, padded, self.window)
 
-    def averaged(self, network: Network, image: tf.Tensor, original_size: tf.Tensor) -> tf.Tensor:
-        """The logarithm of the mean of the views' probabilities at the image's original size.
+    def averaged(
+        self, network: Network, images: tf.Tensor, original_size: tf.Tensor, resize: Resize = decode.resize_image
+    ) -> tf.Tensor:
+        """The logarithm of the mean of the views' probabilities at the images' original size.
 
         Args:
-            image: (height, width, 3) uint8.
+            images: (batch, height, width, 3) uint8.
             original_size: (2,) int32, height and width.
 
         Returns:
-            (original height, original width, classes) float32 logits, whose softmax is the mean of the probabilities.
+            (batch, original height, original width, classes) float32 logits, whose softmax is the mean of the
+            probabilities.
         """
         log_probabilities = []
-        for view, mirrored in self.images(image):
-            height, width = tf.unstack(tf.shape(view)[:2])
+        for view, mirrored in self.images(images, resize):
+            height, width = tf.unstack(tf.shape(view)[1:3])
             logits = self.logits(network, decode.pad_reflect(view, self.multiple))[:, :height, :width]
-            logits = tf.image.resize(logits[:, :, ::-1] if mirrored else logits, original_size)[0]
+            logits = tf.image.resize(logits[:, :, ::-1] if mirrored else logits, original_size)
             log_probabilities.append(tf.nn.log_softmax(logits))
         return tf.reduce_logsumexp(tf.stack(log_probabilities), axis=0) - tf.math.log(float(len(log_probabilities)))

@@ -17,6 +17,7 @@ from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays
 from pipeline.train.compiled import CompiledNetwork
+from pipeline.train.ending import EndedBy
 
 
 class TrainingObserver(Protocol):
@@ -56,6 +57,7 @@ class TrainingSetup:
     config: Config
     checkpoints: Path  # the run's folder of checkpoints
     observer: TrainingObserver
+    last_epoch: int | None = None  # of a rerun: after which the original ended
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class TrainingResult:
     best: Path
     earlier_seconds: float  # of training in earlier processes, which were interrupted
     stopped: bool  # whether the observer stopped training before its last epoch
+    ended_by: EndedBy | None  # what ended it otherwise
 
 
 def training_setup(
@@ -80,12 +83,14 @@ def training_setup(
     config: Config,
     checkpoints: Path,
     observer: TrainingObserver,
+    last_epoch: int | None = None,
 ) -> TrainingSetup:
     """The setup that a configuration describes.
 
     Args:
         images: of the training split.
         checkpoints: the run's folder of checkpoints.
+        last_epoch: of a rerun, after which the original ended.
     """
     return TrainingSetup(
         network=network,
@@ -95,6 +100,7 @@ def training_setup(
         config=config,
         checkpoints=checkpoints,
         observer=observer,
+        last_epoch=last_epoch,
     )
 
 

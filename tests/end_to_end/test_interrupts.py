@@ -9,7 +9,7 @@ import pytest
 from pipeline.train.checkpoint import newest_first
 from tests.end_to_end.commands import RUN, UNSEEN, Ended, lines, stored_runs
 from tests.end_to_end.forks import fork_server
-from tests.end_to_end.kill_anywhere import OFTEN, OPTIONS, continuation, workplace
+from tests.end_to_end.kill_anywhere import OFTEN, continuation, workplace
 from tests.end_to_end.killing import Death
 from tests.end_to_end.outcome import Outcome, Undisturbed, differing, outcome, run_folders
 
