@@ -15,8 +15,7 @@ from pipeline.runtime.limits import available_memory
 
 MIB = 2**20
 BYTES = {"float16": 2, "bfloat16": 2}  # of a value of another type than float32
-# Fitted to the peak memory of 15 networks on an Intel Xeon with AMX (tests/benchmarks/memory.py): the estimate was 0.97 to
-# 1.43 times the peak, and 1.8 times that of the smallest one. XLA and oneDNN reuse more of the activations in float32.
+# Fitted to the peak memory of 15 networks on an Intel Xeon with AMX (tests/benchmarks/memory.py).
 COMPILED = 150 * MIB  # graphs and kernels
 SHARE_KEPT = {"float32": 0.85}  # of the activations, until the gradients are computed; in lower precision, with copies:
 SHARE_IN_LOW_PRECISION = 1.1
@@ -86,8 +85,8 @@ def require_memory(cost: TrainingCost, config: Config) -> None:
     batch = cost.largest_batch(available)
     what_to_do = f"at most {batch} expected" if batch else "a smaller image_size or network expected"
     raise UserError(
-        f"batch_size={config.batch_size}: training takes about {cost.memory(config.batch_size) / 2**30:.1f} GB more than "
-        f"now, and {available / 2**30:.1f} GB are left for this process; {what_to_do}"
+        f"batch_size={config.batch_size}: training takes about {cost.memory(config.batch_size) / 2**30:.1f} GB more "
+        f"than now, and {available / 2**30:.1f} GB are left for this process; {what_to_do}"
     )
 
 
