@@ -20,7 +20,7 @@ FLOORS = (
     ("train", "compare"),
     ("experiment",),
     ("sweep",),
-    ("predict", "register", "runs", "sync"),
+    ("export", "predict", "register", "runs", "sync"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
