@@ -3,8 +3,8 @@
 It is `pipeline.model.inference` for a batch of images of one size, with three things replaced:
 
 - Neither format has TensorFlow's resize with anti-aliasing: two products with matrices do the same up to rounding.
-- LiteRT has no float64, so sizes are computed with whole numbers (`whole_working_size`). Both formats round the quotient
-  of negative numbers in their own way, so there are none, in the shared functions either.
+- LiteRT has no float64, so sizes are computed with whole numbers (`whole_working_size`). Both round quotients of
+  negative numbers in their own way, so there are none, in the shared functions either.
 - Weights are constants, since a variable that a loop reads would become an argument of the loop.
 """
 

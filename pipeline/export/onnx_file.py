@@ -20,10 +20,11 @@ OPSET = 18
 LEAST_SHARED = 256  # bytes: smaller constants stay where they are
 
 
-def write(graph: Graph, path: Path, metadata: Mapping[str, object], quantize: bool) -> None:
+def write(graph: Graph, path: Path, metadata: Mapping[str, object], classes: int, quantize: bool) -> None:
     """Write a file with the metadata as `metadata_props`: texts as they are, all else as JSON.
 
     Args:
+        classes: how many there are.
         quantize: store the weights of convolutions in 8 bits; the range of their inputs is measured in each image.
     """
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each of its steps
@@ -33,7 +34,7 @@ def write(graph: Graph, path: Path, metadata: Mapping[str, object], quantize: bo
     share_constants(model.graph)
     if quantize:
         model = _quantized(model)
-    _name_axes(model.graph, len(metadata["classes"]))
+    _name_axes(model.graph, classes)
     onnx.helper.set_model_props(
         model, {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     )

@@ -11,7 +11,7 @@ from pipeline.runtime.errors import UserError
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """While the block runs, nothing is printed on stderr; if it fails, all of it is, but for a mistake of the user's."""
+    """While the block runs, nothing is printed on stderr; if it fails otherwise than by a UserError, all is."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as printed:
