@@ -97,7 +97,7 @@ def _best_trial(name: str, uri: str | None, folders: contextlib.ExitStack) -> "S
         folders.enter_context(trial.folder)
     if not trials and not unreadable:
         raise UserError(f"sweep={name}: is no sweep, or one without a trial; run={name} registers a single run")
-    best = best_of(read_run(trial, {}) for trial in trials)
+    best = best_of(read_run(trial, {}, {}) for trial in trials)
     if best is None:
         states = ", ".join(sorted({str(trial.run.info.status) for trial in trials}))
         raise UserError(f"sweep={name}: none of its trials has finished with a score ({states})", *unreadable)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.compare.importance import importances
-from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_run
+from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_class_scores, read_run
 from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
-from pipeline.compare.table import Replicates, best_of, headings, over_seeds, ranked, varying
+from pipeline.compare.table import FOLD, Replicates, best_of, headings, ranked, replicates, varying
 from pipeline.config.schema import Config, DatasetConfig
 from pipeline.data.classes import Classes
 from pipeline.data.pixels import PixelRules
@@ -65,14 +65,16 @@ def analyse(group: Group, uri: str | None) -> Analysis:
     Args:
         uri: the tracking address as the user gave it, for the command that repeats the best run.
     """
-    runs = ranked(read_run(stored, curves(stored, (CURVE,))) for stored in group.runs)
+    runs = ranked(read_run(stored, curves(stored, (CURVE,)), read_class_scores(stored)) for stored in group.runs)
     keys = varying(runs)
     best = best_of(runs)
     command = "" if best is None else f"python run.py rerun={best.run_id}"
     if command and uri is not None:
         command += f" tracking.uri={shlex.quote(mask_credentials(uri))}"
     notes = list(group.left_out)
-    if len({run.data for run in runs if run.data is not None}) > 1:
+    # Folds of one cross-validation are different data, and meant to be.
+    by_fold = {(run.params.get(FOLD), run.data) for run in runs if run.data is not None}
+    if len(by_fold) > len({fold for fold, _ in by_fold}):
         notes.append("The runs used different data, which alone can make their scores differ.")
     return Analysis(
         title=group.title,
@@ -81,7 +83,7 @@ def analyse(group: Group, uri: str | None) -> Analysis:
         varying=keys,
         best=best,
         command=command,
-        replicates=over_seeds(runs, keys),
+        replicates=replicates(runs, keys),
         importances=importances(runs, keys),
         notes=notes,
     )
@@ -163,9 +165,11 @@ def find_data(stored: StoredRun, config: Config, data_root: Path | None) -> tupl
 
 
 def _examples(root: Path, dataset: DatasetConfig) -> dict[str, Example]:
-    only = [split for split in ("val", "test") if split == "val" or dataset.splits.test is not None]
-    splits, _ = find_examples(root, dataset, only)  # images with faults are left out
-    return {example.id: example for examples in splits.values() for example in examples}
+    splits = ["val", *(["test"] if dataset.splits.test is not None else [])]
+    if dataset.folds is not None:  # another run's val is a part of this one's train
+        splits.append("train")
+    found, _ = find_examples(root, replace(dataset, limit=None), splits)  # images with faults are left out
+    return {example.id: example for examples in found.values() for example in examples}
 
 
 def _classes(stored: StoredRun) -> list[str] | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.compare.runs import LARGEST_NUMBER, ComparedRun
-from pipeline.compare.table import SEED
+from pipeline.compare.table import REPEATS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -34,7 +34,7 @@ def importances(runs: Sequence[ComparedRun], keys: Sequence[str]) -> dict[str, f
         params: dict[str, float | str] = {}
         for key in common:
             values = numbers[key]
-            params[key] = values[place] if values is not None and key != SEED else run.params[key]
+            params[key] = values[place] if values is not None and key not in REPEATS else run.params[key]
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=run.val))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -57,7 +57,7 @@ def _distribution(texts: list[str], numbers: list[float] | None, key: str) -> "B
     """A parameter's values for Optuna: a range of numbers, logarithmic if it spans more than a decade, or choices."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if numbers is None or key == SEED:  # neighbouring seeds have nothing in common
+    if numbers is None or key in REPEATS:  # neighbouring seeds or folds have nothing in common
         return CategoricalDistribution(sorted(set(texts)))
     low, high = min(numbers), max(numbers)
     return FloatDistribution(low, high, log=low > 0 and high / low > 10)

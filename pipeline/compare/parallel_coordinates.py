@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.compare.runs import LARGEST_NUMBER, ComparedRun
-from pipeline.compare.table import MISSING, SEED
+from pipeline.compare.table import MISSING, REPEATS
 from pipeline.config.keys import short_names
 from pipeline.runtime.text import short_value
 
@@ -25,7 +25,7 @@ class Axis:
 def parallel_axes(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Axis]:
     """An axis for each parameter, then one for the validation score, if any run has one."""
     short = short_names(keys)
-    axes = [_parameter(short[key], [run.params.get(key, MISSING) for run in runs], key == SEED) for key in keys]
+    axes = [_parameter(short[key], [run.params.get(key, MISSING) for run in runs], key in REPEATS) for key in keys]
     scores = [run.val for run in runs]
     existing = [score for score in scores if score is not None]
     if not existing:

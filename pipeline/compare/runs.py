@@ -86,11 +86,16 @@ class ComparedRun:
         return max((value for value in self.curves.get(CURVE, {}).values() if math.isfinite(value)), default=None)
 
 
-def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> ComparedRun:
-    """Read what is compared of a run from MLflow.
+def read_run(
+    stored: StoredRun,
+    curves: Mapping[str, Mapping[int, float]],
+    class_scores: Mapping[str, Mapping[str, float | None]],
+) -> ComparedRun:
+    """What is compared of a run of MLflow.
 
     Args:
         curves: its metrics by epoch, as `pipeline.tracking.run_groups.curves` returns them.
+        class_scores: as `read_class_scores` returns them; each of both is a request, so whoever needs none gives {}.
     """
     info, data = stored.run.info, stored.run.data
     seconds = data.metrics.get(SECONDS)
@@ -109,7 +114,7 @@ def read_run(stored: StoredRun, curves: Mapping[str, Mapping[int, float]]) -> Co
         started=int(info.start_time or 0),
         seconds=seconds if seconds is not None and math.isfinite(seconds) else None,
         curves=curves,
-        class_scores=read_class_scores(stored),
+        class_scores=class_scores,
     )
 
 

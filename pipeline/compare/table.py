@@ -1,4 +1,4 @@
-"""Runs as a table: the parameters in which they differ, their order, means over seeds; the table as CSV."""
+"""Runs as a table: the parameters in which they differ, their order, means over seeds and folds; the table as CSV."""
 
 import csv
 import io
@@ -13,14 +13,15 @@ from pipeline.config.keys import leaves, short_names
 from pipeline.config.schema import Config
 from pipeline.runtime.text import short_value
 
-SEED = "seed"
+SEED, FOLD = "seed", "dataset.fold"
+REPEATS = {SEED: "seeds", FOLD: "folds"}  # runs that differ in these alone repeat the same experiment
 MOST_IN_HEADING = 8  # parameters
 MISSING = "-"  # the cell of a missing value
 SCHEMA_ORDER = {name: place for place, (name, _, _) in enumerate(leaves(Config))}
 
 
 def varying(runs: Sequence[ComparedRun]) -> list[str]:
-    """The parameters in which runs differ, in the order of the schema, with the seed last.
+    """The parameters in which runs differ, in the order of the schema, with fold and seed last.
 
     Keys that change neither weights nor scores (`tracking.…`) are left out. So are those that only say where data and
     initial weights are stored, unless the runs used different ones.
@@ -33,7 +34,7 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
         shown |= {"init_from", "model.encoder_weights"}
     keys = {key for run in runs for key in run.params if key in shown or not changes_nothing(key)}
     found = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
-    return sorted(found, key=lambda key: (key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
+    return sorted(found, key=lambda key: (key in REPEATS, key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
 
 
 def heading(run: ComparedRun, keys: Sequence[str]) -> str:
@@ -75,18 +76,18 @@ def best_of(runs: Iterable[ComparedRun]) -> ComparedRun | None:
 
 @dataclass(frozen=True)
 class Replicates:
-    """Runs that differ in nothing but their seed."""
+    """Runs that differ in nothing but their seed or their fold."""
 
-    params: Mapping[str, str]  # the varying ones, without the seed
+    params: Mapping[str, str]  # the varying ones, without seed and fold
     run_ids: tuple[str, ...]
     val: tuple[float, float] | None  # mean and standard deviation; None if fewer than two runs have a score
     test: tuple[float, float] | None
 
 
-def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
-    """Means over the finished runs that differ only in their seed, the best first; empty if no two do."""
+def replicates(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
+    """Means over the finished runs that differ only in seed or fold, the best first; empty if no two do."""
     groups: dict[tuple[str | None, ...], list[ComparedRun]] = {}
-    others = [key for key in keys if key != SEED]
+    others = [key for key in keys if key not in REPEATS]
     for run in ranked(run for run in runs if run.finished):
         groups.setdefault(tuple(run.params.get(key) for key in others), []).append(run)
     found = [
@@ -97,9 +98,14 @@ def over_seeds(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replica
             mean_and_deviation([run.score(TEST) for run in members]),
         )
         for members in groups.values()
-        if len({run.params.get(SEED) for run in members}) > 1
+        if len({tuple(run.params.get(key) for key in REPEATS) for run in members}) > 1
     ]
     return sorted(found, key=lambda group: -(group.val[0] if group.val else 0.0))
+
+
+def repeated(keys: Sequence[str]) -> str:
+    """What replicates are counted in, by the varying keys: `seeds`, `folds` or `seeds and folds`."""
+    return " and ".join(words for key, words in REPEATS.items() if key in keys)
 
 
 def mean_and_deviation(values: Iterable[float | None]) -> tuple[float, float] | None:

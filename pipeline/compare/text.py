@@ -4,7 +4,7 @@ import math
 
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.runs import PARAMETERS, TEST
-from pipeline.compare.table import MISSING, SEED, format_score
+from pipeline.compare.table import MISSING, REPEATS, format_score, repeated
 from pipeline.config.keys import short_names
 from pipeline.runtime.console import plain_table
 from pipeline.runtime.text import plain, short_value
@@ -38,11 +38,13 @@ def runs_table(analysis: Analysis) -> str:
 
 
 def findings(analysis: Analysis) -> list[str]:
-    """Paragraphs on what the runs show together: means over seeds, differences, importances, the best run, notes."""
+    """Paragraphs on what the runs show together: means over repeats, differences, importances, the best run, notes."""
     short = short_names(analysis.varying)
     paragraphs = []
     if analysis.replicates:
-        paragraphs.append(f"over seeds, mean ± standard deviation\n{_replicates_table(analysis)}")
+        paragraphs.append(
+            f"over {repeated(analysis.varying)}, mean ± standard deviation\n{_replicates_table(analysis)}"
+        )
     if analysis.differences is not None:
         paragraphs.append(
             f"test mIoU minus that of the best run, on {analysis.differences.images} images, "
@@ -62,12 +64,12 @@ def findings(analysis: Analysis) -> list[str]:
 
 def _replicates_table(analysis: Analysis) -> str:
     short = short_names(analysis.varying)
-    numbers = ["seeds", "val mIoU", "test mIoU"]
+    numbers = [repeated(analysis.varying), "val mIoU", "test mIoU"]
     rows = [
         [*map(short_value, group.params.values()), str(len(group.run_ids)), _spread(group.val), _spread(group.test)]
         for group in analysis.replicates
     ]
-    return plain_table([*(short[key] for key in analysis.varying if key != SEED), *numbers], rows, right=numbers)
+    return plain_table([*(short[key] for key in analysis.varying if key not in REPEATS), *numbers], rows, right=numbers)
 
 
 def _differences_table(analysis: Analysis) -> str:

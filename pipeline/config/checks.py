@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config.addresses import storage_address, tracking_uri
 from pipeline.config.classes import background_faults, colour_faults
+from pipeline.config.folds import fold_faults
 from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config
 from pipeline.runtime.errors import UserError
@@ -177,7 +178,7 @@ def check_dataset(config: Config) -> list[str]:
         faults.append(f"dataset.classes: more than once: {', '.join(repeated)}; each name once expected")
     if any(not name.strip() for name in classes):
         faults.append("dataset.classes: a blank name; write every class's name")
-    faults += background_faults(config.dataset) + colour_faults(config.dataset)
+    faults += background_faults(config.dataset) + colour_faults(config.dataset) + fold_faults(config.dataset)
     if config.dataset.name == "folder" and config.dataset.root is None:
         faults.append("dataset.root=null: dataset=folder needs the folder that holds JPEGImages/ and the others")
     return faults

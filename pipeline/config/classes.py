@@ -12,7 +12,11 @@ from pipeline.runtime.text import nearest
 AUTO = "auto"  # dataset.background: the class that is called background, if one is
 COLOUR = re.compile("#[0-9a-fA-F]{6}")
 VOID_INDEX = 255
-VOC_CLASSES = 21  # as many as PASCAL VOC has
+VOC_NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+VOC_CLASSES = len(VOC_NAMES)
 
 
 def voc_colour(index: int) -> tuple[int, int, int]:

@@ -18,7 +18,8 @@ PLACES = ("data_dir", "cache_mb", "dataset.root", "init_from", "model.encoder_we
 APPEARANCE = ("dataset.colours", "evaluate.log_images")  # of overlays and palettes; images that are only looked at
 # Overrides, by their prefixes, that change neither what a sweep trains nor what it compares.
 NOT_IN_SWEEP_NAME = (
-    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.retry_failed", "hydra.", "hydra/", *APPEARANCE,
+    "tracking=", "tracking.", "sweep.name", "sweep.max_failures", "sweep.max_minutes", "sweep.retry_failed", "hydra.",
+    "hydra/", *APPEARANCE,
 )  # fmt: skip
 # A trial does not depend on what a search optimises or where its study is stored: another search may use its result.
 NOT_IN_TRIAL_NAME = (*NOT_IN_SWEEP_NAME, "sweep.", "sweep=", "resume=")

@@ -77,9 +77,17 @@ def register(base: Config | None = None) -> str:
 
 
 def groups() -> dict[str, list[str]]:
-    """The configuration groups of conf/ and of the user's folders, and their choices, {group: [choice, …]}."""
+    """The configuration groups of conf/ and of the user's folders, and their choices, {group: [choice, …]}.
+
+    A process looks once for the same folders, as it is asked for every override.
+    """
+    return _groups((CONF, *_own.folders))
+
+
+@functools.cache
+def _groups(places: tuple[Path, ...]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
-    for place in (CONF, *_own.folders):
+    for place in places:
         for folder in sorted(place.iterdir()):
             files = [file.relative_to(folder) for file in folder.rglob("*.yaml")] if folder.is_dir() else []
             if files and folder.name != "hydra" and not folder.name.startswith("."):

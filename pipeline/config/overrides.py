@@ -29,7 +29,7 @@ from pipeline.config.own_files import file_faults, hydra_faults, own_file
 from pipeline.config.quoting import syntax_fault
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Setting, interval_faults, values_of
-from pipeline.config.validation import check, reason, typed
+from pipeline.config.validation import as_objects, check, reason, typed
 from pipeline.runtime.errors import UserError
 
 
@@ -121,6 +121,9 @@ def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
     except OmegaConfBaseException as error:
         faults.append(": ".join(part for part in (error.full_key, reason(error)) if part))
         return None
+    except UserError as error:
+        faults += error.faults
+        return None
     group = missing[0].partition(".")[0]
     start = f"; a file of conf/{group}/ expected in the defaults list of its file" if group in groups() else ""
     faults.append(f"{', '.join(missing)}: no value{start}")
@@ -129,6 +132,8 @@ def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
 
 def _places(files: Sequence[Setting], keys: Sequence[Setting]) -> dict[str, str]:
     """{key: words} for the keys whose value is from a file of the user's."""
+    if not own_files().folders:
+        return {}
     names = [(own_files().primary, "")]
     names += [(f"{file.key}/{value}", file.key) for file in files for value in file.values if not is_hydras(file.key)]
     found = {key: file for name, section in names for file, key, _ in written(name, section)}
@@ -165,7 +170,7 @@ def _with_valid_types(keys: Sequence[Setting], composed: DictConfig, faults: lis
     for setting in keys:
         try:
             for value in setting.values:
-                typed(_changed(composed, {setting.key: value}))
+                as_objects(_changed(composed, {setting.key: value}))
             accepted.append(setting)
         except OmegaConfBaseException as error:
             fault = reason(error)

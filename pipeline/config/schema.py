@@ -66,7 +66,9 @@ class DatasetConfig:
     root: str | None = key(
         "folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; null: the dataset's folder in data_dir", None
     )
-    classes: list[str] = key("class names in the order of the mask's indices")  # noqa: RUF009
+    classes: list[str] = key(  # noqa: RUF009
+        "class names in the order of the mask's indices; []: those of dataset.yaml in the folder, else PASCAL VOC's"
+    )
     background: str | None = key(
         "the class that is the background; auto: the one called background, if any; null: none, as in street scenes",
         "auto",
@@ -76,6 +78,23 @@ class DatasetConfig:
     )
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     val_fraction: float = key("share of train that is held out if dataset.splits.val=null", 0.1, above=0, below=1)
+    folds: int | None = key(
+        "cut train by hash into so many folds, for cross-validation; dataset.splits.val is not used then; null: no "
+        "folds",
+        None,
+        least=2,
+    )
+    fold: int | None = key(
+        "the fold of dataset.folds, counted from 0, that is val; the others are train", None, least=0
+    )
+    group: str | None = key(
+        r"pattern on ids whose first group names what stays together when train is cut: '^(\w+)_' for video frames; "
+        "null: each image alone",
+        None,
+    )
+    limit: int | None = key(
+        "for a quick look: of each split, the so many images with the smallest hashes; null: all", None, least=1
+    )
     exif: str = key(
         "images whose EXIF orientation turns them for display; refuse: name them; apply: turn them as viewers do, for "
         "masks drawn on the displayed image; ignore: their pixels as they are stored",
@@ -219,6 +238,12 @@ class SweepConfig:
         "name of the sweep; the same name continues it; null: made from the experiment and a hash of the command", None
     )
     max_failures: int | None = key("stop the sweep after so many failed trials; null: never", None, least=1)
+    max_minutes: float | None = key(
+        "begin no trial after so many minutes, those of earlier starts included, and interrupt the trials that run; "
+        "the same command with more minutes continues; null: never",
+        None,
+        above=0,
+    )
     retry_failed: bool = key("when a sweep is continued, repeat its failed trials as well", False)
     objectives: list[str] = key(  # noqa: RUF009
         "metrics that sweep=optuna optimises, or `parameters`, the number of weights; losses, times and parameters are "
@@ -263,7 +288,18 @@ class Config:
         choices=("uniform", "balanced"),
     )
     epochs: int = key("passes over the training split", least=1)
+    overfit: bool = key(
+        "a check of data, network and optimizer: train until the training images' own mean IoU is 0.95, and say what "
+        "may be wrong if it is not reached; they are val as well, and there is no test split",
+        False,
+    )
     early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
+    max_minutes: float | None = key(
+        "end training when another epoch would take it beyond so many minutes, those before an interruption included; "
+        "null: never",
+        None,
+        above=0,
+    )
     init_from: str | None = key(
         "finished run of the same network, or registered model (models:/<name>@<alias>), that the weights are taken "
         "from; with other classes, the logits start anew",

@@ -10,10 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.classes import of_earlier_versions
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked
+from pipeline.config.yaml_text import is_plain
 from pipeline.runtime.errors import UserError
 
 MAX_BYTES = 2**20  # reading YAML takes a minute for every ten million
-MAX_DEPTH = 9  # of nesting
 # What runs did that were stored before these keys of `dataset` existed. Of 16 bits they used the high byte, which is
 # what scaling from this range gives, for every value.
 BEFORE_THE_KEY = {"exif": "ignore", "intensity": [127.5, 65407.5]}
@@ -44,7 +44,7 @@ def parse_config(text: str, source: str) -> Config:
             configuration never does, and it could read this machine's environment.
     """
     try:
-        stored = yaml.safe_load(text) if _is_plain(text) else None
+        stored = yaml.safe_load(text) if is_plain(text) else None
         # Searched for in the values, since YAML can write the two characters as escapes.
         if not isinstance(stored, dict) or "${" in str(stored):
             raise UserError(
@@ -68,13 +68,3 @@ def _with_earlier_behaviour(stored: dict[Any, Any]) -> dict[Any, Any]:
     if not isinstance(dataset, dict):
         return stored
     return stored | {"dataset": BEFORE_THE_KEY | dataset | of_earlier_versions(dataset)}
-
-
-def _is_plain(text: str) -> bool:
-    """Whether YAML has no types (`!!…`), and nothing that fills memory from few bytes: aliases or deep nesting."""
-    depth = 0
-    for event in yaml.parse(text):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-            return False
-    return True

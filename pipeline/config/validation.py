@@ -7,7 +7,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.checks import CHECKS, check_lists
-from pipeline.config.classes import with_background
+from pipeline.config.classes import VOC_NAMES, with_background
+from pipeline.config.dataset_file import with_dataset_file
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
 
@@ -35,14 +36,25 @@ def checked(composed: DictConfig) -> Config:
 
 
 def typed(config: DictConfig | ListConfig) -> Config:
-    """A merged configuration as the schema's dataclasses, with the background resolved; its values are not checked.
+    """`as_objects`, with the classes that the folder names and the background resolved; values are not checked.
+
+    Raises:
+        OmegaConfBaseException: a value is missing, or an interpolation cannot be resolved.
+        UserError: the `dataset.yaml` of the folder cannot be used.
+    """
+    result = as_objects(config)
+    return replace(result, dataset=with_background(with_dataset_file(result.dataset, list(VOC_NAMES))))
+
+
+def as_objects(config: DictConfig | ListConfig) -> Config:
+    """A merged configuration as the schema's dataclasses.
 
     Raises:
         OmegaConfBaseException: a value is missing, or an interpolation cannot be resolved.
     """
     result = OmegaConf.to_object(config)
     assert isinstance(result, Config)
-    return replace(result, dataset=with_background(result.dataset))
+    return result
 
 
 # Messages of Hydra and OmegaConf, and the same in words for people who know neither.

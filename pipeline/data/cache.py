@@ -1,5 +1,6 @@
 """Reuses the data of one run for the next run of the same process, as long as no file has changed."""
 
+import gc
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,8 @@ from pipeline.config.schema import Config
 from pipeline.data import decode, image_files, pixels
 from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.pixels import PixelRules
-from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
+from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images, unusable_splits
 from pipeline.data.room import Room
-from pipeline.data.split_checks import split_faults
 from pipeline.data.training_images import TrainingImages, training_images
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
@@ -60,11 +60,11 @@ class DataCache:
         Raises:
             UserError: as `prepare_dataset`.
         """
-        key, cached = _dataset_key(config), self._dataset
+        key, cached = (_dataset_key(config), config.overfit and trains), self._dataset
         if cached is not None and cached.key == key and cached.stamps == _stamps(cached.dataset):
             dataset = cached.dataset
             faults = too_few_images(config, dataset.splits) if trains else []
-            if faults := faults or split_faults(dataset.classes, dataset.checked.statistics, trains):
+            if faults := faults or unusable_splits(dataset, trains):
                 raise UserError(*faults)
             return dataset
         self._dataset = None
@@ -102,7 +102,9 @@ class DataCache:
         """The training images, if they are decoded, and the room for them."""
         key = (_dataset_key(config), dataset.checked.digest, _stamps(dataset), config.long_side, config.cache_mb)
         if self._images is None or self._images.key != key:
-            self._images = None  # frees its memory before the new images need it
+            if self._images is not None:  # their memory is free before the new images need it
+                self._images = None
+                gc.collect()  # the graphs of their streams refer to them, and to themselves in cycles
             room = Room.of(dataset.sizes("train"), config.long_side, config.cache_mb, self.processes)
             self._images = _CachedImages(key, room, None)
         return self._images

@@ -40,11 +40,16 @@ def appearance(path: Path) -> np.ndarray | None:
         OSError, SyntaxError, ValueError: it cannot be decoded.
     """
     with open_image(path) as opened:
-        if min(opened.size) < GRID:
-            return None
         opened.draft("L", (4 * GRID, 4 * GRID))  # of a JPEG, an eighth of the pixels or so is decoded
-        grey = opened if opened.mode.startswith(("I", "F")) else opened.convert("L")
-        cells = np.asarray(grey.convert("F").resize((GRID + 1, GRID), Image.Resampling.BOX))
+        return appearance_of(opened)
+
+
+def appearance_of(image: Image.Image) -> np.ndarray | None:
+    """`appearance` of an image that is open already."""
+    if min(image.size) < GRID:
+        return None
+    grey = image if image.mode.startswith(("I", "F")) else image.convert("L")
+    cells = np.asarray(grey.convert("F").resize((GRID + 1, GRID), Image.Resampling.BOX))
     steps = np.diff(cells, axis=1) / max(1.0, 0.02 * float(np.ptp(cells)))
     steps[np.abs(steps) <= 1] = 0
     found = np.rint(8 * np.clip(steps, -8, 8)).astype(np.int8).ravel()

@@ -1,10 +1,9 @@
 """The folders of a dataset in PASCAL VOC layout; where they are missing, what lies there instead and what to type."""
 
-import json
-import shlex
 from collections import Counter
 from pathlib import Path
 
+from pipeline.data.recognise import convert_command, kind_of_file, recognise
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
@@ -12,17 +11,7 @@ LISTS, MASKS, IMAGES = "ImageSets/Segmentation", "SegmentationClass", "JPEGImage
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LAYOUT = f"a folder with {IMAGES}/, {MASKS}/ and {LISTS}/ expected"
 FOLDERS = (IMAGES, MASKS, LISTS)
-# What other tools call them; the first that exists is taken.
-USUAL_NAMES = {
-    IMAGES: ("images", "image", "imgs", "img", "photos", "data"),
-    MASKS: ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "SegmentationClassPNG"),
-}
-WRITE_LISTS = (
-    f"mkdir -p {LISTS} && ls {IMAGES} | sed 's/\\.[^.]*$//' | "
-    f"""awk '{{print > ("{LISTS}/" (NR % 10 ? "train" : "val") ".txt")}}'"""
-)
 MOST_ENTRIES = 5  # of a folder that a message names
-LARGEST_JSON = 2**26  # bytes that are read to recognise its kind
 
 
 def require_layout(root: Path) -> None:
@@ -44,10 +33,10 @@ def require_layout(root: Path) -> None:
         others = f", or {', '.join(str(folder) for folder in complete[1:4])}" if complete[1:] else ""
         raise UserError(f"{start} (did you mean '{complete[0]}'{others}?); {LAYOUT}")
     faults = [f"{start}; it has {_content(root)}; {LAYOUT}"]
-    if (recipe := _recipe(root, missing)) is not None:
+    if (seen := recognise(root)) is not None:
         faults.append(
-            f"dataset.root={root}: to link the folders and to list every tenth image for the test, type: "
-            f"cd {shlex.quote(str(root))} && {recipe}"
+            f"dataset.root={root}: looks like {seen.format} ({seen.why}); to write it in this layout, type: "
+            f"{convert_command(root)}"
         )
     raise UserError(*faults)
 
@@ -80,39 +69,10 @@ def _counts(folder: Path) -> str:
     words = [f"{count} {suffix}" for suffix, count in suffixes.most_common(3)]
     if folders := sum(entry.is_dir() for entry in entries):
         words.append(f"{folders} folders")
-    kinds = {kind for entry in entries[:3] if (kind := _json_kind(entry))}
+    kinds = {f"outlines of {kind}, not masks" for entry in entries[:3] if (kind := kind_of_file(entry))}
     return ", ".join(words + sorted(kinds)) or "empty"
 
 
 def _file(file: Path) -> str:
-    kind = _json_kind(file)
-    return f"{file.name} ({kind})" if kind else file.name
-
-
-def _json_kind(file: Path) -> str | None:
-    """What a JSON file of outlines is from; None for any other file. They have to be drawn as masks first."""
-    try:
-        if file.suffix.lower() != ".json" or file.stat().st_size > LARGEST_JSON:
-            return None
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-        return "outlines of COCO, not masks"
-    if isinstance(content, dict) and "shapes" in content:
-        return "outlines of labelme, not masks"
-    return None
-
-
-def _recipe(root: Path, missing: list[str]) -> str | None:
-    """The commands that make the missing folders out of those with usual names; None if one has no counterpart."""
-    commands = []
-    for name, usual in USUAL_NAMES.items():
-        if name not in missing:
-            continue
-        folders = {entry.name.lower(): entry for entry in _entries(root) if entry.is_dir()}
-        found = next((folders[other.lower()] for other in usual if other.lower() in folders), None)
-        if found is None or not any(not entry.is_dir() and entry.suffix != ".json" for entry in _entries(found)):
-            return None
-        commands.append(f"ln -s {shlex.quote(found.name)} {name}")
-    return " && ".join([*commands, *([WRITE_LISTS] if LISTS in missing else [])])
+    kind = kind_of_file(file)
+    return f"{file.name} (outlines of {kind}, not masks)" if kind else file.name

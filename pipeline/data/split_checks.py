@@ -73,7 +73,8 @@ def _one_class_alone(classes: Sequence[str], only: int, split: str, void: float)
         other = 0 if only else 1  # masks of 1 and 255 have the background as 255
         return fault + (
             f"{void:.0%} of their pixels are {VOID}, which is void and neither learnt nor scored: "
-            f"if it is meant as class {other}, write it as {other}; otherwise list masks with other classes as well"
+            f"if it is meant as class {other}, write it as {other}, as python -m pipeline.convert does; otherwise list "
+            "masks with other classes as well"
         )
     return fault + "list masks with other classes as well"
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,7 @@ class FileImages:
     def __init__(self, examples: Sequence[Example], sizes: np.ndarray, long_side: int | None) -> None:
         """Args: sizes: (examples, 2) height and width at working scale."""
         self.sizes, self.long_side = tf.constant(sizes, tf.int32), long_side
+        self.streams: dict[str, Any] = {}  # traced by `pipeline.data.stream`
         self.decode_image = decode.image_decoder(examples)
         self.masks = tf.constant([str(example.mask) for example in examples])
 
@@ -57,6 +59,7 @@ class DecodedImages:
         """
         ends = _pixel_ends(sizes)
         self.sizes = tf.constant(sizes, tf.int32)
+        self.streams: dict[str, Any] = {}  # traced by `pipeline.data.stream`
         self._sizes, self._starts = sizes, ends - sizes.prod(axis=1)
         self._colours, self._labels = content[: 3 * ends[-1]].reshape(-1, 3), content[3 * ends[-1] :]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.schema import DatasetConfig, SplitsConfig
+from pipeline.config.schema import DatasetConfig
 from pipeline.data.faults import Fault, one_message_each
 from pipeline.data.find_files import FileIndex, invisible, plainly, without_invisible
-from pipeline.data.fixed_choice import hold_out
+from pipeline.data.fixed_choice import first_by_hash, hold_out, take_fold
+from pipeline.data.groups import Groups, groups_of
 from pipeline.data.layout import IMAGE_SUFFIXES, IMAGES, LISTS, MASKS, require_layout
 from pipeline.data.lists import Exists, read_list
 
@@ -46,8 +47,9 @@ def find_examples(
     faults: list[str] = []
     images, masks = FileIndex(root, IMAGES, IMAGE_SUFFIXES), FileIndex(root, MASKS, (".png",))
     ids = _ids_of_splits(root, dataset, only, lambda name: bool(images.find(name)), faults)
-    faults += _shared_ids(ids, _sources(dataset.splits))
-    return _pair_files(images, masks, ids, faults), faults
+    faults += _shared_ids(ids, _sources(dataset))
+    limited = {split: first_by_hash(split_ids, dataset.limit) for split, split_ids in ids.items()}
+    return _pair_files(images, masks, limited, faults), faults
 
 
 def shortened(faults: list[str], most: int = 20) -> list[str]:
@@ -61,41 +63,63 @@ def shortened(faults: list[str], most: int = 20) -> list[str]:
 def _ids_of_splits(
     root: Path, dataset: DatasetConfig, only: Sequence[str], exists: Exists, faults: list[str]
 ) -> dict[str, list[str]]:
-    """Split -> ids, for the splits in `only`, with val held out of train and the extra list added to train."""
+    """Split -> ids, for the splits in `only`, with val taken out of train and the extra list added to train."""
     splits = dataset.splits
-    holds_out = splits.val is None and not {"train", "val"}.isdisjoint(only)
+    cuts = (splits.val is None or dataset.folds is not None) and not {"train", "val"}.isdisjoint(only)
     ids = {
         split: read_list(root, split, name, exists, faults)
-        for split, name in (("train", splits.train), ("val", splits.val), ("test", splits.test))
-        if name is not None and (split in only or (split == "train" and holds_out))
+        for split, name in (("train", splits.train), ("val", None if cuts else splits.val), ("test", splits.test))
+        if name is not None and (split in only or (split == "train" and cuts))
     }
     listed = ids.get("train", [])
-    if holds_out:
-        train, val = _hold_out_val(listed, dataset, faults)
+    held: set[str] = set()  # groups
+    if cuts:
+        groups = groups_of(listed, dataset.group, faults)
+        train, val = _cut_train(listed, dataset, groups, faults)
+        held = {groups[name] for name in val}
         ids = {**ids, "train": train, "val": val}
     if "train" in only and splits.extra is not None:
         known = set(listed)  # also those held out: lists of augmented data often repeat what is in train
-        extra = read_list(root, "extra", splits.extra, exists, faults)
-        ids["train"] = ids["train"] + [example_id for example_id in extra if example_id not in known]
+        extra = [name for name in read_list(root, "extra", splits.extra, exists, faults) if name not in known]
+        groups = groups_of(extra, dataset.group, faults)
+        ids["train"] = ids["train"] + [name for name in extra if groups[name] not in held]
     return {split: ids[split] for split in ("train", "val", "test") if split in ids and split in only}
 
 
-def _hold_out_val(listed: list[str], dataset: DatasetConfig, faults: list[str]) -> tuple[list[str], list[str]]:
-    train, val = hold_out(listed, dataset.val_fraction)
+def _cut_train(
+    listed: list[str], dataset: DatasetConfig, groups: Groups, faults: list[str]
+) -> tuple[list[str], list[str]]:
+    """Train and val: a fold, or the part that is held out."""
+    list_file, count = f"{LISTS}/{dataset.splits.train}.txt", len(set(groups.values()))
+    if dataset.folds is not None:
+        assert dataset.fold is not None  # checked with the configuration
+        if listed and count < dataset.folds:
+            what = "ids" if dataset.group is None else f"groups by dataset.group={dataset.group}"
+            faults.append(
+                f"dataset.folds={dataset.folds}: {list_file} has only {count} {what}; at most {count} expected"
+            )
+            return [], []
+        return take_fold(listed, dataset.fold, dataset.folds, groups)
+    train, val = hold_out(listed, dataset.val_fraction, groups)
     if listed and not train:
+        lower = f"or lower dataset.val_fraction={dataset.val_fraction}"
+        if dataset.group is not None and count < len(listed):
+            lower = f"or another dataset.group: {dataset.group} makes {count} group{'s' * (count > 1)} of them"
         faults.append(
-            f"{LISTS}/{dataset.splits.train}.txt: all {len(listed)} of its ids would be held out for validation; "
-            f"list more, name a list in dataset.splits.val, or lower dataset.val_fraction={dataset.val_fraction}"
+            f"{list_file}: all {len(listed)} of its ids would be held out for validation; list more, name a list in "
+            f"dataset.splits.val, {lower}"
         )
     return train, val
 
 
-def _sources(splits: SplitsConfig) -> dict[str, str]:
+def _sources(dataset: DatasetConfig) -> dict[str, str]:
     """Where the ids of each split come from, for messages."""
+    splits = dataset.splits
     train = f"{splits.train}.txt"
+    held_out = f"held out of {train}" if dataset.folds is None else f"fold {dataset.fold} of {train}"
     return {
         "train": train if splits.extra is None else f"{train} or {splits.extra}.txt",
-        "val": f"held out of {train}" if splits.val is None else f"{splits.val}.txt",
+        "val": f"{splits.val}.txt" if splits.val is not None and dataset.folds is None else held_out,
         "test": f"{splits.test}.txt",
     }
 

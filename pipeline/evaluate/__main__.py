@@ -91,10 +91,10 @@ def _evaluate(ensemble: "Ensemble", configs: list[Config], split: str, output: P
     with PreparationDisplay() as progress:
         dataset = prepare_dataset(config, progress, ["train", split] if weighted else [split], trains=False)
     examples, classes = dataset.splits[split], Classes.of(config.dataset)
-    boundaries, predictions = BoundaryCounter(len(dataset.classes)), None
+    boundaries = BoundaryCounter(len(dataset.classes))
     callbacks: list[OnPrediction] = [boundaries]
-    if output is not None:
-        predictions = output / "predictions" / split
+    predictions = None if output is None else output / "predictions" / split
+    if predictions is not None:
         callbacks.append(prediction_writer(predictions, classes.palette))
     scores = _score(ensemble, configs, dataset, split, every(*callbacks))
     scores.boundary_counts = boundaries.counts

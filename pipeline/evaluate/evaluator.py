@@ -10,8 +10,8 @@ import tensorflow as tf
 from pipeline.config.schema import Config
 from pipeline.data.palette import VOID
 from pipeline.data.room import scoring_batch
-from pipeline.data.stream import WHOLE_IMAGES, whole_images
 from pipeline.data.voc import Example
+from pipeline.data.whole_images import SIGNATURE, WholeImages
 from pipeline.evaluate.metrics import Scores, mean_iou
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
@@ -63,13 +63,13 @@ class BatchScorer:
         """
         self.classes, self.loss = network.output_shape[-1], loss
         self._network, self._views = network, Views.of(config)
-        self._score = tf.function(self._score_image_by_image, input_signature=WHOLE_IMAGES[1:], autograph=False)
+        self._score = tf.function(self._score_image_by_image, input_signature=SIGNATURE[1:], autograph=False)
 
     def __call__(self, *batch: tf.Tensor) -> tuple[np.ndarray, ...]:
         """Score the images of a batch.
 
         Args:
-            batch: what `pipeline.data.stream.whole_images` yields, without the indices.
+            batch: what `pipeline.data.whole_images.WholeImages` yields, without the indices.
 
         Returns:
             confusion matrices: (batch, classes, classes) int64.
@@ -104,12 +104,13 @@ class Evaluator:
         """
         self.examples = examples
         threads = config.threads if isinstance(config.threads, int) else processors()
-        self.stream = whole_images(
+        self.stream = WholeImages(
             examples,
             sizes,
             long_side=config.long_side,
             multiple=2**config.model.depth,
             batch_size=scoring_batch(sizes, config.evaluate.batch_size, threads),
+            threads=threads,
         )
         self._score_batch = scorer
 

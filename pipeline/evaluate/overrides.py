@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from pipeline.config.dataset_file import dataset_file
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config, DatasetConfig
 from pipeline.config.validation import check, checked
@@ -41,7 +42,7 @@ def compose(overrides: Sequence[str]) -> Config:
     # Whether windows fit the run's network is checked by `with_data`; a network of this depth takes any.
     known = [override for override in overrides if _key(override) not in SHOWN]
     config = checked_config([*known, "model.depth=1"])
-    _check_single(known)
+    check_single(known)
     return config
 
 
@@ -49,9 +50,9 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     """A stored configuration with other data and views; everything else about a prediction stays as it was.
 
     Image files become pixels as in the run, unless `dataset.exif` or `dataset.intensity` is given. Other data have the
-    run's class names, unless `dataset.classes` is given or it is a known dataset with another number of classes; and
-    the background at the run's index and the run's colours, unless these are given. Their loss has no class weights:
-    these come from the frequencies in the run's training masks.
+    run's class names, unless `dataset.classes` or the folder's `dataset.yaml` names them, or it is a known dataset with
+    another number of classes; and the background at the run's index and the run's colours, unless these are given.
+    Their loss has no class weights: these come from the frequencies in the run's training masks.
 
     Args:
         composed: what `compose` returned for the overrides.
@@ -88,7 +89,7 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     if not shown:
         return config
     config = checked_config(shown, config)
-    _check_single(shown)
+    check_single(shown)
     return config
 
 
@@ -97,7 +98,8 @@ def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> D
     as_in_run = {name: getattr(stored.dataset, name) for name in PIXEL_KEYS if f"dataset.{name}" not in keys}
     dataset = dataclasses.replace(composed.dataset, **as_in_run)
     as_many = len(dataset.classes) == len(stored.dataset.classes)
-    if "dataset.classes" not in keys and (dataset.name == "folder" or as_many):
+    named = "dataset.classes" in keys or dataset_file(dataset) is not None
+    if not named and (dataset.name == "folder" or as_many):
         dataset = dataclasses.replace(dataset, classes=stored.dataset.classes)
     return _shown_as(stored.dataset, dataset)
 
@@ -122,7 +124,7 @@ def _shown_as(stored: DatasetConfig, dataset: DatasetConfig) -> DatasetConfig:
     return dataclasses.replace(dataset, background=background, colours=stored.colours)
 
 
-def _check_single(overrides: Sequence[str]) -> None:
+def check_single(overrides: Sequence[str]) -> None:
     """Raises: UserError: there are several values for one key."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     if swept := [override.input_line for override in parsed if override.is_sweep_override()]:

@@ -2,7 +2,9 @@
 
 import csv
 import math
+import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from pipeline.evaluate.metrics import (
 )
 from pipeline.evaluate.overlay import to_palette_png, write_png
 from pipeline.evaluate.overlay_sheet import overlay_sheet
+from pipeline.runtime.limits import processors
 from pipeline.runtime.text import enumerated
 
 
@@ -72,13 +75,24 @@ def write_overlays(
         key=lambda example: -scores.image_iou[example.id],
     )
     groups = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
+    places: dict[str, list[Path]] = {}  # by id: an example may be in several groups
     for group, members in groups.items():
         for example in members:
-            prediction = read_index_mask(predictions / f"{example.id}.png")
-            iou = scores.image_iou.get(example.id)
-            heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
-            sheet = overlay_sheet(decode_example(example), read_index_mask(example.mask), prediction, classes, heading)
-            write_png(folder / group / f"{example.id}.png", sheet)
+            places.setdefault(example.id, []).append(folder / group / f"{example.id}.png")
+
+    def write(example: Example) -> None:
+        prediction = read_index_mask(predictions / f"{example.id}.png")
+        iou = scores.image_iou.get(example.id)
+        heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
+        sheet = overlay_sheet(decode_example(example), read_index_mask(example.mask), prediction, classes, heading)
+        first, *others = places[example.id]
+        write_png(first, sheet)
+        for other in others:
+            other.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(first, other)
+
+    with ThreadPoolExecutor(processors(), "overlays") as threads:
+        list(threads.map(write, (example for example in examples if example.id in places)))
 
 
 def write_scores(folder: Path, classes: list[str], scores: Scores) -> None:

@@ -21,6 +21,7 @@ AT_THE_END = ("best/", "test/")
 LATER_SCORES = (
     "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/frequency_weighted_iou", "test/boundary_iou",
 )  # fmt: skip
+CLOSED = "val/mean_iou"  # logged by every closed epoch
 INITIAL = "checkpoints/initial"  # folder of the initial weights among the artifacts
 
 
@@ -35,6 +36,16 @@ class Original:
     initial_sha256: str | None  # of its initial weights; None for random ones
     initial: Arrays | None  # its initial weights, if they were logged
     provenance: Provenance
+
+    def last_epoch(self, config: Config) -> int | None:
+        """The epoch after which a rerun ends, whatever the time: where the original may have been ended by time.
+
+        Args:
+            config: of the rerun; with another limit its own time counts, and with more epochs too.
+        """
+        if config.max_minutes is None or config.max_minutes != self.config.max_minutes:
+            return None
+        return max(self.history.get(CLOSED, {}), default=None) if config.epochs == self.config.epochs else None
 
 
 @dataclass(frozen=True)

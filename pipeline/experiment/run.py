@@ -10,7 +10,15 @@ from pipeline.data.cache import DataCache
 from pipeline.experiment.evaluation import evaluate_test_split
 from pipeline.experiment.initial_weights import find_initial_weights
 from pipeline.experiment.lineage import Lineage
-from pipeline.experiment.log import log_inputs, log_network, log_pruned, log_results, log_verdict, open_tracking
+from pipeline.experiment.log import (
+    log_inputs,
+    log_network,
+    log_pruned,
+    log_results,
+    log_verdict,
+    log_weights,
+    open_tracking,
+)
 from pipeline.experiment.messages import (
     print_differences,
     print_finished,
@@ -20,6 +28,7 @@ from pipeline.experiment.messages import (
     print_tracking,
     print_verdict,
 )
+from pipeline.experiment.overfit import conclude
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
 from pipeline.experiment.training import train_network
@@ -27,7 +36,8 @@ from pipeline.experiment.trial import ALONE, Result, Trial
 from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
-from pipeline.train.compiled import NetworkCache
+from pipeline.train.compiled import NetworkCache, drop_graphs
+from pipeline.train.cost import require_memory, training_cost
 
 NEW = Lineage()
 
@@ -53,11 +63,14 @@ def run_experiment(
 
     Raises:
         UserError: the data, the tracking address or the run to continue has faults; nothing was trained.
-        RunFailed: training had to stop, or the disk is full.
+        RunFailed: training had to stop, the disk is full, or `overfit` was not reached.
         RerunDiffers: the results are not those of the original, and `lineage.strict` demands them.
     """
     started = time.perf_counter()
     cache = cache or DataCache()
+    if networks is None:
+        drop_graphs()  # of an earlier run in this process
+        networks = NetworkCache()
     config = resolve_auto(config)
     set_up(config)
     devices = strategy(config)
@@ -67,7 +80,9 @@ def run_experiment(
     with PreparationDisplay() as progress:
         dataset = cache.dataset(config, progress)
     with devices.scope():
-        network = (networks or NetworkCache()).network(config, dataset, initial)
+        network = networks.network(config, dataset, initial)
+    cost = training_cost(network.model, config)
+    require_memory(cost, config)
 
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, lineage, trial)
     if isinstance(run, Finished):
@@ -77,7 +92,7 @@ def run_experiment(
         trial.on_begin(run.key, run.journal.history().get("val/mean_iou", {}))
         if trial is ALONE:  # a sweep has named its store before its first trial
             print_tracking(config.tracking, resumed=lineage.resume is not None)
-        print_opening(config, dataset, network.model, initial, run, store is not None, cache.room(config, dataset))
+        print_opening(config, dataset, initial, run, store is not None, cache.room(config, dataset), cost)
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)
         log_network(run, config, network.model, initial)
@@ -87,6 +102,7 @@ def run_experiment(
             result = log_pruned(run)
             print_pruned(result)
             return result
+        log_weights(run, config, dataset, trained)
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
             scores["test"] = evaluate_test_split(run, network.scorer, dataset, config, trained.best_epoch)
@@ -94,8 +110,10 @@ def run_experiment(
         seconds = log_results(run, config, dataset, trained, scores, started)
         verdict = log_verdict(run, lineage.rerun, trained, differences)
     print_results(run, dataset, trained, scores, seconds)
+    if config.overfit:
+        conclude(config, dataset, trained, run.journal.history()["train/loss"])
     if lineage.rerun is not None and verdict is not None:
-        print_verdict(lineage.rerun, verdict)
+        print_verdict(f"rerun of {lineage.rerun.run_id}: {verdict.text}")
         if lineage.strict and not verdict.identical:
             raise RerunDiffers(f"rerun={lineage.rerun.run_id}: {verdict.text.splitlines()[0]}")
     return Result.of(run, trained.best_scores.mean_iou)

@@ -24,8 +24,11 @@ from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
+from pipeline.train.ending import ended_by
 
 # Keys that a resumed run may have other values of.
+LENGTHS = ("epochs", "max_minutes")  # with another one, it is a new run that continues from a checkpoint
+LAST_EPOCH = "last_epoch"  # tag of a rerun: the epoch after which the original ended
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "cache_mb", "dataset.root", *APPEARANCE)
 
 
@@ -59,7 +62,7 @@ def begin_or_continue(
         return earlier
     if earlier is not None:
         check_data(earlier, digest)
-        if config.epochs == earlier.config.epochs:
+        if not _is_longer(earlier, config):
             return reopen(earlier, config)
 
     run = RunRef.of(uuid.uuid4().hex)
@@ -68,6 +71,8 @@ def begin_or_continue(
         tags["initial_weights_sha256"] = initial_sha256
     if lineage.rerun is not None:
         tags["rerun_of"] = lineage.rerun.run_id
+        if (last_epoch := lineage.rerun.last_epoch(config)) is not None:
+            tags[LAST_EPOCH] = str(last_epoch)  # for the processes that resume it, too
     if earlier is not None:  # the new run is a longer one, and continues from a checkpoint of the earlier one
         start = longer_start(earlier, config)
         # Before the journal begins: a run that has begun has what it continues from.
@@ -93,27 +98,38 @@ def _earlier_run(
         check_initial(lineage.resume, initial_sha256)
     elif lineage.auto:
         earlier = find_same(identity, experiment_name(config.tracking), store)
-    if isinstance(earlier, Resumable) and config.epochs == earlier.config.epochs:
+    if isinstance(earlier, Resumable) and not _is_longer(earlier, config):
         return finished_already(earlier.run) or earlier
     return earlier
 
 
-def check_config(resumed: Resumable, config: Config) -> None:
-    """Check that the configuration is that of the run, but for the number of epochs and the keys of `MAY_CHANGE`.
+def _is_longer(resumed: Resumable, config: Config) -> bool:
+    """Whether a run is to train for longer, or shorter, than it was begun for: then it is a new run."""
+    return any(getattr(config, key) != getattr(resumed.config, key) for key in LENGTHS)
 
-    With more epochs it is a new run, which may stop early by another rule.
+
+def last_epoch_of(run: TrackedRun) -> int | None:
+    """The epoch after which a run ends since its original did; None if its own time counts."""
+    tag = run.journal.begin.tags.get(LAST_EPOCH, "")
+    return int(tag) if tag.isdecimal() else None
+
+
+def check_config(resumed: Resumable, config: Config) -> None:
+    """Check that the configuration is that of the run, but for its length and the keys of `MAY_CHANGE`.
+
+    With another length it is a new run, which may stop early by another rule.
 
     Raises:
         UserError: with a line for each key that differs.
     """
     before, after = flatten(resumed.config), flatten(config)
-    longer = ("early_stopping",) if config.epochs != resumed.config.epochs else ()
+    longer = ("early_stopping",) if _is_longer(resumed, config) else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
-        "epochs (as a new run), tracking.*, cache_mb, dataset.colours, evaluate.log_images and the location of the "
-        "data may change. A new run with other settings: rerun=<run id>"
+        "epochs and max_minutes (as a new run), tracking.*, cache_mb, dataset.colours, evaluate.log_images and the "
+        "location of the data may change. A new run with other settings: rerun=<run id>"
         for key in after
-        if after[key] != before[key] and not key.startswith((*MAY_CHANGE, "epochs", *longer))
+        if after[key] != before[key] and not key.startswith((*MAY_CHANGE, *LENGTHS, *longer))
     ]
     if faults:
         raise UserError(*faults)
@@ -160,7 +176,14 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
             f"epochs={config.epochs}: run {resumed.name} has trained {start.state.epoch} epochs; "
             "more than that expected"
         )
-    if start.state.is_over(config):
+    key = ended_by(start.state, config)
+    if key == "max_minutes":
+        taken, epoch = start.state.seconds / 60, start.state.epoch_seconds / 60
+        raise UserError(
+            f"max_minutes={config.max_minutes}: run {resumed.name} has trained for {taken:.2g} minutes, and another "
+            f"epoch would take {epoch:.2g}; more than {taken + epoch:.2g}, or null, expected"
+        )
+    if key is not None:
         raise UserError(
             f"early_stopping={config.early_stopping}: it ended run {resumed.name} after epoch {start.state.epoch}; "
             f"a larger number, or null, expected together with epochs={config.epochs}"

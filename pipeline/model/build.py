@@ -11,6 +11,7 @@ from pipeline.model.encoders.registry import ENCODER
 from pipeline.model.unet import LOGITS, build_unet
 from pipeline.model.weights import Arrays, assign, named_variables, read_arrays, set_weights, weights_sha256
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,38 @@ def build_network(config: Config, initial: InitialWeights | None = None) -> kera
         for layer in network.layers:
             layer.trainable = layer.trainable and not layer.name.startswith(ENCODER)
     return network
+
+
+def renew_network(network: keras.Model, config: Config, initial: InitialWeights | None = None) -> None:
+    """Give a network of `build_network`, which may have been trained, what a new one of the configuration has.
+
+    That is its weights and the states of its random generators. It takes a tenth of the time that building takes.
+
+    Args:
+        config: of a network with the same layers.
+        initial: as in `build_network`.
+
+    Raises:
+        UserError: the weights belong to another network.
+    """
+    for layer in network.layers:
+        for weight in layer.weights:
+            weight.assign(_initializer(layer, weight, config.seed)(weight.shape, weight.dtype))
+        if isinstance(layer, keras.layers.Dropout):
+            place = layer.name.removesuffix("_dropout")
+            layer.seed_generator.state.assign([derive_seed(config.seed, "dropout", place), 0])
+    if initial is not None:
+        initial.put_into(network)
+
+
+def _initializer(layer: keras.Layer, weight: keras.Variable, seed: int) -> keras.Initializer:
+    """The initializer that a layer of a network with another seed has for a weight."""
+    name = "depthwise" if isinstance(layer, keras.layers.DepthwiseConv2D) and weight.name == "kernel" else weight.name
+    initializer: keras.Initializer = getattr(layer, f"{name}_initializer")
+    values = initializer.get_config()
+    if "seed" not in values:
+        return initializer
+    return initializer.from_config({**values, "seed": derive_seed(seed, "weights", layer.name)})
 
 
 def load_network(config: Config, weights: Path, expected_sha256: str) -> keras.Model:

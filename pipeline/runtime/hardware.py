@@ -76,7 +76,6 @@ def set_up(config: Config) -> None:
         UserError: TensorFlow already runs with another number of threads, or Keras with another backend.
     """
     tf = import_tensorflow()
-    keras = import_keras()
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -91,10 +90,18 @@ def set_up(config: Config) -> None:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    keras.utils.clear_session()  # drop the graphs of an earlier run in this process
-    keras.utils.set_random_seed(config.seed)  # op determinism refuses to run without one
+    _seed_tensorflow()
     set_keras(config.precision)
     tf.config.run_functions_eagerly(False)  # a caller who debugs may have set it; single operations give other bits
+
+
+@functools.cache
+def _seed_tensorflow() -> None:
+    """Set TensorFlow's own seed, without which operations do not run under op determinism. No result depends on it.
+
+    Once in a process: setting it makes TensorFlow compile every graph again.
+    """
+    import_keras().utils.set_random_seed(0)
 
 
 def strategy(config: Config) -> Any:

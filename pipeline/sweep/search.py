@@ -71,7 +71,7 @@ class Search:
         """Draw trials, train them and report their scores to the study."""
         # Without a limit, a search in which every trial fails would never end.
         max_failures = self.sweep.config.sweep.max_failures or self.n_trials
-        while self._failed < max_failures and (missing := self._missing()) > 0:
+        while self._failed < max_failures and not self.sweep.clock.is_up and (missing := self._missing()) > 0:
             drawn = [self.queue.ask() for _ in range(min(missing, self.sweep.jobs))]
             with self.queue.heartbeats(drawn):
                 planned = [(self._overrides(trial), self._plan(trial)) for trial in drawn]

@@ -65,8 +65,10 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
                 overview.describe(list(data.values()), new)
             sweep = Sweep(name, command, config, key, own_run, store, jobs, overview=overview, shared=join)
             try:
-                yield sweep
+                with sweep.clock.running():
+                    yield sweep
             finally:
+                sweep.clock.write()
                 sweep.stop_state.remove()
     finally:
         close_worker()

@@ -15,6 +15,7 @@ from pipeline.config.validation import reason
 from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.files import Busy
 from pipeline.sweep import launchers
+from pipeline.sweep.budget import SweepClock
 from pipeline.sweep.command import Command, label, trial_name
 from pipeline.sweep.known_trials import ORPHAN_TIMEOUT, KnownTrials, result_of
 from pipeline.sweep.overview import Overview
@@ -22,12 +23,14 @@ from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import StopState, wait_for_jobs
 from pipeline.sweep.summary import comparison, failures, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
+from pipeline.sweep.worker.client import terminate_worker
 from pipeline.sweep.worker.protocol import StudyTrialArguments
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_runs import SWEEP, TRIAL, mark_failed, record_failure, wait_for_end
 from pipeline.tracking.tracked_run import TrackedRun
 
+OUT_OF_TIME = "the time was up before this trial (sweep.max_minutes)"
 Work = list[tuple[list[str], TrialSpec]]  # the overrides of trials that are to be run, and what else they need
 
 
@@ -46,11 +49,13 @@ class Sweep:
     shared: bool = False  # whether other processes may work on it too
     total: int = 0  # trials
     results: dict[int, TrialResult] = field(default_factory=dict)  # by trial number
+    clock: SweepClock = field(init=False)
     stop_state: StopState = field(init=False)
     _known: KnownTrials = field(init=False)
     _ended: dict[str, TrialResult] = field(default_factory=dict)  # in this start, by name: a search may draw one twice
 
     def __post_init__(self) -> None:
+        self.clock = SweepClock(self.name, self.config.sweep.max_minutes, writes=self.run is not None)
         self._reset_stop_state()
         self._known = KnownTrials(self.name, self.config.tracking, self.store, self.shared)
 
@@ -92,6 +97,10 @@ class Sweep:
         one_batch = not (launchers.starts_all_at_once(launcher) or launchers.runs_in_process(launcher))
         size = max(1, len(waiting)) if one_batch else self.jobs
         while waiting:
+            if self.clock.is_up:
+                for _, spec in waiting:
+                    self.results[spec.number] = TrialResult(spec.label, "skipped", reason=OUT_OF_TIME)
+                break
             batch, waiting = waiting[:size], waiting[size:]
             not_started = self._launch_batch(batch)
             if len(not_started) < len(batch):
@@ -123,9 +132,15 @@ class Sweep:
                     print(f"open it:  {command}")
                 print(f"{'then:     ' if command else 'open it:  '}{self.run.store.view_address(self.key)}")
         missing = [f"{counts[status]} {status}" for status in ("failed", "interrupted", "skipped") if counts[status]]
-        if not missing:
+        out_of_time = self.clock.is_up and (missing or len(results) < self.total)
+        if not missing and not out_of_time:
             return ""
-        line = f"sweep {self.name}: {', '.join(missing)} of {len(results)} trials"
+        line = f"sweep {self.name}: {', '.join(missing) or 'all finished'} of {len(results)} trials"
+        if out_of_time:
+            line += f"; sweep.max_minutes={self.config.sweep.max_minutes} has ended it, and with more it continues"
+            if counts["finished"] + counts["pruned"] and not counts["failed"]:
+                print(line)
+                return ""
         if not counts["finished"] + counts["pruned"]:
             raise RunFailed(line)
         return line
@@ -159,7 +174,8 @@ class Sweep:
             self.total, launchers.threads_per_job(launcher),
         )  # fmt: skip
         try:
-            returned = launchers.launch(self.command, job, [overrides for overrides, _ in batch], self.stop_state)
+            with self.clock.ending(self._end_trials):
+                returned = launchers.launch(self.command, job, [overrides for overrides, _ in batch], self.stop_state)
         except launchers.LauncherFailed as error:
             return self._recover(batch, str(error))
         for spec, result in zip(specs.values(), returned, strict=True):
@@ -196,6 +212,11 @@ class Sweep:
                         mark_failed(run.key, self.config.tracking, why)
                 self._fail(spec, why, run.name)
         return not_started
+
+    def _end_trials(self) -> None:
+        """Interrupt the trials that run, wherever, and let none begin."""
+        self.stop_state.request_stop()
+        terminate_worker()
 
     def _fail(self, spec: TrialSpec, why: str, run: str = "") -> None:
         self.results[spec.number] = TrialResult(spec.label, "failed", reason=why, run=run)

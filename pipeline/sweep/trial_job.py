@@ -84,7 +84,7 @@ class TrialJob:
                 if in_launcher_process
                 else contextlib.nullcontext()
             ):
-                ended = _run(request)
+                ended = _run(request, self.stop_state)
         except Exception as error:  # a bug of this program must not end the other trials
             ended = TrialEnded("failed", reason=f"{type(error).__name__}: {error}")
         if ended.status == "failed":
@@ -138,14 +138,16 @@ def settings_of(config: dict[str, Any]) -> Settings:
     return config["threads"], config["deterministic"]
 
 
-def _run(request: RunTrial) -> TrialEnded:
-    """Have the warm child run a trial; a child that dies fails it."""
+def _run(request: RunTrial, stop_state: StopState) -> TrialEnded:
+    """Have the warm child run a trial; a child that dies fails it, unless it was ended before it began."""
     started: list[str] = []
     worker = warm_worker(settings_of(request.config))
     try:
         answer = worker.ask(request, started.append)
     except WorkerDied as error:
         close_worker()
+        if stop_state.stop_requested and not started:
+            return TrialEnded("interrupted")
         reason = str(error)
         print(f"error: {reason}", file=sys.stderr)
         run_key = started[0] if started else request.resumes
@@ -154,7 +156,7 @@ def _run(request: RunTrial) -> TrialEnded:
         close_worker()
         raise
     if isinstance(answer, NeedsSettings):
-        return _run(replace(request, config={**request.config, **vars(answer)}))
+        return _run(replace(request, config={**request.config, **vars(answer)}), stop_state)
     if isinstance(answer, Stopped):
         close_worker()
         return TrialEnded("interrupted")

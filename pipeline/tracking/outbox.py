@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.runtime.errors import RunFailed
-from pipeline.runtime.files import flush
+from pipeline.runtime.files import flush_all
 
 
 class Outbox:
@@ -55,8 +55,7 @@ class Outbox:
         try:
             self.folder.mkdir(exist_ok=True)
             yield
-            for path in (*place.rglob("*"), place, self.folder):
-                flush(path)
+            flush_all([*place.rglob("*"), place, self.folder])
         except OSError as error:
             # `copytree` collects its errors as a list of (file, copy, reason).
             reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror

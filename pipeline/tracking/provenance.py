@@ -3,6 +3,7 @@
 It is stored with the run as the artifact folder `environment/`, and compared with that of a run that repeats it.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -37,6 +38,7 @@ class Provenance:
     variables: dict[str, str] = field(default_factory=dict)  # of the environment: `pipeline.runtime.variables`
 
 
+@functools.cache  # what is installed while this process runs, it does not import
 def packages() -> str:
     """`name==version` of every installed package, one a line, after Python's own version."""
     described = [item.metadata for item in metadata.distributions()]  # parsed anew each time it is asked for

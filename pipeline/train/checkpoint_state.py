@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config.schema import Config
-
 
 @dataclass(frozen=True)
 class Best:
@@ -27,16 +25,12 @@ class TrainingState:
     seconds: float  # of training so far, in all processes that took part
     collapse_reported: bool  # whether the collapse that the last closed epoch was in has been warned of
     best: Best | None
+    epoch_seconds: float = 0.0  # that the last closed epoch took, without compiling
 
     @property
     def steps_into_epoch(self) -> int:
         """Steps taken since the last closed epoch, at most `steps_per_epoch`."""
         return self.step - self.epoch * self.steps_per_epoch
-
-    def is_over(self, config: Config) -> bool:
-        """Whether no epoch is left to train: the last one is closed, or early stopping has ended training."""
-        waited = self.epoch - self.best.epoch if self.best is not None else 0
-        return self.epoch >= config.epochs or (config.early_stopping is not None and waited >= config.early_stopping)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
@@ -56,7 +50,13 @@ class TrainingState:
         if not 0 <= epoch * steps_per_epoch <= step <= (epoch + 1) * steps_per_epoch or steps_per_epoch < 1:
             raise ValueError(f"step {step} is not in epoch {epoch} of {steps_per_epoch} steps each")
         return TrainingState(
-            step, epoch, steps_per_epoch, float(content["seconds"]), bool(content["told_collapse"]), best
+            step,
+            epoch,
+            steps_per_epoch,
+            float(content["seconds"]),
+            bool(content["told_collapse"]),
+            best,
+            float(content.get("epoch_seconds", 0.0)),  # version 0.1 did not write it
         )
 
 

@@ -15,6 +15,7 @@ from pipeline.train.checkpoint import ResumePoint, best_folder, read_best, step_
 from pipeline.train.checkpoint_state import Best, TrainingState
 from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from pipeline.train.collapse import collapse_warning
+from pipeline.train.ending import EndedBy, early_end, ended_by
 from pipeline.train.optimizers import averaged_weights, steps_counted
 from pipeline.train.progress import TrainingDisplay
 from pipeline.train.setup import TrainingResult, TrainingSetup
@@ -37,6 +38,7 @@ class EpochCallback(keras.callbacks.Callback):
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
         self._stopped = False  # by the observer
+        self._closed_any = False  # epoch in this process
         self._start: ResumePoint | None = None
         self._throughput = Throughput(setup.config.batch_size)
         self._earlier_seconds = 0.0  # of training in earlier processes
@@ -69,8 +71,12 @@ class EpochCallback(keras.callbacks.Callback):
 
     @property
     def over(self) -> bool:
-        """Whether training is: all epochs are closed, or early stopping or the observer ended it."""
-        return self._stopped or self.state.is_over(self.setup.config)
+        """Whether training is: all epochs are closed, or early stopping, time or the observer ended it."""
+        return self._stopped or self._ended_by is not None
+
+    @property
+    def _ended_by(self) -> EndedBy | None:
+        return ended_by(self.state, self.setup.config, self.setup.last_epoch)
 
     def result(self) -> TrainingResult:
         """What training came to; at least one epoch must be closed."""
@@ -86,6 +92,7 @@ class EpochCallback(keras.callbacks.Callback):
             best=best_folder(self.setup.checkpoints, self.state.best.epoch),
             earlier_seconds=self._earlier_seconds,
             stopped=self._stopped,
+            ended_by=self._ended_by,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -147,16 +154,28 @@ class EpochCallback(keras.callbacks.Callback):
         }
         self.setup.observer.on_epoch_end(epoch, metrics)
         self._warn_of_collapse(epoch, scores)
-        self.state = replace(self.state, epoch=epoch)
+        self.state = replace(self.state, epoch=epoch, epoch_seconds=self._epoch_seconds(train_seconds, began))
         self._commit(checkpoint)
         # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
         assert self.state.best is not None  # the first epoch is always the best so far
-        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou)
+        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou, self.state.epoch_seconds)
         best = best_folder(self.setup.checkpoints, self.state.best.epoch)
         self._stopped = self.setup.observer.on_checkpoint_saved(epoch, metrics, checkpoint.folder, best)
-        if not self._stopped and self.over and epoch < self.setup.config.epochs:
-            self.display.print(f"early stopping: no better val mIoU for {self.setup.config.early_stopping} epochs")
+        if not self._stopped and (why := early_end(self.state, self.setup.config, self.setup.last_epoch)):
+            self.display.print(why)
         signals.raise_pending()
+
+    def _epoch_seconds(self, train_seconds: float, closing_began: float) -> float:
+        """What another epoch will take: its steps at this epoch's pace, and as long to close it."""
+        rate = self._throughput.images_per_second
+        images = self.setup.steps_per_epoch * self.setup.config.batch_size
+        steps = images / rate if rate else max(train_seconds, self.state.epoch_seconds)
+        found, earlier = steps + time.perf_counter() - closing_began, self.state.epoch_seconds
+        compiled, self._closed_any = (
+            not self._closed_any,
+            True,
+        )  # scoring was, and is so in the first epoch of a process
+        return min(found, earlier) if compiled and earlier else found
 
     def _validate(self, epoch: int) -> tuple[Scores, Arrays]:
         """Scores of the validation split, and the weights that it was scored with."""
@@ -187,7 +206,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
         warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
-        if warning is not None:
+        if warning is not None and not self.setup.config.overfit:  # which has a verdict of its own
             self.display.print(warning)
         reported = warning is not None or self.state.collapse_reported
         self.state = replace(self.state, collapse_reported=reported and scores.collapsed)

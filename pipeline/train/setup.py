@@ -17,6 +17,7 @@ from pipeline.evaluate.evaluator import Evaluator, OnPrediction
 from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays
 from pipeline.train.compiled import CompiledNetwork
+from pipeline.train.ending import EndedBy
 
 
 class TrainingObserver(Protocol):
@@ -56,6 +57,7 @@ class TrainingSetup:
     config: Config
     checkpoints: Path  # the run's folder of checkpoints
     observer: TrainingObserver
+    last_epoch: int | None = None  # of a rerun: after which the original ended
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class TrainingResult:
     best: Path
     earlier_seconds: float  # of training in earlier processes, which were interrupted
     stopped: bool  # whether the observer stopped training before its last epoch
+    ended_by: EndedBy | None  # what ended it otherwise
 
 
 def training_setup(
@@ -80,23 +83,35 @@ def training_setup(
     config: Config,
     checkpoints: Path,
     observer: TrainingObserver,
+    last_epoch: int | None = None,
 ) -> TrainingSetup:
     """The setup that a configuration describes.
 
     Args:
         images: of the training split.
         checkpoints: the run's folder of checkpoints.
+        last_epoch: of a rerun, after which the original ended.
     """
-    examples = len(dataset.splits["train"])
-    factors = None
-    if config.sampling == "balanced":
-        factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
     return TrainingSetup(
         network=network,
-        batches_from=lambda step: training_stream(images, examples, config, step, factors),
-        steps_per_epoch=steps_per_epoch(examples, config.batch_size),
+        batches_from=lambda step: training_batches(step, images, dataset, config),
+        steps_per_epoch=steps_per_epoch(len(dataset.splits["train"]), config.batch_size),
         validate=Evaluator(network.scorer, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,
         observer=observer,
+        last_epoch=last_epoch,
     )
+
+
+def training_batches(step: int, images: TrainingImages, dataset: Dataset, config: Config) -> tf.data.Dataset:
+    """The training batches of a run from a step on: ((batch, crop, crop, 3) uint8, (batch, crop, crop) uint8).
+
+    Args:
+        step: counted from 0 over all epochs.
+        images: of the training split.
+    """
+    factors = None
+    if config.sampling == "balanced":
+        factors = repeat_factors(dataset.class_pixels("train"), Classes.of(config.dataset).background)
+    return training_stream(images, len(dataset.splits["train"]), config, step, factors)

@@ -36,18 +36,13 @@ def restore(model: keras.Model, files: dict[str, Arrays], source: str) -> None:
     restore_running(model, files["running.npz"], source)
 
 
-def reset_state(model: keras.Model, untrained: keras.Model, optimizer: Arrays) -> None:
-    """Bring a compiled model that may have been trained back to the state before its first step.
+def reset_optimizer(model: keras.Model, optimizer: Arrays) -> None:
+    """Bring the optimizer and the metrics of a compiled model back to their state before the first step.
 
     Args:
-        untrained: a model of the same kind, which need not be compiled: with these weights and random generators.
-        optimizer: the state of the optimizer.
+        optimizer: that state, as `training_arrays` returned it.
     """
-    source = "the untrained network"
-    set_weights(model, named_weights(untrained), source)
-    assign(_optimizer_variables(model), optimizer, source)
-    generators = {name: np.asarray(variable) for name, variable in _generators(untrained)}
-    assign(dict(_generators(model)), generators, source)
+    assign(_optimizer_variables(model), optimizer, "the new optimizer")
     model.reset_metrics()
 
 

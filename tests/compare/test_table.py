@@ -12,8 +12,9 @@ from pipeline.compare.table import (
     csv_table,
     headings,
     mean_and_deviation,
-    over_seeds,
     ranked,
+    repeated,
+    replicates,
     varying,
 )
 from pipeline.config.keys import short_names
@@ -46,7 +47,7 @@ def test_locations_vary_if_data_or_initial_weights_differ() -> None:
     assert varying(others) == ["dataset.root"]
     mixed = [run(params=place, data="1", initial=None if index else "2") for index, place in enumerate(places)]
     assert varying(mixed) == ["model.encoder_weights"]
-    assert over_seeds([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
+    assert replicates([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
 
 
 def test_varying_parameters_are_in_the_order_of_the_schema() -> None:
@@ -87,7 +88,7 @@ def test_an_unfinished_run_has_the_score_of_its_best_epoch() -> None:
     assert run(val=1.7976931348623157e308).val is None  # infinity, as a database stores it
 
 
-def test_means_and_deviations_over_seeds() -> None:
+def test_means_and_deviations_replicates() -> None:
     runs = [
         run("a", 0.6, 0.5, params={"model.width": 8, "seed": 0}),
         run("b", 0.8, 0.6, params={"model.width": 8, "seed": 1}),
@@ -95,12 +96,32 @@ def test_means_and_deviations_over_seeds() -> None:
         run("d", 0.9, 0.9, params={"model.width": 4, "seed": 0}),
         run("e", 0.1, 0.1, params={"model.width": 4, "seed": 1}, status="FAILED"),
     ]
-    (group,) = over_seeds(runs, ["model.width", "seed"])
+    (group,) = replicates(runs, ["model.width", "seed"])
     assert (dict(group.params), group.run_ids) == ({"model.width": "8"}, ("b", "c", "a"))
     assert group.val == (pytest.approx(0.7), pytest.approx(0.1))  # deviations -0.1, 0.1, 0: sqrt(0.02 / 2)
     assert group.test == (pytest.approx(0.55), pytest.approx(math.sqrt(0.005)))
     twice = [run("x", 0.5, params={"seed": 0}), run("y", 0.5, params={"seed": 0})]
-    assert over_seeds(twice, []) == []  # repeated runs have the same seed
+    assert replicates(twice, []) == []  # repeated runs have the same seed
+
+
+def test_folds_repeat_an_experiment_as_seeds_do() -> None:
+    runs = [
+        run(f"{width}{seed}{fold}", width / 100 + fold / 10, params={"model.width": width, "seed": seed, **in_fold})
+        for width in (4, 8)
+        for seed in (0, 1)
+        for fold in (0, 1, 2)
+        for in_fold in ({"dataset.fold": fold},)
+    ]
+    keys = varying(runs)
+    assert keys == ["model.width", "dataset.fold", "seed"] and repeated(keys) == "seeds and folds"
+    groups = replicates(runs, keys)
+    assert [(dict(group.params), len(group.run_ids)) for group in groups] == [
+        ({"model.width": "8"}, 6), ({"model.width": "4"}, 6),
+    ]  # fmt: skip
+    assert groups[0].val == (pytest.approx(0.18), pytest.approx(math.sqrt(0.04 / 5)))
+    folds = [run for run in runs if run.params["seed"] == "0" and run.params["model.width"] == "4"]
+    (group,) = replicates(folds, varying(folds))
+    assert (repeated(varying(folds)), dict(group.params), len(group.run_ids)) == ("folds", {}, 3)
 
 
 def test_one_value_has_no_deviation() -> None:

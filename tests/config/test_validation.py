@@ -74,6 +74,25 @@ def test_every_other_image_size_passes(size: int, depth: int) -> None:
             "dataset.classes: a blank name; write every class's name",
         ),
         (
+            {"dataset__fold": 1},
+            "dataset.fold=1: is one of several: dataset.folds=<their number> expected as well",
+        ),
+        (
+            {"dataset__folds": 3},
+            "dataset.folds=3: dataset.fold, 0 to 2, says which one is val; for all of them: "
+            "python run.py -m dataset.folds=3 'dataset.fold=0,1,2'",
+        ),
+        ({"dataset__folds": 3, "dataset__fold": 3}, "dataset.fold=3: 0 to 2 expected, as dataset.folds=3"),
+        (
+            {"dataset__group": "video"},
+            r"dataset.group=video: has no group; parentheses around what stays together expected: '^(\w+)_'",
+        ),
+        (
+            {"dataset__group": "(a"},
+            "dataset.group=(a: is not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        ({"dataset__group": "(a)" * 80}, "dataset.group: 240 characters; at most 200 expected"),
+        (
             {"dataset__classes": ["background"]},
             "dataset.classes: 1 names; 2 to 255 expected",
         ),

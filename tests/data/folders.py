@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,12 +32,14 @@ def dataset(
     test: str | None = "test",
     val_fraction: float = 0.1,
     extra: str | None = None,
+    **more: Any,
 ) -> DatasetConfig:
     return DatasetConfig(
         name="folder",
         classes=CLASSES,
         splits=SplitsConfig(train=train, val=val, test=test, extra=extra),
         val_fraction=val_fraction,
+        **more,
     )
 
 

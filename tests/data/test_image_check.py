@@ -12,9 +12,9 @@ from pipeline.config.schema import Config
 from pipeline.data.check import check_dataset, check_pair
 from pipeline.data.pixels import PixelRules
 from pipeline.data.prepare import Dataset, prepare_dataset
-from pipeline.data.stream import whole_images
 from pipeline.data.training_images import training_images
 from pipeline.data.voc import Example, find_examples
+from pipeline.data.whole_images import WholeImages
 from pipeline.runtime.errors import UserError
 from tests.data.folders import CLASSES, Folder, dataset, example_of, sizes_of
 from tests.data.oriented import as_stored, png_of_16_bits, save_oriented
@@ -126,7 +126,8 @@ def test_training_and_scoring_see_the_displayed_images(voc_folder: Folder, tmp_p
     for index, example in enumerate(examples):
         image, _ = source.rectangle(tf.constant(index), tf.constant([0, 0]), source.sizes[index])
         np.testing.assert_array_equal(image, displayed[example.id])
-    for indices, images, working, _, own in whole_images(examples, sizes, long_side=None, multiple=1, batch_size=3):
+    whole = WholeImages(examples, sizes, long_side=None, multiple=1, batch_size=3, threads=2)
+    for indices, images, working, _, own in whole:
         np.testing.assert_array_equal(working, own)
         for index, image in zip(indices.numpy(), images, strict=True):
             np.testing.assert_array_equal(image, displayed[examples[index].id])
@@ -177,7 +178,7 @@ def test_16_bits_are_scaled_alike_everywhere(voc_folder: Folder, tmp_path: Path,
     source = training_images(examples, sizes, None, cache_mb, tmp_path / "decoded.bin")
     image, _ = source.rectangle(tf.constant(0), tf.constant([0, 0]), source.sizes[0])
     np.testing.assert_array_equal(image, expected)
-    ((_, images, *_),) = whole_images(examples[:1], sizes[:1], long_side=None, multiple=1, batch_size=1)
+    ((_, images, *_),) = WholeImages(examples[:1], sizes[:1], long_side=None, multiple=1, batch_size=1, threads=2)
     np.testing.assert_array_equal(images[0], expected)
 
 

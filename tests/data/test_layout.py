@@ -1,12 +1,14 @@
 """Folders that are not in VOC layout: the message says what lies there, and its commands make the layout."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.data.voc import find_examples
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import ROOT
 from tests.data.advice import type_advice
 from tests.data.folders import Folder, dataset
 
@@ -32,21 +34,13 @@ def loose(voc_folder: Folder) -> Path:
     return root
 
 
-def test_images_and_masks_without_lists(loose: Path) -> None:
-    seen, recipe = refused(loose)
+def test_images_and_masks_without_lists(loose: Path, tmp_path: Path) -> None:
+    seen, advice = refused(loose)
     assert "it has Masks/ (16 .png), images/ (16 .jpg); a folder with JPEGImages/, " in seen
-    type_advice([recipe], loose.parent)
-    splits, faults = find_examples(loose, NO_VAL)
-    assert not faults and sum(map(len, splits.values())) == 16
-    assert [example.id for example in splits["test"]] == ["train_5"]  # the tenth by name
-
-
-def test_masks_with_a_suffix_need_two_steps(loose: Path) -> None:
-    for path in list((loose / "Masks").iterdir()):
-        path.rename(path.with_stem(f"{path.stem}_mask"))
-    type_advice([refused(loose)[1]], loose.parent)
-    type_advice(find_examples(loose, NO_VAL)[1], loose.parent)
-    assert not find_examples(loose, NO_VAL)[1]
+    assert "looks like masks (it has 16 .jpg, 16 .png, of which some are masks by their names)" in advice
+    type_advice([advice.replace("type: python", f"type: cd {tmp_path} && {sys.executable}")], ROOT)
+    splits, faults = find_examples(tmp_path / "the 'VOC' ü-voc", NO_VAL)
+    assert not faults and sum(map(len, splits.values())) > 10
 
 
 def test_outlines_in_json_are_named(loose: Path) -> None:
@@ -54,9 +48,10 @@ def test_outlines_in_json_are_named(loose: Path) -> None:
         path.with_suffix(".json").write_text(json.dumps({"version": "5", "shapes": [], "imagePath": path.name}))
         path.unlink()
     (loose / "instances.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    (fault,) = refused(loose)  # without masks, there is nothing to link
+    fault, advice = refused(loose)
     assert "Masks/ (16 .json, outlines of labelme, not masks)" in fault
-    assert "instances.json (outlines of COCO, not masks)" in fault
+    assert "instances.json (outlines of coco, not masks)" in fault
+    assert "looks like coco (instances.json is a file of coco)" in advice
 
 
 @pytest.mark.parametrize("deep", ["VOC2012", "VOCdevkit/VOC2012"])

@@ -13,7 +13,7 @@ from pipeline.data.voc import Example
 from tests.data.augmentations import STANDARD
 from tests.data.folders import MIXED_SIZES, Folder, examples_of, sizes_of
 
-EPOCHS, EXAMPLES = 3, 7
+EPOCHS, EXAMPLES = 2, 7
 
 
 @pytest.fixture

@@ -87,13 +87,17 @@ def test_draws_of_an_image_are_its_factor_rounded(factors: list[float], count: i
 
 def test_draws_have_the_expected_frequencies() -> None:
     weights = np.array([1.0, 1.5, 2.0, 5.5])
-    epochs = [draws(7, epoch, weights, 5)[0] for epoch in range(300)]
+
+    def many(seed: int) -> np.ndarray:
+        """Epochs by a dataset, as training draws them: (300, 5)."""
+        epochs = tf.data.Dataset.range(300).map(lambda epoch: balanced_draws(seed, epoch, weights, 5)[0])
+        return np.array(list(epochs.as_numpy_iterator()))
+
+    epochs = many(7)
     assert len({tuple(epoch) for epoch in epochs}) > 50
     np.testing.assert_array_equal(epochs[4], draws(7, 4, weights, 5)[0])
-    assert not np.array_equal(
-        np.concatenate(epochs[:20]), np.concatenate([draws(8, e, weights, 5)[0] for e in range(20)])
-    )
-    shares = np.bincount(np.concatenate(epochs)) / (5 * 300)
+    assert not np.array_equal(epochs[:20], many(8)[:20])
+    shares = np.bincount(epochs.ravel()) / (5 * 300)
     np.testing.assert_allclose(shares, weights / 10, atol=0.02)
-    first = np.bincount([epoch[0] for epoch in epochs], minlength=4) / 300  # mixed, not in the order of the line
+    first = np.bincount(epochs[:, 0], minlength=4) / 300  # mixed, not in the order of the line
     np.testing.assert_allclose(first, weights / 10, atol=0.1)

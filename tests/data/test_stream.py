@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipeline.config.schema import Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
+from pipeline.data.stream_map import parallel_map
 from pipeline.data.training_images import FileImages, TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
@@ -107,6 +109,9 @@ class Slow:
 
     sizes = tf.constant([[16, 16]] * 8)
 
+    def __init__(self) -> None:
+        self.streams: dict[str, Any] = {}
+
     def rectangle(self, index: tf.Tensor, start: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def wait(index: np.ndarray) -> np.ndarray:
             time.sleep(0.3 * float(index == 3))
@@ -176,8 +181,13 @@ def test_image_is_cropped_differently_in_every_epoch(examples: list[Example]) ->
     assert len({images.tobytes() for images, _ in found}) == 5
 
 
-def test_end_of_a_stream_does_not_wait_for_the_tuner(examples: list[Example]) -> None:
-    """A run passes over whole images after every epoch; see `parallel_map`."""
-    whole = stream.whole_images(examples, sizes_of(examples), long_side=None, multiple=4, batch_size=2)
-    for dataset in (stream.training_stream(files(examples), 7, config()), whole):
-        assert dataset.options().autotune.enabled is False
+def test_a_stream_of_another_seed_is_not_traced_again(examples: list[Example]) -> None:
+    images = files(examples)
+    other = config(seed=1)
+    assert_same(batches(images, 7, config()), batches(files(examples), 7, config()))
+    assert_same(batches(images, 7, other, 3), batches(files(examples), 7, other, 3))
+    assert len(images.streams) == 1 and len(batches(images, 7, config(image_size=8))) and len(images.streams) == 2
+
+
+def test_end_of_a_stream_does_not_wait_for_the_tuner() -> None:
+    assert parallel_map(tf.data.Dataset.range(2), tf.identity).options().autotune.enabled is False

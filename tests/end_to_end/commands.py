@@ -137,7 +137,7 @@ def finished_run(cwd: Path) -> Finished:
 
 
 def furnish(cwd: Path, data: Path) -> Path:
-    """Give a folder the dataset of another, and its empty store, whose tables take seconds to make."""
+    """Give a folder the dataset of another, and a copy of its store: an empty one takes seconds to make."""
     (cwd / "VOC").symlink_to(data / "VOC")
     (cwd / "mlruns").mkdir()
     shutil.copy(data / "mlruns/mlflow.db", cwd / "mlruns")

@@ -1,5 +1,6 @@
 """A dataset, and one finished run on it that many tests look at; another one to compare interrupted runs with."""
 
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -50,13 +51,18 @@ def servers() -> tuple[ForkServer, ForkServer]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, servers: tuple[ForkServer, ForkServer]) -> Undisturbed:
+def undisturbed(made_once: Shared) -> Undisturbed:
     """What interrupted runs are compared with."""
-    home = tmp_path_factory.mktemp("home")
-    write_home(home)
-    cwd = empty_workplace(home)
-    ended = servers[0].run(cwd, RUN, *OPTIONS, **OFTEN)
-    assert ended.status == 0, ended.stderr
-    found = outcome(cwd)
+
+    def make(place: Path) -> None:
+        write_home(place)
+        cwd = empty_workplace(place)
+        ended = fork_server().run(cwd, RUN, *OPTIONS, **OFTEN)
+        assert ended.status == 0, ended.stderr
+        (place / "cwd").symlink_to(cwd)
+        (place / "outcome").write_bytes(pickle.dumps(outcome(cwd)))
+
+    home = made_once("undisturbed", make)
+    found = pickle.loads((home / "outcome").read_bytes())
     assert found.status == "FINISHED" and found.journalled and found.model and found.artifacts
-    return Undisturbed(home, cwd, found)
+    return Undisturbed(home, (home / "cwd").resolve(), found)

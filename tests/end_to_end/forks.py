@@ -1,6 +1,7 @@
 """Commands in forks of a process that has imported TensorFlow, so that none of them waits for that import.
 
-`python -m tests.end_to_end.forks` is that process: a line of JSON in, a command run to its end, a line of JSON out.
+One such process serves all processes of a test session: `python -m tests.end_to_end.forks` with an open socket. Each
+connection gets a fork that serves it: a line of JSON in, a command run to its end, a line of JSON out.
 """
 
 import atexit
@@ -9,7 +10,10 @@ import gc
 import json
 import os
 import runpy
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.files import ROOT
+from pipeline.runtime.files import ROOT, locked
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,12 @@ class ForkServer:
     """A process that runs commands, one at a time, each in a fork of its own."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.forks"], env=environment(), cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+        # One place for all processes of a test session, which pytest-xdist gives a name.
+        place = Path(tempfile.gettempdir(), f"forks-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}")
+        place.mkdir(mode=0o700, exist_ok=True)
+        with locked(place / "lock"):
+            self._connection = _connect(place / "socket")
+        self._stream = self._connection.makefile("rw", encoding="utf-8")
         self._lock = threading.Lock()
 
     def run(self, cwd: Path, *arguments: str, stdin: str = "", deaths: Sequence[Any] = (), **more: str) -> Ended:
@@ -59,16 +65,29 @@ class ForkServer:
             "cwd": str(cwd), "arguments": arguments, "stdin": stdin, "environment": environment(**more),
             "deaths": [asdict(death) for death in deaths],
         }  # fmt: skip
-        assert self._process.stdin is not None and self._process.stdout is not None
         with self._lock:
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-            return Ended(*json.loads(self._process.stdout.readline()))
+            print(json.dumps(request), file=self._stream, flush=True)
+            return Ended(*json.loads(self._stream.readline()))
 
     def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        """Let the process end."""
+        self._stream.close()
+        self._connection.close()
+
+
+def _connect(address: Path) -> socket.socket:
+    """A connection to the process that all others are forks of, which is started where it is not running."""
+    connection = socket.socket(socket.AF_UNIX)
+    if not address.exists():
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(address))
+            listening.listen()  # from here on, connections wait for it
+            command = [sys.executable, "-m", "tests.end_to_end.forks", str(listening.fileno()), str(address.parent)]
+            subprocess.Popen(
+                command, pass_fds=[listening.fileno()], env=environment(), cwd=ROOT, stdin=subprocess.DEVNULL
+            )
+    connection.connect(str(address))
+    return connection
 
 
 @functools.cache
@@ -79,43 +98,79 @@ def fork_server(number: int = 0) -> ForkServer:
     return server
 
 
-def serve() -> None:
-    """Import what every command needs, and never let a thread pool start: forks of that would wait for ever."""
+def main(listening: socket.socket, place: Path) -> None:
+    """Fork a server for each connection, until the last of them has ended; then remove the folder of the socket."""
+    _import_what_commands_need()
+    serving: set[int] = set()
+    while True:
+        if select.select([listening], [], [], 0.2)[0]:
+            connection, _ = listening.accept()
+            server = os.fork()
+            if server == 0:
+                listening.close()
+                _serve(connection)
+                os._exit(0)
+            connection.close()
+            serving.add(server)
+        serving -= {server for server in serving if os.waitpid(server, os.WNOHANG)[0]}
+        if not serving:
+            with locked(place / "lock"):  # within which others connect
+                if not select.select([listening], [], [], 0)[0]:
+                    shutil.rmtree(place)
+                    return
+
+
+def _import_what_commands_need() -> None:
+    """Import it, and never let a thread pool start: forks of that would wait for ever."""
     from pipeline.runtime.hardware import import_tensorflow
 
     import_tensorflow()
     import mlflow.pyfunc  # noqa: F401
+    import numpy as np
     from mlflow.utils.requirements_utils import _init_modules_to_packages_map
+    from PIL import Image
 
     import pipeline.experiment.run  # noqa: F401
     from pipeline.config.overrides import checked_config
+    from pipeline.evaluate.confusion_plot import confusion_image
+    from pipeline.tracking.provenance import packages
+    from pipeline.tracking.pyfunc import REQUIREMENTS, pinned
     from pipeline.tracking.store import connect
 
-    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, MLflow looks at all packages.
+    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, all packages are listed,
+    # matplotlib loads its font, Pillow its formats.
     with tempfile.TemporaryDirectory() as folder:
         connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
     checked_config([])
     _init_modules_to_packages_map()
+    packages()
+    pinned(REQUIREMENTS)
+    confusion_image(np.eye(2, dtype=np.int64), ["a", "b"])
+    Image.init()
     gc.collect()
     gc.freeze()  # no fork's garbage collection walks through what was imported here
 
-    for line in sys.stdin:
+
+def _serve(connection: socket.socket) -> None:
+    """Run the commands that a connection asks for, each in a fork."""
+    stream = connection.makefile("rw", encoding="utf-8")
+    for line in stream:
         request = json.loads(line)
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             stdin.write(request["stdin"].encode())
             stdin.seek(0)
             child = os.fork()
             if child == 0:
-                for descriptor, stream in enumerate((stdin, stdout, stderr)):
-                    os.dup2(stream.fileno(), descriptor)
-                sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)  # the server's holds further requests
+                for descriptor, file in enumerate((stdin, stdout, stderr)):
+                    os.dup2(file.fileno(), descriptor)
+                sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
                 os._exit(_command(request))
             _, how = os.waitpid(child, 0)
             printed = []
-            for stream in (stdout, stderr):
-                stream.seek(0)
-                printed.append(stream.read().decode())
-        print(json.dumps([os.waitstatus_to_exitcode(how), *printed]), flush=True)
+            for file in (stdout, stderr):
+                file.seek(0)
+                printed.append(file.read().decode())
+        print(json.dumps([os.waitstatus_to_exitcode(how), *printed]), file=stream, flush=True)
 
 
 def _command(request: dict[str, Any]) -> int:
@@ -155,4 +210,4 @@ def _command(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    serve()
+    main(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.commands import CLASSES, RUN, Ended, furnish, lines, several, stored_runs, tiny
+from tests.end_to_end.commands import CLASSES, RUN, Ended, Finished, furnish, lines, several, stored_runs, tiny
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[str], dict[str, Ended]]:
+def ended(tmp_path_factory: pytest.TempPathFactory, finished: Finished) -> tuple[Path, list[str], dict[str, Ended]]:
     """The folder, the ids of two runs that scale images differently, and all commands of this file."""
-    cwd = furnish(tmp_path_factory.mktemp("ensembles"), data)
-    trained = several([[RUN, *tiny(epochs="1")], [RUN, *tiny(epochs="1", seed="1", long_side="20")]], cwd)
-    assert [done.status for done in trained] == [0, 0], [done.stderr for done in trained]
+    cwd = furnish(tmp_path_factory.mktemp("ensembles"), finished.cwd)
+    other = tiny(epochs="1", seed="1", long_side="20", tracking__experiment="other")
+    (trained,) = several([[RUN, *other]], cwd)
+    assert trained.status == 0, trained.stderr
     # Only the test images are predicted by each run alone.
     (cwd / "own").mkdir()
-    for image in (data / "VOC/JPEGImages").glob("test_*"):
+    for image in (finished.cwd / "VOC/JPEGImages").glob("test_*"):
         (cwd / "own" / image.name).symlink_to(image)
-    first, second = [str(run.info.run_id) for run in stored_runs(cwd)[1]]
+    first, second = finished.id, str(stored_runs(cwd)[1][-1].info.run_id)
     images, both = "input=own", f"run={first},{second}"
     commands = {
         "evaluate": ["pipeline.evaluate", both, "output=scored"],

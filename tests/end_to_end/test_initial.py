@@ -8,7 +8,7 @@ import pytest
 from pipeline.model.weights import read_arrays, weights_sha256
 from tests.end_to_end.commands import NAMED, RUN, Ended, furnish, lines, python, several, stored_runs, tiny
 
-ENCODER = [*tiny(model="unet_efficientnet_lite0", model__depth="2", epochs="1"), "evaluate.overlays=0"]
+ENCODER = [*tiny(model="unet_efficientnet_lite0", optimizer="sgd", epochs="1"), "evaluate.overlays=0"]
 
 
 @pytest.fixture(scope="module")

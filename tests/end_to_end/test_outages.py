@@ -15,13 +15,13 @@ from mlflow.entities import Run
 
 from pipeline.tracking.journal import read_journal
 from pipeline.tracking.records import Metrics
-from tests.end_to_end.commands import RUN, Ended, history, lines, tiny
+from tests.end_to_end.commands import RUN, Ended, lines, tiny
 from tests.end_to_end.outage_driver import Driver
 from tests.end_to_end.outcome import without_times
 from tests.end_to_end.proxy import Proxy
 from tests.end_to_end.server import Server
 
-WALL_CLOCK = re.compile(r"time/|train/images_per_second")
+WALL_CLOCK = r"time/|train/images_per_second"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     why = f"a small file system cannot be mounted here: {mounted.stderr.strip()}" if mounted.returncode else ""
     server, driver, ended = Server(place), Driver(cwd), {}
-    options = tiny(epochs="3", tracking__uri=server.address, tracking__experiment="x")
+    options = tiny(epochs="3", evaluate__overlays="0", tracking__uri=server.address, tracking__experiment="x")
     filling = place / "filling"
     try:
         ended["absent"] = driver.run(RUN, *options, pauses={1: server.start})
@@ -81,8 +81,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Stor
         ended["sync again"] = driver.run("pipeline.sync")
         yield Story(cwd, mlflow.MlflowClient(server.address), ended, why)
     finally:
-        driver.process.kill()
-        driver.process.wait()
+        driver.close()
         server.kill()
         if not mounted.returncode:
             subprocess.run(["umount", "--lazy", str(place)], check=True)  # a killed process lets go of it in a while
@@ -110,10 +109,52 @@ def fill(file: Path) -> None:
 OUTAGES = ["absent", "refused", "lost and back", "full", "lost for good"]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What MLflow has of a run."""
+
+    metrics: list[tuple[str, int, float, int]]  # key, step, value, time
+    files: list[str]
+    models: list[tuple[str, str, set[str]]]
+    inputs: list[str]  # digests
+    scores: list[tuple[Any, ...]]
+
+    @property
+    def results(self) -> list[tuple[str, int, float]]:
+        """Every metric that does not tell time or load."""
+        return sorted(metric[:3] for metric in self.metrics if not re.match(rf"system/|{WALL_CLOCK}", metric[0]))
+
+    @property
+    def steps(self) -> list[tuple[str, int]]:
+        """At which steps each wall-clock metric was logged, but the one at the best epoch, which seeds change."""
+        logged = sorted((key, step) for key, step, *_ in self.metrics if re.match(WALL_CLOCK, key))
+        assert [key for key, _ in logged].count("time/total_seconds") == 1
+        return [(key, step) for key, step in logged if key != "time/total_seconds"]
+
+
+def look_at(story: Story, run: Run) -> Found:
+    client, run_id = story.client, run.info.run_id
+    metrics = [metric for name in run.data.metrics for metric in client.get_metric_history(run_id, name)]
+    return Found(
+        metrics=[(metric.key, metric.step, metric.value, metric.timestamp) for metric in metrics],
+        files=sorted(map(without_best_epoch, sizes(client, run_id))),
+        models=models(story, run),
+        inputs=sorted(item.dataset.digest for item in run.inputs.dataset_inputs),
+        scores=scores(story, run),
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(story: Story) -> tuple[Run, Found]:
+    """The run that nothing happened to."""
+    (run,) = story.runs("none")
+    return run, look_at(story, run)
+
+
 @pytest.mark.parametrize("outage", ["none", *OUTAGES])
-def test_mlflow_has_the_complete_history(story: Story, outage: str) -> None:
+def test_mlflow_has_the_complete_history(story: Story, undisturbed: tuple[Run, Found], outage: str) -> None:
     """Every record of the journal once, with its own time, and the same as of a run that nothing happened to."""
-    (undisturbed,) = story.runs("none")
+    other, expected = undisturbed
     for number, run in enumerate(story.runs(outage)):
         assert run.info.status == "FINISHED"
         journal = read_journal(story.cwd / "mlruns/runs" / run.data.tags["run_key"])
@@ -121,25 +162,20 @@ def test_mlflow_has_the_complete_history(story: Story, outage: str) -> None:
             (key, record.step, value, record.time)
             for record in journal if isinstance(record, Metrics) for key, value in record.values.items()
         }  # fmt: skip
-        found = [
-            (metric.key, metric.step, metric.value, metric.timestamp)
-            for name in run.data.metrics for metric in story.client.get_metric_history(run.info.run_id, name)
-        ]  # fmt: skip
-        assert len(found) == len(journalled) and set(found) == journalled
+        found = look_at(story, run)
+        assert len(found.metrics) == len(journalled) and set(found.metrics) == journalled
         assert run.info.end_time == journal[-1].time and run.info.start_time == journal[0].time
-        files = [sorted(map(without_best_epoch, artifacts(story, of))) for of in (run, undisturbed)]
-        assert files[0] == files[1] and len(set(files[0])) == len(files[0])
-        assert len([name for name in files[0] if name.startswith("images/val~")]) == 3 * 2 * 2  # two files an image
-        assert len(models(story, run)) == 1 and models(story, run) == models(story, undisturbed)
-        inputs = [[item.dataset.digest for item in of.inputs.dataset_inputs] for of in (run, undisturbed)]
-        assert sorted(inputs[0]) == sorted(inputs[1]) and len(inputs[0]) == 3
-        assert steps(story, run) == steps(story, undisturbed)
+        assert found.files == expected.files and len(set(found.files)) == len(found.files)
+        assert len([name for name in found.files if name.startswith("images/val~")]) == 3 * 2 * 2  # two files an image
+        assert len(found.models) == 1 and found.models == expected.models
+        assert len(found.inputs) == 3 and found.inputs == expected.inputs
+        assert found.steps == expected.steps
         if number == 0:  # the second has another seed
-            assert history(story.client, run) == history(story.client, undisturbed)
+            assert found.results == expected.results
             own = {"tracking.uri": ""}  # a proxy's address is another one
-            assert run.data.params | own == undisturbed.data.params | own
-            assert tags(run) == tags(undisturbed)
-            assert scores(story, run) == scores(story, undisturbed) != []
+            assert run.data.params | own == other.data.params | own
+            assert tags(run) == tags(other)
+            assert found.scores == expected.scores != []
 
 
 def without_best_epoch(artifact: str) -> str:
@@ -147,26 +183,11 @@ def without_best_epoch(artifact: str) -> str:
     return re.sub(r"(images/test~[^+]*\+step\+)\d+.*?(\+compressed)?\.webp", r"\1\2", without_times(artifact))
 
 
-def steps(story: Story, run: Run) -> dict[str, list[int]]:
-    """At which steps each wall-clock metric was logged; the whole run's once, at its best epoch, which seeds change."""
-    names = [name for name in run.data.metrics if WALL_CLOCK.match(name)]
-    found = {name: [m.step for m in story.client.get_metric_history(run.info.run_id, name)] for name in names}
-    assert len(found.pop("time/total_seconds")) == 1
-    return found
-
-
 def tags(run: Run) -> dict[str, str]:
     """All but what is different in every run."""
     own = ("run_key", "heartbeat", "mlflow.note.content")
     assert set(own) <= set(run.data.tags)
     return {name: text for name, text in run.data.tags.items() if name not in own}
-
-
-def artifacts(story: Story, run: Run, folder: str | None = None) -> set[str]:
-    found: set[str] = set()
-    for entry in story.client.list_artifacts(run.info.run_id, folder):
-        found |= artifacts(story, run, entry.path) if entry.is_dir else {entry.path}
-    return found
 
 
 def models(story: Story, run: Run) -> list[tuple[str, str, set[str]]]:
@@ -204,7 +225,7 @@ def test_one_line_warns_of_a_server_that_comes_back(story: Story, outage: str) -
     (warning,) = lines(reported.stderr)
     assert warning.startswith("warning: tracking")
     assert f"the run continues, and what it logs is stored in mlruns/runs/{run.data.tags['run_key']}" in warning
-    assert len(warning) < 300
+    assert len(warning) < 600  # the longest is of a file that was being uploaded
     assert lines(reported.stdout)[-1].split()[-1].partition("?")[0].endswith(f"/runs/{run.info.run_id}")
 
 
@@ -255,13 +276,10 @@ def test_what_a_proxy_refuses_waits_alone_and_is_sent_later(story: Story) -> Non
     assert first.startswith("warning: MLflow cannot store ") and "413" in first and len(first) < 600
     assert all(line.endswith(f"python -m pipeline.sync run={key} sends it") and "413" in line for line in last)
     before = json.loads(story.ended["refused as it was"].stdout)
-    missing = artifacts(story, run) - set(before)
+    after = sizes(story.client, run.info.run_id)
+    missing = set(after) - set(before)
     assert "checkpoints/best/weights.npz" in missing and "config/config.yaml" in before
-    assert (
-        max(before.values())
-        <= 12_000
-        < min(size for name, size in sizes(story.client, run.info.run_id).items() if name in missing)
-    )
+    assert max(before.values()) <= 12_000 < min(after[name] for name in missing)
     again = story.ended["sync refused"]
     assert again.status == 1 and all(line.startswith(f"error: {key}: MLflow has not") for line in lines(again.stderr))
     assert story.ended["sync what was refused"].stdout == f"{key}: sent as run {run.info.run_id}\n"

@@ -91,6 +91,7 @@ def test_the_artifacts_have_their_exact_names(finished: Finished) -> None:
         *(f"overlays/{place}/{name}" for place in ("test", "best", "worst") for name in test),
         *(f"predictions/test/{name}" for name in test),
         *(f"predictions/val/{epoch}/{name}" for epoch in (1, 2) for name in val),
+        "data/crops.png",
         *(f"evaluation/{name}" for name in ("per_class.csv", "confusion_matrix.csv", "confusion_matrix.png")),
         *(f"images/{name}" for name in images),
         *(f"checkpoints/best/{name}" for name in ("weights.npz", "state.json")),

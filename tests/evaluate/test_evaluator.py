@@ -145,7 +145,7 @@ def test_scores_follow_the_current_weights(model: keras.Model, examples: list[Ex
 def test_a_loss_with_dice_scores_windows(model: keras.Model, examples: list[Example], flip: bool) -> None:
     """Dice needs the number of classes when the graph is built."""
     wanted = config(None, 4)
-    wanted.evaluate.window, wanted.evaluate.flip = 8, flip
+    wanted.evaluate.window, wanted.evaluate.flip = 16, flip
     loss, image = SegmentationLoss(LOSS, WEIGHTS), examples[0]
     found = Evaluator(BatchScorer(model, loss, wanted), [image], sizes_of([image]), wanted)()
     decoded, mask = decode.decode_image(str(image.image)), read_index_mask(image.mask)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
-from pipeline.model.build import build_network, load_network
+from pipeline.model.build import build_network, load_network, renew_network
 from pipeline.model.weights import named_weights, weights_sha256
 from pipeline.runtime.errors import UserError
 
@@ -52,3 +52,22 @@ def test_an_encoder_rate_of_0_freezes_the_encoder() -> None:
 def test_the_network_is_a_function_of_the_configuration(config: Config) -> None:
     first, second = (weights_sha256(named_weights(build_network(config))) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("model.norm=group", "model.upsampling=transposed"),
+        ("model.dropout=0.5", "model.logits=every_level"),
+        *((f"model=unet_{encoder}",) for encoder in ("efficientnet_lite0", "mobilenet_v2", "vgg16")),
+    ],
+    ids=lambda model: model[0],
+)
+def test_a_renewed_network_is_a_new_one_of_its_seed(model: tuple[str, ...]) -> None:
+    size = ["model.depth=2", "model.width=2", "model.encoder_weights=null"]
+    network, new = (build_network(checked_config([*model, *size, f"seed={seed}"])) for seed in (0, 1))
+    for variable in network.variables:
+        variable.assign(variable + 1)
+    renew_network(network, checked_config([*model, *size, "seed=1"]))
+    for variable, expected in zip(network.variables, new.variables, strict=True):
+        assert np.array_equal(variable, expected), variable.path

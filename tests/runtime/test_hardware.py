@@ -175,19 +175,18 @@ def test_tensorflow_is_quiet_and_set_up_as_configured() -> None:
         assert "tensorflow" not in sys.modules
         tf = import_tensorflow()
         assert os.fstat(2) == before and import_tensorflow() is tf
-        set_up(Config(threads=1, precision="mixed_bfloat16", seed=5))
+        set_up(Config(threads=1, precision="mixed_bfloat16"))
         import keras
         assert tf.config.threading.get_intra_op_parallelism_threads() == 1
         assert tf.config.threading.get_inter_op_parallelism_threads() == 1
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        first = float(tf.random.uniform([]))
+        assert 0 <= float(tf.random.uniform([])) < 1  # it needs a seed
         from tensorflow.python.framework import config
         assert config.is_op_determinism_enabled()
         assert not tf.config.experimental.tensor_float_32_execution_enabled()
         print(float(keras.layers.Dense(1, kernel_initializer="ones")(tf.ones((1, 3)))[0, 0]))
-        set_up(Config(threads=1, precision="float32", seed=5))  # the same threads: a later run of a sweep
+        set_up(Config(threads=1, precision="float32"))  # the same threads: a later run of a sweep
         assert keras.config.dtype_policy().name == "float32"
-        assert float(tf.random.uniform([])) == first
         try:
             set_up(Config(threads=2, precision="float32"))
         except UserError as error:

@@ -1,6 +1,7 @@
 """Searches with a launcher that answers at once and without MLflow."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ class FakeSweep:
     """Stands for `pipeline.sweep.sweep.Sweep`: the result of a trial is a function of its overrides."""
 
     name, key, run, total = "fake", "0" * 32, object(), 0
+    clock = SimpleNamespace(is_up=False)  # of `sweep.max_minutes`
 
     def __init__(
         self, config: Config, becomes: Callable[[list[str]], TrialResult | BaseException], jobs: int = 1

@@ -15,6 +15,7 @@ from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
 from pipeline.sweep import known_trials, trial_job
 from pipeline.sweep.command import trial_name
+from pipeline.sweep.stopping import StopState
 from pipeline.sweep.sweep import Sweep
 from pipeline.sweep.worker import tasks
 from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
@@ -28,6 +29,8 @@ CHILD = Child(
     key="k" * 32, name="id", trial=trial_name(OVERRIDES), status="RUNNING", alive=True, pruned=False,
     metrics={"best/val_mean_iou": 0.5}, reason="",
 )  # fmt: skip
+
+NO_STOP = StopState(Path("no such folder"), None)
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_a_resumed_trial_has_the_threads_of_its_first_start(
         return SimpleNamespace(ask=lambda message, _: tasks.Worker().work(message, lambda _: None))
 
     monkeypatch.setattr(trial_job, "warm_worker", warm)
-    ended = trial_job._run(request(config, threads=2))
+    ended = trial_job._run(request(config, threads=2), NO_STOP)
     assert ended.status == "finished", ended
     assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
 
@@ -151,5 +154,5 @@ def test_a_death_before_the_start_spares_another_machines_run(config: Config, mo
 
     monkeypatch.setattr(trial_job, "warm_worker", lambda _: SimpleNamespace(ask=dies))
     monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
-    assert trial_job._run(request(config, threads=2)).run == "a run of its own"
+    assert trial_job._run(request(config, threads=2), NO_STOP).run == "a run of its own"
     assert not RUNS.exists()

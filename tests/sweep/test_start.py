@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.process import Process
 from pipeline.sweep import start
 from pipeline.sweep.sweep import Sweep
+from pipeline.sweep.worker.protocol import DataChecked
 from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.sweep_runs import find_sweep_run
 
@@ -90,3 +92,25 @@ def test_the_lock_of_a_local_journal_shows_whether_it_is_alive(store: Store, ope
         with contextlib.chdir(tmp_path / folder):
             found = find_sweep_run("killed", store)
         assert found is not None and (found.key, found.alive) == (sweep.key, alive)
+
+
+def test_other_code_or_data_under_the_same_name_is_refused(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {"train": [["train_0", "0" * 64, "1" * 64]]}
+    checked = DataChecked(contents)
+    monkeypatch.setattr(start, "_check_data", lambda *_: {"the data": checked})
+    with opened("first", "changed"):
+        pass
+    record = tmp_path / "first/mlruns/sweeps/changed/sweep.json"
+    content = json.loads(record.read_text())
+    content["data"]["the data"]["train"][0][1] = "2" * 64
+    content["sources"]["model/unet.py"] = "0" * 64
+    record.write_text(json.dumps(content))
+    with pytest.raises(UserError) as refused, opened("first", "changed"):
+        pass
+    assert refused.value.faults == (
+        "sweep.name=changed: sources: model/unet.py changed",
+        "sweep.name=changed: data, train split: another image train_0",
+        "sweep.name=changed: its earlier trials were made with other code or data; give another sweep.name",
+    )

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -18,6 +19,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
 from pipeline.tracking.store import Store, connect, described, mask_credentials, name_experiment, open_store
+from tests.end_to_end.forks import Ended, fork_server
 
 
 @pytest.fixture(autouse=True)
@@ -78,16 +80,9 @@ with TrackedRun.begin(TrackingConfig(uri=None, experiment="x"), "name", {}, "", 
 
 
 def test_four_processes_at_once_create_one_database(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TOGETHER], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE, text=True,
-        )
-        for _ in range(4)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, errors
-    assert errors == [""] * 4
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda number: fork_server(number).run(tmp_path, "-c", TOGETHER), range(4)))
+    assert ended == [Ended(0, "", "")] * 4
     with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
         assert database.execute("select status from runs").fetchall() == [("FINISHED",)] * 4
         assert database.execute("select count(*) from metrics where key = 'a'").fetchall() == [(12,)]

@@ -139,7 +139,7 @@ def test_an_invalid_confusion_matrix_is_passed_over(tmp_path: Path, matrix: Any)
     assert_passed_over(tmp_path, folder / STATE, "is not a valid training state")
 
 
-@pytest.mark.parametrize("key", state_at(10).to_json())
+@pytest.mark.parametrize("key", sorted(state_at(10).to_json().keys() - {"epoch_seconds"}))  # 0.1 did not write it
 def test_a_state_with_a_missing_key_is_passed_over(tmp_path: Path, key: str) -> None:
     write(tmp_path, 5)
     folder = step_folder(tmp_path, 10)

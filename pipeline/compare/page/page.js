@@ -164,13 +164,13 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
   const spread = (pair) => (pair ? `${pair[0].toFixed(4)} ± ${pair[1].toFixed(4)}` : "–");
   const keys = DATA.replicates[0].params.map(([key]) => key);
   const short = Object.fromEntries(DATA.varying.map((key) => [key.key, key.short]));
-  const names = [...keys.map((key) => short[key]), "seeds", "val mIoU", "test mIoU"];
+  const names = [...keys.map((key) => short[key]), DATA.repeated, "val mIoU", "test mIoU"];
   const head = element("tr", {}, ...names.map((name) => element("th", {}, name)));
   const rows = DATA.replicates.map((group) => {
     const cells = [...group.params.map(([, value]) => value), group.count, spread(group.val), spread(group.test)];
     return element("tr", {}, ...cells.map((text) => element("td", {}, String(text))));
   });
-  at("replicates").append(element("h3", {}, "Over seeds, mean ± standard deviation"),
+  at("replicates").append(element("h3", {}, `Over ${DATA.repeated}, mean ± standard deviation`),
     element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))));
 })();
 

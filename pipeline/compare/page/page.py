@@ -32,7 +32,7 @@ from pipeline.compare.runs import (
     TEST_SCORES,
     run_colour,
 )
-from pipeline.compare.table import Replicates
+from pipeline.compare.table import Replicates, repeated
 from pipeline.config.keys import short_names
 from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
 from pipeline.runtime.text import short_value
@@ -95,6 +95,7 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
         "errorColours": {"missed": MISSED, "false": FALSE, "confused": CONFUSED},
         "varying": [{"key": key, "short": short[key]} for key in analysis.varying],
         "runs": [_run_data(analysis, place) for place in range(len(analysis.runs))],
+        "repeated": repeated(analysis.varying),
         "replicates": [_replicates_data(group) for group in analysis.replicates],
         "importances": [[short[key], value] for key, value in analysis.importances.items()],
         "parallel": [

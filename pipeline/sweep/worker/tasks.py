@@ -1,16 +1,13 @@
 """What the warm child process does: it checks data and runs trials. Imports TensorFlow."""
 
-import gc
 import traceback
 from collections.abc import Callable, Mapping
 
-import keras
 from omegaconf import DictConfig
-from tensorflow.python.framework import ops
 
 from pipeline.config.validation import checked
 from pipeline.data.cache import DataCache
-from pipeline.data.split_checks import split_faults
+from pipeline.data.prepare import unusable_splits
 from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.experiment.messages import print_note
 from pipeline.experiment.restore_remote import NoCheckpoint
@@ -43,7 +40,6 @@ from pipeline.train.compiled import NetworkCache
 
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "InternalError")  # a new process is safer after them
 EXPECTED = (UserError, RunFailed, RerunDiffers)
-CUSTOM_GRADIENT = "CustomGradient-"  # how TensorFlow names the gradients of operations that bring their own
 
 
 class Worker:
@@ -63,7 +59,7 @@ class Worker:
         except Interrupted:
             return Stopped()
         finally:
-            release_memory()
+            self._networks.release_memory()
 
     def _check_data(self, request: CheckData) -> DataChecked | DataRefused:
         try:
@@ -72,7 +68,7 @@ class Worker:
             with PreparationDisplay() as progress:
                 # Whether a batch is too large is checked for each trial.
                 dataset = self._data.dataset(config, progress, trains=False)
-            if faults := split_faults(dataset.classes, dataset.checked.statistics, trains=True):
+            if faults := unusable_splits(dataset, trains=True):
                 raise UserError(*faults)
         except UserError as error:
             return DataRefused(list(error.faults))
@@ -113,19 +109,6 @@ class Worker:
             self._networks.clear()  # nobody knows in which state it left them
             return _failed(request, error, run_key)
         return TrialEnded("pruned" if result.pruned else "finished", dict(result.metrics), run=result.name)
-
-
-def release_memory() -> None:
-    """Release everything that the last trial built.
-
-    TensorFlow registers each custom gradient of each graph under a new name and for ever, and with it the graph: 90
-    graphs and 20 MB for each trial of a tiny network. Once the graphs are not used any more, nothing looks them up.
-    """
-    keras.utils.clear_session()
-    registered = ops.gradient_registry._registry
-    for name in [name for name in registered if name.startswith(CUSTOM_GRADIENT)]:
-        del registered[name]
-    gc.collect()  # graphs refer to themselves in cycles
 
 
 def _failed(request: RunTrial, error: BaseException, run_key: str | None) -> TrialEnded:

@@ -21,9 +21,9 @@ PREPROCESS = {
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def of_depth_5(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
-    """Each encoder, and a U-Net of depth 5 with it from seed 1."""
-    return request.param, unet(request.param, seed=1)
+def networks(request: pytest.FixtureRequest) -> tuple[str, keras.Model, keras.Model]:
+    """Each encoder, and U-Nets with it: of depth 5 from seed 1, of depth 1 from seed 2."""
+    return request.param, unet(request.param, seed=1), unet(request.param, 1, seed=2)
 
 
 def unet(encoder: str, depth: int = 5, seed: int = 0, dropout: float = 0.0) -> keras.Model:
@@ -34,9 +34,9 @@ def test_every_name_has_an_encoder() -> None:
     assert tuple(ENCODERS) == NAMES
 
 
-def test_logits_have_the_size_of_the_image_at_any_depth(of_depth_5: tuple[str, keras.Model]) -> None:
-    encoder, deepest = of_depth_5
-    for depth, model in ((5, deepest), (1, unet(encoder, 1))):
+def test_logits_have_the_size_of_the_image_at_any_depth(networks: tuple[str, keras.Model, keras.Model]) -> None:
+    _, deepest, shallow = networks
+    for depth, model in ((5, deepest), (1, shallow)):
         multiple = 2**depth
         logits = model(np.zeros((2, multiple, 2 * multiple, 3), np.uint8))
         assert logits.shape == (2, multiple, 2 * multiple, 3) and logits.dtype == "float32"
@@ -48,12 +48,12 @@ def test_logits_have_the_size_of_the_image_at_any_depth(of_depth_5: tuple[str, k
         assert odd == []
 
 
-def test_weights_are_a_function_of_the_seed(of_depth_5: tuple[str, keras.Model]) -> None:
-    encoder, first = of_depth_5
+def test_weights_are_a_function_of_the_seed(networks: tuple[str, keras.Model, keras.Model]) -> None:
+    encoder, first, another = networks
     keras.utils.set_random_seed(99)
     again = unet(encoder, seed=1)
     assert weights_sha256(named_weights(again)) == weights_sha256(named_weights(first))
-    one, other = named_weights(first), named_weights(unet(encoder, 1, seed=2))
+    one, other = named_weights(first), named_weights(another)
     kernels = [name for name in other if name.startswith("encoder_") and name.endswith("kernel")]
     assert kernels and all((one[name] != other[name]).any() for name in kernels)
 

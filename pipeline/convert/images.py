@@ -1,0 +1,185 @@
+"""Images of any kind become what the pipeline reads: JPEG or PNG of 8 bits, as viewers display them.
+
+A JPEG or PNG that needs no change keeps its bytes. Others are decoded, scaled to 8 bits, turned and made smaller; what
+was a JPEG is written as JPEG of quality 95 without subsampling of colours, everything else as PNG.
+"""
+
+import os
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.convert.extra import import_extra
+from pipeline.data.image_files import MAX_PIXELS, PNG_END, open_image
+from pipeline.data.pixels import displayed_size, has_marks, orientation_of, turn_array
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+ENDINGS = (".jpg", ".png")  # of what is written
+QUALITY = 95
+BITS_PER_SAMPLE, SAMPLES = 258, 277  # tags of TIFF
+DEEP_PNG = b"\x10"  # bits of a channel, in the header of a PNG of 16
+Size = tuple[int, int]  # width, height
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is made of images: the same for all."""
+
+    max_side: int | None = None
+    intensity: tuple[float, float] | None = None  # values that become 0 and 255, in images of more than 8 bits
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image, decoded and ready to be written."""
+
+    pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller
+    orientation: int  # of its EXIF data, which was applied
+    stored: Size
+    changes: tuple[str, ...]  # in words; none: the file itself can be taken
+    ending: str  # of the file to write
+
+    @property
+    def displayed(self) -> Size:
+        """Width and height as viewers display it."""
+        return displayed_size(self.stored, self.orientation)
+
+
+def read_photograph(path: Path, recipe: Recipe) -> Photograph:
+    """Decode an image.
+
+    Raises:
+        OSError, SyntaxError, ValueError: it is damaged, too large, of another format, or of more than 8 bits without
+            a range in the recipe.
+    """
+    changes = []
+    with open_image(path, FORMATS) as opened:
+        form, mode = opened.format, opened.mode
+        lossy = form in ("JPEG", "MPO")
+        if form == "TIFF" and getattr(opened, "n_frames", 1) > 1:
+            raise ValueError(f"holds {opened.n_frames} images; save each as a file of its own")  # type: ignore[attr-defined]
+        deep = is_deep(opened, path)
+        if mode == "CMYK" and lossy and "adobe" not in opened.info:
+            raise ValueError("is a CMYK JPEG without Adobe's marker, which some programs read inverted; save it as RGB")
+        has_exif = form != "PNG" or has_marks(path.read_bytes())
+        stored = opened.size
+        if deep:
+            if recipe.intensity is None:
+                raise ValueError("has more than 8 bits a channel; intensity=[low,high] expected")
+            pixels = scale(deep_values(path, opened), recipe.intensity)
+            changes.append("scaled to 8 bits")
+        else:
+            opened.load()
+            if form == "PNG" and PNG_END not in path.read_bytes():
+                raise ValueError("the file ends too early")
+            plain = mode in ("RGB", "L", "P", "1") and "transparency" not in opened.info
+            if not plain:
+                has_alpha = mode in ("RGBA", "LA", "PA") or "transparency" in opened.info
+                changes.append("transparency dropped" if has_alpha else f"{mode} to RGB")
+            pixels = np.asarray(opened.convert("L" if mode in ("1", "L") else "RGB"))
+        orientation = orientation_of(opened) if has_exif else 1
+    if orientation != 1:
+        pixels = turn_array(pixels, orientation)
+        changes.append("EXIF orientation applied")
+    if form not in ("JPEG", "MPO", "PNG"):
+        changes.append(f"{form} to PNG")
+    if recipe.max_side is not None and max(stored) > recipe.max_side:
+        changes.append(f"made smaller, to {recipe.max_side}")
+    return Photograph(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
+
+
+def is_deep(opened: Image.Image, path: Path) -> bool:
+    """Whether an image has more than 8 bits a channel.
+
+    Raises:
+        ValueError: it is a PNG of 16 bits in colour, of which Pillow reads 8.
+    """
+    if opened.format == "TIFF":
+        bits = opened.tag_v2.get(BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
+        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    if opened.format == "PNG":
+        with path.open("rb") as file:
+            deep = file.read(25)[24:] == DEEP_PNG  # ISO/IEC 15948, 11.2.2
+        if deep and not opened.mode.startswith("I"):
+            raise ValueError("is a PNG of 16 bits in colour; save it as TIFF, or with 8 bits")
+        return deep
+    return False
+
+
+def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
+    """The values of an image of more than 8 bits, (height, width) or (height, width, 3), of any number type.
+
+    Raises:
+        OSError, ValueError: it cannot be decoded, or does not have 1, 3 or 4 channels.
+        UserError: tifffile is missing.
+    """
+    if opened.format == "PNG" or (opened.mode.startswith(("I", "F")) and opened.tag_v2.get(SAMPLES, 1) == 1):  # type: ignore[attr-defined]
+        return np.asarray(opened)
+    tifffile = import_extra("tifffile", path)
+    try:
+        values = np.asarray(tifffile.imread(path))
+    except (ValueError, LookupError, TypeError, ArithmeticError, struct.error, tifffile.TiffFileError) as error:
+        raise ValueError(str(error)) from error
+    if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):
+        values = np.moveaxis(values, 0, 2)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise ValueError(f"has the shape {values.shape}; one channel or three expected")
+    if values.shape[0] * values.shape[1] > MAX_PIXELS:
+        raise ValueError(f"more than {MAX_PIXELS} pixels")
+    return values if values.ndim == 2 else values[..., :3]
+
+
+def scale(values: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
+    """The values as uint8: low becomes 0, high 255, linearly; halves are rounded to even, others are clipped."""
+    low, high = intensity
+    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
+    return np.clip(np.rint(np.nan_to_num(scaled, nan=0.0)), 0, 255).astype(np.uint8)
+
+
+def value_range(path: Path) -> tuple[float, float] | None:
+    """The lowest and highest value of an image of more than 8 bits; None for any other, and for one with faults."""
+    try:
+        with open_image(path, FORMATS) as opened:
+            if not is_deep(opened, path):
+                return None
+            values = deep_values(path, opened)
+    except (OSError, SyntaxError, ValueError):
+        return None  # reported with its name when it is converted
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else None
+
+
+def smaller(size: Size, max_side: int | None) -> Size:
+    """The size with its longer side at most `max_side`, its shape unchanged but for rounding."""
+    longer = max(size)
+    if max_side is None or longer <= max_side:
+        return size
+    width, height = (max(1, round(side * max_side / longer)) for side in size)
+    return width, height
+
+
+def write_photograph(path: Path, found: Photograph, size: Size, target: Path) -> None:
+    """Write an image: the source's bytes, as a hard link where that is possible, if it needs no change."""
+    if not found.changes:
+        link_or_copy(path, target)
+        return
+    image = Image.fromarray(found.pixels)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    if found.ending == ".jpg":
+        image.save(target, format="JPEG", quality=QUALITY, subsampling=0)
+    else:
+        image.save(target, format="PNG", compress_level=3)
+
+
+def link_or_copy(path: Path, target: Path) -> None:
+    """Give a file a second name; a copy of it on another file system, or where links are not allowed."""
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)

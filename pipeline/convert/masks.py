@@ -1,0 +1,153 @@
+"""format=masks: masks in image files, next to their images in any arrangement."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from pipeline.convert.legends import find_legend
+from pipeline.convert.mask_files import MaskFile, MaskParts
+from pipeline.convert.mask_values import BACKGROUND, is_background, meaning, scan_masks
+from pipeline.convert.options import Options
+from pipeline.convert.pairs import Pair, pair_files
+from pipeline.convert.source import SPLITS, Files, Found, Item, left_out
+from pipeline.data.layout import IMAGES, MASKS
+from pipeline.data.palette import VOID
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.progress import Progress
+
+LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
+LARGEST_LIST = 2**26  # bytes
+ENDING = re.compile(r"\.(jpe?g|png|tiff?|bmp|gif|webp)$", re.IGNORECASE)
+
+
+def read(options: Options, files: Files, progress: Progress) -> Found:
+    """Read a folder of images and masks.
+
+    Raises:
+        UserError: masks have no images, cannot be read, or hold values or colours of no class.
+    """
+    pairing = pair_files(files.paths, options.images, options.masks)
+    if not pairing.pairs:
+        raise _without_pairs(options, files, len(pairing.images), len(pairing.masks))
+    pairs = pairing.pairs
+    names = [mask for pair in pairs for mask in pair.masks]
+    lossy = [name for name in names if name.lower().endswith((".jpg", ".jpeg"))]
+    if lossy and options.tolerance is None:
+        raise UserError(
+            f"{files.root / lossy[0]}: a JPEG as mask ({len(lossy)} of {len(names)} masks): JPEG changes values at "
+            "edges; export the masks again as PNG, or add tolerance=128, which takes each pixel for the nearest of "
+            "values=… or colours=…"
+        )
+    in_parts = any(label is not None for pair in pairs for label in pair.labels)
+    found = _of_parts(options, files, pairs) if in_parts else _of_files(options, files, pairs, progress)
+    if pairing.rule and options.masks is None:
+        found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
+    found.warnings += left_out("images without a mask", pairing.images)
+    found.warnings += left_out("masks without an image", pairing.masks)
+    _with_lists(found, files)
+    return found
+
+
+def _without_pairs(options: Options, files: Files, images: int, masks: int) -> UserError:
+    held = f"{len(files.paths)} files, of which {images} may be images and {masks} masks"
+    if options.images or options.masks:
+        given = f"images={options.images or ''} masks={options.masks or ''}"
+        return UserError(f"{given}: no mask has the name of an image; source={files.root} has {held}")
+    return UserError(
+        f"source={files.root}: no mask was found for any image ({held}); say in which folders of the source they lie: "
+        "images=<folder> masks=<folder>. A mask is called as its image, with a word such as _mask or without"
+    )
+
+
+def _of_files(options: Options, files: Files, pairs: Sequence[Pair], progress: Progress) -> Found:
+    """Masks of one file each."""
+    paths = [files.root / pair.masks[0] for pair in pairs]
+    legend = None if options.values or options.colours else find_legend(files)
+    meant = meaning(scan_masks(paths, progress), options, legend)
+    items = [
+        Item(pair.id, files.root / pair.image, MaskFile(path, meant.table), pair.masks[0], pair.split)
+        for pair, path in zip(pairs, paths, strict=True)
+    ]
+    return Found("masks", items, meant.classes, _background(options, meant.classes), meant.colours, meant.notes)
+
+
+def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
+    """Masks of several files each: one for each class, or for each object."""
+    labels = sorted({label or "object" for pair in pairs for label in pair.labels})
+    found = [label for label in labels if not is_background(label)]
+    classes = list(options.classes) or [BACKGROUND, *found]
+    if missing := [label for label in labels if label not in classes and not is_background(label)]:
+        raise UserError(f"classes: does not have {', '.join(missing)}, which are folders of masks; add them")
+    background = _background(options, classes)
+    outside = VOID if background is None else classes.index(background)
+    items = [
+        Item(
+            pair.id,
+            files.root / pair.image,
+            MaskParts(
+                tuple(files.root / mask for mask in pair.masks),
+                tuple(
+                    outside if is_background(label or "object") else classes.index(label or "object")
+                    for label in pair.labels
+                ),
+                outside,
+                options.tolerance,
+            ),
+            pair.masks[0],
+            pair.split,
+        )
+        for pair in pairs
+    ]
+    note = f"each mask is of one class or object: {', '.join(labels)}; where they overlap, the last by name is on top"
+    return Found("masks", items, classes, background, None, [note])
+
+
+def _background(options: Options, classes: Sequence[str]) -> str | None:
+    """The class that is the background.
+
+    Raises:
+        UserError: background= names none of them.
+    """
+    if options.background is None or options.background in classes:
+        return options.background
+    if options.background != "auto":
+        raise UserError(f"background={options.background}: one of {', '.join(classes)}, or null, expected")
+    return next((name for name in classes if is_background(name)), None)
+
+
+# ---- lists of splits
+
+
+def _with_lists(found: Found, files: Files) -> None:
+    """Give items the splits of list files, such as those of a VOC folder, where no folder is called after a split."""
+    if any(item.split for item in found.items):
+        return
+    splits: dict[str, str] = {}
+    for path in files.ending(".txt"):
+        match = LISTS.fullmatch(path)
+        split = match and SPLITS.get((match[3] or match[4]).lower())
+        if split and (files.root / path).stat().st_size <= LARGEST_LIST:
+            text = (files.root / path).read_text(encoding="utf-8-sig", errors="replace")
+            for line in unicodedata.normalize("NFC", text).splitlines():
+                splits.setdefault(_listed(line), split)
+    if not splits:
+        return
+    items = [
+        Item(
+            item.id, item.image, item.mask, item.mask_name, splits.get(item.id, splits.get(PurePosixPath(item.id).name))
+        )
+        for item in found.items
+    ]
+    if not any(item.split for item in items):
+        return
+    unlisted = [item.id for item in items if item.split is None]
+    found.warnings += left_out("images in no list", unlisted)
+    found.items = [item for item in items if item.split is not None]
+
+
+def _listed(line: str) -> str:
+    """The id that a line of a list names: without further columns, folders of images, and an ending."""
+    first = re.split(r"[,;|\t]| (?=\S+\.\w+$)", line.strip().strip("\"'"))[0].strip().replace("\\", "/")
+    path = PurePosixPath(ENDING.sub("", first))
+    return "/".join(part for part in path.parts if part not in (IMAGES, MASKS, "images", ".", "/"))

@@ -1,0 +1,129 @@
+"""One image of a source becomes one of the output: decoded, checked, written; and what is known of it then."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.convert.images import Photograph, Recipe, read_photograph, smaller, write_photograph
+from pipeline.convert.source import Item, UnknownLabels
+from pipeline.data.duplicates import appearance_of
+from pipeline.data.image_files import UNDECODABLE, undecodable
+from pipeline.data.layout import IMAGES, MASKS
+from pipeline.data.palette import VOID
+from pipeline.data.pixels import turn_array
+from pipeline.evaluate.overlay import to_palette_png
+
+AS_DISPLAYED, AS_STORED = "displayed", "stored"
+THUMBNAIL = 128  # shorter side in pixels, at least, of what images are compared by
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one image needs."""
+
+    item: Item
+    recipe: Recipe
+    classes: int
+    palette: bytes  # of masks, 256 colours
+    folder: Path | None  # that is written to; None: nothing is written
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is known of an image."""
+
+    fault: str | None = None
+    unknown: Counter[str] | None = None  # pixels of values and colours without a class
+    size: tuple[int, int] = (0, 0)  # width, height as written
+    class_pixels: np.ndarray | None = None  # (classes,) int64, as written
+    void_pixels: int = 0
+    image_hash: str = ""  # SHA-256 of the source's bytes, and of what was changed
+    mask_hash: str = ""  # SHA-256 of the indices and their shape
+    appearance: np.ndarray | None = None  # see `pipeline.data.duplicates.appearance`
+    changes: tuple[str, ...] = ()  # of the image
+    frame: str | None = None  # in which the mask of an image with an EXIF orientation was drawn; None: no orientation
+
+
+def convert_one(job: Job) -> Done:
+    """Convert an image and its mask."""
+    item = job.item
+    try:
+        found = read_photograph(item.image, job.recipe)
+    except UNDECODABLE as error:
+        return Done(fault=f"{item.image}: {_reason(error)}")
+    try:
+        mask, frame = _in_displayed_frame(item.mask.read(found.displayed), found)
+    except UnknownLabels as error:
+        return Done(unknown=error.pixels)
+    except UNDECODABLE as error:
+        return Done(fault=f"{item.mask_name}: {_reason(error)}")
+    width, height = found.displayed
+    if mask.shape != (height, width):
+        return Done(
+            fault=f"{item.mask_name}: is {mask.shape[1]}x{mask.shape[0]}, but its image {item.image.name} is "
+            f"{width}x{height}"
+        )
+    size = smaller(found.displayed, job.recipe.max_side)
+    if size != found.displayed:
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    if job.folder is not None:
+        _write(job, found, size, mask)
+    counts = np.bincount(mask.ravel(), minlength=VOID + 1)
+    return Done(
+        size=size,
+        class_pixels=counts[: job.classes].astype(np.int64),
+        void_pixels=int(counts[VOID]),
+        image_hash=_image_hash(item.image, found, job.recipe),
+        mask_hash=hashlib.sha256(str(mask.shape).encode() + mask.tobytes()).hexdigest(),
+        appearance=_appearance(found.pixels),
+        changes=found.changes,
+        frame=frame,
+    )
+
+
+def _in_displayed_frame(mask: np.ndarray, found: Photograph) -> tuple[np.ndarray, str | None]:
+    """The mask as it fits the displayed image, and the frame that it was drawn in, by its size.
+
+    Where both frames have the same size, it is taken as drawn on the displayed image, as labelling tools show it.
+    """
+    if found.orientation == 1:
+        return mask, None
+    size = (mask.shape[1], mask.shape[0])
+    if size == found.displayed or size != found.stored:
+        return mask, AS_DISPLAYED
+    return np.ascontiguousarray(turn_array(mask, found.orientation)), AS_STORED
+
+
+def _write(job: Job, found: Photograph, size: tuple[int, int], mask: np.ndarray) -> None:
+    assert job.folder is not None
+    image_file = job.folder / IMAGES / f"{job.item.id}{found.ending}"
+    mask_file = job.folder / MASKS / f"{job.item.id}.png"
+    if "/" in job.item.id:
+        for file in (image_file, mask_file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+    write_photograph(job.item.image, found, size, image_file)
+    png = to_palette_png(np.ascontiguousarray(mask), np.frombuffer(job.palette, np.uint8).reshape(-1, 3))
+    png.save(mask_file, format="PNG", compress_level=5)
+
+
+def _appearance(pixels: np.ndarray) -> np.ndarray | None:
+    grey = Image.fromarray(pixels).convert("L")
+    factor = min(grey.size) // THUMBNAIL
+    return appearance_of(grey.reduce(factor) if factor > 1 else grey)  # which is faster than from all pixels
+
+
+def _image_hash(path: Path, found: Photograph, recipe: Recipe) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    if found.changes:
+        digest.update(repr((found.changes, recipe)).encode())
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    text = undecodable(error)
+    return text.replace("is not a JPEG or PNG file", "is not an image of a known format")

@@ -1,0 +1,124 @@
+"""Recognises what labelling tools and public datasets write, by names of files and the first bytes of some.
+
+`python -m pipeline.convert` reads it; a folder that is not in VOC layout is answered with the command.
+"""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
+
+HEAD = 2**16  # bytes of a file that are looked at
+MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
+MOST_JSON = 20  # JSON files that are opened
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A format, and what in the folder shows it, in words."""
+
+    format: str
+    why: str
+
+
+def recognise(source: Path) -> Recognised | None:
+    """The format of a folder or of one file; None if it has none that is known."""
+    if source.is_file():
+        kind = kind_of_file(source)
+        return Recognised(kind, f"{source.name} is a file of {kind}") if kind else None
+    paths = list_files(source)
+    folders = {part.lower() for path in paths for part in PurePosixPath(path).parts[:-1]}
+    if "gtfine" in folders or "gtcoarse" in folders:
+        return Recognised("cityscapes", "it has gtFine/")
+    trainings = [path for path in paths if re.search(r"(?i)(^|/)annotations/(training|validation)/[^/]+\.png$", path)]
+    if trainings and {"images", "annotations"} <= folders:
+        return Recognised("ade20k", "it has annotations/training/ and images/")
+    kinds: dict[str, str] = {}
+    for path in _telling(paths):
+        if (kind := kind_of_file(source / path)) is not None:
+            kinds.setdefault(kind, path)
+    for kind in ("supervisely", "coco", "cvat", "labelme"):
+        if kind in kinds:
+            return Recognised(kind, f"{kinds[kind]} is a file of {kind}")
+    images = [path for path in paths if path.lower().endswith(IMAGE_ENDINGS)]
+    if has_masks(images):
+        return Recognised("masks", f"it has {_counts(images)}, of which some are masks by their names")
+    return None
+
+
+def convert_command(source: Path) -> str:
+    """The command that converts a source, for a shell."""
+    output = shlex.quote(f"{source.resolve().name}-voc")
+    return f"python -m pipeline.convert source={shlex.quote(str(source))} output={output}"
+
+
+def list_files(root: Path) -> list[str]:
+    """Names of files below a folder, relative to it, without hidden ones; links are not followed."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        place = PurePosixPath(os.path.relpath(folder, root))
+        found += [str(place / name) for name in sorted(files) if not name.startswith(".")]
+        if len(found) > MOST_FILES:
+            break
+    return found
+
+
+def has_masks(images: Sequence[str]) -> bool:
+    """Whether names of files or of their folders say that some are masks of others."""
+    names = {*images, *(PurePosixPath(path).stem for path in images)}
+    masks = [_is_mask(PurePosixPath(path), names) for path in images]
+    return any(masks) and not all(masks)
+
+
+def _is_mask(path: PurePosixPath, names: Container[str | None]) -> bool:
+    roles = [role for part in path.parts[:-1] if (role := role_of_folder(part)[0])]
+    if roles:
+        return roles[-1] == "mask"
+    base = without_word(path.stem, NAME_WORDS)
+    return base in names or (path.suffix.lower() == ".png" and f"{path.with_suffix('')}.jpg" in names)
+
+
+def _telling(paths: list[str]) -> list[str]:
+    """The files to look into: the first JSON and XML files of every folder, those of the highest folders first."""
+    per_folder: Counter[str] = Counter()
+    telling = []
+    for path in sorted((p for p in paths if p.lower().endswith((".json", ".xml"))), key=lambda p: (p.count("/"), p)):
+        folder = path.rpartition("/")[0]
+        per_folder[folder] += 1
+        if per_folder[folder] <= 3:
+            telling.append(path)
+    return telling[:MOST_JSON]
+
+
+def kind_of_file(file: Path) -> str | None:
+    """The tool that a JSON or XML file is from, by its first bytes; None for any other file."""
+    if file.suffix.lower() not in (".json", ".xml"):
+        return None
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(HEAD)
+    except OSError:
+        return None
+    if file.suffix.lower() == ".xml":
+        return "cvat" if re.search(rb"<annotations\b", head) and re.search(rb"<(version|meta|image)\b", head) else None
+    if re.search(rb'"shapes"\s*:\s*\[', head) and re.search(rb'"(version|flags|imagePath|imageHeight)"', head):
+        return "labelme"
+    if re.search(rb'"objects"\s*:\s*\[', head) and re.search(rb'"(size|description|tags)"\s*:', head):
+        return "supervisely"
+    if re.search(rb'"(images|annotations)"\s*:\s*\[', head) and not head.lstrip().startswith(b"["):
+        return "coco"
+    return None
+
+
+def _counts(images: list[str]) -> str:
+    endings = Counter(PurePosixPath(path).suffix.lower() for path in images)
+    most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return ", ".join(f"{count} {ending}" for ending, count in most)

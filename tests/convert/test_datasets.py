@@ -1,0 +1,53 @@
+"""Cityscapes and ADE20K: their own classes, by their own numbers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config.dataset_file import read_dataset_file
+from tests.convert.sources import converted, masks_of, photograph, save, splits_of
+
+ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
+
+
+def write_cityscapes(root: Path) -> Path:
+    for number, split in enumerate(("train", "val", "test")):
+        stem = f"aachen_{number}_19"
+        save(root / f"leftImg8bit/{split}/aachen/{stem}_leftImg8bit.png", photograph(number))
+        ids = np.zeros((24, 32), np.uint8)
+        if split != "test":
+            ids[:8], ids[8:16], ids[16:20] = ROAD, SKY, TRAILER
+        save(root / f"gtFine/{split}/aachen/{stem}_gtFine_labelIds.png", ids)
+        save(root / f"gtFine/{split}/aachen/{stem}_gtFine_instanceIds.png", ids)
+        save(root / f"gtFine/{split}/aachen/{stem}_gtFine_color.png", photograph(9))
+    return root
+
+
+def test_cityscapes_by_ids_and_by_train_ids(tmp_path: Path) -> None:
+    source = write_cityscapes(tmp_path / "s")
+    output = converted(source)
+    assert splits_of(output) == {"train": ["aachen_0_19"], "val": ["aachen_1_19"]}  # the masks of test are dummies
+    assert masks_of(output)["aachen_0_19"][:, 0].tolist() == [0] * 8 + [10] * 8 + [255] * 8
+    train_ids = np.full((24, 32), 255, np.uint8)
+    train_ids[:4] = 18
+    save(source / "gtFine/train/aachen/aachen_0_19_gtFine_labelTrainIds.png", train_ids)
+    output = converted(source, "overwrite=true")
+    assert np.array_equal(masks_of(output)["aachen_0_19"], train_ids)
+    found = read_dataset_file(output / "dataset.yaml")
+    assert found["classes"][18] == "bicycle" and found["background"] is None and found["colours"][0] == "#804080"
+
+
+def test_ade20k_begins_at_one(tmp_path: Path) -> None:
+    source = tmp_path / "ADEChallengeData2016"
+    for number, split in enumerate(("training", "validation")):
+        mask = np.zeros((24, 32), np.uint8)
+        mask[12:], mask[20:] = 1, 150
+        save(source / f"images/{split}/ADE_{number}.jpg", photograph(number))
+        save(source / f"annotations/{split}/ADE_{number}.png", mask)
+    rows = "".join(f"{number}\t0.1\t1\t1\t1\t{'wall, w' if number == 1 else 'thing'}\n" for number in range(1, 151))
+    (source / "objectInfo150.txt").write_text(f"Idx\tRatio\tTrain\tVal\tStuff\tName\n{rows}")
+    output = converted(source)
+    assert splits_of(output) == {"train": ["ADE_0"], "val": ["ADE_1"]}
+    assert masks_of(output)["ADE_1"][:, 0].tolist() == [255] * 12 + [0] * 8 + [149] * 4
+    classes = read_dataset_file(output / "dataset.yaml")["classes"]
+    assert classes[:3] == ["wall", "thing", "thing_3"] and len(classes) == 150

@@ -1,0 +1,154 @@
+"""Values and colours of masks become class indices, as the command line, a legend or a convention says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config.dataset_file import read_dataset_file
+from pipeline.data.palette import voc_palette
+from tests.convert.sources import assert_masks, converted, index_mask, photograph, refused, save, write_pairs
+
+NAMES = [f"a{number}" for number in range(4)]
+PALETTE = np.array([(0, 0, 0), (255, 0, 0), (10, 200, 30)], np.uint8)
+
+
+def indices(classes: int = 3) -> dict[str, np.ndarray]:
+    return {name: index_mask(number, classes) for number, name in enumerate(NAMES)}
+
+
+def as_palette(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask)
+    image.putpalette(PALETTE.tobytes())
+    return image
+
+
+def test_values_of_0_and_255_are_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = converted(write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2))
+    assert_masks(output, indices(2))
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "object"]
+    assert (
+        "values 0 and 255 are background and object; 'values={0: background, …}' sets others" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp", "gif"])
+def test_named_values_in_any_lossless_file(tmp_path: Path, ending: str) -> None:
+    source = write_pairs(tmp_path / "s", mask=f"masks/{{}}.{ending}", change=lambda mask: mask * 90 + 7)
+    output = converted(source, "values={7: a, 97: void, 187: c}", "classes=[c,a]")
+    expected = {name: np.array([1, 255, 0], np.uint8)[mask] for name, mask in indices().items()}
+    assert_masks(output, expected)
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["c", "a"]
+
+
+def test_values_of_16_bits_and_of_1_and_4(tmp_path: Path) -> None:
+    deep = write_pairs(tmp_path / "deep", change=lambda mask: mask.astype(np.uint16) * 1000)
+    assert_masks(converted(deep, "values={0: a,1000: b,2000:c}"), indices())
+    source = write_pairs(tmp_path / "bits", classes=2)
+    for number, name in enumerate(NAMES):
+        save(source / f"masks/{name}.png", Image.fromarray(index_mask(number, 2) > 0))
+    assert_masks(converted(source), indices(2))
+
+
+@pytest.mark.parametrize("change", [lambda mask: Image.fromarray(PALETTE[mask]), as_palette], ids=["RGB", "palette"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (
+            "labelmap.txt",
+            "# label:color_rgb:parts:actions\nbackground:0,0,0::\na:255,0,0::\nb:10,200,30::\nc:9,9,9::\n",
+        ),
+        ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\na,255,0,0\nb,10,200,30\n"),
+        ("label_colors.txt", "0 0 0\tbackground\n255 0 0\ta\n10 200 30\tb\n"),
+    ],
+)
+def test_colours_of_a_legend(tmp_path: Path, file: str, text: str, change) -> None:  # type: ignore[no-untyped-def]
+    source = write_pairs(tmp_path / "s", change=change)
+    (source / file).write_text(text)
+    output = converted(source)
+    assert_masks(output, indices())
+    found = read_dataset_file(output / "dataset.yaml")
+    assert found["classes"][:3] == ["background", "a", "b"] and found["colours"][1] == "#ff0000"
+    with Image.open(output / "SegmentationClass/a0.png") as mask:
+        assert mask.getpalette()[3:6] == [255, 0, 0]
+
+
+def test_a_legend_of_values_and_one_of_names(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", image="train/{}.jpg", mask="train/{}_mask.png")
+    (source / "train/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cat\n2, dog\n")
+    output = converted(source)
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "cat", "dog"]
+    (source / "train/_classes.csv").rename(source / "labels.txt")
+    (source / "labels.txt").write_text("__ignore__\n_background_\nx\ny\n")
+    assert main_classes(source) == ["_background_", "x", "y"]
+
+
+def main_classes(source: Path) -> list[str]:
+    return list(read_dataset_file(converted(source, "overwrite=true") / "dataset.yaml")["classes"])
+
+
+def test_colours_of_the_command_line_and_of_voc(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: PALETTE[mask])
+    assert_masks(converted(source, """colours={"#000000": x, "#ff0000": y, '#0AC81E': z}"""), indices())
+    voc = write_pairs(tmp_path / "voc", change=lambda mask: voc_palette()[np.where(mask == 2, 255, mask)])
+    expected = {name: np.where(mask == 2, 255, mask).astype(np.uint8) for name, mask in indices().items()}
+    assert_masks(converted(voc), expected)
+
+
+def test_unknown_values_are_all_listed(tmp_path: Path) -> None:
+    colours = write_pairs(tmp_path / "s", change=lambda mask: PALETTE[mask])
+    message = refused(colours)
+    assert "the masks hold colours, and no legend says of which classes" in message
+    assert "#ff0000  4 masks" in message and "#0ac81e  4 masks" in message
+    assert """'colours={"#000000": background, "#0ac81e": class_1, "#ff0000": class_2}'""" in message
+    message = refused(colours, """colours={"#000000": x, "#ff0000": y}""")
+    assert "1 colour of the masks have no class" in message or "1 colour of the masks has no class" in message
+    values = write_pairs(tmp_path / "values", change=lambda mask: mask * 75 + 20)
+    assert "'values={20: class_0, 95: class_1, 170: class_2}'" in refused(values)
+
+
+def test_255_that_may_be_void_or_a_class_is_refused(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", classes=2)
+    save(source / "masks/a0.png", index_mask(0, 2) * 255)
+    assert "255 is in 1 masks, next to 0 alone" in refused(source)
+    assert_masks(converted(source, "values={0: x, 1: y, 255: y}"), indices(2))
+
+
+def blurred(mask: np.ndarray) -> np.ndarray:
+    """0 and 255, with edges as scaling makes them."""
+    image = Image.fromarray(mask * 255)
+    return np.asarray(image.resize((64, 48), Image.Resampling.BILINEAR).resize((32, 24), Image.Resampling.BILINEAR))
+
+
+def test_blurred_edges_need_a_tolerance(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", change=blurred, classes=2)
+    assert "of the masks" in refused(source) and "tolerance=128" in refused(source, "values={0: a, 255: b}")
+    output = converted(source, "values={0: a, 255: b}", "tolerance=128")
+    expected = {name: (blurred(mask) > 127).astype(np.uint8) for name, mask in indices(2).items()}
+    assert_masks(output, expected)
+    near = write_pairs(tmp_path / "near", change=blurred, classes=2)
+    assert "values of masks without a class" in refused(near, "values={0: a, 255: b}", "tolerance=10")
+
+
+def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", mask="masks/{}.jpg", change=lambda mask: mask * 255, classes=2)
+    assert "a JPEG as mask (4 of 4 masks)" in refused(source)
+    converted(source, "values={0: a, 255: b}", "tolerance=128")
+
+
+def test_masks_of_one_class_each(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    for number, name in enumerate(NAMES):
+        save(source / f"images/{name}.jpg", photograph(number))
+        for index, label in enumerate(("cat", "dog"), 1):
+            save(source / f"masks/{label}/{name}.png", (index_mask(number) == index).astype(np.uint8) * 255)
+    output = converted(source)
+    assert_masks(output, indices())
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "cat", "dog"]
+
+
+def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s")
+    save(source / "masks/a2.png", np.zeros((9, 9), np.uint8))
+    assert refused(source) == "masks/a2.png: is 9x9, but its image a2.jpg is 32x24"

@@ -1,0 +1,37 @@
+"""Formats of other tools are recognised, and a folder that is not in VOC layout is answered with the command."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.recognise import convert_command, recognise
+
+FILES = {
+    "masks": ["images/a.jpg", "labels/a.png"],
+    "masks by suffix": ["a.jpg", "a_mask.png"],
+    "masks of one name": ["x/a.jpg", "x/a.png"],
+    "cityscapes": ["leftImg8bit/train/a/x_leftImg8bit.png", "gtFine/train/a/x_gtFine_labelIds.png"],
+    "ade20k": ["images/training/a.jpg", "annotations/training/a.png"],
+    "labelme": [("a.json", {"version": "5", "flags": {}, "shapes": []}), "a.jpg"],
+    "coco": [("annotations/instances_train.json", {"info": {}, "images": [], "annotations": []}), "train/a.jpg"],
+    "supervisely": [("ds/ann/a.jpg.json", {"description": "", "tags": [], "objects": []}), "ds/img/a.jpg"],
+    "cvat": [("annotations.xml", "<?xml version='1.0'?><annotations><version>1.1</version></annotations>"), "a.jpg"],
+    "nothing": ["a.jpg", "b.jpg", ("x.json", {"a": 1}), ("x.xml", "<b/>"), "photos/c.jpg"],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_format_is_recognised(tmp_path: Path, name: str) -> None:
+    for file in FILES[name]:
+        path, content = (file, "") if isinstance(file, str) else file
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content if isinstance(content, str) else json.dumps(content))
+    found = recognise(tmp_path)
+    assert (found.format if found else "nothing") == name.split()[0]
+
+
+def test_the_command_can_be_pasted(tmp_path: Path) -> None:
+    words = shlex.split(convert_command(tmp_path / "it's mine"))
+    assert words[3:] == [f"source={tmp_path / chr(39).join(['it', 's mine'])}", "output=it's mine-voc"]
