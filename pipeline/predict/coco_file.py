@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.classes import Classes
-from pipeline.predict.drawing import Drawn
+from pipeline.predict.drawn import Drawn
 from pipeline.predict.outlines import along_edges
 from pipeline.predict.regions import Region
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 from pipeline.data.classes import Classes
-from pipeline.predict.drawing import Drawn
+from pipeline.predict.drawn import Drawn
 from pipeline.predict.outlines import along_edges
 
 

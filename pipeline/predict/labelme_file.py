@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.data.classes import Classes
-from pipeline.predict.drawing import Drawn
+from pipeline.predict.drawn import Drawn
 from pipeline.predict.outlines import through_centres
 
 VERSION = "6.3.1"  # of labelme, whose form this is

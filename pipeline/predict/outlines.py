@@ -11,9 +11,9 @@ import numpy as np
 
 Point = tuple[float, float]  # x, y in pixels, from the top left corner of the image
 
-EAST, SOUTH, WEST, NORTH = range(4)
-STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-INSIDE = ((0, 0), (-1, 0), (-1, -1), (0, -1))  # from a corner to the pixel on the right of the edge that leaves it
+EAST = 0
+STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # to the east, south, west and north
+RIGHT = ((0, 0), (-1, 0), (-1, -1), (0, -1))  # from a corner to the pixel on the right of the edge that begins there
 LEFT = ((0, -1), (0, 0), (-1, 0), (-1, -1))  # and to the one on its left
 
 
@@ -23,8 +23,8 @@ class Corner:
 
     x: int
     y: int
-    arriving: int  # direction of the edge that ends here
-    leaving: int
+    before: tuple[int, int]  # x, y of the pixel that an outline through centres takes at the edge that ends here
+    after: tuple[int, int]  # and at the edge that begins here
     fixed: bool  # more than two regions meet here, so that no outline may leave it out
 
 
@@ -32,7 +32,8 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
     """The way around a region, clockwise from the top left corner of its first pixel, without what is in its holes.
 
     Pixels that touch at a corner alone are not connected. Corners at which the way goes straight on are left out,
-    unless they are fixed.
+    unless they are fixed. Next to a region with a higher number, an outline through centres takes the pixels of that
+    region, which is painted later and has the same pixels in its own outline: no gap opens between them.
 
     Args:
         numbers: (height, width), the number of the region of each pixel, of the part of an image that holds the region,
@@ -44,20 +45,25 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
     y = next(place for place, row in enumerate(rows) if own in row)
     x = rows[y].index(own)
     start, corners = (x, y), []
+
+    def pixel(x: int, y: int, direction: int) -> tuple[int, int]:
+        across_x, across_y = x + LEFT[direction][0], y + LEFT[direction][1]
+        if rows[across_y][across_x] > own:
+            return left + across_x, top + across_y
+        return left + x + RIGHT[direction][0], top + y + RIGHT[direction][1]
+
     direction = EAST
     while True:
-        step_x, step_y = STEPS[direction]
-        x, y = x + step_x, y + step_y
-        (right_x, right_y), (left_x, left_y) = INSIDE[direction], LEFT[direction]
-        arriving = direction
-        if rows[y + right_y][x + right_x] != own:
+        arriving, before = direction, pixel(x, y, direction)
+        x, y = x + STEPS[direction][0], y + STEPS[direction][1]
+        if rows[y + RIGHT[direction][1]][x + RIGHT[direction][0]] != own:
             direction = (direction + 1) % 4
-        elif rows[y + left_y][x + left_x] == own:
+        elif rows[y + LEFT[direction][1]][x + LEFT[direction][0]] == own:
             direction = (direction - 1) % 4
         around = (rows[y - 1][x - 1], rows[y - 1][x], rows[y][x], rows[y][x - 1])
         fixed = sum(around[place] != around[place - 1] for place in range(4)) > 2
         if direction != arriving or fixed:
-            corners.append(Corner(left + x, top + y, arriving, direction, fixed))
+            corners.append(Corner(left + x, top + y, before, pixel(x, y, direction), fixed))
         if (x, y) == start:
             return [corners[-1], *corners[:-1]]
 
@@ -69,14 +75,7 @@ def along_edges(corners: list[Corner]) -> list[Point]:
 
 def through_centres(corners: list[Corner]) -> list[Point]:
     """The polygon through the centres of the outermost pixels: Pillow's rule fills it with the region."""
-    pixels = []
-    for corner in corners:
-        step_x, step_y = STEPS[corner.arriving]
-        for from_x, from_y, (to_x, to_y) in (
-            (corner.x - step_x, corner.y - step_y, INSIDE[corner.arriving]),
-            (corner.x, corner.y, INSIDE[corner.leaving]),
-        ):
-            pixels.append((from_x + to_x, from_y + to_y))
+    pixels = [pixel for corner in corners for pixel in (corner.before, corner.after)]
     # Pillow cuts the fraction off.
     return [(x + 0.5, y + 0.5) for x, y in _reduced(pixels)]
 

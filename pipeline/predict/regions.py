@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from pipeline.predict.outlines import Corner, simplify, trace
 
-OUTSIDE = -1  # the number of what is beyond the image
+BEYOND = -1  # the number of what is beyond the image
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,35 @@ def regions(mask: np.ndarray, background: int | None, tolerance: float, smallest
     """
     numbers, classes = _numbered(mask)
     numbers, classes, specks = _without_specks(mask, numbers, classes, smallest)
-    padded = np.pad(numbers, 1, constant_values=OUTSIDE)
+    boxes = ndimage.find_objects(numbers)
+    filled = [_filled(numbers[box] == number) for number, box in enumerate(boxes, 1)]
+    depths: dict[int, int] = {}  # of the regions that are painted, by their numbers and in their order
     painted = np.zeros(mask.shape, np.int32)  # how many regions are painted over a pixel
+    for number in sorted(range(1, len(boxes) + 1), key=lambda number: -filled[number - 1].sum()):
+        box = boxes[number - 1]
+        depth = int(painted[box][numbers[box] == number][0])
+        if depth or classes[number - 1] != background:
+            painted[box] += filled[number - 1]
+            depths[number] = depth
+    order = np.zeros(len(boxes) + 1, np.int32)  # 0: not painted
+    order[list(depths)] = range(1, len(depths) + 1)
+    ordered = np.pad(order[numbers], 1, constant_values=BEYOND)
     found = []
-    for number, box in enumerate(ndimage.find_objects(numbers), 1):
-        pixels = numbers[box] == number
-        around, _ = ndimage.label(~np.pad(pixels, 1), np.ones((3, 3)))
-        filled = (around != around[0, 0])[1:-1, 1:-1]
-        found.append((int(filled.sum()), number, box, pixels, filled))
-    kept = []
-    for area, number, box, pixels, filled in sorted(found, key=lambda one: (-one[0], one[1])):
-        depth = int(painted[box][pixels][0])
-        index = classes[number - 1]
-        if index == background and depth == 0:
-            continue
-        painted[box][filled] += 1
-        rows, columns = box
-        part = padded[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
-        corners = simplify(trace(part, number, columns.start - 1, rows.start - 1), tolerance)
-        kept.append(Region(index, corners, pixels, columns.start, rows.start, depth, area > int(pixels.sum())))
-    return kept, specks
+    for number, depth in depths.items():
+        rows, columns = boxes[number - 1]
+        left, top = columns.start, rows.start
+        part = ordered[top : rows.stop + 2, left : columns.stop + 2]
+        corners = simplify(trace(part, int(order[number]), left - 1, top - 1), tolerance)
+        pixels = numbers[rows, columns] == number
+        has_holes = bool((pixels != filled[number - 1]).any())
+        found.append(Region(classes[number - 1], corners, pixels, left, top, depth, has_holes))
+    return found, specks
+
+
+def _filled(pixels: np.ndarray) -> np.ndarray:
+    """A region with its holes, (height, width) bool; pixels that touch at a corner are a way out of a hole."""
+    around, _ = ndimage.label(~np.pad(pixels, 1), np.ones((3, 3)))
+    return np.asarray((around != around[0, 0])[1:-1, 1:-1])
 
 
 def _numbered(mask: np.ndarray) -> tuple[np.ndarray, list[int]]:
