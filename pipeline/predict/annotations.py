@@ -39,7 +39,6 @@ class Annotations:
     folder: Path
     tolerance: float = TOLERANCE
     smallest: int = SMALLEST
-    _outlines: int = field(default=0, init=False)
     _specks: int = field(default=0, init=False)
 
     def write(self, predicted: Sequence[Predicted], classes: Classes) -> str:
@@ -54,7 +53,7 @@ class Annotations:
         images.mkdir(parents=True)
         for one in predicted:
             link_or_copy(one.image, images / one.image.name)
-        WRITERS[self.format](hidden, self._drawn(predicted, classes), classes)
+        outlines = WRITERS[self.format](hidden, self._drawn(predicted, classes), classes)
         hidden.rename(self.folder)
         left_out = (
             f"; {self._specks} regions of fewer than {self.smallest} pixels are left out, smallest=… sets another "
@@ -68,7 +67,6 @@ class Annotations:
         for one in predicted:
             mask = turn_array(read_index_mask(one.mask), one.turn)
             found, specks = regions(mask, classes.background, self.tolerance, self.smallest)
-            self._outlines += len(found)
             self._specks += specks
             height, width = mask.shape
             yield Drawn(one.image.name, width, height, found)

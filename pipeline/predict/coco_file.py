@@ -13,10 +13,10 @@ from pipeline.predict.outlines import along_edges
 from pipeline.predict.regions import Region
 
 
-def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> None:
-    """Write `annotations.json`. It has the annotations before the images, so that one image is in memory at a time.
+def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> int:
+    """Write `annotations.json`, and return how many outlines it has.
 
-    Categories have the indices of their classes, plus 1: programs take 0 for no category.
+    It has the annotations before the images, so that one image is in memory at a time. Categories have the indices of their classes, plus 1: programs take 0 for no category.
     """
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes.names)]
     listed, count = [], 0
@@ -31,6 +31,7 @@ def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> None:
                 count += 1
                 opened.write(json.dumps({"id": count, "image_id": number, **_annotation(region, image)}))
         opened.write(f'],\n"images": {json.dumps(listed, ensure_ascii=False)}}}\n')
+    return count
 
 
 def _annotation(region: Region, image: Drawn) -> dict[str, Any]:

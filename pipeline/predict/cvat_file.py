@@ -10,8 +10,12 @@ from pipeline.predict.drawn import Drawn
 from pipeline.predict.outlines import along_edges
 
 
-def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> None:
-    """Write `annotations.xml`, image by image. What is in a hole has a higher z_order than what surrounds it."""
+def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> int:
+    """Write `annotations.xml`, image by image, and return how many outlines it has.
+
+    What is in a hole has a higher z_order than what surrounds it.
+    """
+    count = 0
     with (folder / "annotations.xml").open("w", encoding="utf-8") as opened:
         opened.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
         opened.write(_text(_meta(classes)))
@@ -22,8 +26,10 @@ def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> None:
                 points = ";".join(f"{x:.2f},{y:.2f}" for x, y in along_edges(region.corners))
                 values = {"label": classes.names[region.index], "source": "auto", "occluded": "0", "points": points}
                 SubElement(element, "polygon", {**values, "z_order": str(region.depth)})
+            count += len(image.regions)
             opened.write(_text(element))
         opened.write("</annotations>\n")
+    return count
 
 
 def _meta(classes: Classes) -> Element:

@@ -4,6 +4,7 @@ Both are the exact inverse of a rule by which tools fill polygons (see `pipeline
 the pixels within edges, Pillow's those that lie within and on a line through centres.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def simplify(corners: list[Corner], tolerance: float) -> list[Corner]:
     points = np.array([(corner.x, corner.y) for corner in ring], np.float64)
     anchors = [0, *(place for place, corner in enumerate(ring[1:-1], 1) if corner.fixed), len(ring) - 1]
     kept = set(anchors)
-    parts = list(zip(anchors, anchors[1:], strict=False))
+    parts = list(itertools.pairwise(anchors))
     while parts:
         start, end = parts.pop()
         if end - start < 2:
