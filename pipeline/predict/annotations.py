@@ -55,13 +55,10 @@ class Annotations:
             link_or_copy(one.image, images / one.image.name)
         outlines = WRITERS[self.format](hidden, self._drawn(predicted, classes), classes)
         hidden.rename(self.folder)
-        left_out = (
-            f"; {self._specks} regions of fewer than {self.smallest} pixels are left out, smallest=… sets another "
-        )
-        left_out += "number"
-        return f"{len(predicted)} images and {self._outlines} outlines for {self.format} in {self.folder}" + (
-            left_out if self._specks else ""
-        )
+        text = f"{len(predicted)} images and {outlines} outlines for {self.format} in {self.folder}"
+        if self._specks:
+            text += f"; left out: {self._specks} regions of fewer than {self.smallest} pixels (smallest=…)"
+        return text
 
     def _drawn(self, predicted: Sequence[Predicted], classes: Classes) -> Iterator[Drawn]:
         for one in predicted:
