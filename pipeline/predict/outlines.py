@@ -12,6 +12,7 @@ import numpy as np
 
 Point = tuple[float, float]  # x, y in pixels, from the top left corner of the image
 
+BEYOND = -1  # the number of what is beyond the image
 EAST = 0
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # to the east, south, west and north
 RIGHT = ((0, 0), (-1, 0), (-1, -1), (0, -1))  # from a corner to the pixel on the right of the edge that begins there
@@ -26,7 +27,7 @@ class Corner:
     y: int
     before: tuple[int, int]  # x, y of the pixel that an outline through centres takes at the edge that ends here
     after: tuple[int, int]  # and at the edge that begins here
-    fixed: bool  # more than two regions meet here, so that no outline may leave it out
+    fixed: bool  # more than two regions meet here, or the sides of the image: no outline may leave it out
 
 
 def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
@@ -62,7 +63,8 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
         elif rows[y + LEFT[direction][1]][x + LEFT[direction][0]] == own:
             direction = (direction - 1) % 4
         around = (rows[y - 1][x - 1], rows[y - 1][x], rows[y][x], rows[y][x - 1])
-        fixed = sum(around[place] != around[place - 1] for place in range(4)) > 2
+        changes = sum(around[place] != around[place - 1] for place in range(4))
+        fixed = changes > 2 or around.count(BEYOND) == 3
         if direction != arriving or fixed:
             corners.append(Corner(left + x, top + y, before, pixel(x, y, direction), fixed))
         if (x, y) == start:

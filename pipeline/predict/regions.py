@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pipeline.predict.outlines import Corner, simplify, trace
-
-BEYOND = -1  # the number of what is beyond the image
+from pipeline.predict.outlines import BEYOND, Corner, simplify, trace
 
 
 @dataclass(frozen=True)
