@@ -43,14 +43,13 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
         own: the region's number.
         left, top: where the part begins in the image.
     """
-    rows = numbers.tolist()
-    y = next(place for place, row in enumerate(rows) if own in row)
-    x = rows[y].index(own)
+    view = memoryview(np.ascontiguousarray(numbers))  # faster to look into than an array
+    y, x = divmod(int((numbers == own).argmax()), numbers.shape[1])
     start, corners = (x, y), []
 
     def pixel(x: int, y: int, direction: int) -> tuple[int, int]:
         across_x, across_y = x + LEFT[direction][0], y + LEFT[direction][1]
-        if rows[across_y][across_x] > own:
+        if view[across_y, across_x] > own:
             return left + across_x, top + across_y
         return left + x + RIGHT[direction][0], top + y + RIGHT[direction][1]
 
@@ -58,11 +57,11 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
     while True:
         arriving, before = direction, pixel(x, y, direction)
         x, y = x + STEPS[direction][0], y + STEPS[direction][1]
-        if rows[y + RIGHT[direction][1]][x + RIGHT[direction][0]] != own:
+        if view[y + RIGHT[direction][1], x + RIGHT[direction][0]] != own:
             direction = (direction + 1) % 4
-        elif rows[y + LEFT[direction][1]][x + LEFT[direction][0]] == own:
+        elif view[y + LEFT[direction][1], x + LEFT[direction][0]] == own:
             direction = (direction - 1) % 4
-        around = (rows[y - 1][x - 1], rows[y - 1][x], rows[y][x], rows[y][x - 1])
+        around = (view[y - 1, x - 1], view[y - 1, x], view[y, x], view[y, x - 1])
         changes = sum(around[place] != around[place - 1] for place in range(4))
         fixed = changes > 2 or around.count(BEYOND) == 3
         if direction != arriving or fixed:
