@@ -62,7 +62,9 @@ def output(logits: tf.Tensor, probabilities: bool) -> dict[str, tf.Tensor]:
     return {PROBABILITIES: tf.nn.softmax(logits)} if probabilities else {CLASSES: class_indices(logits)}
 
 
-def _logits(network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, long_side: int | None, views: Views) -> tf.Tensor:
+def _logits(
+    network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, long_side: int | None, views: Views
+) -> tf.Tensor:
     """Logits (batch, height, width, classes) float32 of images (batch, height, width, 3) uint8."""
     size = tf.shape(images)[1:3]
     scaled = images if long_side is None else resize_by_matrices(images, whole_working_size(size, long_side))

@@ -90,9 +90,7 @@ def _quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as private:
         source, target = Path(private) / "float32.onnx", Path(private) / "int8.onnx"
         onnx.save_model(model, source)
-        quantize_dynamic(
-            source, target, weight_type=QuantType.QUInt8, extra_options={"EnableSubgraph": True}
-        )
+        quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"EnableSubgraph": True})
         return onnx.load_model(target)
 
 
