@@ -4,8 +4,6 @@ A JPEG or PNG that needs no change keeps its bytes. Others are decoded, scaled t
 was a JPEG is written as JPEG of quality 95 without subsampling of colours, everything else as PNG.
 """
 
-import os
-import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from PIL import Image
 from pipeline.convert.extra import import_extra
 from pipeline.data.image_files import MAX_PIXELS, PNG_END, open_image
 from pipeline.data.pixels import displayed_size, has_marks, orientation_of, turn_array
+from pipeline.runtime.files import link_or_copy
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 ENDINGS = (".jpg", ".png")  # of what is written
@@ -175,11 +174,3 @@ def write_photograph(path: Path, found: Photograph, size: Size, target: Path) ->
         image.save(target, format="JPEG", quality=QUALITY, subsampling=0)
     else:
         image.save(target, format="PNG", compress_level=3)
-
-
-def link_or_copy(path: Path, target: Path) -> None:
-    """Give a file a second name; a copy of it on another file system, or where links are not allowed."""
-    try:
-        os.link(path.resolve(), target)
-    except OSError:
-        shutil.copyfile(path, target)
