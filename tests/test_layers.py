@@ -17,10 +17,10 @@ FLOORS = (
     ("model",),
     ("tracking",),
     ("evaluate",),
-    ("train", "compare"),
+    ("train", "compare", "convert"),
     ("experiment",),
     ("sweep",),
-    ("convert", "look", "predict", "register", "runs", "sync"),
+    ("export", "look", "predict", "register", "runs", "sync"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

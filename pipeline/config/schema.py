@@ -288,6 +288,11 @@ class Config:
         choices=("uniform", "balanced"),
     )
     epochs: int = key("passes over the training split", least=1)
+    overfit: bool = key(
+        "a check of data, network and optimizer: train until the training images' own mean IoU is 0.95, and say what "
+        "may be wrong if it is not reached; they are val as well, and there is no test split",
+        False,
+    )
     early_stopping: int | None = key("stop after so many epochs without a better val mIoU; null: never", None, least=1)
     max_minutes: float | None = key(
         "end training when another epoch would take it beyond so many minutes, those before an interruption included; "

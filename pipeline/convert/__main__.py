@@ -8,7 +8,7 @@ from pipeline.config.classes import AUTO, hexadecimal
 from pipeline.convert import ade20k, cityscapes, coco, cvat, labelme, masks, supervisely
 from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.conversion import Converted, classes_of, convert, present_classes, recipe_for, with_safe_ids
-from pipeline.convert.images import Recipe
+from pipeline.convert.images import ENDINGS, Recipe
 from pipeline.convert.options import Options, parse_options, require_fitting
 from pipeline.convert.report import class_table, differences, image_notes, say, summary
 from pipeline.convert.source import Files, Found
@@ -80,7 +80,6 @@ def main(arguments: list[str]) -> int:
         UserError: arguments or source are wrong; nothing was written.
     """
     options = parse_options(arguments)
-    signals.install()
     earlier = read_earlier(options.output)
     with PreparationDisplay() as progress:
         found = _read(options, progress)
@@ -157,13 +156,10 @@ def _write_rest(options: Options, converted: Converted, folder: Path, arguments:
     examples = []
     for place in choose([row.id for row in rows], present_classes(converted.done)):
         row = rows[place]
-        image = next((folder / IMAGES / row.id).parent.glob(f"{_escaped(Path(row.id).name)}.*"))
+        names = (folder / IMAGES / f"{row.id}{ending}" for ending in ENDINGS)
+        image = next(path for path in names if path.exists())
         examples.append((f"{row.id} ({row.split or 'left out'})", image, folder / MASKS / f"{row.id}.png"))
     contact_sheet(examples, classes).save(folder / SHEET)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _compare(options: Options, found: Found, recipe: Recipe, earlier: Sequence[Row], progress: Progress) -> int:
@@ -195,4 +191,5 @@ def _report(options: Options, converted: Converted) -> None:
 
 
 if __name__ == "__main__":
+    signals.install()
     run_tool(main, HELP)

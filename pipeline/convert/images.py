@@ -17,6 +17,7 @@ from pipeline.data.pixels import displayed_size, has_marks, orientation_of, turn
 from pipeline.runtime.files import link_or_copy
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+ENDINGS = (".jpg", ".png")  # of what is written
 QUALITY = 95
 BITS_PER_SAMPLE, SAMPLES = 258, 277  # tags of TIFF
 DEEP_PNG = b"\x10"  # bits of a channel, in the header of a PNG of 16
@@ -76,7 +77,8 @@ def read_photograph(path: Path, recipe: Recipe) -> Photograph:
                 raise ValueError("the file ends too early")
             plain = mode in ("RGB", "L", "P", "1") and "transparency" not in opened.info
             if not plain:
-                changes.append({"CMYK": "CMYK to RGB"}.get(mode, "transparency dropped"))
+                has_alpha = mode in ("RGBA", "LA", "PA") or "transparency" in opened.info
+                changes.append("transparency dropped" if has_alpha else f"{mode} to RGB")
             pixels = np.asarray(opened.convert("L" if mode in ("1", "L") else "RGB"))
         orientation = orientation_of(opened) if has_exif else 1
     if orientation != 1:
@@ -119,7 +121,7 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
     tifffile = import_extra("tifffile", path)
     try:
         values = np.asarray(tifffile.imread(path))
-    except (ValueError, KeyError, struct.error, tifffile.TiffFileError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, struct.error, tifffile.TiffFileError) as error:
         raise ValueError(str(error)) from error
     if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):
         values = np.moveaxis(values, 0, 2)

@@ -8,8 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from pipeline.runtime.errors import RunFailed
 from pipeline.runtime.limits import processors
 from pipeline.runtime.progress import Progress
 
@@ -28,6 +30,9 @@ def in_parallel(
     Args:
         work: a function of a module, with results that can be pickled.
         workers: processes; None: as many as the machine allows.
+
+    Raises:
+        RunFailed: one of the processes was killed.
     """
     workers = processors() if workers is None else workers
     if workers == 1 or len(items) <= FEW:
@@ -51,6 +56,8 @@ def in_parallel(
                         progress(what, done, len(items))
                 if start is None and not flying:
                     return
+        except BrokenProcessPool as error:
+            raise RunFailed(f"{what}: a process was killed, probably since no memory is left") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -13,6 +13,7 @@ NAMES = ("train", "val", "test")
 SHARES = (0.8, 0.1, 0.1)
 LARGEST_SCENE = 0.05  # share of all images that near copies may be to be kept together; more are a fixed camera
 SMALLEST_SCENE = 4
+FEW = 30  # images of a split: fewer are brought to their share
 
 
 @dataclass
@@ -33,9 +34,10 @@ def by_hash(
 ) -> Assigned:
     """Assign images that belong together, units, to splits.
 
-    A unit's place is the SHA-256 of its first id as a share of 1, so it does not depend on other images. Then, from the
-    rarest class on, a split that lacks a class gets a unit with it, if another split can spare one: the unit with the
-    smallest hash. Images that an earlier call assigned stay.
+    A unit's place is the SHA-256 of its first id as a share of 1, so it does not depend on other images. A split of
+    fewer than `FEW` images is then brought to its share, which it would have on average only. Then, from the rarest
+    class on, a split that lacks a class gets a unit with it, if another split can spare one: the unit with the smallest
+    hash. Images that an earlier call assigned stay.
 
     Args:
         present: (images, classes) bool, which classes each image shows.
@@ -56,10 +58,13 @@ def by_hash(
         of_unit[(of_unit == split) & (shares[split] == 0)] = split - 1
     for unit, split in fixed.items():
         of_unit[unit] = split
+    free = np.ones(count, bool)
+    free[list(fixed)] = False
+    _fill(of_unit, np.bincount(units), hashes, shares, free)
     shown = np.zeros((count, present.shape[1] + 1), bool)
     shown[:, -1] = True  # every split needs images at all
     np.logical_or.at(shown[:, :-1], units, present)
-    moved = _spread(of_unit, shown, hashes, [split for split in range(3) if shares[split] > 0], set(fixed))
+    moved = _spread(of_unit, shown, hashes, [split for split in range(3) if shares[split] > 0], free)
     notes = []
     if moved:
         names = [ids[first[unit]] for unit in moved]
@@ -71,8 +76,31 @@ def _share(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:7], "big") / 2**56
 
 
+def _fill(
+    of_unit: np.ndarray, sizes: np.ndarray, hashes: np.ndarray, shares: tuple[float, float, float], free: np.ndarray
+) -> None:
+    """Bring small splits to their share, by units of train with the smallest hash, or to it with the greatest.
+
+    Args:
+        of_unit: (units,) int, changed in place.
+        sizes: (units,) int, images of each.
+        free: (units,) bool, which units may move.
+    """
+    for split in (1, 2):
+        wanted = round(shares[split] * sizes.sum())
+        if shares[split] == 0 or wanted >= FEW:
+            continue
+        wanted = max(1, wanted)
+        for unit in np.argsort(hashes, kind="stable").tolist():
+            if of_unit[unit] == 0 and free[unit] and sizes[of_unit == split].sum() + sizes[unit] <= wanted:
+                of_unit[unit] = split
+        for unit in np.argsort(-hashes, kind="stable").tolist():
+            if of_unit[unit] == split and free[unit] and sizes[of_unit == split].sum() - sizes[unit] >= wanted:
+                of_unit[unit] = 0
+
+
 def _spread(
-    of_unit: np.ndarray, shown: np.ndarray, hashes: np.ndarray, wanted: Sequence[int], fixed: set[int]
+    of_unit: np.ndarray, shown: np.ndarray, hashes: np.ndarray, wanted: Sequence[int], free: np.ndarray
 ) -> list[int]:
     """Move units until every split that is wanted has every class, where that can be; returns those moved.
 
@@ -82,8 +110,6 @@ def _spread(
     """
     moved = []
     totals = np.array([shown[of_unit == split].sum(axis=0) for split in range(3)])  # (3, classes)
-    free = np.ones(len(of_unit), bool)
-    free[list(fixed)] = False
     for label in np.argsort(shown.sum(axis=0), kind="stable").tolist():
         for split in wanted:
             if totals[split, label] > 0:

@@ -13,9 +13,8 @@ from pipeline.config.schema import Config
 from pipeline.data import decode, image_files, pixels
 from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.data.pixels import PixelRules
-from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images
+from pipeline.data.prepare import Dataset, prepare_dataset, too_few_images, unusable_splits
 from pipeline.data.room import Room
-from pipeline.data.split_checks import split_faults
 from pipeline.data.training_images import TrainingImages, training_images
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
@@ -61,11 +60,11 @@ class DataCache:
         Raises:
             UserError: as `prepare_dataset`.
         """
-        key, cached = _dataset_key(config), self._dataset
+        key, cached = (_dataset_key(config), config.overfit and trains), self._dataset
         if cached is not None and cached.key == key and cached.stamps == _stamps(cached.dataset):
             dataset = cached.dataset
             faults = too_few_images(config, dataset.splits) if trains else []
-            if faults := faults or split_faults(dataset.classes, dataset.checked.statistics, trains):
+            if faults := faults or unusable_splits(dataset, trains):
                 raise UserError(*faults)
             return dataset
         self._dataset = None

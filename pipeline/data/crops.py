@@ -1,6 +1,7 @@
 """What training sees: the first crops of its stream, and what they hold of each class."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +51,8 @@ def first_crops(stream: tf.data.Dataset, classes: int) -> TrainingCrops:
     """
     shown: list[tuple[np.ndarray, np.ndarray]] = []
     pixels, void_pixels = [], []
-    for image, mask in stream.unbatch().take(COUNTED).as_numpy_iterator():
+    crops = (crop for images, masks in stream.as_numpy_iterator() for crop in zip(images, masks, strict=True))
+    for image, mask in islice(crops, COUNTED):
         counts = np.bincount(mask.ravel(), minlength=VOID + 1)  # (256,)
         pixels.append(counts[:classes])
         void_pixels.append(counts[VOID])

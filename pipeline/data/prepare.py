@@ -27,6 +27,7 @@ class Dataset:
     splits: Splits
     checked: CheckedDataset
     group: str | None = None  # pattern on ids, `dataset.group`
+    limited: bool = False  # by `dataset.limit`, so that a split may lack what it otherwise must have
 
     def sizes(self, split: str) -> np.ndarray:
         """Height and width of each image of a split in pixels, (examples, 2) int64."""
@@ -46,6 +47,8 @@ class Dataset:
         """What is odd about the files and splits, though it can be trained on and scored."""
         ids = {split: [example.id for example in examples] for split, examples in self.splits.items()}
         lacking = split_warnings(self.classes, self.splits, self.checked.statistics)
+        if self.limited:
+            lacking += split_faults(self.classes, self.checked.statistics, trains=True)
         return [*self.checked.warnings, *group_warnings(ids, self.group), *lacking]
 
 
@@ -67,16 +70,39 @@ def prepare_dataset(
     """
     data_dir = Path(config.data_dir).expanduser()
     root = _ensure_folder(config, data_dir, progress)
-    splits, faults = find_examples(root, config.dataset, only)
+    overfits = config.overfit and trains
+    splits, faults = find_examples(root, config.dataset, ["train"] if overfits else only)
     if not faults and trains:
         faults = too_few_images(config, splits)
     rules = PixelRules.of(config.dataset)
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
     with_pixels = _with_pixels(splits, checked, rules)
-    dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, config.dataset.group)
-    if unusable := split_faults(dataset.classes, checked.statistics, trains):
+    group, limited = config.dataset.group, config.dataset.limit is not None
+    dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, group, limited)
+    if unusable := unusable_splits(dataset, trains):
         raise UserError(*unusable)
-    return dataset
+    return _with_train_as_val(dataset) if overfits else dataset
+
+
+def unusable_splits(dataset: Dataset, trains: bool) -> list[str]:
+    """A fault for each split that cannot be learnt or scored; a part of a split, for a quick look, is not refused.
+
+    Args:
+        trains: whether train is learnt and val chooses the best epoch, or the splits are only scored.
+    """
+    return [] if dataset.limited else split_faults(dataset.classes, dataset.checked.statistics, trains)
+
+
+def _with_train_as_val(dataset: Dataset) -> Dataset:
+    """For `overfit`: the images that are trained on are those that are scored after every epoch."""
+    checked = dataset.checked
+    of_both = replace(
+        checked,
+        split_digests={**checked.split_digests, "val": checked.split_digests["train"]},
+        contents={**checked.contents, "val": checked.contents["train"]},
+        statistics={**checked.statistics, "val": checked.statistics["train"]},
+    )
+    return replace(dataset, splits={**dataset.splits, "val": dataset.splits["train"]}, checked=of_both, group=None)
 
 
 def _with_pixels(splits: Splits, checked: CheckedDataset, rules: PixelRules) -> Splits:

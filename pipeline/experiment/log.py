@@ -123,6 +123,21 @@ def log_pruned(run: TrackedRun) -> Result:
     return Result.of(run, max(run.journal.history()["val/mean_iou"].values()), pruned=True)
 
 
+def log_weights(run: TrackedRun, config: Config, dataset: Dataset, trained: TrainingResult) -> None:
+    """Log the best weights as a model that loads with `mlflow.pyfunc`, and the checkpoints.
+
+    They are many files; logged first, they are sent while the test split is scored.
+    """
+    # A corner of an image: MLflow writes the input example out as text, twice.
+    corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
+    stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
+    save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
+    run.move_model(run.folder / "model", trained.best_epoch)
+    run.log_artifacts(trained.best, "checkpoints/best")
+    if config.checkpoint.upload != "best":
+        run.log_artifacts(trained.last, "checkpoints/last")
+
+
 def log_results(
     run: TrackedRun,
     config: Config,
@@ -131,7 +146,7 @@ def log_results(
     scores: dict[str, Scores],
     started: float,
 ) -> float:
-    """Log the scores, the hashes of the weights, the model, the checkpoints, the duration and a description.
+    """Log the scores, the hashes of the weights, the duration and a description.
 
     Args:
         scores: by split.
@@ -143,11 +158,7 @@ def log_results(
     _log_scores(run, dataset, trained, scores)
     if trained.ended_by not in (None, "epochs"):
         run.set_tags({ENDED_BY: str(trained.ended_by)})
-    _log_model(run, dataset, trained)
     _log_model_scores(run, config, dataset, trained.best_epoch)
-    run.log_artifacts(trained.best, "checkpoints/best")
-    if config.checkpoint.upload != "best":
-        run.log_artifacts(trained.last, "checkpoints/last")
     seconds = trained.earlier_seconds + time.perf_counter() - started
     run.log_metrics({"time/total_seconds": seconds}, step=trained.best_epoch)
     description = _description(run.key, config, dataset, trained, scores, seconds)
@@ -210,15 +221,6 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
         metrics |= dict(zip(names, iou_per_class(test.confusion_matrix).tolist(), strict=True))
     run.log_metrics(metrics, step=trained.best_epoch)
     run.set_tags({"weights_sha256": trained.best_weights_sha256, "last_weights_sha256": trained.last_weights_sha256})
-
-
-def _log_model(run: TrackedRun, dataset: Dataset, trained: TrainingResult) -> None:
-    """Log the best weights as a model that loads with `mlflow.pyfunc`."""
-    # A corner of an image: MLflow writes the input example out as text, twice.
-    corner = decode_example(dataset.splits["val"][0])[:64, :64]  # (height, width, 3) uint8
-    stored_config, weights = run.journal.begin.config, trained.best / "weights.npz"
-    save_model(run.folder / "model", stored_config, weights, trained.best_weights_sha256, corner[np.newaxis])
-    run.move_model(run.folder / "model", trained.best_epoch)
 
 
 def _log_model_scores(run: TrackedRun, config: Config, dataset: Dataset, epoch: int) -> None:

@@ -1,14 +1,14 @@
 """What a run prints when it begins, resumes and ends."""
 
-import keras
+import psutil
 
 from pipeline.config.environment import RUN_ID, experiment_name, variable
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
 from pipeline.data.room import Room
+from pipeline.data.stream import steps_per_epoch
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import absent_class_notes, score_table
-from pipeline.experiment.rerun import Original, Verdict
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.trial import Result
 from pipeline.model.build import InitialWeights
@@ -17,6 +17,7 @@ from pipeline.runtime.text import plain
 from pipeline.tracking.store import described
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
+from pipeline.train.cost import TrainingCost
 from pipeline.train.ending import ended_by
 from pipeline.train.setup import TrainingResult
 
@@ -36,17 +37,18 @@ def print_tracking(tracking: TrackingConfig, resumed: bool) -> None:
 def print_opening(
     config: Config,
     dataset: Dataset,
-    network: keras.Model,
     initial: InitialWeights | None,
     run: TrackedRun,
     reachable: bool,
     room: Room,
+    cost: TrainingCost,
 ) -> None:
     """The lines before training: data, network, initial weights, run, and what a person should know of them.
 
     Args:
         reachable: whether the tracking server answers.
         room: for decoded training images.
+        cost: of training.
     """
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     if config.dataset.folds is not None:
@@ -60,8 +62,9 @@ def print_opening(
     _print(f"data      {config.dataset.name}: {counts} images, {classes}, in {dataset.root}; {room}")
     _print(
         f"network   {config.model.name}, depth {config.model.depth}, width {config.model.width}: "
-        f"{network.count_params():,} parameters, {config.precision}, {config.threads} threads"
+        f"{config.precision}, {config.threads} threads"
     )
+    _print(f"takes     {_taken(config, dataset, room, cost)}")
     if initial is not None:
         _print(f"start     {initial.source}, SHA-256 {initial.sha256[:12]}…")
     _print(f"run       {run.name} {place}")
@@ -81,6 +84,17 @@ def print_opening(
         _print(f"warning   no training mask contains: {absent}; the network cannot learn them")
     for warning in dataset.warnings:
         _print(f"warning   {plain(warning)}")
+
+
+def _taken(config: Config, dataset: Dataset, room: Room, cost: TrainingCost) -> str:
+    """What training takes; the memory is that of the whole process."""
+    steps = config.epochs * steps_per_epoch(len(dataset.splits["train"]), config.batch_size)
+    images = room.needed if room.in_memory else 0
+    memory = psutil.Process().memory_info().rss + images + cost.memory(config.batch_size)
+    return (
+        f"{cost.parameters:,} parameters, {cost.flop_per_image / 1e9:.3g} GFLOP a training image, "
+        f"about {memory / 2**30:.1f} GB of memory, {steps:,} step{'s' * (steps != 1)}"
+    )
 
 
 def print_differences(differences: list[str]) -> None:
@@ -140,9 +154,9 @@ def print_results(
         _print(f"{'then:     ' if command else 'open it:  '}{run.store.address(run.name)}")
 
 
-def print_verdict(original: Original, verdict: Verdict) -> None:
-    """Whether the run repeated its original."""
-    _print(f"rerun of {original.run_id}: {verdict.text}")
+def print_verdict(text: str) -> None:
+    """Whether the run repeated its original, or learnt a few images by heart."""
+    _print(text)
 
 
 def _continuation(state: TrainingState, config: Config, last_epoch: int | None) -> str:

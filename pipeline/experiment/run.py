@@ -10,7 +10,15 @@ from pipeline.data.cache import DataCache
 from pipeline.experiment.evaluation import evaluate_test_split
 from pipeline.experiment.initial_weights import find_initial_weights
 from pipeline.experiment.lineage import Lineage
-from pipeline.experiment.log import log_inputs, log_network, log_pruned, log_results, log_verdict, open_tracking
+from pipeline.experiment.log import (
+    log_inputs,
+    log_network,
+    log_pruned,
+    log_results,
+    log_verdict,
+    log_weights,
+    open_tracking,
+)
 from pipeline.experiment.messages import (
     print_differences,
     print_finished,
@@ -20,6 +28,7 @@ from pipeline.experiment.messages import (
     print_tracking,
     print_verdict,
 )
+from pipeline.experiment.overfit import conclude
 from pipeline.experiment.resume import Finished
 from pipeline.experiment.start import begin_or_continue
 from pipeline.experiment.training import train_network
@@ -28,6 +37,7 @@ from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import RerunDiffers
 from pipeline.runtime.hardware import resolve_auto, set_up, strategy
 from pipeline.train.compiled import NetworkCache, drop_graphs
+from pipeline.train.cost import require_memory, training_cost
 
 NEW = Lineage()
 
@@ -53,7 +63,7 @@ def run_experiment(
 
     Raises:
         UserError: the data, the tracking address or the run to continue has faults; nothing was trained.
-        RunFailed: training had to stop, or the disk is full.
+        RunFailed: training had to stop, the disk is full, or `overfit` was not reached.
         RerunDiffers: the results are not those of the original, and `lineage.strict` demands them.
     """
     started = time.perf_counter()
@@ -71,6 +81,8 @@ def run_experiment(
         dataset = cache.dataset(config, progress)
     with devices.scope():
         network = networks.network(config, dataset, initial)
+    cost = training_cost(network.model, config)
+    require_memory(cost, config)
 
     run = begin_or_continue(config, overrides, dataset, initial_sha256, store, lineage, trial)
     if isinstance(run, Finished):
@@ -80,7 +92,7 @@ def run_experiment(
         trial.on_begin(run.key, run.journal.history().get("val/mean_iou", {}))
         if trial is ALONE:  # a sweep has named its store before its first trial
             print_tracking(config.tracking, resumed=lineage.resume is not None)
-        print_opening(config, dataset, network.model, initial, run, store is not None, cache.room(config, dataset))
+        print_opening(config, dataset, initial, run, store is not None, cache.room(config, dataset), cost)
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)
         log_network(run, config, network.model, initial)
@@ -90,6 +102,7 @@ def run_experiment(
             result = log_pruned(run)
             print_pruned(result)
             return result
+        log_weights(run, config, dataset, trained)
         scores = {"val": trained.best_scores}
         if "test" in dataset.splits:
             scores["test"] = evaluate_test_split(run, network.scorer, dataset, config, trained.best_epoch)
@@ -97,8 +110,10 @@ def run_experiment(
         seconds = log_results(run, config, dataset, trained, scores, started)
         verdict = log_verdict(run, lineage.rerun, trained, differences)
     print_results(run, dataset, trained, scores, seconds)
+    if config.overfit:
+        conclude(config, dataset, trained, run.journal.history()["train/loss"])
     if lineage.rerun is not None and verdict is not None:
-        print_verdict(lineage.rerun, verdict)
+        print_verdict(f"rerun of {lineage.rerun.run_id}: {verdict.text}")
         if lineage.strict and not verdict.identical:
             raise RerunDiffers(f"rerun={lineage.rerun.run_id}: {verdict.text.splitlines()[0]}")
     return Result.of(run, trained.best_scores.mean_iou)

@@ -89,7 +89,7 @@ class Export:
             if self.format == "onnx":
                 from pipeline.export import onnx_file
 
-                onnx_file.write(graph, path, self.metadata(), self.quantized)
+                onnx_file.write(graph, path, self.metadata(), len(self.config.dataset.classes), self.quantized)
             else:
                 from pipeline.export import litert_file
 

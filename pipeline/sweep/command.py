@@ -23,7 +23,13 @@ from pipeline.config.schema import Config
 from pipeline.experiment.lineage import Lineage
 from pipeline.runtime.text import short_value
 
-CHOOSE_DATA = ("dataset", "data_dir", "experiment")  # prefixes of overrides that may select other data
+CHOOSE_DATA = (
+    "dataset",
+    "data_dir",
+    "experiment",
+    "debug",
+    "overfit",
+)  # prefixes of overrides that may select other data
 TAG_LENGTH = 4000  # characters
 
 

@@ -1,4 +1,4 @@
-"""What ends training: the last epoch, early stopping, or the time."""
+"""What ends training: the last epoch, early stopping, the time, or images that are learnt."""
 
 from typing import Literal
 
@@ -6,7 +6,8 @@ from pipeline.config.schema import Config
 from pipeline.runtime.console import duration
 from pipeline.train.checkpoint_state import TrainingState
 
-EndedBy = Literal["epochs", "early_stopping", "max_minutes"]  # the key of the configuration
+EndedBy = Literal["epochs", "early_stopping", "max_minutes", "overfit"]  # the key of the configuration
+LEARNT = 0.95  # mean IoU of the training images at which `overfit` has shown what it is for
 
 
 def ended_by(state: TrainingState, config: Config, last_epoch: int | None = None) -> EndedBy | None:
@@ -17,6 +18,8 @@ def ended_by(state: TrainingState, config: Config, last_epoch: int | None = None
     Args:
         last_epoch: of a rerun, the last one of the original. Then no time counts, so that the bits are the same.
     """
+    if config.overfit and state.best is not None and state.best.mean_iou >= LEARNT:
+        return "overfit"
     waited = state.epoch - state.best.epoch if state.best is not None else 0
     if state.epoch >= config.epochs:
         return "epochs"
@@ -38,6 +41,8 @@ def early_end(state: TrainingState, config: Config, last_epoch: int | None = Non
     key = ended_by(state, config, last_epoch)
     if key == "early_stopping":
         return f"early stopping: no better val mIoU for {config.early_stopping} epochs"
+    if key == "overfit":
+        return f"overfit: mean IoU of {LEARNT} or more"
     if key != "max_minutes":
         return None
     if last_epoch is not None:

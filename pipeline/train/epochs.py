@@ -38,6 +38,7 @@ class EpochCallback(keras.callbacks.Callback):
         self.last_weights: Arrays = {}
         self._best: tuple[Scores, Arrays] | None = None
         self._stopped = False  # by the observer
+        self._closed_any = False  # epoch in this process
         self._start: ResumePoint | None = None
         self._throughput = Throughput(setup.config.batch_size)
         self._earlier_seconds = 0.0  # of training in earlier processes
@@ -157,7 +158,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._commit(checkpoint)
         # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
         assert self.state.best is not None  # the first epoch is always the best so far
-        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou)
+        self.display.print_epoch(epoch, metrics, is_best, self.state.best.mean_iou, self.state.epoch_seconds)
         best = best_folder(self.setup.checkpoints, self.state.best.epoch)
         self._stopped = self.setup.observer.on_checkpoint_saved(epoch, metrics, checkpoint.folder, best)
         if not self._stopped and (why := early_end(self.state, self.setup.config, self.setup.last_epoch)):
@@ -169,7 +170,12 @@ class EpochCallback(keras.callbacks.Callback):
         rate = self._throughput.images_per_second
         images = self.setup.steps_per_epoch * self.setup.config.batch_size
         steps = images / rate if rate else max(train_seconds, self.state.epoch_seconds)
-        return steps + time.perf_counter() - closing_began
+        found, earlier = steps + time.perf_counter() - closing_began, self.state.epoch_seconds
+        compiled, self._closed_any = (
+            not self._closed_any,
+            True,
+        )  # scoring was, and is so in the first epoch of a process
+        return min(found, earlier) if compiled and earlier else found
 
     def _validate(self, epoch: int) -> tuple[Scores, Arrays]:
         """Scores of the validation split, and the weights that it was scored with."""
@@ -200,7 +206,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
         warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
-        if warning is not None:
+        if warning is not None and not self.setup.config.overfit:  # which has a verdict of its own
             self.display.print(warning)
         reported = warning is not None or self.state.collapse_reported
         self.state = replace(self.state, collapse_reported=reported and scores.collapsed)

@@ -1,5 +1,7 @@
 """Training with Keras's `fit`, from scratch or from a checkpoint."""
 
+import math
+
 from pipeline.model.weights import set_weights
 from pipeline.runtime import signals
 from pipeline.train.checkpoint import ResumePoint
@@ -22,8 +24,7 @@ def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResul
         Interrupted: by a signal; the step in flight was finished, and a checkpoint written.
     """
     network, config = setup.network.model, setup.config
-    done = start.state.epoch if start else 0
-    with TrainingDisplay(config.epochs, done, setup.steps_per_epoch) as display, signals.deferred():
+    with _display(setup, start) as display, signals.deferred():
         epochs = EpochCallback(setup, display)
         epochs.set_model(network)
         if start is not None:
@@ -48,3 +49,12 @@ def fit(setup: TrainingSetup, start: ResumePoint | None = None) -> TrainingResul
     result = epochs.result()
     set_weights(network, result.best_weights, str(result.best))
     return result
+
+
+def _display(setup: TrainingSetup, start: ResumePoint | None) -> TrainingDisplay:
+    config, steps = setup.config, setup.steps_per_epoch
+    limit = math.inf if config.max_minutes is None or setup.last_epoch is not None else 60 * config.max_minutes
+    if start is None:
+        return TrainingDisplay(config.epochs, 0, steps, most_seconds=limit)
+    state = start.state
+    return TrainingDisplay(config.epochs, state.epoch, steps, state.epoch_seconds, limit - state.seconds)

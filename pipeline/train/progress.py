@@ -1,5 +1,6 @@
 """What a person sees of training: a line for each epoch, and on a terminal a bar that moves with each step."""
 
+import math
 import time
 from types import TracebackType
 
@@ -11,11 +12,15 @@ from pipeline.runtime.console import duration, text_console
 class TrainingDisplay:
     """Shows the progress of training while it is used as a context manager. Epochs are counted from 1."""
 
-    def __init__(self, epochs: int, done: int, steps: int) -> None:
+    def __init__(
+        self, epochs: int, done: int, steps: int, epoch_seconds: float = 0.0, most_seconds: float = math.inf
+    ) -> None:
         """Args:
         epochs: of the whole run.
-        done: epochs that earlier processes trained; the time left is estimated from the others.
+        done: epochs that earlier processes trained.
         steps: in each epoch.
+        epoch_seconds: that an epoch took in an earlier process; 0: not known.
+        most_seconds: after which training ends.
         """
         self.console = text_console()
         self.epochs, self.done, self.steps = epochs, done, steps
@@ -34,6 +39,7 @@ class TrainingDisplay:
         )
         self._started = time.perf_counter()
         self._best = ""
+        self._epoch_seconds, self._most_seconds = epoch_seconds, most_seconds
 
     def __enter__(self) -> "TrainingDisplay":
         self._bar.start()
@@ -67,18 +73,22 @@ class TrainingDisplay:
         """Move the bar: of so many images of the validation split, so many are scored."""
         self._bar.update(self._task, total=total, completed=done, activity="validating")
 
-    def print_epoch(self, epoch: int, metrics: dict[str, float], is_best: bool, best_iou: float) -> None:
+    def print_epoch(
+        self, epoch: int, metrics: dict[str, float], is_best: bool, best_iou: float, epoch_seconds: float
+    ) -> None:
         """Print the line of an epoch that is closed.
 
         Args:
-            metrics: of the epoch, by their names in MLflow.
+            metrics: of the epoch, by their names in MLflow; 0 images per second: not known.
             best_iou: the highest validation mean IoU so far, this epoch's included.
+            epoch_seconds: that each of the next epochs will take.
         """
-        self._best = f"  best val mIoU {best_iou:.4f}"
+        self._best, self._epoch_seconds = f"  best val mIoU {best_iou:.4f}", epoch_seconds
+        rate = metrics["train/images_per_second"]
         self.print(
             f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {metrics['train/loss']:.4f}  "
             f"val loss {metrics['val/loss']:.4f}  val mIoU {metrics['val/mean_iou']:.4f}{' *' if is_best else '  '}  "
-            f"{metrics['train/images_per_second']:.1f} images/s  "
+            f"{f'{rate:.1f} images/s  ' if rate else ''}"
             f"{duration(time.perf_counter() - self._started)}{self._time_left(epoch, ', ')}"
         )
 
@@ -87,8 +97,10 @@ class TrainingDisplay:
         self.console.print(text, soft_wrap=True)
 
     def _time_left(self, epochs_done: float, prefix: str = "") -> str:
-        """Empty before this process has trained anything, and when training is over."""
+        """Empty before anything is known of the pace, and when training is over."""
         if not self.done < epochs_done < self.epochs:
             return ""
         elapsed = time.perf_counter() - self._started
-        return f"{prefix}{duration(elapsed / (epochs_done - self.done) * (self.epochs - epochs_done))} left"
+        pace = self._epoch_seconds or elapsed / (epochs_done - self.done)
+        left = min(pace * (self.epochs - epochs_done), self._most_seconds - elapsed)
+        return f"{prefix}{duration(max(0.0, left))} left"

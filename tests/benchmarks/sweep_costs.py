@@ -47,7 +47,7 @@ SPEED = {
 
 
 def startup(folder: Path) -> list[str]:
-    """Seconds to the end of the first training step, of runs alone and of trials, with the default network."""
+    """Seconds to the first training step, of runs alone and of trials, and to the end of trials of one step."""
     alone = []
     for _ in range(2):
         began = time.time()
@@ -55,19 +55,23 @@ def startup(folder: Path) -> list[str]:
         client, runs = stored_runs(folder / "alone")
         alone.append(first_step(client, runs[-1]) - began)
     began = time.time()
-    run(folder / "sweep", "-m", *STEP, "seed=0,1,2,3")
+    run(folder / "sweep", "-m", *STEP, "model.width=16,12", "seed=0,1,2")
     client, runs = stored_runs(folder / "sweep")
     trials = [each for each in runs if "trial" in each.data.tags]
-    begins = [began, *(each.info.end_time / 1000 for each in trials)]
-    waited = [first_step(client, each) - begin for each, begin in zip(trials, begins, strict=False)]
-    rows = {
-        "run.py alone, in a new folder": alone[0],
-        "run.py alone, again": alone[1],
-        "trial 1, from the command, in a new folder": waited[0],
-        **{f"trial {number}, from the end of the last": seconds for number, seconds in enumerate(waited[1:], 2)},
+    ends = [began, *(each.info.end_time / 1000 for each in trials)]
+    rows: dict[str, tuple[float, float | None]] = {
+        "run.py alone, in a new folder": (alone[0], None),
+        "run.py alone, again": (alone[1], None),
     }
-    title = "seconds to the end of the first training step (default network, 4 images of 64 px)"
-    return [title, *(f"  {name:45}{seconds:7.1f}" for name, seconds in rows.items())]
+    for number, (each, before, end) in enumerate(zip(trials, ends, ends[1:], strict=False), 1):
+        network = {1: "from the command, in a new folder", 4: "with another network"}.get(number, "the same network")
+        rows[f"trial {number}, {network}"] = first_step(client, each) - before, end - before
+    title = "seconds from the command, or from the end of the last trial (default network, 1 step, 4 images of 64 px)"
+    heading = f"  {'':45}{'to the first step':>20}{'to the end':>12}"
+    return [title, heading, *(
+        f"  {name:45}{first:20.1f}" + (f"{whole:12.1f}" if whole is not None else "")
+        for name, (first, whole) in rows.items()
+    )]  # fmt: skip
 
 
 def memory(folder: Path) -> Iterator[str]:

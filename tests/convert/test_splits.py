@@ -39,8 +39,9 @@ def test_rare_classes_are_in_every_split_where_they_can_be() -> None:
 
 
 def test_few_images_give_every_split_one() -> None:
-    for count in (3, 4, 5):
-        assert set(split(names(count)).splits) == {"train", "val", "test"}
+    for count, expected in ((3, [1, 1, 1]), (5, [3, 1, 1]), (60, [48, 6, 6])):
+        found = split(names(count)).splits
+        assert [found.count(name) for name in ("train", "val", "test")] == expected
     assert split(names(1)).splits == ["train"]
 
 

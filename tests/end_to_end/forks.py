@@ -133,15 +133,17 @@ def _import_what_commands_need() -> None:
     import pipeline.experiment.run  # noqa: F401
     from pipeline.config.overrides import checked_config
     from pipeline.evaluate.confusion_plot import confusion_image
+    from pipeline.tracking.provenance import packages
     from pipeline.tracking.pyfunc import REQUIREMENTS, pinned
     from pipeline.tracking.store import connect
 
-    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, MLflow looks at all packages,
+    # What a process does once: SQLAlchemy maps MLflow's tables, Hydra builds its parser, all packages are listed,
     # matplotlib loads its font, Pillow its formats.
     with tempfile.TemporaryDirectory() as folder:
         connect(f"sqlite:///{folder}/mlflow.db").search_experiments()
     checked_config([])
     _init_modules_to_packages_map()
+    packages()
     pinned(REQUIREMENTS)
     confusion_image(np.eye(2, dtype=np.int64), ["a", "b"])
     Image.init()

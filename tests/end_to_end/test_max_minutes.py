@@ -4,25 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.commands import RUN, history, lines, python, stored_runs, tiny
+from tests.end_to_end.commands import RUN, furnish, history, lines, python, stored_runs, tiny
 from tests.end_to_end.forks import Ended
-from tests.end_to_end.sweeps import sweep, table_of
+from tests.end_to_end.sweeps import children_of, sweep, table_of
 
 OPTIONS = tiny(epochs="3", schedule="cosine")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[Ended]]:
-    """In this order: a run that ends after its first epoch, its rerun, the run trained on, and one without a limit."""
-    cwd = tmp_path_factory.mktemp("max_minutes")
-    (cwd / "VOC").symlink_to(data / "VOC")
+    """A run that ends after its first epoch, its rerun, the run trained on, that refused with too little more time, a
+    sweep of runs without a limit that has no time itself, and the same sweep with time, in this order."""
+    cwd = furnish(tmp_path_factory.mktemp("max_minutes"), data)
+    timed = [*OPTIONS, "seed=0,1", "sweep.name=timed"]
     ended = [python(RUN, *OPTIONS, "max_minutes=1e-6", cwd=cwd)]
     run_id = stored_runs(cwd)[1][0].info.run_id
     ended += [
         python(RUN, f"rerun={run_id}", "rerun_strict=true", cwd=cwd),
         python(RUN, f"resume={run_id}", "max_minutes=null", cwd=cwd),
-        python(RUN, *OPTIONS, cwd=cwd),
         python(RUN, f"resume={run_id}", "max_minutes=2e-6", cwd=cwd),
+        sweep(cwd, *timed, "sweep.max_minutes=1e-6"),
+        sweep(cwd, *timed, "sweep.max_minutes=60"),
     ]
     return cwd, ended
 
@@ -48,7 +50,8 @@ def test_its_rerun_trains_as_many_epochs(place: tuple[Path, list[Ended]]) -> Non
 
 def test_trained_on_it_has_the_weights_of_a_run_without_limit(place: tuple[Path, list[Ended]]) -> None:
     cwd, (_, _, ended, *_) = place
-    client, (first, _, longer, unlimited) = stored_runs(cwd)
+    client, (first, _, longer, *_) = stored_runs(cwd)
+    unlimited, _ = children_of(cwd, "timed")[1]
     assert ended.status == 0 and longer.data.tags["resumed_from"] == first.info.run_id
     assert "ended_by" not in longer.data.tags
     for name in ("weights_sha256", "last_weights_sha256"):
@@ -57,18 +60,15 @@ def test_trained_on_it_has_the_weights_of_a_run_without_limit(place: tuple[Path,
 
 
 def test_too_little_more_is_refused(place: tuple[Path, list[Ended]]) -> None:
-    ended = place[1][-1]
+    ended = place[1][3]
     assert ended.status == 2 and "and another epoch would take" in ended.stderr and "or null, expected" in ended.stderr
 
 
 def test_a_sweep_whose_time_is_up_begins_no_trial(place: tuple[Path, list[Ended]]) -> None:
     """With more time the same command trains what was left."""
-    cwd, _ = place
-    command = [*tiny(epochs="1"), "seed=5,6", "sweep.name=timed"]
-    none = sweep(cwd, *command, "sweep.max_minutes=1e-6")
+    *_, none, both = place[1]
     assert none.status == 1 and [row[1] for row in table_of(none.stdout)] == ["skipped", "skipped"]
     assert lines(none.stderr)[-1] == (
         "error: sweep timed: 2 skipped of 2 trials; sweep.max_minutes=1e-06 has ended it, and with more it continues"
     )
-    both = sweep(cwd, *command, "sweep.max_minutes=60")
     assert both.status == 0 and [row[1] for row in table_of(both.stdout)] == ["finished", "finished"]

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from pipeline.config.validation import checked
 from pipeline.data.cache import DataCache
-from pipeline.data.split_checks import split_faults
+from pipeline.data.prepare import unusable_splits
 from pipeline.experiment.lineage import Lineage, parse_lineage
 from pipeline.experiment.messages import print_note
 from pipeline.experiment.restore_remote import NoCheckpoint
@@ -68,7 +68,7 @@ class Worker:
             with PreparationDisplay() as progress:
                 # Whether a batch is too large is checked for each trial.
                 dataset = self._data.dataset(config, progress, trains=False)
-            if faults := split_faults(dataset.classes, dataset.checked.statistics, trains=True):
+            if faults := unusable_splits(dataset, trains=True):
                 raise UserError(*faults)
         except UserError as error:
             return DataRefused(list(error.faults))
