@@ -20,7 +20,7 @@ COMPILED = 150 * MIB  # graphs and kernels
 SHARE_KEPT = {"float32": 0.85}  # of the activations, until the gradients are computed; in lower precision, with copies:
 SHARE_IN_LOW_PRECISION = 1.1
 LOGIT_COPIES, WEIGHT_COPIES = 3, 2  # softmax and gradients; gradients and updates
-CERTAIN = 0.6  # of the estimate without COMPILED: no network took less than 0.82 of it
+CERTAIN = 0.6  # of the estimate without COMPILED: no network took less than 0.78 of it
 
 
 @dataclass(frozen=True)
