@@ -119,7 +119,7 @@ def _read(options: Options, progress: Progress) -> Found:
             form = seen.format
             say(f"note: format={form}: {seen.why}")
     require_fitting(options, form)
-    files = Files.below(source if source.is_dir() else source.parent, options.output)
+    files = Files.below(options.root, options.output)
     found = READERS[form](options, files, progress)
     found.warnings += files.note_links()
     if not found.items:
