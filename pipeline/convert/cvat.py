@@ -20,7 +20,6 @@ from pipeline.runtime.text import enumerated
 
 LARGEST_XML = 2**31  # bytes; read piece by piece
 AREAS = ("polygon", "box", "ellipse", "mask")
-NO_AREAS = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
 @dataclass
