@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.classes import colour_faults, hexadecimal
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.convert.images import Recipe, value_range
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import in_parallel
