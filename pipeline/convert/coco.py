@@ -98,7 +98,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             items.append(Item(own_id(name, *FOLDERS), files.root / name, mask, one.path, one.split or split_of(name)))
     if missing and not items:
         raise UserError(f"{parsed[0].path}: none of its images was found, such as {enumerated(missing, 3)}; put them "
-                        "below the source")  # fmt: skip
+                        f"below {options.root}")  # fmt: skip
     found = Found("coco", items, labels.classes, labels.background, None, notes + labels.notes)
     if not panoptic:
         found.notes.append(
@@ -115,8 +115,8 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
 
 def _files(options: Options, files: Files, progress: Progress) -> tuple[list[_File], list[str]]:
     """The JSON files of a source: of instances, or else panoptic ones."""
-    if options.source.is_file():
-        paths = [options.source.name]
+    if options.only is not None:
+        paths = [options.only]
     else:
         paths = [path for path in files.ending(".json") if not PurePosixPath(path).name.lower().startswith(OTHERS)]
     parsed = []

@@ -20,7 +20,6 @@ from pipeline.runtime.text import enumerated
 
 LARGEST_XML = 2**31  # bytes; read piece by piece
 AREAS = ("polygon", "box", "ellipse", "mask")
-NO_AREAS = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
 @dataclass
@@ -40,7 +39,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     Raises:
         UserError: they cannot be read, or hold labels of no class; or pycocotools is missing.
     """
-    paths = [options.source.name] if options.source.is_file() else files.ending(".xml")
+    paths = [options.only] if options.only is not None else files.ending(".xml")
     images: list[_Image] = []
     listed: dict[str, None] = {}
     skipped: Counter[str] = Counter()
@@ -58,7 +57,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     if not items:
         raise UserError(
             f"{images[0].file}: none of its images was found, such as {enumerated(missing, 3)}; export with images, or "
-            "put them below the source"
+            f"put them below {options.root}"
         )
     found = Found("cvat", items, labels.classes, labels.background, None, labels.notes)
     found.notes.append(

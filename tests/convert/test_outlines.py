@@ -51,8 +51,10 @@ def test_supervisely_differs_at_edges_alone(tmp_path: Path) -> None:
 
 
 def test_one_file_can_be_the_source(tmp_path: Path) -> None:
-    source = source_of("coco", tmp_path) / "instances.json"
-    assert_masks(converted(source), truth("coco"))
+    folder = source_of("coco", tmp_path)
+    (folder / "annotations").mkdir()
+    source = (folder / "instances.json").rename(folder / "annotations" / "instances.json")
+    assert_masks(converted(source), truth("coco"))  # with the images next to annotations/
 
 
 def labelme(root: Path, number: int, *shapes: tuple[str, list[list[float]]], **values: Any) -> Path:
