@@ -3,7 +3,7 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,12 @@ from pipeline.runtime.native_output import held_back
 
 METADATA = "metadata.json"
 SIGNATURE = "serving_default"
+# The steps before and after the network stay in float32: of an EfficientNet-Lite0 with `long_side`, 35 % of the pixels
+# had another class with them in 8 bits, 8 % without.
+IN_FLOAT32 = (
+    "BATCH_MATMUL", "RESIZE_BILINEAR", "ARG_MAX", "DIV", "MAXIMUM", "MINIMUM", "ROUND", "ABS", "SUM", "SUB", "MUL",
+    "SOFTMAX", "LOG_SOFTMAX", "EXP", "LOG", "REDUCE_MAX",
+)  # fmt: skip
 
 
 def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration: Sequence[np.ndarray] | None) -> None:
@@ -32,13 +38,27 @@ def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration:
     with tempfile.TemporaryDirectory() as private:
         tf.saved_model.save(module, private, signatures={SIGNATURE: function})
         converter = tf.lite.TFLiteConverter.from_saved_model(private)
-        if calibration is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image[np.newaxis]] for image in calibration)
         with held_back():
-            path.write_bytes(converter.convert())
+            path.write_bytes(converter.convert() if calibration is None else _quantized(converter, calibration))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA, json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
+
+
+def _quantized(converter: tf.lite.TFLiteConverter, calibration: Sequence[np.ndarray]) -> bytes:
+    """The model with weights and features of 8 bits, whose ranges are measured on some images."""
+
+    def images() -> Iterator[list[np.ndarray]]:
+        for image in calibration:
+            yield [image[np.newaxis]]
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = images
+    # The only public way to except operations; nothing is debugged.
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(IN_FLOAT32))
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=images, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 def open_file(path: Path, threads: int) -> RunFile:
