@@ -20,7 +20,7 @@ FLOORS = (
     ("train", "compare", "convert"),
     ("experiment",),
     ("sweep",),
-    ("look", "predict", "register", "runs", "sync"),
+    ("export", "look", "predict", "register", "runs", "sync"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

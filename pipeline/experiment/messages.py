@@ -93,7 +93,7 @@ def _taken(config: Config, dataset: Dataset, room: Room, cost: TrainingCost) -> 
     memory = psutil.Process().memory_info().rss + images + cost.memory(config.batch_size)
     return (
         f"{cost.parameters:,} parameters, {cost.flop_per_image / 1e9:.3g} GFLOP a training image, "
-        f"about {memory / 2**30:.1f} GB of memory, {steps:,} steps"
+        f"about {memory / 2**30:.1f} GB of memory, {steps:,} step{'s' * (steps != 1)}"
     )
 
 

@@ -28,12 +28,12 @@ def conclude(config: Config, dataset: Dataset, trained: TrainingResult, losses: 
         for cause in _causes(config, dataset, trained, losses):
             print_verdict(f"cause?    {cause}")
         raise RunFailed(
-            f"overfit: mean IoU {reached:.4f} instead of {LEARNT} on {images} images after {epochs} epochs: something is "
-            "wrong, or takes longer; the likely causes are above, the likeliest first"
+            f"overfit: mean IoU {reached:.4f} instead of {LEARNT} on {images} images after {epochs} epochs: something "
+            "is wrong, or takes longer; the likely causes are above, the likeliest first"
         )
     print_verdict(
-        f"overfit: the {images} images were learnt, mean IoU {reached:.4f} after {trained.best_epoch} epochs: images and "
-        "masks, loss, network and optimizer work together"
+        f"overfit: the {images} images were learnt, mean IoU {reached:.4f} after {trained.best_epoch} epochs: images "
+        "and masks, loss, network and optimizer work together"
     )
 
 

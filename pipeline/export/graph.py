@@ -3,8 +3,8 @@
 It is `pipeline.model.inference` for a batch of images of one size, with three things replaced:
 
 - Neither format has TensorFlow's resize with anti-aliasing: two products with matrices do the same up to rounding.
-- LiteRT has no float64, so sizes are computed with whole numbers (`whole_working_size`). Both formats round the quotient
-  of negative numbers in their own way, so there are none, in the shared functions either.
+- LiteRT has no float64, so sizes are computed with whole numbers (`whole_working_size`). Both round quotients of
+  negative numbers in their own way, so there are none, in the shared functions either.
 - Weights are constants, since a variable that a loop reads would become an argument of the loop.
 """
 
@@ -62,7 +62,9 @@ def output(logits: tf.Tensor, probabilities: bool) -> dict[str, tf.Tensor]:
     return {PROBABILITIES: tf.nn.softmax(logits)} if probabilities else {CLASSES: class_indices(logits)}
 
 
-def _logits(network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, long_side: int | None, views: Views) -> tf.Tensor:
+def _logits(
+    network: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, long_side: int | None, views: Views
+) -> tf.Tensor:
     """Logits (batch, height, width, classes) float32 of images (batch, height, width, 3) uint8."""
     size = tf.shape(images)[1:3]
     scaled = images if long_side is None else resize_by_matrices(images, whole_working_size(size, long_side))
@@ -113,11 +115,12 @@ def resize_by_matrices(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 def triangle_weights(length: tf.Tensor, new_length: tf.Tensor) -> tf.Tensor:
     """How much each pixel of a row counts for each pixel of the resized row, (new length, length) float32.
 
-    The triangle filter of TensorFlow's ScaleAndTranslate: around the centre of the new pixel, as wide as two pixels of
-    whichever of the two rows has the larger ones; each row of weights sums to 1.
+    The triangle filter of TensorFlow's ScaleAndTranslate (`ComputeSpansCore` in scale_and_translate_op.cc), with its
+    order of operations, since rounding decides about values between two whole numbers: around the centre of the new
+    pixel, as wide as two pixels of whichever of the two rows has the larger ones; each row of weights sums to 1.
     """
-    ratio = tf.cast(length, tf.float32) / tf.cast(new_length, tf.float32)
+    ratio = 1 / (tf.cast(new_length, tf.float32) / tf.cast(length, tf.float32))
     centres = (tf.cast(tf.range(new_length), tf.float32) + 0.5) * ratio
     distances = tf.abs(tf.cast(tf.range(length), tf.float32) + 0.5 - centres[:, tf.newaxis])
-    weights = tf.maximum(1 - distances / tf.maximum(ratio, 1.0), 0.0)
-    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+    weights = tf.maximum(1 - distances * (1 / tf.maximum(ratio, 1.0)), 0.0)
+    return weights * (1 / tf.reduce_sum(weights, axis=1, keepdims=True))

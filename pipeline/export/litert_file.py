@@ -3,7 +3,7 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 from pipeline.export.graph import INPUT, Graph
 from pipeline.export.verify import RunFile
+from pipeline.runtime.native_output import held_back
 
 METADATA = "metadata.json"
 SIGNATURE = "serving_default"
 
 
-def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration: Iterable[np.ndarray] | None) -> None:
+def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration: Sequence[np.ndarray] | None) -> None:
     """Write a file, with the metadata as the file `metadata.json` in a zip archive at its end.
 
     So does the standard TFLite Metadata with its associated files: interpreters ignore what follows the model.
@@ -34,14 +35,17 @@ def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration:
         if calibration is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([image[np.newaxis]] for image in calibration)
-        path.write_bytes(converter.convert())
+        with held_back():
+            path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA, json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
 
 
 def open_file(path: Path, threads: int) -> RunFile:
     """A function that runs the file by LiteRT, from (batch, height, width, 3) uint8 to its output."""
-    interpreter = Interpreter(str(path), num_threads=threads)
+    with held_back():
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
     (image,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images: np.ndarray) -> np.ndarray:

@@ -20,20 +20,21 @@ OPSET = 18
 LEAST_SHARED = 256  # bytes: smaller constants stay where they are
 
 
-def write(graph: Graph, path: Path, metadata: Mapping[str, object], quantize: bool) -> None:
+def write(graph: Graph, path: Path, metadata: Mapping[str, object], classes: int, quantize: bool) -> None:
     """Write a file with the metadata as `metadata_props`: texts as they are, all else as JSON.
 
     Args:
+        classes: how many there are.
         quantize: store the weights of convolutions in 8 bits; the range of their inputs is measured in each image.
     """
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each of its steps
     signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name=INPUT)]
     function = tf.function(graph, input_signature=signature, autograph=False)
     model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     share_constants(model.graph)
     if quantize:
         model = _quantized(model)
-    _name_axes(model.graph, len(metadata["classes"]))
+    _name_axes(model.graph, classes)
     onnx.helper.set_model_props(
         model, {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     )
@@ -87,12 +88,15 @@ def _move_constants(graph: onnx.GraphProto, shared: dict[str, onnx.TensorProto],
 
 
 def _quantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Unsigned weights: onnxruntime has no convolution of signed ones."""
     with tempfile.TemporaryDirectory() as private:
         source, target = Path(private) / "float32.onnx", Path(private) / "int8.onnx"
         onnx.save_model(model, source)
-        quantize_dynamic(
-            source, target, weight_type=QuantType.QUInt8, extra_options={"EnableSubgraph": True}
-        )
+        logging.disable(logging.WARNING)  # it advises a step that tf2onnx has done
+        try:
+            quantize_dynamic(source, target, weight_type=QuantType.QUInt8, extra_options={"EnableSubgraph": True})
+        finally:
+            logging.disable(logging.NOTSET)
         return onnx.load_model(target)
 
 

@@ -17,7 +17,9 @@ METADATA = Path("assets.extra") / "metadata.json"  # the folder that the format 
 SIGNATURE = "serving_default"
 
 
-def write(network: keras.Model, config: Config, path: Path, metadata: Mapping[str, object], probabilities: bool) -> None:
+def write(
+    network: keras.Model, config: Config, path: Path, metadata: Mapping[str, object], probabilities: bool
+) -> None:
     """Write a folder whose signature takes a batch of images, which are predicted one by one, as the run does it.
 
     Args:

@@ -56,7 +56,7 @@ class Views:
                 yield view[:, :, ::-1], True
 
     def logits(self, network: Network, padded: tf.Tensor) -> tf.Tensor:
-        """Logits (batch, height, width, classes) of one padded view, (batch, height, width, 3), at once or by windows."""
+        """Logits (batch, height, width, classes) of a padded view, (batch, height, width, 3), at once or by windows."""
         if self.window is None:
             return network(padded)
         return sliding_window_logits(network, padded, self.window)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pipeline.data.pixels import TURNED, PixelRules, has_16_bits
 from pipeline.evaluate.overrides import PIXEL_KEYS, compose, with_data
-from pipeline.predict.find_images import CONFIDENCE, ENDS, PROBABILITIES, find_images, find_masks
+from pipeline.predict.annotations import KEYS as FORMAT_KEYS
+from pipeline.predict.annotations import Predicted, annotations_of
+from pipeline.predict.find_images import CONFIDENCE, ENDS, MASK, PROBABILITIES, find_images, find_masks
 from pipeline.runtime.cli import output_folder, parse, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
@@ -26,6 +28,10 @@ output=…         folder for <stem>.png (class indices with the run's colours, 
                  images also doubt.csv: their mean entropy in nats and mean confidence, the most uncertain image first
 confidence=true  writes <stem>_confidence.png too: 255 times the probability of the predicted class, in grey
 probabilities=true   writes <stem>_probabilities.npz too: `probabilities`, (height, width, classes) float16; `classes`
+format=labelme|coco|cvat   writes <output>/<format>/ too, for corrections in that tool: the images and the outlines of
+                 their predicted regions; coco and cvat list the most uncertain image first
+tolerance=1      how many pixels an outline may deviate from its region, for fewer points; 0: exact
+smallest=16      with format: regions of fewer pixels are left out
 masks=…          folder of true masks, <stem>.png: the predictions are scored against them (evaluation/), labels.csv has
                  the scores of each image, and suspicious/ overlays of the masks that the network trusts least
 dataset.exif=…, dataset.intensity=…   how images with an EXIF orientation, or more than 8 bits a channel, are read, if
@@ -44,13 +50,13 @@ def main(arguments: list[str]) -> int:
     """
     keys = [f"dataset.{name}" for name in PIXEL_KEYS]
     extras = {"confidence": CONFIDENCE, "probabilities": PROBABILITIES}
-    parsed = parse(
-        arguments, ("run", "input", "output"), ("masks", *extras, "tracking.uri", *keys), booleans=tuple(extras)
-    )
+    optional = ("masks", *extras, *FORMAT_KEYS, "tracking.uri", *keys)
+    parsed = parse(arguments, ("run", "input", "output"), optional, booleans=tuple(extras))
     given = parsed.values
     overrides = [f"{key}={given[key]}" for key in keys if key in given]
     composed = compose(overrides)
     ends = (*ENDS, *(end for key, end in extras.items() if parsed.is_true(key)))
+    annotations = annotations_of(given, Path(given["output"]))
     paths, others = find_images(Path(given["input"]), Path(given["output"]), ends)
     masks = find_masks(Path(given["masks"]), paths, Path(given["output"])) if "masks" in given else None
     import_tensorflow()
@@ -65,6 +71,7 @@ def main(arguments: list[str]) -> int:
     predict = ensemble_predictor([(member.network, member.config) for member in ensemble.members])
     rules = PixelRules.of(with_data(ensemble.config, composed, overrides).dataset)
     results = Results(output_folder(given["output"]), ensemble, ends)
+    predicted: dict[str, Predicted] = {}
     faults: list[str] = []
     for path in paths:
         refused, found = check_image(path, str(path), rules)
@@ -83,9 +90,13 @@ def main(arguments: list[str]) -> int:
                 _report(error.faults)
                 faults += error.faults
         results.add(path, image, truth, *predict(image))
-        print(f"{path} -> {results.folder / path.stem}.png{_note(path, found.orientation, rules)}")
+        mask = results.folder / f"{path.stem}{MASK}"
+        predicted[path.name] = Predicted(path, mask, found.orientation if rules.exif == "ignore" else 1)
+        print(f"{path} -> {mask}{_note(path, found.orientation, rules)}")
     _report(ways_out(faults, rules))
     results.finish(ranks=Path(given["input"]).is_dir(), scores=masks is not None)
+    if annotations is not None and predicted:
+        print(annotations.write([predicted[name] for name in results.by_doubt], results.classes))
     print(f"{results.count} of {len(paths)} images predicted with {ensemble}")
     if others:
         print(f"not looked at in {given['input']}: {others}")

@@ -66,6 +66,11 @@ class Results:
         self._doubts.append(doubt(path.name, probabilities))
         self.count += 1
 
+    @property
+    def by_doubt(self) -> list[str]:
+        """The names of the images, the most uncertain first."""
+        return [found.image for found in ranked(self._doubts)]
+
     def finish(self, ranks: bool, scores: bool) -> None:
         """Write and print what all images show together.
 

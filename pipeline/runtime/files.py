@@ -83,6 +83,14 @@ def publish(hidden: Path, target: Path) -> None:
         shutil.rmtree(outdated, ignore_errors=True)
 
 
+def link_or_copy(path: Path, target: Path) -> None:
+    """Give a file a second name; a copy of it on another file system, or where links are not allowed."""
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
 def try_lock(path: Path) -> BaseFileLock:
     """Acquire the lock of a file without waiting. `release()` releases it, and so does the end of the process.
 

@@ -7,7 +7,6 @@ import functools
 import os
 import platform
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.keras_settings import check_settings_files, import_keras, keras_variables, set_keras
 from pipeline.runtime.limits import processors
+from pipeline.runtime.native_output import held_back
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config
@@ -37,26 +37,12 @@ def import_tensorflow() -> Any:
         return sys.modules["tensorflow"]
     check_settings_files()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as printed:
-        os.dup2(printed.fileno(), 2)
-        try:
-            with keras_variables():  # TensorFlow imports a part of Keras
-                import tensorflow as tf
+    with held_back(), keras_variables():  # TensorFlow imports a part of Keras
+        import tensorflow as tf
 
-                tf.config.list_physical_devices()
-                import_keras()
-            return tf
-        except UserError:
-            raise
-        except Exception:
-            printed.seek(0)
-            os.write(stderr, printed.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+        tf.config.list_physical_devices()
+        import_keras()
+    return tf
 
 
 def resolve_auto(config: Config) -> Config:

@@ -1,7 +1,9 @@
 """A sweep that is running: what is still to do for each trial, the launches, and the summary at the end."""
 
 import contextlib
+import math
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +20,9 @@ from pipeline.sweep import launchers
 from pipeline.sweep.budget import SweepClock
 from pipeline.sweep.command import Command, label, trial_name
 from pipeline.sweep.known_trials import ORPHAN_TIMEOUT, KnownTrials, result_of
+from pipeline.sweep.objectives import score
 from pipeline.sweep.overview import Overview
+from pipeline.sweep.progress import SweepProgress
 from pipeline.sweep.state import SWEEPS
 from pipeline.sweep.stopping import StopState, wait_for_jobs
 from pipeline.sweep.summary import comparison, failures, table
@@ -171,7 +175,7 @@ class Sweep:
         specs = dict(enumerate(spec for _, spec in batch))
         job = TrialJob(
             specs, self.key, self.command.lineage.typed, launchers.jobs_per_machine(launcher), self.stop_state,
-            self.total, launchers.threads_per_job(launcher),
+            self._progress(), launchers.threads_per_job(launcher),
         )  # fmt: skip
         try:
             with self.clock.ending(self._end_trials):
@@ -212,6 +216,20 @@ class Sweep:
                         mark_failed(run.key, self.config.tracking, why)
                 self._fail(spec, why, run.name)
         return not_started
+
+    def _progress(self) -> SweepProgress:
+        """What trials that are launched now know of the others."""
+        objectives = self.config.sweep.objectives
+        ended = {number: result for number, result in self.results.items() if result.status != "interrupted"}
+        scores = {
+            number: value
+            for number, result in ended.items()
+            if result.status == "finished" and (value := score(result.metrics, objectives[0])) is not None
+        }
+        until = math.inf if self.clock.left is None else time.time() + self.clock.left
+        seconds = [result.seconds for result in ended.values() if not result.earlier]
+        folder = self.stop_state.folder
+        return SweepProgress(folder, objectives, self.total, self.jobs, scores, list(ended), seconds, until)
 
     def _end_trials(self) -> None:
         """Interrupt the trials that run, wherever, and let none begin."""

@@ -19,6 +19,7 @@ from pipeline.config.environment import null_values
 from pipeline.runtime import output, signals
 from pipeline.runtime.hardware import threads_each
 from pipeline.runtime.process import Process
+from pipeline.sweep.progress import SweepProgress
 from pipeline.sweep.stopping import StopState, ends_with_sweep
 from pipeline.sweep.worker.client import Settings, WorkerDied, close_worker, warm_worker
 from pipeline.sweep.worker.protocol import NeedsSettings, RunTrial, Stopped, StudyTrialArguments, TrialEnded
@@ -59,7 +60,7 @@ class TrialJob:
     lineage: tuple[str, ...]  # `rerun=…` or `resume=auto`, as typed
     jobs: int  # that share the processors which one of them may use
     stop_state: StopState
-    total: int = 0  # trials of the sweep
+    progress: SweepProgress
     threads: int | None = None  # of each job, where the launcher decides it
     sweep_process: Process = field(default_factory=Process.this)
     sweep_folder: str = field(default_factory=os.getcwd)
@@ -74,7 +75,7 @@ class TrialJob:
             self._settle()
         if self.stop_state.forbids_trials:
             return TrialResult(spec.label, "skipped", reason="the sweep was stopped before this trial")
-        of = f"/{self.total}" if self.total else ""
+        of = f"/{self.progress.total}" if self.progress.total else ""
         print(f"\ntrial {spec.number + 1}{of}: {spec.label}", flush=True)
         started = time.perf_counter()
         try:
@@ -90,6 +91,9 @@ class TrialJob:
         if ended.status == "failed":
             self.stop_state.add_failure()
         seconds = time.perf_counter() - started
+        if ended.status != "interrupted":
+            with contextlib.suppress(OSError):  # a full disk, or a folder that another machine does not have
+                print(self.progress.end(spec.number, spec.label, ended.status, ended.metrics, seconds), flush=True)
         return TrialResult(spec.label, ended.status, ended.metrics, ended.reason, ended.run, seconds)
 
     def _settle(self) -> None:

@@ -15,13 +15,12 @@ from pipeline.runtime.limits import available_memory
 
 MIB = 2**20
 BYTES = {"float16": 2, "bfloat16": 2}  # of a value of another type than float32
-# Fitted to the peak memory of 15 networks on an Intel Xeon with AMX (tests/benchmarks/memory.py): the estimate was 0.97 to
-# 1.43 times the peak, and 1.8 times that of the smallest one. XLA and oneDNN reuse more of the activations in float32.
+# Fitted to the peak memory of 15 networks on an Intel Xeon with AMX (tests/benchmarks/memory.py).
 COMPILED = 150 * MIB  # graphs and kernels
 SHARE_KEPT = {"float32": 0.85}  # of the activations, until the gradients are computed; in lower precision, with copies:
 SHARE_IN_LOW_PRECISION = 1.1
 LOGIT_COPIES, WEIGHT_COPIES = 3, 2  # softmax and gradients; gradients and updates
-CERTAIN = 0.6  # of the estimate without COMPILED: no network took less than 0.82 of it
+CERTAIN = 0.6  # of the estimate without COMPILED: no network took less than 0.78 of it
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def training_cost(network: keras.Model, config: Config) -> TrainingCost:
 def require_memory(cost: TrainingCost, config: Config) -> None:
     """Refuse a batch size for which the memory certainly does not suffice, so that no process dies of it later.
 
-    What other processes use now counts as used, swap as free. The memory of GPUs is not looked at.
+    What other processes use now counts as used, swap as free, and so does what this process uses: an earlier trial may
+    have left it to be used again. The memory of GPUs is not looked at.
 
     Raises:
         UserError: it does not suffice; names the batch size that would.
@@ -81,14 +81,19 @@ def require_memory(cost: TrainingCost, config: Config) -> None:
     if tf.config.list_physical_devices("GPU"):
         return
     available = available_memory() + psutil.swap_memory().free
-    if cost.least_memory(config.batch_size) <= available:
+    if cost.least_memory(config.batch_size) <= available + _used_here():
         return
     batch = cost.largest_batch(available)
     what_to_do = f"at most {batch} expected" if batch else "a smaller image_size or network expected"
     raise UserError(
-        f"batch_size={config.batch_size}: training takes about {cost.memory(config.batch_size) / 2**30:.1f} GB more than "
-        f"now, and {available / 2**30:.1f} GB are left for this process; {what_to_do}"
+        f"batch_size={config.batch_size}: training takes about {cost.memory(config.batch_size) / 2**30:.1f} GB more "
+        f"than now, and {available / 2**30:.1f} GB are left for this process; {what_to_do}"
     )
+
+
+def _used_here() -> int:
+    """Bytes of memory that this process has."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _layers(network: keras.Model, side: int) -> list[tuple[Any, Any, Any]]:

@@ -3,13 +3,18 @@
 from collections import Counter
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.data.fixed_choice import hold_out, smallest_hashes, take_fold
 from pipeline.data.groups import group_warnings, groups_of
-from tests.data.folders import Folder, dataset, faults_of, ids_of, write_list
+from pipeline.data.image_files import read_index_mask
+from pipeline.data.prepare import prepare_dataset
+from pipeline.runtime.errors import UserError
+from tests.data.folders import Folder, dataset, faults_of, folder_config, ids_of, write_list
 
 SIZES = st.lists(st.integers(1, 9), min_size=2, max_size=12)  # of groups
 
@@ -82,6 +87,17 @@ def test_limit_takes_the_first_by_hash_of_each_split(voc_folder: Folder) -> None
     assert {split: len(ids) for split, ids in few.items()} == {"train": 3, "val": 1, "test": 3}
     assert set(few["train"]) == set(smallest_hashes(whole["train"], 3)) < set(more["train"])
     assert few["train"] == [name for name in whole["train"] if name in few["train"]]
+
+
+def test_a_part_of_a_split_may_lack_classes(voc_folder: Folder) -> None:
+    """A whole split that has one class alone is refused; in a quick look that is a warning."""
+    root = voc_folder(train=4, val=1, test=1)
+    for mask in (root / "SegmentationClass").iterdir():
+        Image.fromarray(np.zeros_like(read_index_mask(mask))).save(mask)
+    with pytest.raises(UserError, match="no mask of the train split has a class besides background"):
+        prepare_dataset(folder_config(root))
+    found = prepare_dataset(folder_config(root, "dataset.limit=2"))
+    assert any("no mask of the train split has a class besides background" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+$", r"^(\w*\w*\w*\w*\w*\w*\w*\w*)*x$", r"^((a|aa)+)$"])

@@ -10,8 +10,13 @@ from omegaconf import DictConfig
 
 from pipeline.runtime.process import Process
 from pipeline.sweep import trial_job
+from pipeline.sweep.progress import SweepProgress
 from pipeline.sweep.stopping import StopState
 from pipeline.sweep.trial_job import TrialJob, TrialSpec
+
+
+def progress(folder: Path) -> SweepProgress:
+    return SweepProgress(folder, ["best/val_mean_iou"], total=1, jobs=1, scores={}, ended=[], seconds=[])
 
 
 @pytest.mark.parametrize(("step", "pid", "settles"), [(0, 0, False), (1, 0, False), (3, 0, False), (0, 1, True)])
@@ -23,7 +28,13 @@ def test_only_a_launchers_process_changes_folder_and_signals(
     state.request_stop()
     this = Process.this()
     job = TrialJob(
-        {0: TrialSpec(0, "depth=3", {})}, "key", (), 1, state, sweep_process=replace(this, pid=this.pid + pid)
+        {0: TrialSpec(0, "depth=3", {})},
+        "key",
+        (),
+        1,
+        state,
+        progress(tmp_path),
+        sweep_process=replace(this, pid=this.pid + pid),
     )
     start, settled = psutil.boot_time() + step, []
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: start)
@@ -37,7 +48,7 @@ def test_a_trial_elsewhere_has_the_store_of_its_sweep(monkeypatch: pytest.Monkey
     """What the environment said where the sweep started; a key that the trial sets holds nevertheless."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
-    job = TrialJob({}, "key", (), 1, StopState(tmp_path, max_failures=None))
+    job = TrialJob({}, "key", (), 1, StopState(tmp_path, max_failures=None), progress(tmp_path))
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name)
     hydra = DictConfig({"overrides": {"task": []}})

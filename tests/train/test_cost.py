@@ -43,7 +43,8 @@ def test_a_frozen_encoder_costs_less() -> None:
 
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """left(gib) sets the memory that is left, of which half is swap."""
+    """left(gib) sets the memory that is left, of which half is swap, in a process that has 1 GiB."""
+    monkeypatch.setattr(cost, "_used_here", lambda: GIB)
 
     def set_left(gib: float) -> None:
         monkeypatch.setattr(cost, "available_memory", lambda: gib * GIB / 2)
@@ -55,16 +56,16 @@ def left(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_a_batch_that_cannot_fit_is_refused(left: Callable[[float], None]) -> None:
     known = TrainingCost(10, 1.0, bytes_per_image=GIB, bytes_in_any_case=cost.COMPILED)
     config = checked_config(["batch_size=16"])
-    left(9.7)
+    left(8.7)
     require_memory(known, config)  # it certainly takes 9.6 GB, though 16 are estimated
-    left(9.5)
+    left(8.5)
     with pytest.raises(UserError) as raised:
         require_memory(known, config)
     assert raised.value.faults == (
-        "batch_size=16: training takes about 16.1 GB more than now, and 9.5 GB are left for this process; at most 9 "
+        "batch_size=16: training takes about 16.1 GB more than now, and 8.5 GB are left for this process; at most 8 "
         "expected",
     )
-    require_memory(known, checked_config(["batch_size=9"]))
-    left(0.2)
+    require_memory(known, checked_config(["batch_size=8"]))
+    left(0.5)
     with pytest.raises(UserError, match="a smaller image_size or network expected"):
-        require_memory(known, checked_config(["batch_size=1"]))
+        require_memory(known, checked_config(["batch_size=4"]))
