@@ -12,7 +12,8 @@ from pipeline.compare.runs import CURVE, RUN_COLOURS, ComparedRun, read_class_sc
 from pipeline.compare.selection import ComparedImages, collect_images
 from pipeline.compare.statistics import bootstrap_differences
 from pipeline.compare.table import FOLD, Replicates, best_of, headings, ranked, replicates, varying
-from pipeline.config.schema import Config, DatasetConfig
+from pipeline.config.schema import Config
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.data.classes import Classes
 from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example, find_examples

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.config.yaml_text import is_plain
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest

@@ -3,7 +3,7 @@
 import re
 import warnings
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.runtime.text import is_unicode
 
 LONGEST_PATTERN = 200  # characters of dataset.group

@@ -41,9 +41,10 @@ _own = OwnFiles()  # of this process, like all that Hydra registers
 
 
 def use_own_files(own: OwnFiles) -> None:
-    """From here on, compose a user's files as well."""
+    """From here on, compose a user's files as well, as they are now."""
     global _own
     _own = own
+    _groups.cache_clear()
 
 
 def own_files() -> OwnFiles:
@@ -79,7 +80,7 @@ def register(base: Config | None = None) -> str:
 def groups() -> dict[str, list[str]]:
     """The configuration groups of conf/ and of the user's folders, and their choices, {group: [choice, …]}.
 
-    A process looks once for the same folders, as it is asked for every override.
+    They are looked up once for a command, since every override asks for them.
     """
     return _groups((CONF, *_own.folders))
 

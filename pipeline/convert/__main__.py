@@ -17,6 +17,8 @@ from pipeline.convert.write import (
     Row,
     finish,
     read_earlier,
+    split_as_before,
+    splitting,
     unfinished,
     write_dataset_file,
     write_lists,
@@ -81,14 +83,15 @@ def main(arguments: list[str]) -> int:
     """
     options = parse_options(arguments)
     earlier = read_earlier(options.output)
+    assigned = earlier if earlier and split_as_before(options) else []  # images that stay in their splits
     with PreparationDisplay() as progress:
         found = _read(options, progress)
         _say_notes(found)
         recipe = recipe_for(options, found.items, progress)
         if earlier is not None and not options.overwrite:
-            return _compare(options, found, recipe, earlier, progress)
+            return _compare(options, found, recipe, earlier, assigned, progress)
         with unfinished(options.output) as folder:
-            converted = convert(options, found, recipe, folder, earlier or [], progress)
+            converted = convert(options, found, recipe, folder, assigned, progress)
             _write_rest(options, converted, folder, arguments)
             finish(folder, options.output)
     _report(options, converted)
@@ -109,17 +112,16 @@ def _read(options: Options, progress: Progress) -> Found:
     if source.is_file() and source.suffix.lower() in ARCHIVES:
         raise UserError(f"source={source}: is an archive; unpack it and give its folder")
     form = options.format
-    if form == AUTO:
+    if form == AUTO and (options.images or options.masks or options.values or options.colours):
+        form = "masks"  # which alone has these keys
+    elif form == AUTO:
         seen = recognise(source)
-        if seen is None and (options.masks or options.images):
-            form = "masks"
-        elif seen is None:
+        if seen is None:
             raise _not_recognised(source)
-        else:
-            form = seen.format
-            say(f"note: format={form}: {seen.why}")
+        form = seen.format
+        say(f"note: format={form}: {seen.why}")
     require_fitting(options, form)
-    files = Files.below(source if source.is_dir() else source.parent, options.output)
+    files = Files.below(options.root, options.output)
     found = READERS[form](options, files, progress)
     found.warnings += files.note_links()
     if not found.items:
@@ -148,6 +150,7 @@ def _write_rest(options: Options, converted: Converted, folder: Path, arguments:
         "format": found.format,
         "command": shlex.join(["python", "-m", "pipeline.convert", *arguments]),
         "images": len(rows),
+        **splitting(options),
     }
     if converted.recipe.intensity is not None:
         made_of["intensity"] = list(converted.recipe.intensity)
@@ -162,9 +165,16 @@ def _write_rest(options: Options, converted: Converted, folder: Path, arguments:
     contact_sheet(examples, classes).save(folder / SHEET)
 
 
-def _compare(options: Options, found: Found, recipe: Recipe, earlier: Sequence[Row], progress: Progress) -> int:
+def _compare(
+    options: Options,
+    found: Found,
+    recipe: Recipe,
+    earlier: Sequence[Row],
+    assigned: Sequence[Row],
+    progress: Progress,
+) -> int:
     """Say what another conversion would change; nothing is written."""
-    converted = convert(options, found, recipe, None, earlier, progress)
+    converted = convert(options, found, recipe, None, assigned, progress)
     changed = differences(earlier, converted.rows)
     for line in changed or ["nothing would change"]:
         say(line)

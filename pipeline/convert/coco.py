@@ -25,6 +25,7 @@ from pipeline.convert.source import (
     own_id,
     read_json,
     require,
+    size_of,
     split_of,
 )
 from pipeline.data.palette import VOID
@@ -98,7 +99,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             items.append(Item(own_id(name, *FOLDERS), files.root / name, mask, one.path, one.split or split_of(name)))
     if missing and not items:
         raise UserError(f"{parsed[0].path}: none of its images was found, such as {enumerated(missing, 3)}; put them "
-                        "below the source")  # fmt: skip
+                        f"below {options.root}")  # fmt: skip
     found = Found("coco", items, labels.classes, labels.background, None, notes + labels.notes)
     if not panoptic:
         found.notes.append(
@@ -115,8 +116,8 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
 
 def _files(options: Options, files: Files, progress: Progress) -> tuple[list[_File], list[str]]:
     """The JSON files of a source: of instances, or else panoptic ones."""
-    if options.source.is_file():
-        paths = [options.source.name]
+    if options.only is not None:
+        paths = [options.only]
     else:
         paths = [path for path in files.ending(".json") if not PurePosixPath(path).name.lower().startswith(OTHERS)]
     parsed = []
@@ -161,7 +162,8 @@ def _parsed(path: Path, name: str) -> _File | None:
     panoptic = False
     for annotation in require(content["annotations"], list, where, "a list of annotations"):
         require(annotation, dict, where, "annotations with image_id")
-        if annotation.get("image_id") not in known:
+        require(annotation.get("image_id"), (int, str), where, "annotations with image_id")  # type: ignore[arg-type]
+        if annotation["image_id"] not in known:
             raise UserError(
                 f"{where}: an annotation is of image {annotation.get('image_id')!r}, which it does not list"
             )
@@ -223,8 +225,7 @@ def _image_file(one: _File, image: dict[str, Any], files: Files) -> str | None:
 def _mask(one: _File, image: dict[str, Any], labels: Labels, files: Files) -> tuple[Outlines | PanopticMask, int]:
     """What draws the mask of an image, and how many of its annotations have no outline."""
     annotations = one.annotations.get(image["id"], [])
-    width, height = image.get("width"), image.get("height")
-    size = (width, height) if isinstance(width, int) and isinstance(height, int) and width > 0 < height else None
+    size = size_of(image.get("width"), image.get("height"))
     if one.panoptic:
         return _panoptic(one, image, annotations, labels, files), 0
     shapes, empty = [], 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.classes import colour_faults, hexadecimal
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.convert.images import Recipe, value_range
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import in_parallel
@@ -110,9 +110,15 @@ def convert(
     if "train" not in splits:
         raise UserError(f"source={options.source}: no image is left in train", *assigned.warnings)
     found.warnings += assigned.warnings + warnings(found.classes, done, splits, scene)
-    root = options.source if options.source.is_dir() else options.source.parent
     rows = [
-        Row(item.id, split, item.image.relative_to(root).as_posix(), item.mask_name, one.image_hash, one.mask_hash)
+        Row(
+            item.id,
+            split,
+            item.image.relative_to(options.root).as_posix(),
+            item.mask_name,
+            one.image_hash,
+            one.mask_hash,
+        )
         for item, split, one in zip(found.items, splits, done, strict=True)
     ]
     return Converted(found, done, rows, recipe)

@@ -1,5 +1,6 @@
 """format=cvat: the XML file of "CVAT for images 1.1". Its mask export has image files, which are format=masks."""
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -20,7 +21,6 @@ from pipeline.runtime.text import enumerated
 
 LARGEST_XML = 2**31  # bytes; read piece by piece
 AREAS = ("polygon", "box", "ellipse", "mask")
-NO_AREAS = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
 @dataclass
@@ -40,7 +40,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     Raises:
         UserError: they cannot be read, or hold labels of no class; or pycocotools is missing.
     """
-    paths = [options.source.name] if options.source.is_file() else files.ending(".xml")
+    paths = [options.only] if options.only is not None else files.ending(".xml")
     images: list[_Image] = []
     listed: dict[str, None] = {}
     skipped: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     if not items:
         raise UserError(
             f"{images[0].file}: none of its images was found, such as {enumerated(missing, 3)}; export with images, or "
-            "put them below the source"
+            f"put them below {options.root}"
         )
     found = Found("cvat", items, labels.classes, labels.background, None, labels.notes)
     found.notes.append(
@@ -180,6 +180,9 @@ def _area(shape: Element, where: str, size: Size) -> tuple[str, tuple]:  # type:
 def _number(element: Element, name: str, where: str, default: float | None = None) -> float:
     text = element.get(name)
     try:
-        return default if text is None and default is not None else float(text or "")
+        value = default if text is None and default is not None else float(text or "")
+        if not math.isfinite(value):
+            raise ValueError(text)
+        return value
     except ValueError as error:
         raise UserError(f"{where}: {element.tag} with {name}={text!r}; a number expected") from error

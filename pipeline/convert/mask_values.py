@@ -33,7 +33,6 @@ class Scan:
     colours: Counter[int] = field(default_factory=Counter)
     colour_files: Counter[int] = field(default_factory=Counter)
     coloured: bool = False  # a file has colours, not values
-    palettes: bool = False  # a file has a palette
     void_alone: int = 0  # files with 255 besides 0, and nothing else
     void_beside: bool = False  # a file has 255 next to other values than 0
 
@@ -44,7 +43,6 @@ class Scan:
         self.colours += other.colours
         self.colour_files += other.colour_files
         self.coloured |= other.coloured
-        self.palettes |= other.palettes
         self.void_alone += other.void_alone
         self.void_beside |= other.void_beside
 
@@ -69,7 +67,7 @@ def scan_mask(path: Path) -> Scan | str:
         stored = read_stored(path)
     except UNDECODABLE as error:
         return undecodable(error)
-    found = Scan(coloured=stored.colours is not None, palettes=stored.palette is not None)
+    found = Scan(coloured=stored.colours is not None)
     if stored.values is not None:
         found.values, found.value_files = _counted(stored.values)
     if stored.values is None or stored.values.dtype == np.uint8:

@@ -49,6 +49,18 @@ class Options:
     intensity: tuple[float, float] | None = None
     overwrite: bool = False
 
+    @property
+    def root(self) -> Path:
+        """The folder whose files are read: of a single file the one that it is in, or the one around annotations/."""
+        if self.source.is_dir():
+            return self.source
+        return self.source.parent.parent if self.source.parent.name == "annotations" else self.source.parent
+
+    @property
+    def only(self) -> str | None:
+        """The source relative to `root`, if it is a single file."""
+        return None if self.source.is_dir() else self.source.relative_to(self.root).as_posix()
+
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """Parse the arguments.

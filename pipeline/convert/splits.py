@@ -92,7 +92,8 @@ def _fill(
             continue
         wanted = max(1, wanted)
         for unit in np.argsort(hashes, kind="stable").tolist():
-            if of_unit[unit] == 0 and free[unit] and sizes[of_unit == split].sum() + sizes[unit] <= wanted:
+            fits = sizes[of_unit == split].sum() + sizes[unit] <= wanted
+            if of_unit[unit] == 0 and free[unit] and fits and sizes[of_unit == 0].sum() > sizes[unit]:
                 of_unit[unit] = split
         for unit in np.argsort(-hashes, kind="stable").tolist():
             if of_unit[unit] == split and free[unit] and sizes[of_unit == split].sum() - sizes[unit] >= wanted:

@@ -14,6 +14,8 @@ import psutil
 import yaml
 
 from pipeline.config.dataset_file import NAME as DATASET_FILE
+from pipeline.config.yaml_text import is_plain
+from pipeline.convert.options import Options
 from pipeline.data.layout import IMAGES, LISTS, MASKS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import OUTDATED
@@ -53,6 +55,24 @@ def read_earlier(output: Path) -> list[Row] | None:
         raise UserError(
             f"output={output}: exists, and was not written by this command; the name of a new folder expected"
         ) from None
+
+
+def splitting(options: Options) -> dict[str, Any]:
+    """What the command line says of splits, for `made_of`."""
+    return {
+        "split": None if options.split is None else list(options.split),
+        "group": None if options.group is None else options.group.pattern,
+    }
+
+
+def split_as_before(options: Options) -> bool:
+    """Whether the call that wrote the output was told the same of splits."""
+    try:
+        text = (options.output / DATASET_FILE).read_text(encoding="utf-8")
+        made_of = (yaml.safe_load(text) or {})["made_of"] if is_plain(text) else {}
+        return {key: made_of.get(key) for key in splitting(options)} == splitting(options)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return False  # it was changed by hand: the splits are made anew
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.data.palette import Colour, class_colours, voc_palette
 
 

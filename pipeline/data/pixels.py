@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.data.image_files import open_image
 
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")  # of damaged EXIF data, which are ignored

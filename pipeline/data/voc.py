@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.data.faults import Fault, one_message_each
 from pipeline.data.find_files import FileIndex, invisible, plainly, without_invisible
 from pipeline.data.fixed_choice import first_by_hash, hold_out, take_fold

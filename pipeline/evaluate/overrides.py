@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from pipeline.config.dataset_file import dataset_file
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import Config, DatasetConfig
+from pipeline.config.schema import Config
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.config.validation import check, checked
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest

@@ -52,7 +52,8 @@ def main(arguments: list[str]) -> int:
     """Write the file, compare it with the run, and print and log the result; returns the exit status 0.
 
     Raises:
-        UserError: arguments, run or data are wrong, or a package is missing; nothing was written.
+        UserError: arguments, run or data are wrong, or a package is missing, and nothing was written; or the store did
+            not take the scores of a file that is written.
     """
     parsed = parse(arguments, OWN_KEYS[:3], OWN_KEYS[3:], booleans=("probabilities",), overrides=True)
     given, overrides = parsed.values, parsed.overrides
@@ -90,7 +91,6 @@ def _faults(name: str, quantize: str | None, output: Path) -> list[str]:
 
 def _export(export: "Export", output: Path, uri: str | None) -> None:
     """Write under a hidden name, compare with the run, and give the file its name only then."""
-    from pipeline.data.classes import Classes
     from pipeline.data.decode import decode_example
     from pipeline.data.prepare import prepare_dataset
     from pipeline.evaluate.report import fixed_choice
@@ -102,11 +102,12 @@ def _export(export: "Export", output: Path, uri: str | None) -> None:
     with PreparationDisplay() as progress:
         dataset = prepare_dataset(config, progress, ["train", split] if calibrated else [split], trains=False)
     calibration = fixed_choice(dataset.splits["train"], CALIBRATION) if calibrated else []
+    examples, classes = dataset.splits[split], len(dataset.classes)
+    print(f"writing {export.format}, then comparing it with the run on {len(examples)} {split} images", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     hidden = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        export.write(hidden, (decode_example(example) for example in calibration))
-        examples, classes = dataset.splits[split], len(Classes.of(config.dataset).names)
+        export.write(hidden, [decode_example(example) for example in calibration])
         of_file, of_networks = compare(export.open(hidden), export.networks(), examples, classes)
         publish(hidden, output)
     finally:

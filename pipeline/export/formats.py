@@ -1,6 +1,6 @@
 """What an export contains, and which of the formats writes and runs it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -72,7 +72,7 @@ class Export:
             },
         }
 
-    def write(self, path: Path, calibration: Iterable[np.ndarray]) -> None:
+    def write(self, path: Path, calibration: Sequence[np.ndarray]) -> None:
         """Write the file, or folder.
 
         Args:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ METADATA = "metadata.json"
 SIGNATURE = "serving_default"
 
 
-def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration: Iterable[np.ndarray] | None) -> None:
+def write(graph: Graph, path: Path, metadata: Mapping[str, object], calibration: Sequence[np.ndarray] | None) -> None:
     """Write a file, with the metadata as the file `metadata.json` in a zip archive at its end.
 
     So does the standard TFLite Metadata with its associated files: interpreters ignore what follows the model.

@@ -139,8 +139,9 @@ class Upsampling(layers.Layer):
         super().__init__(**arguments)
         self.interpolation = interpolation
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        if self.interpolation == "nearest":  # the gradient of a nearest `resize` has no deterministic GPU kernel
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        # The gradient of a nearest `resize` has no deterministic GPU kernel; LiteRT cannot convert `repeat`.
+        if self.interpolation == "nearest" and training is not False:
             return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
         return tf.cast(tf.image.resize(x, 2 * tf.shape(x)[1:3], method=self.interpolation), x.dtype)
 

@@ -47,7 +47,7 @@ class Annotations:
         Args:
             predicted: in the order in which the files list them.
         """
-        hidden = self.folder.with_name(f".{self.folder.name}")
+        hidden = self.folder.with_name(f".{self.folder.name}.unfinished")
         shutil.rmtree(hidden, ignore_errors=True)
         images = hidden / IMAGES[self.format]
         images.mkdir(parents=True)

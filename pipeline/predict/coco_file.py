@@ -16,7 +16,8 @@ from pipeline.predict.regions import Region
 def write(folder: Path, images: Iterable[Drawn], classes: Classes) -> int:
     """Write `annotations.json`, and return how many outlines it has.
 
-    It has the annotations before the images, so that one image is in memory at a time. Categories have the indices of their classes, plus 1: programs take 0 for no category.
+    It has the annotations before the images, so that one image is in memory at a time. Categories have the indices of
+    their classes, plus 1: programs take 0 for no category.
     """
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes.names)]
     listed, count = [], 0

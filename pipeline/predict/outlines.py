@@ -43,7 +43,7 @@ def trace(numbers: np.ndarray, own: int, left: int, top: int) -> list[Corner]:
         own: the region's number.
         left, top: where the part begins in the image.
     """
-    view = memoryview(np.ascontiguousarray(numbers))  # faster to look into than an array
+    view = np.ascontiguousarray(numbers).data  # faster to look into than an array
     y, x = divmod(int((numbers == own).argmax()), numbers.shape[1])
     start, corners = (x, y), []
 

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from pipeline.config.classes import hexadecimal, voc_colour
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.config.stored import parse_config
 from pipeline.runtime.errors import UserError
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.classes import VOC_NAMES
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import DatasetConfig
+from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.evaluate.overrides import compose, with_data
 from pipeline.runtime.errors import UserError
 

@@ -69,6 +69,8 @@ def test_a_second_call_says_what_would_change(tmp_path: Path, capsys: pytest.Cap
     for split, ids in splits.items():
         assert set(ids) - {"a3"} <= set(splits_of(output)[split])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s-voc"]
+    converted(source, "overwrite=true", "split=[0.5,0.25,0.25]")
+    assert len(splits_of(output)["val"]) == 3  # anew, since the shares are others
 
 
 def test_it_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

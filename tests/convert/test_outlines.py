@@ -51,8 +51,10 @@ def test_supervisely_differs_at_edges_alone(tmp_path: Path) -> None:
 
 
 def test_one_file_can_be_the_source(tmp_path: Path) -> None:
-    source = source_of("coco", tmp_path) / "instances.json"
-    assert_masks(converted(source), truth("coco"))
+    folder = source_of("coco", tmp_path)
+    (folder / "annotations").mkdir()
+    source = (folder / "instances.json").rename(folder / "annotations" / "instances.json")
+    assert_masks(converted(source), truth("coco"))  # with the images next to annotations/
 
 
 def labelme(root: Path, number: int, *shapes: tuple[str, list[list[float]]], **values: Any) -> Path:
@@ -100,6 +102,8 @@ def test_what_no_outline_covers(tmp_path: Path) -> None:
         ({"shapes": [{"label": "a", "points": [["x", 1]]}]}, "shape 1: has no points [x, y]"),
         ({"shapes": [{"label": "a", "points": [], "shape_type": "blob"}]}, "shape 1: is a blob; polygon"),
         ({"shapes": [{"points": []}]}, "shape 1: has no label"),
+        ({"shapes": [{"label": "a", "points": BOX, "shape_type": {}}, 3]}, "shape 2: has no label"),
+        ({"shapes": [{"label": "a", "points": [[1e999, 1]], "shape_type": "mask", "mask": "A"}]}, "coordinate inf"),
         ({"shapes": [{"label": "a", "points": BOX, "shape_type": "mask", "mask": "AAAA"}]}, "cannot be read"),
     ],
 )  # fmt: skip

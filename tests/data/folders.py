@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.overrides import checked_config
-from pipeline.config.schema import Config, DatasetConfig, SplitsConfig
+from pipeline.config.schema import Config
+from pipeline.config.schema_dataset import DatasetConfig, SplitsConfig
 from pipeline.data.check import CheckedDataset
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example, Splits, find_examples

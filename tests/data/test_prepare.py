@@ -75,7 +75,7 @@ def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:
     assert re.fullmatch(
         r"SegmentationClass/: no mask of the train split has a class besides \w+ \(0\), so nothing can be learnt; "
         r"\d+% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as class 1, write "
-        r"it as 1; otherwise list masks with other classes as well",
+        r"it as 1, as python -m pipeline.convert does; otherwise list masks with other classes as well",
         fault,
     )
     with pytest.raises(UserError, match="if it is meant as class 1"):  # nor could it be scored

@@ -1,6 +1,7 @@
 """`python -m pipeline.predict`: masks for any image, by the recorded weights only."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def ended(finished: Finished, images: Path) -> dict[str, Ended]:
     run = f"run={finished.id}"
     labelled(finished.cwd)
     commands = {
-        "split": [f"run={key}", f"input={voc}", "output=masks"],
-        "kinds": [run, f"input={images}", "output=kinds", "dataset.exif=ignore"],
+        "split": [f"run={key}", f"input={voc}", "output=masks", "format=coco"],
+        "kinds": [run, f"input={images}", "output=kinds", "dataset.exif=ignore", "format=labelme"],
         "single": [run, "input=own/a.jpg", "output=single/new"],
         "more": [run, "input=own", "output=more", "confidence=true", "probabilities=True"],
         "labelled": [run, "input=labelled", "output=scored", "masks=labels"],
@@ -103,7 +104,7 @@ def test_masks_of_test_images_are_those_that_the_run_scored(finished: Finished, 
 def test_a_folder_gives_a_mask_and_an_overlay_for_each_image(finished: Finished, ended: dict[str, Ended]) -> None:
     names = {path.name for path in (finished.cwd / "masks").iterdir()}
     ids = [f"{split}_{i}" for split, count in (("train", 5), ("val", 2), ("test", 3)) for i in range(count)]
-    assert names == {f"{name}{end}.png" for name in ids for end in ("", "_overlay")} | {"doubt.csv"}
+    assert names == {f"{name}{end}.png" for name in ids for end in ("", "_overlay")} | {"doubt.csv", "coco"}
     with (finished.cwd / "masks/doubt.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["image"] for row in rows} == {f"{name}.jpg" for name in ids}
@@ -125,6 +126,20 @@ def test_masks_fit_the_stored_pixels_of_every_kind_of_image(finished: Finished, 
     np.testing.assert_array_equal(np.array(masks["alpha"]), np.array(masks["plain"]))
     rotated = [line for line in ended["kinds"].stdout.splitlines() if "EXIF" in line]
     assert len(rotated) == 1 and "rotated.jpg" in rotated[0] and "EXIF orientation ignored" in rotated[0]
+
+
+def test_files_of_tools_have_the_outlines(finished: Finished, ended: dict[str, Ended]) -> None:
+    folder = finished.cwd / "masks/coco"
+    with (finished.cwd / "masks/doubt.csv").open(encoding="utf-8") as file:
+        most_uncertain_first = [row["image"] for row in csv.DictReader(file)]
+    content = json.loads((folder / "annotations.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == most_uncertain_first
+    assert {path.name for path in (folder / "images").iterdir()} == set(most_uncertain_first)
+    assert f"10 images and {len(content['annotations'])} outlines for coco in masks/coco" in ended["split"].stdout
+    names = {path.name for path in (finished.cwd / "kinds/labelme").glob("*.json")}
+    assert names == {"plain.json", "grey.json", "alpha.json", "cmyk.json", "rotated.json"}
+    rotated = json.loads((finished.cwd / "kinds/labelme/rotated.json").read_text())
+    assert (rotated["imageWidth"], rotated["imageHeight"]) == (21, 34)  # as viewers display it
 
 
 def test_a_broken_image_is_reported_and_the_others_predicted(images: Path, ended: dict[str, Ended]) -> None:

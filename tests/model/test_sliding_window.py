@@ -21,17 +21,17 @@ def test_windows_cover_the_image_and_overlap_by_half(length: int, side: int) -> 
 
 @pytest.mark.parametrize("window", [8, 16, 64])
 def test_logits_are_the_mean_over_the_windows(window: int) -> None:
-    padded = random_image(20, 36)
+    padded = random_image(20, 36)[tf.newaxis]
     height, width = min(window, 20), min(window, 36)
     total, count = np.zeros((1, 20, 36, 2)), np.zeros((1, 20, 36, 1))
     for top in _positions(tf.constant(20), tf.constant(height)).numpy():
         for left in _positions(tf.constant(36), tf.constant(width)).numpy():
             window_pixels = np.s_[:, top : top + height, left : left + width]
-            total[window_pixels] += position_dependent(padded[tf.newaxis][window_pixels]).numpy()
+            total[window_pixels] += position_dependent(padded[window_pixels]).numpy()
             count[window_pixels] += 1
     found = tf.function(sliding_window_logits)(position_dependent, padded, window)
     np.testing.assert_allclose(found, total / count, atol=1e-5)
-    whole = pointwise(padded[tf.newaxis])
+    whole = pointwise(padded)
     np.testing.assert_allclose(sliding_window_logits(pointwise, padded, window), whole, rtol=1e-5)
 
 
@@ -43,5 +43,5 @@ def test_the_network_occurs_once_in_the_graph() -> None:
         calls.append(images)
         return pointwise(images)
 
-    tf.function(sliding_window_logits)(network, random_image(64, 64), 8)
+    tf.function(sliding_window_logits)(network, random_image(64, 64)[tf.newaxis], 8)
     assert len(calls) == 1
