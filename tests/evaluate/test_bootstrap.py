@@ -33,7 +33,7 @@ def test_equal_images_have_no_interval_and_none_has_no_score() -> None:
 
 
 def test_two_images_are_resampled_to_one_or_both() -> None:
-    """A quarter of the resamples has the first image alone, a quarter the second: 95 % reaches from one to the other."""
+    """A quarter of the resamples has one of them alone, and a quarter the other."""
     assert mean_iou_interval([image((1, 4)), image((4, 4))]) == (0.25, 1.0)
 
 
