@@ -13,6 +13,8 @@ SECONDS, PARAMETERS = "time/total_seconds", "model/parameters"
 CURVE = "val/mean_iou"
 # Further scores of the test split: what a column is called, and its metric.
 TEST_SCORES = {
+    "IoU, low": "test/mean_iou_low",
+    "IoU, high": "test/mean_iou_high",
     "Dice": "test/mean_dice",
     "precision": "test/mean_precision",
     "recall": "test/mean_recall",

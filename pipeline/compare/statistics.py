@@ -1,12 +1,9 @@
 """Differences between runs: by image, and over a split with bootstrap intervals. Pure NumPy."""
 
-import warnings
-
 import numpy as np
 
+from pipeline.evaluate.bootstrap import LEVEL, RESAMPLES, SEED, percentiles, resamples
 from pipeline.evaluate.metrics import intersection_and_union, iou, iou_per_class, mean_over_classes
-
-RESAMPLES, SEED = 2000, 0
 
 
 def image_ious(confusion_matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,16 +35,17 @@ def disagreement(predictions: list[np.ndarray]) -> float:
 
 
 def bootstrap_differences(
-    confusion_matrices: np.ndarray, best: int, resamples: int = RESAMPLES, seed: int = SEED, level: float = 0.95
+    confusion_matrices: np.ndarray, best: int, count: int = RESAMPLES, seed: int = SEED, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """IoU of each run minus that of the best one, with percentile bootstrap intervals over images.
 
     Images are drawn with replacement, the same ones for every run (paired), and the confusion matrices of the drawn
-    images are summed, as for the score of a split (Efron and Tibshirani 1993, chapter 13).
+    images are summed, as for the score of a split.
 
     Args:
         confusion_matrices: (runs, images, classes, classes) int64.
         best: index of the run that the others are compared with.
+        count: of resamples.
 
     Returns:
         Difference, lower and upper end, each (runs, 1 + classes) float64: first the mean IoU, then each class. NaN
@@ -56,14 +54,10 @@ def bootstrap_differences(
     images = confusion_matrices.shape[1]
     # Each (runs, images, classes); in float64, so that the sums over resamples are matrix products.
     intersection, union = (part.astype(np.float64) for part in intersection_and_union(confusion_matrices))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
+    drawn = resamples(images, count, seed)
     exact = _mean_and_classes(intersection.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))
     ious = _mean_and_classes(drawn @ intersection, drawn @ union)  # (runs, resamples, 1 + classes)
-    tail = 50 * (1 - level)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a class that is in no resample
-        low, high = np.nanpercentile(ious - ious[best], [tail, 100 - tail], axis=1)
+    low, high = percentiles(ious - ious[best], axis=1, level=level)
     return (exact - exact[best])[:, 0], low, high
 
 

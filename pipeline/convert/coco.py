@@ -25,6 +25,7 @@ from pipeline.convert.source import (
     own_id,
     read_json,
     require,
+    size_of,
     split_of,
 )
 from pipeline.data.palette import VOID
@@ -161,7 +162,8 @@ def _parsed(path: Path, name: str) -> _File | None:
     panoptic = False
     for annotation in require(content["annotations"], list, where, "a list of annotations"):
         require(annotation, dict, where, "annotations with image_id")
-        if annotation.get("image_id") not in known:
+        require(annotation.get("image_id"), (int, str), where, "annotations with image_id")  # type: ignore[arg-type]
+        if annotation["image_id"] not in known:
             raise UserError(
                 f"{where}: an annotation is of image {annotation.get('image_id')!r}, which it does not list"
             )
@@ -223,8 +225,7 @@ def _image_file(one: _File, image: dict[str, Any], files: Files) -> str | None:
 def _mask(one: _File, image: dict[str, Any], labels: Labels, files: Files) -> tuple[Outlines | PanopticMask, int]:
     """What draws the mask of an image, and how many of its annotations have no outline."""
     annotations = one.annotations.get(image["id"], [])
-    width, height = image.get("width"), image.get("height")
-    size = (width, height) if isinstance(width, int) and isinstance(height, int) and width > 0 < height else None
+    size = size_of(image.get("width"), image.get("height"))
     if one.panoptic:
         return _panoptic(one, image, annotations, labels, files), 0
     shapes, empty = [], 0

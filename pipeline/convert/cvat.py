@@ -1,5 +1,6 @@
 """format=cvat: the XML file of "CVAT for images 1.1". Its mask export has image files, which are format=masks."""
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -179,6 +180,9 @@ def _area(shape: Element, where: str, size: Size) -> tuple[str, tuple]:  # type:
 def _number(element: Element, name: str, where: str, default: float | None = None) -> float:
     text = element.get(name)
     try:
-        return default if text is None and default is not None else float(text or "")
+        value = default if text is None and default is not None else float(text or "")
+        if not math.isfinite(value):
+            raise ValueError(text)
+        return value
     except ValueError as error:
         raise UserError(f"{where}: {element.tag} with {name}={text!r}; a number expected") from error

@@ -4,13 +4,13 @@ A JPEG or PNG that needs no change keeps its bytes. Others are decoded, scaled t
 was a JPEG is written as JPEG of quality 95 without subsampling of colours, everything else as PNG.
 """
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipeline.convert.damaged import as_value_error
 from pipeline.convert.extra import import_extra
 from pipeline.data.image_files import MAX_PIXELS, PNG_END, open_image
 from pipeline.data.pixels import displayed_size, has_marks, orientation_of, turn_array
@@ -48,6 +48,7 @@ class Photograph:
         return displayed_size(self.stored, self.orientation)
 
 
+@as_value_error()
 def read_photograph(path: Path, recipe: Recipe) -> Photograph:
     """Decode an image.
 
@@ -119,10 +120,7 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
     if opened.format == "PNG" or (opened.mode.startswith(("I", "F")) and opened.tag_v2.get(SAMPLES, 1) == 1):  # type: ignore[attr-defined]
         return np.asarray(opened)
     tifffile = import_extra("tifffile", path)
-    try:
-        values = np.asarray(tifffile.imread(path))
-    except (ValueError, LookupError, TypeError, ArithmeticError, struct.error, tifffile.TiffFileError) as error:
-        raise ValueError(str(error)) from error
+    values = np.asarray(tifffile.imread(path))  # its TiffFileError is a ValueError
     if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):
         values = np.moveaxis(values, 0, 2)
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
@@ -142,7 +140,7 @@ def scale(values: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
 def value_range(path: Path) -> tuple[float, float] | None:
     """The lowest and highest value of an image of more than 8 bits; None for any other, and for one with faults."""
     try:
-        with open_image(path, FORMATS) as opened:
+        with as_value_error(), open_image(path, FORMATS) as opened:
             if not is_deep(opened, path):
                 return None
             values = deep_values(path, opened)

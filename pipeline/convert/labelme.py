@@ -12,7 +12,19 @@ from pipeline.convert.legends import NAMES, find_legend
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import in_parallel
 from pipeline.convert.rasterize import Outlines, Shape
-from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, Size, left_out, own_id, read_json, split_of
+from pipeline.convert.source import (
+    IMAGE_ENDINGS,
+    Files,
+    Found,
+    Item,
+    Size,
+    left_out,
+    own_id,
+    read_json,
+    size_of,
+    split_of,
+    whole_number,
+)  # fmt: skip
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
@@ -45,14 +57,16 @@ class LabelmeMask:
             points = tuple((x, y) for x, y in shape["points"])
             data: Any = points
             if kind == "mask":
-                kind, data = "bitmap", (shape.get("mask"), int(points[0][0]), int(points[0][1]), False)
+                kind, data = (
+                    "bitmap",
+                    (shape.get("mask"), whole_number(points[0][0]), whole_number(points[0][1]), False),
+                )
             shapes.append(Shape(index[shape["label"]], kind, data))
         return Outlines(tuple(shapes), self.outside, _size(content)).read(size)
 
 
 def _size(content: dict[str, Any]) -> Size | None:
-    width, height = content.get("imageWidth"), content.get("imageHeight")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    return size_of(content.get("imageWidth"), content.get("imageHeight"))
 
 
 def read(options: Options, files: Files, progress: Progress) -> Found:
@@ -138,7 +152,7 @@ def _shape_fault(shape: Any) -> str | None:
     if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"].strip():
         return "has no label"
     kind = shape.get("shape_type") or "polygon"
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         return f"is a {kind}; {', '.join(KINDS)} expected"
     points = shape.get("points")
     if not isinstance(points, list) or not all(
@@ -146,6 +160,6 @@ def _shape_fault(shape: Any) -> str | None:
         for point in points
     ):
         return "has no points [x, y]"
-    if kind == "mask" and not isinstance(shape.get("mask"), str):
+    if kind == "mask" and not (isinstance(shape.get("mask"), str) and points):
         return "is a mask without its pixels"
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.classes import hexadecimal
+from pipeline.convert.damaged import as_value_error
 from pipeline.convert.source import Size, UnknownLabels
 from pipeline.data.image_files import open_image
 from pipeline.data.palette import Colour
@@ -39,6 +40,7 @@ class Stored:
         return np.minimum(self.values, 255).astype(np.int32) * 0x010101
 
 
+@as_value_error()
 def read_stored(path: Path) -> Stored:
     """Decode a mask file; transparency is dropped.
 

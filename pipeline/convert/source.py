@@ -4,6 +4,7 @@ A source comes from strangers: nothing outside its folder is read, whatever its 
 """
 
 import json
+import math
 import os
 import unicodedata
 from collections import Counter
@@ -209,6 +210,23 @@ def require(content: Any, kind: type, where: str, what: str) -> Any:
     if not isinstance(content, kind) or (kind in (int, float) and isinstance(content, bool)):
         raise UserError(f"{where}: {what} expected")
     return content
+
+
+def size_of(width: Any, height: Any) -> Size | None:
+    """The size of an image as a tool's file says it; None if it does not."""
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in (width, height))
+    return (width, height) if whole else None
+
+
+def whole_number(value: Any) -> int:
+    """A coordinate without its fraction.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"has a coordinate {value!r}; a number expected")
+    return int(value)
 
 
 def split_of(path: str) -> str | None:

@@ -11,7 +11,19 @@ from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options, colour_of
 from pipeline.convert.parallel import in_parallel
 from pipeline.convert.rasterize import Shape, covered
-from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id, read_json, require, split_of
+from pipeline.convert.source import (
+    Files,
+    Found,
+    Item,
+    Size,
+    left_out,
+    own_id,
+    read_json,
+    require,
+    size_of,
+    split_of,
+    whole_number,
+)
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.palette import Colour
 from pipeline.runtime.errors import UserError
@@ -51,8 +63,7 @@ def _size(content: dict[str, Any]) -> Size | None:
     size = content.get("size")
     if not isinstance(size, dict):
         return None
-    width, height = size.get("width"), size.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) and width > 0 < height else None
+    return size_of(size.get("width"), size.get("height"))
 
 
 def _area(part: dict[str, Any], width: int, height: int) -> np.ndarray | None:
@@ -62,7 +73,7 @@ def _area(part: dict[str, Any], width: int, height: int) -> np.ndarray | None:
         return None
     if kind == "bitmap":
         found = part["bitmap"]
-        left, top = (int(value) for value in found["origin"])
+        left, top = (whole_number(value) for value in found["origin"])
         return covered(Shape(0, "bitmap", (found["data"], left, top, True)), width, height)
     points = part["points"]
     area = covered(Shape(0, kind, points["exterior"]), width, height)
@@ -160,6 +171,8 @@ def scan_file(path: Path) -> Counter[tuple[str, str]] | str:
     for number, part in enumerate(objects, 1):
         try:
             label, kind = part["classTitle"], part["geometryType"]
+            if not isinstance(label, str) or not isinstance(kind, str):
+                raise TypeError
             if kind == "bitmap":
                 (_, _), _ = part["bitmap"]["origin"], part["bitmap"]["data"].encode()
             elif kind in AREAS:

@@ -12,7 +12,7 @@ from pipeline.data.decode import decode_example
 from pipeline.data.image_files import read_index_mask
 from pipeline.data.voc import Example
 from pipeline.evaluate.evaluator import OnPrediction
-from pipeline.evaluate.metrics import Scores, image_confusion_matrix, mean_iou
+from pipeline.evaluate.metrics import Scores, image_confusion_matrix, intersection_and_union
 from pipeline.evaluate.overrides import PIXEL_KEYS
 from pipeline.evaluate.stored_network import StoredNetwork, load_stored_network
 from pipeline.model.ensemble import Predict
@@ -82,7 +82,7 @@ def score_ensemble(
         counts = image_confusion_matrix(read_index_mask(example.mask), prediction, classes)
         scores.confusion_matrix += counts
         if counts.any():
-            scores.image_iou[example.id] = mean_iou(counts)
+            scores.images[example.id] = np.stack(intersection_and_union(counts))
         if on_prediction is not None:
             on_prediction(example, prediction)
     return scores

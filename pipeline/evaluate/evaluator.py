@@ -12,7 +12,7 @@ from pipeline.data.palette import VOID
 from pipeline.data.room import scoring_batch
 from pipeline.data.voc import Example
 from pipeline.data.whole_images import SIGNATURE, WholeImages
-from pipeline.evaluate.metrics import Scores, mean_iou
+from pipeline.evaluate.metrics import Scores, intersection_and_union
 from pipeline.model.inference import class_indices, predict_logits
 from pipeline.model.losses import SegmentationLoss
 from pipeline.model.tta import Views
@@ -124,7 +124,7 @@ class Evaluator:
             progress: called after each batch with the number of images done and their total.
         """
         total = np.zeros([self._score_batch.classes] * 2, np.int64)
-        losses, pixels, image_iou = [], [], {}
+        losses, pixels, images = [], [], {}
         for indices, *batch in self.stream:
             counts, batch_losses, predictions = self._score_batch(*batch)
             total += counts.sum(axis=0)
@@ -135,11 +135,11 @@ class Evaluator:
             ):
                 example = self.examples[index]
                 if image.any():
-                    image_iou[example.id] = mean_iou(image)
+                    images[example.id] = np.stack(intersection_and_union(image))
                 if on_prediction is not None:
                     on_prediction(example, prediction[:height, :width])
             if progress is not None:
                 progress(len(losses), len(self.examples))
         # The batch size changes the order of the stream; the sum of fsum is the same in any order.
         loss = math.fsum(value * weight for value, weight in zip(losses, pixels, strict=True))
-        return Scores(total, loss / sum(pixels) if any(pixels) else math.nan, image_iou)
+        return Scores(total, loss / sum(pixels) if any(pixels) else math.nan, images)

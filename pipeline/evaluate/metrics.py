@@ -9,11 +9,13 @@ have a high mean precision.)
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.data.palette import VOID
+from pipeline.evaluate.bootstrap import percentiles, resamples
 
 
 def image_confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -159,6 +161,22 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
+def mean_iou_interval(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The interval that holds 95 % of the mean IoUs of resampled splits, a percentile bootstrap; NaN without images.
+
+    It says how far the score depends on which images are in the split, not how much another training would change it.
+
+    Args:
+        images: of each image, (2, classes) int64: intersections and unions. Their order matters for the last digits.
+    """
+    if not images:
+        return math.nan, math.nan
+    counts = np.stack(images).astype(np.float64)  # (images, 2, classes)
+    drawn = resamples(len(images))
+    low, high = percentiles(mean_over_classes(iou(drawn @ counts[:, 0], drawn @ counts[:, 1])))
+    return float(low), float(high)
+
+
 @dataclass
 class Scores:
     """The scores of one split.
@@ -170,8 +188,8 @@ class Scores:
 
     confusion_matrix: np.ndarray  # (classes, classes) int64
     loss: float
-    # example id -> mean IoU of that image alone; an image without valid pixels is missing
-    image_iou: dict[str, float] = field(default_factory=dict)
+    # example id -> (2, classes) int64: intersections and unions of that image; one without valid pixels is missing
+    images: dict[str, np.ndarray] = field(default_factory=dict)
     # (2, classes) int64: intersections and unions of boundaries, see pipeline.evaluate.boundary; None: not counted
     boundary_counts: np.ndarray | None = None
 
@@ -179,6 +197,19 @@ class Scores:
     def mean_iou(self) -> float:
         """Mean IoU of the whole split."""
         return mean_iou(self.confusion_matrix)
+
+    @property
+    def image_iou(self) -> dict[str, float]:
+        """Example id -> mean IoU of that image alone; an image without valid pixels is missing."""
+        return {name: float(mean_over_classes(iou(*counts))) for name, counts in self.images.items()}
+
+    @property
+    def mean_iou_interval(self) -> tuple[float, float]:
+        """Lower and upper end of the mean IoU over other images like these; see `pipeline.evaluate.bootstrap`.
+
+        The same whatever the order in which the images were scored.
+        """
+        return mean_iou_interval([self.images[name] for name in sorted(self.images)])
 
     @property
     def mean_dice(self) -> float:

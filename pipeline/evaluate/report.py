@@ -70,10 +70,8 @@ def write_overlays(
         count: examples in each group.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ranked = sorted(
-        (example for example in examples if example.id in scores.image_iou),
-        key=lambda example: -scores.image_iou[example.id],
-    )
+    ious = scores.image_iou
+    ranked = sorted((example for example in examples if example.id in ious), key=lambda example: -ious[example.id])
     groups = {split: fixed_choice(examples, count), "best": ranked[:count], "worst": ranked[::-1][:count]}
     places: dict[str, list[Path]] = {}  # by id: an example may be in several groups
     for group, members in groups.items():
@@ -82,7 +80,7 @@ def write_overlays(
 
     def write(example: Example) -> None:
         prediction = read_index_mask(predictions / f"{example.id}.png")
-        iou = scores.image_iou.get(example.id)
+        iou = ious.get(example.id)
         heading = f"{example.id} - " + (f"mean IoU {iou:.3f}" if iou is not None else "no valid pixels")
         sheet = overlay_sheet(decode_example(example), read_index_mask(example.mask), prediction, classes, heading)
         first, *others = places[example.id]
@@ -141,6 +139,9 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     table.add_section()
     means = [*(found.mean_iou for found in every), scores[last].mean_precision, scores[last].mean_recall]
     table.add_row("mean", *map(_cell, means))
+    if scores[last].images:
+        low, high = scores[last].mean_iou_interval
+        table.add_row("mean IoU, 95 %", *[""] * (len(every) - 1), f"{low:.3f}-{high:.3f}")
     table.add_section()
     totals = {
         "mean Dice": [found.mean_dice for found in every],

@@ -210,6 +210,7 @@ def _log_scores(run: TrackedRun, dataset: Dataset, trained: TrainingResult, scor
         metrics |= {
             "test/loss": test.loss,
             "test/mean_iou": test.mean_iou,
+            **dict(zip(("test/mean_iou_low", "test/mean_iou_high"), test.mean_iou_interval, strict=True)),
             "test/pixel_accuracy": test.pixel_accuracy,
             "test/mean_dice": test.mean_dice,
             "test/mean_precision": test.mean_precision,

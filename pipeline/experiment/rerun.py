@@ -20,6 +20,7 @@ AT_THE_END = ("best/", "test/")
 # Scores that runs of version 0.1 do not have: they are compared only with those of runs that do.
 LATER_SCORES = (
     "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/frequency_weighted_iou", "test/boundary_iou",
+    "test/mean_iou_low", "test/mean_iou_high",
 )  # fmt: skip
 CLOSED = "val/mean_iou"  # logged by every closed epoch
 INITIAL = "checkpoints/initial"  # folder of the initial weights among the artifacts

@@ -44,7 +44,7 @@ class SweepClock:
         """Write the time for the next start."""
         if self._writes:
             with contextlib.suppress(OSError):  # a full disk, which the trials report
-                write_atomic(self._file, f"{self.seconds:.1f}")
+                write_atomic(self._file, f"{self.seconds:.1f}", flushed=False)
 
     def ending(self, end: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         """In this block, call `end` once when the time is up."""

@@ -38,7 +38,7 @@ class SweepProgress:
         """
         found = [score(metrics, objective) for objective in self.objectives]
         first = found[0] if status == "finished" else None
-        write_atomic(self.folder / f"{ENDED}{number}.json", json.dumps([number, first, seconds]))
+        write_atomic(self.folder / f"{ENDED}{number}.json", json.dumps([number, first, seconds]), flushed=False)
         since = [json.loads(file.read_text()) for file in self.folder.glob(f"{ENDED}*.json")]
         scores = self.scores | {place: value for place, value, _ in since if value is not None}
         ended = {*self.ended, *(place for place, _, _ in since)}

@@ -102,6 +102,8 @@ def test_what_no_outline_covers(tmp_path: Path) -> None:
         ({"shapes": [{"label": "a", "points": [["x", 1]]}]}, "shape 1: has no points [x, y]"),
         ({"shapes": [{"label": "a", "points": [], "shape_type": "blob"}]}, "shape 1: is a blob; polygon"),
         ({"shapes": [{"points": []}]}, "shape 1: has no label"),
+        ({"shapes": [{"label": "a", "points": BOX, "shape_type": {}}, 3]}, "shape 2: has no label"),
+        ({"shapes": [{"label": "a", "points": [[1e999, 1]], "shape_type": "mask", "mask": "A"}]}, "coordinate inf"),
         ({"shapes": [{"label": "a", "points": BOX, "shape_type": "mask", "mask": "AAAA"}]}, "cannot be read"),
     ],
 )  # fmt: skip

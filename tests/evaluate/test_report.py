@@ -68,12 +68,13 @@ def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc
     for example in listed:
         write(example, np.zeros((24, 32), np.uint8))
     shown = classes(names=["g", "x", "y"])
-    scores = Scores(MATRIX, 0.5, dict(zip(names, [0.3, 0.9, 0.1, 0.7, 0.2], strict=True)))
+    images = {name: np.array([[right], [10]]) for name, right in zip(names, [3, 9, 1, 7, 2], strict=True)}
+    scores = Scores(MATRIX, 0.5, images)
     write_overlays(tmp_path / "overlays", tmp_path / "predictions", listed, shown, scores, 2, "test")
     found = {place.name: {path.stem for path in place.iterdir()} for place in (tmp_path / "overlays").iterdir()}
     assert found["best"] == {"test_1", "test_3"} and found["worst"] == {"test_2", "test_4"}
     # An image without valid pixels is not the worst: nothing in it can be wrong.
-    del scores.image_iou["test_2"]
+    del scores.images["test_2"]
     write_overlays(tmp_path / "void", tmp_path / "predictions", listed, shown, scores, 2, "test")
     assert {path.stem for path in (tmp_path / "void/worst").iterdir()} == {"test_0", "test_4"}
     assert found["test"] == {example.id for example in fixed_choice(listed, 2)}

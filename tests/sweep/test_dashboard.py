@@ -1,9 +1,9 @@
 """optuna-dashboard opens the study of a search."""
 
-import io
 import json
 from collections.abc import Callable
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -19,8 +19,9 @@ def test_the_dashboard_lists_the_trials_of_a_search(search: Callable[..., Search
 
     def get(path: str) -> Any:
         statuses: list[str] = []
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO(), "SERVER_NAME": "x"}
-        content = b"".join(app(environ, lambda status, _: statuses.append(status)))
+        environ: dict[str, Any] = {"PATH_INFO": path}
+        setup_testing_defaults(environ)
+        content = b"".join(app(environ, lambda status, *_: statuses.append(status)))
         assert statuses == ["200 OK"], content
         return json.loads(content)
 
