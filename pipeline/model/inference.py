@@ -35,9 +35,8 @@ def predict_logits(
     if not views.single:
         logits = views.averaged(network, padded[tf.newaxis, : scaled_size[0], : scaled_size[1]], original_size)
     else:
-        scaled = views.logits(network, padded[tf.newaxis])[
-            :, : scaled_size[0], : scaled_size[1]
-        ]  # (1, height, width, classes)
+        logits = views.logits(network, padded[tf.newaxis])  # (1, padded height, padded width, classes)
+        scaled = logits[:, : scaled_size[0], : scaled_size[1]]
         # A bilinear resize to the same size would be the identity, at the cost of a copy.
         unchanged = tf.reduce_all(scaled_size == original_size)
         logits = tf.cond(unchanged, lambda: scaled, lambda: tf.image.resize(scaled, original_size))
