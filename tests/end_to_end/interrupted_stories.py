@@ -93,11 +93,11 @@ def full_disk_then_between_best_and_last(place: Place) -> None:
 
 
 def damaged_then_in_the_test_evaluation(place: Place) -> None:
-    """In the end, resuming it is refused for every reason, which must not change anything."""
+    """At first, resuming it is refused for every reason, which must not change anything."""
     place.killed("step 4", Death(STEP, 4))
+    refuse_to_resume(place)
     (place.newest / "state.json").write_text("{}")  # the only checkpoint
     place.killed("damaged", Death("open predictions/test/test_1"))
-    refuse_to_resume(place)
     array = place.newest / "weights.npz"
     content = bytearray(array.read_bytes())
     content[len(content) // 2] ^= 1

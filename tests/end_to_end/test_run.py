@@ -66,6 +66,7 @@ def test_the_end_has_the_best_epoch_and_the_test_scores(finished: Finished) -> N
     assert {name for name in others if not name.startswith("system/")} == {
         "best/epoch", "best/val_mean_iou", "test/loss", "test/mean_iou", "test/pixel_accuracy", "time/total_seconds",
         "model/parameters", "test/mean_dice", "test/mean_precision", "test/mean_recall", "test/boundary_iou",
+        "test/mean_iou_low", "test/mean_iou_high",
         "test/frequency_weighted_iou",
     }  # fmt: skip
     assert metrics["test/mean_iou"] == pytest.approx(np.mean([metrics[name] for name in class_ious]), abs=1e-12)
