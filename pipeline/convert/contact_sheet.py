@@ -50,9 +50,9 @@ def contact_sheet(examples: Sequence[tuple[str, Path, Path]], classes: Classes) 
     shown: set[int] = set()
     tiles = []
     for caption, image, mask in examples:
-        photograph, labels = _thumbnail(image, mask)
+        shown_image, labels = _thumbnail(image, mask)
         shown |= set(np.unique(labels).tolist())
-        tiles.append((caption, photograph, hatch(blend(photograph, labels, classes), labels == VOID)))
+        tiles.append((caption, shown_image, hatch(blend(shown_image, labels, classes), labels == VOID)))
     entries = [
         (tile(PAPER if index == classes.background else classes.colours[index]), classes.names[index])
         for index in sorted(shown - {VOID})
@@ -75,12 +75,12 @@ def contact_sheet(examples: Sequence[tuple[str, Path, Path]], classes: Classes) 
 def _thumbnail(image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
     """The image, (height, width, 3) uint8, and its mask at the size of a panel, small ones enlarged without blur."""
     with open_image(image) as opened:
-        photograph = opened.convert("RGB")
+        shown_image = opened.convert("RGB")
     labels = Image.fromarray(read_index_mask(mask))
-    scale = PANEL / max(photograph.size)
-    width, height = (max(1, round(side * scale)) for side in photograph.size)
+    scale = PANEL / max(shown_image.size)
+    width, height = (max(1, round(side * scale)) for side in shown_image.size)
     smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     return (
-        np.asarray(photograph.resize((width, height), smooth)),
+        np.asarray(shown_image.resize((width, height), smooth)),
         np.asarray(labels.resize((width, height), Image.Resampling.NEAREST)),
     )

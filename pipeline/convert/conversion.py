@@ -149,7 +149,7 @@ def _require_whole(done: Sequence[Done]) -> None:
 
 
 def _assign(options: Options, found: Found, done: Sequence[Done], earlier: Mapping[str, str]) -> tuple[Assigned, int]:
-    """The split of each image, and the size of the largest set of near copies that is not kept together.
+    """The split of each image, and the size of the largest set of near copies that is spread over splits.
 
     Raises:
         UserError: there is nothing to learn.

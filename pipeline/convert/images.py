@@ -33,7 +33,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Photograph:
+class SourceImage:
     """An image, decoded and ready to be written."""
 
     pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller
@@ -49,7 +49,7 @@ class Photograph:
 
 
 @as_value_error()
-def read_photograph(path: Path, recipe: Recipe) -> Photograph:
+def read_image(path: Path, recipe: Recipe) -> SourceImage:
     """Decode an image.
 
     Raises:
@@ -89,7 +89,7 @@ def read_photograph(path: Path, recipe: Recipe) -> Photograph:
         changes.append(f"{form} to PNG")
     if recipe.max_side is not None and max(stored) > recipe.max_side:
         changes.append(f"made smaller, to {recipe.max_side}")
-    return Photograph(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
+    return SourceImage(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
 
 
 def is_deep(opened: Image.Image, path: Path) -> bool:
@@ -160,7 +160,7 @@ def smaller(size: Size, max_side: int | None) -> Size:
     return width, height
 
 
-def write_photograph(path: Path, found: Photograph, size: Size, target: Path) -> None:
+def write_image(path: Path, found: SourceImage, size: Size, target: Path) -> None:
     """Write an image: the source's bytes, as a hard link where that is possible, if it needs no change."""
     if not found.changes:
         link_or_copy(path, target)

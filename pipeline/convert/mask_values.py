@@ -34,7 +34,7 @@ class Scan:
     colour_files: Counter[int] = field(default_factory=Counter)
     coloured: bool = False  # a file has colours, not values
     void_alone: int = 0  # files with 255 besides 0, and nothing else
-    void_beside: bool = False  # a file has 255 next to other values than 0
+    void_next_to_others: bool = False  # a file has 255 next to other values than 0
 
     def add(self, other: "Scan") -> None:
         """Add what another mask holds."""
@@ -44,7 +44,7 @@ class Scan:
         self.colour_files += other.colour_files
         self.coloured |= other.coloured
         self.void_alone += other.void_alone
-        self.void_beside |= other.void_beside
+        self.void_next_to_others |= other.void_next_to_others
 
     @property
     def is_grey(self) -> bool:
@@ -73,8 +73,8 @@ def scan_mask(path: Path) -> Scan | str:
     if stored.values is None or stored.values.dtype == np.uint8:
         found.colours, found.colour_files = _counted(stored.packed())
     values = set(found.of(False)[0]) if found.is_grey else set()
-    found.void_beside = VOID in values and len(values - {0, VOID}) > 0
-    found.void_alone = int(VOID in values and not found.void_beside)
+    found.void_next_to_others = VOID in values and len(values - {0, VOID}) > 0
+    found.void_alone = int(VOID in values and not found.void_next_to_others)
     return found
 
 
@@ -191,7 +191,7 @@ def _guessed(scan: Scan, options: Options) -> Meaning:
         names = classes or [BACKGROUND, OBJECT]
         note = f"values 0 and {values[1]} are {names[0]} and {names[1]}; 'values={{0: {names[0]}, …}}' sets others"
         return _named({0: names[0], values[1]: names[1]}, False, options, scan, note)
-    if len(labels) > 1 and scan.void_alone and not scan.void_beside:
+    if len(labels) > 1 and scan.void_alone and not scan.void_next_to_others:
         raise _unknown(
             scan, False, f"255 is in {scan.void_alone} masks, next to 0 alone, so it may be void or a class: void "
             "there would hide what is labelled"

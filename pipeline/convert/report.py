@@ -73,7 +73,7 @@ def warnings(classes: Sequence[str], done: Sequence[Done], splits: Sequence[str]
     """What a person should know before training.
 
     Args:
-        scene: images of the largest set of near copies that was not kept together; 0: there is none.
+        scene: images of the largest set of near copies that is spread over splits; 0: none.
     """
     found = []
     present = np.array([one.class_pixels for one in done]) > 0  # (images, classes)

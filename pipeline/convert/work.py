@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.convert.images import Photograph, Recipe, read_photograph, smaller, write_photograph
+from pipeline.convert.images import Recipe, SourceImage, read_image, smaller, write_image
 from pipeline.convert.source import Item, UnknownLabels
 from pipeline.data.duplicates import appearance_of
 from pipeline.data.image_files import UNDECODABLE, undecodable
@@ -52,7 +52,7 @@ def convert_one(job: Job) -> Done:
     """Convert an image and its mask."""
     item = job.item
     try:
-        found = read_photograph(item.image, job.recipe)
+        found = read_image(item.image, job.recipe)
     except UNDECODABLE as error:
         return Done(fault=f"{item.image}: {_reason(error)}")
     try:
@@ -85,7 +85,7 @@ def convert_one(job: Job) -> Done:
     )
 
 
-def _in_displayed_frame(mask: np.ndarray, found: Photograph) -> tuple[np.ndarray, str | None]:
+def _in_displayed_frame(mask: np.ndarray, found: SourceImage) -> tuple[np.ndarray, str | None]:
     """The mask as it fits the displayed image, and the frame that it was drawn in, by its size.
 
     Where both frames have the same size, it is taken as drawn on the displayed image, as labelling tools show it.
@@ -98,14 +98,14 @@ def _in_displayed_frame(mask: np.ndarray, found: Photograph) -> tuple[np.ndarray
     return np.ascontiguousarray(turn_array(mask, found.orientation)), AS_STORED
 
 
-def _write(job: Job, found: Photograph, size: tuple[int, int], mask: np.ndarray) -> None:
+def _write(job: Job, found: SourceImage, size: tuple[int, int], mask: np.ndarray) -> None:
     assert job.folder is not None
     image_file = job.folder / IMAGES / f"{job.item.id}{found.ending}"
     mask_file = job.folder / MASKS / f"{job.item.id}.png"
     if "/" in job.item.id:
         for file in (image_file, mask_file):
             file.parent.mkdir(parents=True, exist_ok=True)
-    write_photograph(job.item.image, found, size, image_file)
+    write_image(job.item.image, found, size, image_file)
     png = to_palette_png(np.ascontiguousarray(mask), np.frombuffer(job.palette, np.uint8).reshape(-1, 3))
     png.save(mask_file, format="PNG", compress_level=5)
 
@@ -116,7 +116,7 @@ def _appearance(pixels: np.ndarray) -> np.ndarray | None:
     return appearance_of(grey.reduce(factor) if factor > 1 else grey)  # which is faster than from all pixels
 
 
-def _image_hash(path: Path, found: Photograph, recipe: Recipe) -> str:
+def _image_hash(path: Path, found: SourceImage, recipe: Recipe) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     if found.changes:

@@ -146,7 +146,7 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     totals = {
         "mean Dice": [found.mean_dice for found in every],
         "boundary IoU": [found.boundary_iou for found in every],
-        "frequency-weighted IoU": [found.frequency_weighted_iou for found in every],
+        "weighted IoU": [found.frequency_weighted_iou for found in every],
         "pixel accuracy": [found.pixel_accuracy for found in every],
         "loss": [found.loss for found in every],
     }

@@ -25,7 +25,7 @@ def index_mask(number: int, classes: int = 3) -> np.ndarray:
     return mask
 
 
-def photograph(number: int) -> Image.Image:
+def drawn_image(number: int) -> Image.Image:
     """Noise, so that no two look alike."""
     return Image.fromarray(np.random.default_rng(number).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))
 
@@ -48,7 +48,7 @@ def write_pairs(
 ) -> Path:
     """Images a0, a1, … and their masks, `change`d from class indices."""
     for number in range(count):
-        save(root / image.format(f"a{number}"), photograph(number))
+        save(root / image.format(f"a{number}"), drawn_image(number))
         save(root / mask.format(f"a{number}"), change(index_mask(number, classes)))
     return root
 

@@ -19,9 +19,9 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
 from tests.convert.sources import (
     converted,
+    drawn_image,
     index_mask,
     masks_of,
-    photograph,
     refused,
     save,
     splits_of,
@@ -55,8 +55,8 @@ def test_a_second_call_says_what_would_change(tmp_path: Path, capsys: pytest.Cap
     assert "nothing would change" in capsys.readouterr().out
     save(source / "masks/a1.png", index_mask(77))
     (source / "images/a2.jpg").unlink()  # which the output has as a hard link
-    save(source / "images/a2.jpg", photograph(78))
-    save(source / "images/new.jpg", photograph(79))
+    save(source / "images/a2.jpg", drawn_image(78))
+    save(source / "images/new.jpg", drawn_image(79))
     save(source / "masks/new.png", index_mask(79))
     (source / "images/a3.jpg").unlink()
     converted(source)
@@ -98,7 +98,7 @@ def test_what_a_killed_call_left_is_removed(tmp_path: Path) -> None:
 
 def test_something_else_is_never_replaced(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "s")
-    save(tmp_path / "s-voc/mine.png", photograph(0))
+    save(tmp_path / "s-voc/mine.png", drawn_image(0))
     with pytest.raises(UserError, match="exists, and was not written by this command"):
         converted(source, "overwrite=true")
     with pytest.raises(UserError, match=r"exists, and was not written"):
@@ -114,7 +114,7 @@ def test_an_output_within_the_source_is_not_read(tmp_path: Path) -> None:
 
 def test_links_that_lead_out_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_pairs(tmp_path / "s")
-    save(tmp_path / "secret/x.jpg", photograph(9))
+    save(tmp_path / "secret/x.jpg", drawn_image(9))
     save(source / "masks/x.png", index_mask(9))
     (source / "images/x.jpg").symlink_to(tmp_path / "secret/x.jpg")
     (source / "more").symlink_to(tmp_path / "secret")
@@ -134,7 +134,7 @@ def test_odd_names_become_ids_that_lists_can_hold(tmp_path: Path, capsys: pytest
     source = tmp_path / "s"
     names = ["a b,c", "l\nm", "Same", "same", "x*y[1]", "\u200bz"]
     for number, name in enumerate(names):
-        save(source / f"images/{name}.jpg", photograph(number))
+        save(source / f"images/{name}.jpg", drawn_image(number))
         save(source / f"masks/{name}.png", index_mask(number))
     output = converted(source, "split=[1,0,0]")
     assert set(masks_of(output)) == {"a b,c", "l_m", "Same", "same_2", "x_y[1]", "_z"}
@@ -144,7 +144,7 @@ def test_odd_names_become_ids_that_lists_can_hold(tmp_path: Path, capsys: pytest
 
 
 def test_json_of_a_gigabyte_ends_in_a_line(tmp_path: Path) -> None:
-    save(tmp_path / "s/a.jpg", photograph(0))
+    save(tmp_path / "s/a.jpg", drawn_image(0))
     with (tmp_path / "s/x.json").open("w") as file:
         file.write('{"images": [')
         file.truncate(2**30)  # without taking room on the disk
@@ -178,7 +178,7 @@ def test_arguments_are_refused_with_what_is_expected(tmp_path: Path, arguments: 
 
 def test_a_source_that_fits_nothing_says_what_it_has(tmp_path: Path) -> None:
     for number in range(3):
-        save(tmp_path / f"s/holiday/{number}.jpg", photograph(number))
+        save(tmp_path / f"s/holiday/{number}.jpg", drawn_image(number))
     message = refused(tmp_path / "s")
     assert "not recognised; it has holiday/. Masks next to images need a word such as masks" in message
     (tmp_path / "s.zip").touch()
@@ -210,7 +210,7 @@ def test_it_starts_without_tensorflow(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools", None)
-    save(tmp_path / "s/a.png", photograph(0))
+    save(tmp_path / "s/a.png", drawn_image(0))
     content = {
         "images": [{"id": 1, "file_name": "a.png"}],
         "categories": [{"id": 1, "name": "a"}],
@@ -226,7 +226,7 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     source = tmp_path / "s"
     for number in range(24):
         name = f"patient{number // 4}_{number}"
-        save(source / f"images/{name}.jpg", photograph(number))
+        save(source / f"images/{name}.jpg", drawn_image(number))
         save(source / f"masks/{name}.png", index_mask(number))
     output = converted(source, r"group=^(\w+?)_")
     homes: dict[str, set[str]] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.dataset_file import read_dataset_file
-from tests.convert.sources import converted, masks_of, photograph, save, splits_of
+from tests.convert.sources import converted, drawn_image, masks_of, save, splits_of
 
 ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
 
@@ -13,13 +13,13 @@ ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
 def write_cityscapes(root: Path) -> Path:
     for number, split in enumerate(("train", "val", "test")):
         stem = f"aachen_{number}_19"
-        save(root / f"leftImg8bit/{split}/aachen/{stem}_leftImg8bit.png", photograph(number))
+        save(root / f"leftImg8bit/{split}/aachen/{stem}_leftImg8bit.png", drawn_image(number))
         ids = np.zeros((24, 32), np.uint8)
         if split != "test":
             ids[:8], ids[8:16], ids[16:20] = ROAD, SKY, TRAILER
         save(root / f"gtFine/{split}/aachen/{stem}_gtFine_labelIds.png", ids)
         save(root / f"gtFine/{split}/aachen/{stem}_gtFine_instanceIds.png", ids)
-        save(root / f"gtFine/{split}/aachen/{stem}_gtFine_color.png", photograph(9))
+        save(root / f"gtFine/{split}/aachen/{stem}_gtFine_color.png", drawn_image(9))
     return root
 
 
@@ -42,7 +42,7 @@ def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     for number, split in enumerate(("training", "validation")):
         mask = np.zeros((24, 32), np.uint8)
         mask[12:], mask[20:] = 1, 150
-        save(source / f"images/{split}/ADE_{number}.jpg", photograph(number))
+        save(source / f"images/{split}/ADE_{number}.jpg", drawn_image(number))
         save(source / f"annotations/{split}/ADE_{number}.png", mask)
     rows = "".join(f"{number}\t0.1\t1\t1\t1\t{'wall, w' if number == 1 else 'thing'}\n" for number in range(1, 151))
     (source / "objectInfo150.txt").write_text(f"Idx\tRatio\tTrain\tVal\tStuff\tName\n{rows}")

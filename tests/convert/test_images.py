@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.convert.images import Recipe, read_photograph, smaller
-from tests.convert.sources import assert_masks, converted, index_mask, masks_of, photograph, refused, save, write_pairs
+from pipeline.convert.images import Recipe, read_image, smaller
+from tests.convert.sources import assert_masks, converted, drawn_image, index_mask, masks_of, refused, save, write_pairs
 from tests.data.oriented import STORED, as_stored, png_of_16_bits, save_oriented
 
 
@@ -19,7 +19,7 @@ def image_of(output: Path, name: str = "a0") -> Path:
 
 def test_what_can_be_read_is_linked(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "s")
-    save(source / "images/b.png", photograph(9))
+    save(source / "images/b.png", drawn_image(9))
     save(source / "masks/b.png", index_mask(9))
     output = converted(source)
     for name in ("a0.jpg", "b.png"):
@@ -29,7 +29,7 @@ def test_what_can_be_read_is_linked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [orientation for orientation in STORED if orientation != 1])
 def test_orientation_is_applied_to_the_image(tmp_path: Path, orientation: int) -> None:
     source = write_pairs(tmp_path / "s", count=3)
-    shown = photograph(0).resize((64, 48)).crop((0, 0, 32, 24))
+    shown = drawn_image(0).resize((64, 48)).crop((0, 0, 32, 24))
     save_oriented(as_stored(shown, orientation), source / "images/a0.png", orientation)
     (source / "images/a0.jpg").unlink()
     output = converted(source)
@@ -39,7 +39,7 @@ def test_orientation_is_applied_to_the_image(tmp_path: Path, orientation: int) -
 
 def test_a_mask_of_the_stored_pixels_is_turned_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_pairs(tmp_path / "s", count=3)
-    save_oriented(as_stored(photograph(0), 6), source / "images/a0.jpg", 6)
+    save_oriented(as_stored(drawn_image(0), 6), source / "images/a0.jpg", 6)
     save(source / "masks/a0.png", as_stored(Image.fromarray(index_mask(0)), 6))
     assert_masks(converted(source), {f"a{number}": index_mask(number) for number in range(3)})
     assert "0 taken as drawn on the displayed image, 1 turned with it" in capsys.readouterr().out
@@ -66,19 +66,19 @@ def test_tiff_of_16_bits_in_colour_and_of_numbers(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "number.tif", colour[..., 0].astype(np.float32))
     recipe = Recipe(intensity=(0, 4095))
     expected = np.rint(colour.astype(float) * 255 / 4095).astype(np.uint8)
-    assert np.array_equal(read_photograph(tmp_path / "colour.tif", recipe).pixels, expected)
-    assert np.array_equal(read_photograph(tmp_path / "number.tif", recipe).pixels, expected[..., 0])
+    assert np.array_equal(read_image(tmp_path / "colour.tif", recipe).pixels, expected)
+    assert np.array_equal(read_image(tmp_path / "number.tif", recipe).pixels, expected[..., 0])
 
 
 def test_other_kinds_become_rgb_or_grey(tmp_path: Path) -> None:
-    noise = photograph(0)
+    noise = drawn_image(0)
     noise.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     noise.convert("RGBA").save(tmp_path / "alpha.png")
     noise.save(tmp_path / "a.bmp")
     noise.save(tmp_path / "a.webp", lossless=True)
     noise.save(tmp_path / "a.tif")
     noise.convert("L").save(tmp_path / "grey.jpg")
-    found = {path.name: read_photograph(path, Recipe()) for path in tmp_path.iterdir()}
+    found = {path.name: read_image(path, Recipe()) for path in tmp_path.iterdir()}
     assert {name: one.changes for name, one in found.items()} == {
         "cmyk.jpg": ("CMYK to RGB",),
         "alpha.png": ("transparency dropped",),

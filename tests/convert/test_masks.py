@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.config.dataset_file import read_dataset_file
 from pipeline.data.palette import voc_palette
-from tests.convert.sources import assert_masks, converted, index_mask, photograph, refused, save, write_pairs
+from tests.convert.sources import assert_masks, converted, drawn_image, index_mask, refused, save, write_pairs
 
 NAMES = [f"a{number}" for number in range(4)]
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (10, 200, 30)], np.uint8)
@@ -140,7 +140,7 @@ def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
 def test_masks_of_one_class_each(tmp_path: Path) -> None:
     source = tmp_path / "s"
     for number, name in enumerate(NAMES):
-        save(source / f"images/{name}.jpg", photograph(number))
+        save(source / f"images/{name}.jpg", drawn_image(number))
         for index, label in enumerate(("cat", "dog"), 1):
             save(source / f"masks/{label}/{name}.png", (index_mask(number) == index).astype(np.uint8) * 255)
     output = converted(source)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.config.dataset_file import read_dataset_file
 from pipeline.convert.rasterize import Shape, covered, run_lengths
-from tests.convert.sources import assert_masks, converted, masks_of, photograph, refused, save, splits_of
+from tests.convert.sources import assert_masks, converted, drawn_image, masks_of, refused, save, splits_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -59,7 +59,7 @@ def test_one_file_can_be_the_source(tmp_path: Path) -> None:
 
 def labelme(root: Path, number: int, *shapes: tuple[str, list[list[float]]], **values: Any) -> Path:
     """A labelme file next to its image."""
-    save(root / f"a{number}.png", photograph(number))
+    save(root / f"a{number}.png", drawn_image(number))
     parts = [{"label": label, "points": points, "shape_type": "rectangle"} for label, points in shapes]
     path = root / f"a{number}.json"
     content = {"version": "5.0", "shapes": parts, "imagePath": f"a{number}.png", "imageHeight": 24, "imageWidth": 32}
@@ -108,7 +108,7 @@ def test_what_no_outline_covers(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_hostile_labelme_file_ends_in_a_line(tmp_path: Path, change: dict[str, Any], message: str | None) -> None:
-    save(tmp_path / "secret.png", photograph(9))
+    save(tmp_path / "secret.png", drawn_image(9))
     source = labelme(tmp_path / "x" / "s", 0, ("a", BOX), **change)
     if message is None:
         converted(source)
@@ -117,7 +117,7 @@ def test_a_hostile_labelme_file_ends_in_a_line(tmp_path: Path, change: dict[str,
 
 
 def coco(root: Path, segmentation: Any, **annotation: Any) -> Path:
-    save(root / "a0.png", photograph(0))
+    save(root / "a0.png", drawn_image(0))
     content = {
         "images": [{"id": 1, "file_name": "a0.png", "width": 32, "height": 24}],
         "categories": [{"id": 1, "name": "a"}],
@@ -155,7 +155,7 @@ def test_a_split_is_read_off_names(tmp_path: Path) -> None:
         (tmp_path / "s" / split).mkdir(parents=True)
         coco(tmp_path / "s" / split, runs)
         (tmp_path / "s" / split / "x.json").rename(tmp_path / "s" / split / "_annotations.coco.json")
-        save(tmp_path / "s" / split / "a0.png", photograph(ord(split[0])))
+        save(tmp_path / "s" / split / "a0.png", drawn_image(ord(split[0])))
     assert splits_of(converted(tmp_path / "s")) == {"train": ["a0"], "val": ["a0_2"]}
 
 
@@ -188,6 +188,6 @@ def test_masks_of_cvat_run_along_the_rows() -> None:
     ],
 )
 def test_a_hostile_cvat_file_ends_in_a_line(tmp_path: Path, text: str, message: str) -> None:
-    save(tmp_path / "s" / "a0.png", photograph(0))
+    save(tmp_path / "s" / "a0.png", drawn_image(0))
     (tmp_path / "s" / "x.xml").write_text(text)
     assert message in refused(tmp_path / "s", "format=cvat")

@@ -31,7 +31,7 @@ CLASSES = ["cat", "dog"]
 rng = np.random.default_rng(7)
 
 
-def photograph(number: int) -> PIL.Image.Image:
+def drawn_image(number: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.full((HEIGHT, WIDTH, 3), (40 + 60 * number, 90, 160), np.uint8))
 
 
@@ -54,7 +54,7 @@ def write_labelme(root: Path) -> None:
     folder = root / "labelme"
     folder.mkdir(parents=True)
     for number in range(2):
-        photograph(number).save(folder / f"p{number}.png")
+        drawn_image(number).save(folder / f"p{number}.png")
         shapes = [("cat", "polygon", outline()), ("dog", "polygon", outline()), ("cat", "polygon", outline())]
         shapes += [("dog", "rectangle", [[30.4, 3.6], [12.2, 9.7]]), ("cat", "circle", [[45.0, 30.0], [50.5, 33.0]])]
         shapes += [("dog", "line", [[2.0, 40.0], [50.0, 35.5]]), ("cat", "linestrip", [[2, 20.5], [14, 24], [20, 4]])]
@@ -81,7 +81,7 @@ def write_coco(root: Path) -> None:
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
     for number in range(2):
-        photograph(number).save(folder / "images" / f"q{number}.jpg", quality=90)
+        drawn_image(number).save(folder / "images" / f"q{number}.jpg", quality=90)
         images.append({"id": number + 10, "file_name": f"q{number}.jpg", "width": WIDTH, "height": HEIGHT})
         noise = np.asfortranarray((rng.random((HEIGHT, WIDTH)) > 0.95).astype(np.uint8))
         runs = coco_mask.encode(noise)
@@ -115,7 +115,7 @@ def write_cvat(root: Path) -> None:
     for number in range(2):
         parts = [Polygon(flat(outline()), label=k % 2, z_order=[2, 0, 1][k]) for k in range(3)]
         parts += [Bbox(12.3, 4.7, 10.1, 12.2, label=1, z_order=0), PolyLine([1, 2, 30, 40], label=0)]
-        media = Image.from_numpy(np.asarray(photograph(number)), size=(HEIGHT, WIDTH))
+        media = Image.from_numpy(np.asarray(drawn_image(number)), size=(HEIGHT, WIDTH))
         items.append(DatasetItem(id=f"r{number}", subset="train", media=media, annotations=parts))
     labels = {AnnotationType.label: LabelCategories.from_iterable(CLASSES)}
     Dataset.from_iterable(items, categories=labels).export(str(root / "cvat"), "cvat", save_media=True)
@@ -136,7 +136,7 @@ def write_panoptic(root: Path) -> None:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         mask[5:30, 8:40], mask[20:40, 30:55] = 1, 2
         parts = [Mask(mask == index, label=index) for index in range(3)]
-        media = Image.from_numpy(np.asarray(photograph(number)), size=(HEIGHT, WIDTH))
+        media = Image.from_numpy(np.asarray(drawn_image(number)), size=(HEIGHT, WIDTH))
         items.append(DatasetItem(id=f"s{number}", subset="train", media=media, annotations=parts))
         save_mask(mask, root, "panoptic", f"s{number}")
     labels = {AnnotationType.label: LabelCategories.from_iterable(["road", *CLASSES])}
@@ -153,7 +153,7 @@ def write_supervisely(root: Path) -> None:
     ]
     (folder / "meta.json").write_text(json.dumps({"classes": classes, "tags": []}))
     for number in range(2):
-        photograph(number).save(folder / "streets" / "img" / f"t{number}.png")
+        drawn_image(number).save(folder / "streets" / "img" / f"t{number}.png")
         exterior = np.array(outline()).round().astype(int).tolist()
         hole = [[20, 14], [26, 14], [26, 20], [20, 20]]
         bits = PIL.Image.fromarray((rng.random((9, 11)) > 0.4).astype(np.uint8) * 255)

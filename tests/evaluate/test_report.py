@@ -123,7 +123,7 @@ def test_a_missing_score_is_a_dash_in_the_printed_table() -> None:
     assert cells["Büsche"] == ["1.0000", "-", "-", "-"]
     assert cells["mean"] == ["1.0000", "0.5833", "0.7286", "0.7500"]
     assert cells["mean Dice"] == ["1.0000", "0.7333"]
-    assert cells["frequency-weighted IoU"] == ["1.0000", "0.6111"]
+    assert cells["weighted IoU"] == ["1.0000", "0.6111"]
     assert cells["pixel accuracy"] == ["1.0000", "0.7500"]
     assert cells["loss"] == ["0.2500", "0.5000"] and "nan" not in str(cells)
     assert "boundary IoU" not in cells  # not counted for either split
