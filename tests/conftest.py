@@ -13,7 +13,6 @@ from PIL import Image
 
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.runtime.files import locked
-from pipeline.runtime.limits import processors
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -21,11 +20,6 @@ for setting in [name for name in os.environ if name.startswith("MLFLOW_")]:  # o
     del os.environ[setting]
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: a test often waits for a server, a signal or a disk. pytest-xdist asks for this."""
-    return processors() + 1
 
 
 def pytest_collection_finish() -> None:
