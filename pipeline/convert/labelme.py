@@ -21,6 +21,7 @@ from pipeline.convert.source import (
     left_out,
     own_id,
     read_json,
+    read_json_of_mask,
     size_of,
     split_of,
     whole_number,
@@ -46,10 +47,7 @@ class LabelmeMask:
 
     def read(self, size: Size) -> np.ndarray:
         """See `pipeline.convert.source.MaskSource`."""
-        try:
-            content = read_json(self.path)
-        except UserError as error:
-            raise ValueError(str(error)) from error
+        content = read_json_of_mask(self.path)
         index = dict(self.index)
         shapes = []
         for shape in content["shapes"]:

@@ -201,6 +201,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: is not JSON: {error}") from error
 
 
+def read_json_of_mask(path: Path) -> Any:
+    """`read_json` while a mask is made, whose faults are reported with its name.
+
+    Raises:
+        ValueError: as `read_json` raises UserError.
+    """
+    try:
+        return read_json(path)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
 def require(content: Any, kind: type, where: str, what: str) -> Any:
     """A part of a tool's file, which has to be of this type.
 

@@ -19,6 +19,7 @@ from pipeline.convert.source import (
     left_out,
     own_id,
     read_json,
+    read_json_of_mask,
     require,
     size_of,
     split_of,
@@ -44,10 +45,7 @@ class SuperviselyMask:
 
     def read(self, size: Size) -> np.ndarray:
         """See `pipeline.convert.source.MaskSource`."""
-        try:
-            content = read_json(self.path)
-        except UserError as error:
-            raise ValueError(str(error)) from error
+        content = read_json_of_mask(self.path)
         width, height = _size(content) or size
         if width * height > MAX_PIXELS:
             raise ValueError(f"is for an image of {width}x{height}; at most {MAX_PIXELS} pixels expected")
