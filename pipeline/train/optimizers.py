@@ -79,6 +79,34 @@ def training_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
     )
 
 
+class FusedAdam(keras.optimizers.Adam):
+    """Keras's Adam, whose update of a variable is one operation instead of thirty.
+
+    A training step is built and optimized sooner, and each update passes over the weights once.
+    """
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Keras calls this for each variable."""
+        place = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[place].value.handle,
+            v=self._velocities[place].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class FusedAdamW(FusedAdam, keras.optimizers.AdamW):
+    """Keras's AdamW with that update; it lets the weights decay before."""
+
+
 def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> keras.Optimizer:
     """The optimizer that a configuration names; to be built in the scope of the strategy that trains with it.
 
@@ -104,8 +132,8 @@ def build_optimizer(config: OptimizerConfig, learning_rate: WarmupSchedule) -> k
         return _average_of_updates(kind) if config.ema is not None and config.accumulate > 1 else kind
 
     optimizer: keras.Optimizer = {
-        "adam": lambda: adapted(keras.optimizers.Adam)(**common),
-        "adamw": lambda: adapted(keras.optimizers.AdamW)(**common, weight_decay=config.weight_decay or 0.0),
+        "adam": lambda: adapted(FusedAdam)(**common),
+        "adamw": lambda: adapted(FusedAdamW)(**common, weight_decay=config.weight_decay or 0.0),
         "sgd": lambda: adapted(keras.optimizers.SGD)(
             **common,
             weight_decay=config.weight_decay or None,

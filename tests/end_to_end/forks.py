@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runtime.files import ROOT, locked
+from tests.end_to_end.forked_worker import fork_first_worker
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,20 @@ def _command(request: dict[str, Any]) -> int:
     os.environ.update(request["environment"])
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests themselves run under `nohup`
     tempfile.tempdir = None  # found again, in this environment
-    first, *rest = request["arguments"]
+    if request["arguments"][1:2] == ["-m"]:
+        fork_first_worker(lambda arguments: _run(["-m", *arguments], []))
+    return _run(request["arguments"], request["deaths"])
+
+
+def _run(arguments: list[str], deaths: list[dict[str, Any]]) -> int:
+    """Python with these arguments in this process, to the end of its threads and exit handlers; the exit status."""
+    first, *rest = arguments
     status = 1
     try:
-        if request["deaths"]:
+        if deaths:
             from tests.end_to_end.killing import Death, arm
 
-            for death in request["deaths"]:
+            for death in deaths:
                 arm(Death(**death))
         if first == "-c":
             sys.argv = ["-c", *rest[1:]]
@@ -195,7 +203,7 @@ def _command(request: dict[str, Any]) -> int:
             sys.argv = rest
             runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
-            sys.argv = [first, *rest]
+            sys.argv = arguments
             runpy.run_path(first, run_name="__main__")
         status = 0
     except SystemExit as end:

@@ -118,6 +118,23 @@ def test_every_optimizer_moves_every_weight_downhill(name: str) -> None:
         np.testing.assert_allclose(after[path], values - step, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "decay"), [("adam", 0.0), ("adamw", 0.1)])
+def test_adam_is_that_of_its_paper(name: str, decay: float) -> None:
+    """Kingma and Ba 2015, section 2, in its more efficient order; the decay as in Loshchilov and Hutter 2019."""
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(30, 5))
+    weight = rng.normal(size=5)
+    variable = keras.Variable(weight.astype(np.float32))
+    optimizer = build_optimizer(OptimizerConfig(name, RATE, weight_decay=decay or None), CONSTANT)
+    first, second = np.zeros(5), np.zeros(5)
+    for step, gradient in enumerate(gradients, start=1):
+        optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        rate = RATE * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        weight = weight * (1 - RATE * decay) - rate * first / (np.sqrt(second) + 1e-7)
+    np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-4, atol=1e-5)
+
+
 def test_each_step_has_the_learning_rate_of_the_schedule() -> None:
     made = WarmupSchedule(ScheduleConfig("cosine", 1.0), RATE, steps=10, steps_per_epoch=5)
     variable = keras.Variable(0.0)
