@@ -7,6 +7,7 @@ import os
 import sys
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -147,6 +148,8 @@ def _run_jobs(lineage: Lineage) -> None:
             raise JobError(error) from error
 
     logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(_mask)
+    # Hydra would compose everything once more, only to read hydra.mode, which is refused: -m alone decides.
+    Hydra.get_mode = lambda *_, **__: None
     job()
 
 

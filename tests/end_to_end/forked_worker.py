@@ -26,7 +26,7 @@ class ForkedWorker(subprocess.Popen[bytes]):
         self.pid = os.fork()
         if self.pid == 0:
             self._wanted.close()
-            self._wait(wanted, run_module)
+            self._await_start(wanted, run_module)
         wanted.close()
 
     def start(self, module: str, descriptors: Sequence[int], environment: dict[str, str]) -> None:
@@ -37,7 +37,7 @@ class ForkedWorker(subprocess.Popen[bytes]):
         self._wanted.close()
 
     @staticmethod
-    def _wait(wanted: socket.socket, run_module: Callable[[list[str]], int]) -> None:
+    def _await_start(wanted: socket.socket, run_module: Callable[[list[str]], int]) -> None:
         """Wait for `start`, or for the end of the process that could call it."""
         request, descriptors, *_ = socket.recv_fds(wanted, LIMIT, 2)
         if not request:
