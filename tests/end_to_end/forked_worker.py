@@ -29,9 +29,13 @@ class ForkedWorker(subprocess.Popen[bytes]):
             self._await_start(wanted, run_module)
         wanted.close()
 
-    def start(self, module: str, descriptors: Sequence[int], environment: dict[str, str]) -> None:
-        """Let it work."""
-        request = json.dumps([module, environment]).encode()
+    def start(self, arguments: Sequence[str], descriptors: Sequence[int], environment: dict[str, str]) -> None:
+        """Let it work.
+
+        Args:
+            arguments: of `python -m`; those that are descriptors are other numbers there.
+        """
+        request = json.dumps([arguments, [*map(str, descriptors)], environment]).encode()
         assert len(request) < LIMIT
         socket.send_fds(self._wanted, [request], descriptors)
         self._wanted.close()
@@ -42,12 +46,13 @@ class ForkedWorker(subprocess.Popen[bytes]):
         request, descriptors, *_ = socket.recv_fds(wanted, LIMIT, 2)
         if not request:
             os._exit(0)
-        module, environment = json.loads(request)
+        arguments, numbers, environment = json.loads(request)
+        renumbered = dict(zip(numbers, map(str, descriptors), strict=True))
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.clear()
         os.environ.update(environment)
-        os._exit(run_module([module, *map(str, descriptors)]))
+        os._exit(run_module([renumbered.get(argument, argument) for argument in arguments]))
 
 
 def fork_first_worker(run_module: Callable[[list[str]], int]) -> None:
@@ -58,7 +63,7 @@ def fork_first_worker(run_module: Callable[[list[str]], int]) -> None:
         if not forked or tuple(command[: len(client.WORKER)]) != client.WORKER:
             return subprocess.Popen(command, pass_fds=pass_fds, env=env, **more)
         worker = forked.pop()
-        worker.start(client.WORKER[-1], pass_fds, env)
+        worker.start(command[len(client.WORKER) - 1 :], pass_fds, env)
         return worker
 
     client.subprocess = types.SimpleNamespace(**{**vars(subprocess), "Popen": start})
