@@ -24,7 +24,7 @@ from tests.end_to_end.outcome import Outcome, differing, empty_store, outcome, r
 # Three epochs of four steps, each epoch better than the one before. Checkpoints after steps 3, 4, 6, 8, 9 and 12.
 OPTIONS = tiny(
     model__dropout="0.3", optimizer__ema="0.5", optimizer__learning_rate="0.03", checkpoint__every_steps="3",
-    optimizer__accumulate="2", epochs="3", seed="2",
+    optimizer__accumulate="2", epochs="3", seed="2", threads="2",
 )  # fmt: skip
 OFTEN = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1"}
 FROM_OUTSIDE = 5  # processes that are killed from outside, at random times
