@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
+from pipeline.convert.one_hot import NUMPY, is_one_hot, numbers_of_channels, read_channels, read_numpy
 from pipeline.convert.source import Size, UnknownLabels
 from pipeline.data.image_files import open_image
 from pipeline.data.palette import Colour
@@ -25,6 +26,7 @@ class Stored:
     values: np.ndarray | None  # (height, width) uint8 or uint16: grey, or indices of a palette
     colours: np.ndarray | None  # (height, width, 3) uint8, for files of colours
     palette: np.ndarray | None = None  # (up to 256, 3) uint8, for indices
+    channels: int = 0  # of a file with one for each class, whose values are their numbers, from 1; 0: of any other
 
     def packed(self) -> np.ndarray:
         """Each pixel's colour as a number, (height, width) int32: red * 65536 + green * 256 + blue."""
@@ -47,8 +49,12 @@ def read_stored(path: Path) -> Stored:
     Raises:
         OSError, SyntaxError, ValueError: it is damaged, too large, or of a kind that is no mask.
     """
+    if path.suffix.lower() == NUMPY:
+        return _of_array(read_numpy(path))
     with open_image(path, FORMATS) as opened:
         if getattr(opened, "n_frames", 1) > 1:
+            if opened.format == "TIFF":
+                return _of_array(read_channels(path))
             raise ValueError(f"holds {opened.n_frames} images; one expected")  # type: ignore[attr-defined]
         if opened.format == "PNG" and opened.mode == "L" and (bits := _grey_bits(path)) in (2, 4):
             stretched = np.array(opened, np.uint8)  # by Pillow, to 0 to 255
@@ -64,13 +70,26 @@ def read_stored(path: Path) -> Stored:
         if opened.mode == "LA":
             return Stored(np.array(opened.getchannel(0), np.uint8), None)
         if opened.mode.startswith("I"):
-            values = np.array(opened)
-            if values.min() < 0 or values.max() >= VALUES:
-                raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1} expected")
-            return Stored(values.astype(np.uint16), None)
+            return _of_array(np.array(opened))
         if opened.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
+            if opened.mode.startswith("RGB") and is_one_hot(channels := np.array(opened)):
+                return _of_array(channels)
             return Stored(None, np.array(opened.convert("RGB"), np.uint8))
         raise ValueError(f"is {opened.mode}; values or colours expected")
+
+
+def _of_array(values: np.ndarray) -> Stored:
+    """A mask of numbers, or of channels.
+
+    Raises:
+        ValueError: they are no values of a mask.
+    """
+    if values.ndim == 3:
+        return Stored(numbers_of_channels(values), None, channels=values.shape[2])
+    whole = values.astype(np.int64)
+    if whole.min() < 0 or whole.max() >= VALUES or (values.dtype.kind == "f" and (whole != values).any()):
+        raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1}, whole, expected")
+    return Stored(whole.astype(np.uint8 if whole.max() < 256 and values.dtype.kind != "u" else np.uint16), None)
 
 
 def _grey_bits(path: Path) -> int:

@@ -35,6 +35,7 @@ class Scan:
     coloured: bool = False  # a file has colours, not values
     void_alone: int = 0  # files with 255 besides 0, and nothing else
     void_next_to_others: bool = False  # a file has 255 next to other values than 0
+    channels: int = 0  # of files with one for each class, whose values are their numbers; 0: of no file
 
     def add(self, other: "Scan") -> None:
         """Add what another mask holds."""
@@ -45,6 +46,7 @@ class Scan:
         self.coloured |= other.coloured
         self.void_alone += other.void_alone
         self.void_next_to_others |= other.void_next_to_others
+        self.channels = max(self.channels, other.channels)
 
     @property
     def is_grey(self) -> bool:
@@ -67,7 +69,7 @@ def scan_mask(path: Path) -> Scan | str:
         stored = read_stored(path)
     except UNDECODABLE as error:
         return undecodable(error)
-    found = Scan(coloured=stored.colours is not None)
+    found = Scan(coloured=stored.colours is not None, channels=stored.channels)
     if stored.values is not None:
         found.values, found.value_files = _counted(stored.values)
     if stored.values is None or stored.values.dtype == np.uint8:
@@ -99,6 +101,8 @@ def scan_masks(paths: Sequence[Path], progress: Progress) -> Scan:
     for path, result in zip(paths, in_parallel(scan_mask, paths, "reading masks", progress), strict=True):
         if isinstance(result, str):
             faults.append(f"{path}: {result}")
+        elif found.channels and result.channels not in (0, found.channels):
+            faults.append(f"{path}: has {result.channels} channels, but others have {found.channels}")
         elif max(len(found.values), len(found.colours)) <= MOST_DISTINCT:
             found.add(result)
     if faults:
@@ -126,6 +130,8 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
         return _named({key_of_colour(colour): name for colour, name in options.colours.items()}, True, options, scan)
     if options.values:
         return _named(dict(options.values), False, options, scan)
+    if scan.channels:
+        return _of_channels(scan, options, legend)
     if legend is not None and legend.colours and _by_colours(scan, legend):
         names = {key_of_colour(colour): name for colour, name in legend.colours.items()}
         return _named(names, True, options, scan, f"colours as {legend.file} says; colours=… sets others")
@@ -135,6 +141,22 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
     if legend is not None and not options.classes:
         options = replace(options, classes=tuple(legend.values.values()))  # names alone, for the colours of PASCAL VOC
     return _guessed(scan, options)
+
+
+def _of_channels(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
+    """The meaning of channels: a class each, in their order; pixels in none of them are background, or else void."""
+    count = scan.channels
+    between = 0 in scan.of(False)[0]  # pixels that are in no channel
+    listed = list((legend.colours or legend.values).values()) if legend is not None else []
+    names = list(options.classes) or (listed if len(listed) - count in (0, 1) else _numbered(count + between))
+    if len(names) - count not in (0, 1):
+        raise UserError(f"classes: {len(names)} names, but the masks have {count} channels; {count} expected, or one "
+                        "more for pixels that are in none")  # fmt: skip
+    outside = [] if len(names) > count else [VOID_NAME]
+    meant = dict(enumerate([*outside, *names]))
+    words = f"; pixels in none of them are {meant[0]}" if between else ""
+    note = f"masks have {count} channels, of one class each: {_indices([*meant.values()][1:], 1)}{words}"
+    return _named(meant, False, options, scan, f"{note}; 'classes=[…]' names them")
 
 
 def _by_colours(scan: Scan, legend: Legend) -> bool:
@@ -233,8 +255,8 @@ def _numbered(count: int) -> list[str]:
     return [BACKGROUND, *(f"class_{index}" for index in range(1, count))]
 
 
-def _indices(names: Sequence[str]) -> str:
-    shown = [f"{index} {name}" for index, name in enumerate(names)]
+def _indices(names: Sequence[str], first: int = 0) -> str:
+    shown = [f"{index} {name}" for index, name in enumerate(names, first)]
     return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
 
 

@@ -1,24 +1,17 @@
 """format=masks: masks in image files, next to their images in any arrangement."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from pipeline.convert.legends import find_legend
+from pipeline.convert.lists import with_lists
 from pipeline.convert.mask_files import MaskFile, MaskParts
 from pipeline.convert.mask_values import BACKGROUND, is_background, meaning, scan_masks
 from pipeline.convert.options import Options
 from pipeline.convert.pairs import Pair, pair_files
-from pipeline.convert.source import SPLITS, Files, Found, Item, left_out
-from pipeline.data.layout import IMAGES, MASKS
+from pipeline.convert.source import Files, Found, Item, left_out
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
-
-LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
-LARGEST_LIST = 2**26  # bytes
-ENDING = re.compile(r"\.(jpe?g|png|tiff?|bmp|gif|webp)$", re.IGNORECASE)
 
 
 def read(options: Options, files: Files, progress: Progress) -> Found:
@@ -45,7 +38,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
     found.warnings += left_out("images without a mask", pairing.images)
     found.warnings += left_out("masks without an image", pairing.masks)
-    _with_lists(found, files)
+    with_lists(found, files)
     return found
 
 
@@ -114,40 +107,3 @@ def _background(options: Options, classes: Sequence[str]) -> str | None:
     if options.background != "auto":
         raise UserError(f"background={options.background}: one of {', '.join(classes)}, or null, expected")
     return next((name for name in classes if is_background(name)), None)
-
-
-# ---- lists of splits
-
-
-def _with_lists(found: Found, files: Files) -> None:
-    """Give items the splits of list files, such as those of a VOC folder, where no folder is called after a split."""
-    if any(item.split for item in found.items):
-        return
-    splits: dict[str, str] = {}
-    for path in files.ending(".txt"):
-        match = LISTS.fullmatch(path)
-        split = match and SPLITS.get((match[3] or match[4]).lower())
-        if split and (files.root / path).stat().st_size <= LARGEST_LIST:
-            text = (files.root / path).read_text(encoding="utf-8-sig", errors="replace")
-            for line in unicodedata.normalize("NFC", text).splitlines():
-                splits.setdefault(_listed(line), split)
-    if not splits:
-        return
-    items = [
-        Item(
-            item.id, item.image, item.mask, item.mask_name, splits.get(item.id, splits.get(PurePosixPath(item.id).name))
-        )
-        for item in found.items
-    ]
-    if not any(item.split for item in items):
-        return
-    unlisted = [item.id for item in items if item.split is None]
-    found.warnings += left_out("images in no list", unlisted)
-    found.items = [item for item in items if item.split is not None]
-
-
-def _listed(line: str) -> str:
-    """The id that a line of a list names: without further columns, folders of images, and an ending."""
-    first = re.split(r"[,;|\t]| (?=\S+\.\w+$)", line.strip().strip("\"'"))[0].strip().replace("\\", "/")
-    path = PurePosixPath(ENDING.sub("", first))
-    return "/".join(part for part in path.parts if part not in (IMAGES, MASKS, "images", ".", "/"))

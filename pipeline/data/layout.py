@@ -26,19 +26,24 @@ def require_layout(root: Path) -> None:
     if not root.is_dir():
         what = "is a file" if root.exists() else "folder not found"
         siblings = [other.name for other in _entries(root.parent) if other.is_dir()] if root.parent.is_dir() else []
-        raise UserError(f"dataset.root={root}: {what}{nearest(root.name, siblings)}; {LAYOUT}")
+        raise UserError(f"dataset.root={root}: {what}{nearest(root.name, siblings)}; {LAYOUT}", *_conversion(root))
     names = ", ".join(f"{name}/" for name in missing)
     start = f"dataset.root={root}: missing {names}"
     if complete := _complete_folders(root):
         others = f", or {', '.join(str(folder) for folder in complete[1:4])}" if complete[1:] else ""
         raise UserError(f"{start} (did you mean '{complete[0]}'{others}?); {LAYOUT}")
-    faults = [f"{start}; it has {_content(root)}; {LAYOUT}"]
-    if (seen := recognise(root)) is not None:
-        faults.append(
-            f"dataset.root={root}: looks like {seen.format} ({seen.why}); to write it in this layout, type: "
-            f"{convert_command(root)}"
-        )
-    raise UserError(*faults)
+    raise UserError(f"{start}; it has {_content(root)}; {LAYOUT}", *_conversion(root))
+
+
+def _conversion(root: Path) -> list[str]:
+    """The command that converts what lies here, as a line; no line if it is not recognised."""
+    seen = recognise(root) if root.exists() else None
+    if seen is None:
+        return []
+    return [
+        f"dataset.root={root}: looks like {seen.format} ({seen.why}); to write it in this layout, type: "
+        + convert_command(root, *seen.arguments)
+    ]
 
 
 def _complete_folders(root: Path) -> list[Path]:

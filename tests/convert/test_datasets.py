@@ -37,6 +37,22 @@ def test_cityscapes_by_ids_and_by_train_ids(tmp_path: Path) -> None:
     assert found["classes"][18] == "bicycle" and found["background"] is None and found["colours"][0] == "#804080"
 
 
+def test_kitti_has_the_ids_of_cityscapes(tmp_path: Path) -> None:
+    source = tmp_path / "kitti"
+    for number in range(3):
+        save(source / f"training/image_2/00{number}_10.png", drawn_image(number))
+        save(source / f"testing/image_2/00{number}_10.png", drawn_image(9 + number))
+        mask = np.full((24, 32), ROAD, np.uint8)
+        mask[8:16], mask[16:] = SKY, TRAILER
+        save(source / f"training/semantic/00{number}_10.png", mask)
+        save(source / f"training/semantic_rgb/00{number}_10.png", drawn_image(number))
+        save(source / f"training/instance/00{number}_10.png", mask.astype(np.uint16) * 256)
+    output = converted(source)
+    assert sorted(masks_of(output)) == ["000_10", "001_10", "002_10"]
+    assert masks_of(output)["000_10"][:, 0].tolist() == [0] * 8 + [10] * 8 + [255] * 8
+    assert {split: len(ids) for split, ids in splits_of(output).items()} == {"train": 1, "val": 1, "test": 1}
+
+
 def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     source = tmp_path / "ADEChallengeData2016"
     for number, split in enumerate(("training", "validation")):

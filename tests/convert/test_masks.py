@@ -137,6 +137,56 @@ def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
     converted(source, "values={0: a, 255: b}", "tolerance=128")
 
 
+def as_channels(mask: np.ndarray) -> np.ndarray:
+    return np.eye(3, dtype=np.uint8)[mask]  # (height, width, 3)
+
+
+def write_channels(path: Path, channels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, channels.astype(np.float32))
+    elif path.suffix == ".png":
+        save(path, channels)
+    else:
+        pages = [Image.fromarray(channel * 255) for channel in np.moveaxis(channels, 2, 0)]
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+@pytest.mark.parametrize("ending", ["npy", "png", "tif"])
+def test_a_channel_for_each_class(tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if ending == "tif":
+        pytest.importorskip("tifffile")
+    source = tmp_path / "s"
+    for number, name in enumerate(NAMES):
+        save(source / f"images/{name}.jpg", drawn_image(number))
+        write_channels(source / f"masks/{name}.{ending}", as_channels(index_mask(number)))
+    output = converted(source)
+    assert_masks(output, indices())
+    said = "masks have 3 channels, of one class each: 1 background, 2 class_1, 3 class_2; 'classes=[…]' names them"
+    assert said in capsys.readouterr().out
+    for number, name in enumerate(NAMES):  # without a channel for the background
+        write_channels(source / f"masks/{name}.{ending}", as_channels(index_mask(number))[..., 1:])
+    if ending == "npy":
+        assert_masks(converted(source, "classes=[background,a,b]", "overwrite=true"), indices())
+        assert "pixels in none of them are background" in capsys.readouterr().out
+        void = {name: np.array([255, 0, 1], np.uint8)[mask] for name, mask in indices().items()}
+        assert_masks(converted(source, "classes=[a,b]", "overwrite=true"), void)
+        (tmp_path / "s-voc").rename(tmp_path / "other")
+        assert "4 names, but the masks have 2 channels; 2 expected" in refused(source, "classes=[a,b,c,d]")
+        np.save(source / "masks/a0.npy", np.ones((24, 32, 2)))
+        np.save(source / "masks/a1.npy", np.array([{}]), allow_pickle=True)
+        message = refused(source)
+        assert "a0.npy: cannot be decoded: 768 pixels are in more than one of its 2 channels" in message
+        assert "a1.npy: cannot be decoded: " in message
+
+
+def test_indices_in_numpy_files(tmp_path: Path) -> None:
+    for number, name in enumerate(NAMES):
+        save(tmp_path / f"s/{name}.jpg", drawn_image(number))
+        np.save(tmp_path / f"s/{name}.npy", index_mask(number).astype(np.int64))
+    assert_masks(converted(tmp_path / "s"), indices())
+
+
 def test_masks_of_one_class_each(tmp_path: Path) -> None:
     source = tmp_path / "s"
     for number, name in enumerate(NAMES):
