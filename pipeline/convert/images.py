@@ -19,6 +19,7 @@ from pipeline.runtime.files import link_or_copy
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 ENDINGS = (".jpg", ".png")  # of what is written
 QUALITY = 95
+THUMBNAIL = 128  # shorter side in pixels, at least, of what images are compared by
 BITS_PER_SAMPLE, SAMPLES = 258, 277  # tags of TIFF
 DEEP_PNG = b"\x10"  # bits of a channel, in the header of a PNG of 16
 Size = tuple[int, int]  # width, height
@@ -36,7 +37,8 @@ class Recipe:
 class SourceImage:
     """An image, decoded and ready to be written."""
 
-    pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller
+    pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller; of a
+    # JPEG without changes a grey thumbnail, since all of its bytes are decoded for that, too
     orientation: int  # of its EXIF data, which was applied
     stored: Size
     changes: tuple[str, ...]  # in words; none: the file itself can be taken
@@ -65,8 +67,14 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
         deep = is_deep(opened, path)
         if mode == "CMYK" and lossy and "adobe" not in opened.info:
             raise ValueError("is a CMYK JPEG without Adobe's marker, which some programs read inverted; save it as RGB")
-        has_exif = form != "PNG" or has_marks(path.read_bytes())
+        content = path.read_bytes() if form == "PNG" else b""
+        has_exif = form != "PNG" or has_marks(content)
         stored = opened.size
+        shrinks = recipe.max_side is not None and max(stored) > recipe.max_side
+        if form == "JPEG" and mode in ("L", "RGB") and not shrinks and orientation_of(opened) == 1:
+            opened.draft("L", (THUMBNAIL, THUMBNAIL))
+            opened.load()
+            return SourceImage(np.asarray(opened), 1, stored, (), ".jpg")
         if deep:
             if recipe.intensity is None:
                 raise ValueError("has more than 8 bits a channel; intensity=[low,high] expected")
@@ -74,7 +82,7 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
             changes.append("scaled to 8 bits")
         else:
             opened.load()
-            if form == "PNG" and PNG_END not in path.read_bytes():
+            if form == "PNG" and PNG_END not in content:
                 raise ValueError("the file ends too early")
             plain = mode in ("RGB", "L", "P", "1") and "transparency" not in opened.info
             if not plain:
@@ -87,7 +95,7 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
         changes.append("EXIF orientation applied")
     if form not in ("JPEG", "MPO", "PNG"):
         changes.append(f"{form} to PNG")
-    if recipe.max_side is not None and max(stored) > recipe.max_side:
+    if shrinks:
         changes.append(f"made smaller, to {recipe.max_side}")
     return SourceImage(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
@@ -34,12 +35,16 @@ class Stored:
             red, green, blue = (self.colours[..., channel].astype(np.int32) for channel in range(3))
             return (red << 16) | (green << 8) | blue
         assert self.values is not None
-        if self.palette is not None:
-            table = np.zeros(256, np.int32)
-            parts = self.palette.astype(np.int32)
-            table[: len(parts)] = (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
-            return np.asarray(table[self.values])
-        return np.minimum(self.values, 255).astype(np.int32) * 0x010101
+        return np.asarray(self.keys()[np.minimum(self.values, 255)])
+
+    def keys(self) -> np.ndarray:
+        """The colour of each value as a number, as `packed`, (256,) int32."""
+        if self.palette is None:
+            return np.arange(256, dtype=np.int32) * 0x010101
+        table = np.zeros(256, np.int32)
+        parts = self.palette.astype(np.int32)
+        table[: len(parts)] = (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
+        return table
 
 
 @as_value_error()
@@ -111,6 +116,8 @@ class Table:
         Raises:
             UnknownLabels: values or colours are in no entry, nor within the tolerance of one.
         """
+        if stored.values is not None and stored.values.dtype == np.uint8:
+            return self._of_bytes(stored.values, stored.keys() if self.by_colour else np.arange(256))
         if self.by_colour:
             keys = stored.packed()
         elif stored.values is not None:
@@ -125,6 +132,25 @@ class Table:
         unknown = found < 0
         if unknown.any():
             found[unknown] = self._nearest(keys[unknown])
+        return found.astype(np.uint8)
+
+    def _of_bytes(self, values: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """`look_up` for values of 8 bits: in a table of 256.
+
+        Args:
+            keys: what each value stands for, (256,) int32.
+        """
+        table = _lut(self)[keys]
+        found = np.take(table, values)
+        if found.min() < 0:
+            present = np.flatnonzero(Image.fromarray(values).histogram())
+            unknown = present[table[present] < 0]
+            try:
+                table[unknown] = self._nearest(keys[unknown])
+            except UnknownLabels:  # with the pixels of each
+                self._nearest(keys[values[found < 0]])
+                raise
+            found = np.take(table, values)
         return found.astype(np.uint8)
 
     def _nearest(self, keys: np.ndarray) -> np.ndarray:

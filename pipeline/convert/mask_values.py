@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline.config.classes import VOC_CLASSES, hexadecimal, voc_colour
 from pipeline.convert.legends import Legend
@@ -72,8 +73,13 @@ def scan_mask(path: Path) -> Scan | str:
     found = Scan(coloured=stored.colours is not None, channels=stored.channels)
     if stored.values is not None:
         found.values, found.value_files = _counted(stored.values)
-    if stored.values is None or stored.values.dtype == np.uint8:
+    if stored.values is None:
         found.colours, found.colour_files = _counted(stored.packed())
+    elif stored.values.dtype == np.uint8:
+        keys = stored.keys().tolist()
+        for value, count in found.values.items():
+            found.colours[keys[value]] += count
+        found.colour_files = Counter(dict.fromkeys(found.colours, 1))
     values = set(found.of(False)[0]) if found.is_grey else set()
     found.void_next_to_others = VOID in values and len(values - {0, VOID}) > 0
     found.void_alone = int(VOID in values and not found.void_next_to_others)
@@ -82,6 +88,9 @@ def scan_mask(path: Path) -> Scan | str:
 
 def _counted(keys: np.ndarray) -> tuple[Counter[int], Counter[int]]:
     """Pixels of each key, and 1 for each. By runs of equal pixels, of which masks have few."""
+    if keys.dtype == np.uint8:
+        pixels_of = {value: count for value, count in enumerate(Image.fromarray(keys).histogram()) if count}
+        return Counter(pixels_of), Counter(dict.fromkeys(pixels_of, 1))
     flat = keys.ravel()
     starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
     distinct, places = np.unique(flat[starts], return_inverse=True)
