@@ -202,7 +202,7 @@ def key_of_colour(colour: Colour) -> int:
     return (colour[0] << 16) | (colour[1] << 8) | colour[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFile:
     """A mask in one file, whose values or colours say the class."""
 
@@ -214,7 +214,7 @@ class MaskFile:
         return self.table.look_up(read_stored(self.path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskParts:
     """A mask in several files, one for each class or object: what is not 0 is of it; later ones cover earlier ones."""
 

@@ -11,7 +11,7 @@ from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, split_of
 from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, role_of_folder, without_word
 
 
-@dataclass
+@dataclass(slots=True)
 class Pair:
     """An image and the files of its mask: one, or one for each class or object."""
 
@@ -35,7 +35,7 @@ class Pairing:
 _Key = tuple[tuple[str, ...], str]  # folders and name by which a mask and an image are compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """A file, with the folders that say nothing of its role, and its name without an ending."""
 

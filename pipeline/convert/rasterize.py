@@ -26,7 +26,7 @@ LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, of labelme's lines and points
 ELLIPSE_POINTS = 360
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What one outline covers.
 
@@ -40,7 +40,7 @@ class Shape:
     data: Any  # points as ((x, y), …); polygons as ((x, y, x, y, …), …); (counts, left, top, width, height); …
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outlines:
     """A mask that is drawn from outlines, later ones over earlier ones."""
 

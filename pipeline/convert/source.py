@@ -55,7 +55,7 @@ class UnknownLabels(ValueError):
         self.pixels = pixels  # of each value or colour, as a person types it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image with its mask."""
 

@@ -21,7 +21,7 @@ RUN_LENGTHS = 3  # zlib's Z_RLE: masks of a few areas are smaller, and in a thir
 AS_DISPLAYED, AS_STORED = "displayed", "stored"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """What one image needs."""
 
@@ -32,7 +32,7 @@ class Job:
     folder: Path | None  # that is written to; None: nothing is written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Done:
     """What is known of an image."""
 
