@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
             return _compare(options, found, recipe, earlier, assigned, progress)
         with unfinished(options.output) as folder:
             converted = convert(options, found, recipe, folder, assigned, progress)
-            _write_rest(options, converted, folder, arguments)
+            _write_rest(options, converted, folder)
             finish(folder, options.output)
     _report(options, converted)
     return 0
@@ -143,7 +143,7 @@ def _not_recognised(source: Path) -> UserError:
     )
 
 
-def _write_rest(options: Options, converted: Converted, folder: Path, arguments: Sequence[str]) -> None:
+def _write_rest(options: Options, converted: Converted, folder: Path) -> None:
     """Write lists, manifest, `dataset.yaml` and contact sheet."""
     found, rows, classes = converted.found, converted.rows, classes_of(converted.found)
     write_lists(folder, rows)
@@ -151,7 +151,7 @@ def _write_rest(options: Options, converted: Converted, folder: Path, arguments:
     made_of = {
         "source": str(options.source),
         "format": found.format,
-        "command": shlex.join(["python", "-m", "pipeline.convert", *arguments]),
+        "command": options.command_with(),
         "images": len(rows),
         **splitting(options),
     }

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.convert.mask_values import BACKGROUND, is_background
+from pipeline.convert.mask_values import is_background
 from pipeline.convert.options import VOID_NAME, Options
+from pipeline.convert.unknown_values import BACKGROUND
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import enumerated, nearest, plain

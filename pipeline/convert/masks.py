@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pipeline.convert.legends import find_legend
 from pipeline.convert.lists import with_lists
 from pipeline.convert.mask_files import MaskFile, MaskParts
-from pipeline.convert.mask_values import BACKGROUND, is_background, meaning, scan_masks
+from pipeline.convert.mask_scan import scan_masks
+from pipeline.convert.mask_values import is_background, meaning
 from pipeline.convert.options import Options
 from pipeline.convert.pairs import Pair, pair_files
 from pipeline.convert.source import Files, Found, Item, left_out
+from pipeline.convert.unknown_values import BACKGROUND
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress

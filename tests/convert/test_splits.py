@@ -9,7 +9,7 @@ SHARES = (0.8, 0.1, 0.1)
 
 def split(
     ids: list[str], present: np.ndarray | None = None, units: np.ndarray | None = None, earlier=None, groups=None
-):  # type: ignore[no-untyped-def]  # noqa: E501
+):  # type: ignore[no-untyped-def]
     present = np.ones((len(ids), 1), bool) if present is None else present
     units = np.arange(len(ids)) if units is None else units
     return by_hash(ids, groups or ids, present, units, SHARES, earlier or {})
