@@ -44,6 +44,8 @@ def recognise(source: Path) -> Recognised | None:
     trainings = [path for path in paths if re.search(r"(?i)(^|/)annotations/(training|validation)/[^/]+\.png$", path)]
     if trainings and {"images", "annotations"} <= folders:
         return Recognised("ade20k", "it has annotations/training/ and images/")
+    if any(re.search(r"(^|/)ADE_\w+_seg\.png$", path) for path in paths):
+        return Recognised("ade20k", "it has ADE_*_seg.png")
     kinds: dict[str, str] = {}
     for path in _telling(paths):
         if (kind := kind_of_file(source / path)) is not None:

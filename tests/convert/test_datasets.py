@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.dataset_file import read_dataset_file
-from tests.convert.sources import converted, drawn_image, masks_of, save, splits_of
+from tests.convert.sources import converted, drawn_image, masks_of, refused, save, splits_of
 
 ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
 
@@ -65,5 +65,8 @@ def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     output = converted(source)
     assert splits_of(output) == {"train": ["ADE_0"], "val": ["ADE_1"]}
     assert masks_of(output)["ADE_1"][:, 0].tolist() == [255] * 12 + [0] * 8 + [149] * 4
+    save(tmp_path / "full/images/ADE/training/ADE_train_1.jpg", drawn_image(1))
+    save(tmp_path / "full/images/ADE/training/ADE_train_1_seg.png", drawn_image(1))
+    assert "is ADE20K's full release, whose 3,688 classes are more than masks" in refused(tmp_path / "full")
     classes = read_dataset_file(output / "dataset.yaml")["classes"]
     assert classes[:3] == ["wall", "thing", "thing_3"] and len(classes) == 150

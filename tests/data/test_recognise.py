@@ -18,6 +18,7 @@ FILES = {
     "cityscapes": ["leftImg8bit/train/a/x_leftImg8bit.png", "gtFine/train/a/x_gtFine_labelIds.png"],
     "cityscapes as KITTI": ["training/image_2/a.png", "training/semantic/a.png", "testing/image_2/b.png"],
     "masks in NumPy files": ["a.jpg", "a.npy"],
+    "ade20k in full": ["images/ADE/training/ADE_train_1.jpg", "images/ADE/training/ADE_train_1_seg.png"],
     "ade20k": ["images/training/a.jpg", "annotations/training/a.png"],
     "labelme": [("a.json", {"version": "5", "flags": {}, "shapes": []}), "a.jpg"],
     "coco": [("annotations/instances_train.json", {"info": {}, "images": [], "annotations": []}), "train/a.jpg"],
