@@ -38,7 +38,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         items.append(Item(identity, files.root / image, MaskFile(files.root / path, table), path, split_of(path)))
     if not items and files.ending("_seg.png"):
         raise UserError(
-            f"source={options.source}: is ADE20K's full release, whose 3,688 classes are more than masks of 8 bits hold; "
+            f"source={options.source}: is the full release of ADE20K, whose 3,688 classes do not fit masks of 8 bits; "
             f"the challenge's data (ADEChallengeData2016, {CLASSES} classes) are read"
         )
     if not items:

@@ -23,7 +23,7 @@ def ways_to_convert(root: Path, classes: Sequence[str], faults: Sequence[str]) -
     """
     if not any(sign in fault for fault in faults for sign in (MENDS, VOID_MEANT, NO_INDICES)):
         return []
-    named = [] if tuple(classes) == VOC_NAMES else [f"classes={_flow(list(classes))}"]
+    named = classes_argument(classes)
     meant = [fault.partition(VOID_MEANT)[2].partition(",")[0] for fault in faults if VOID_MEANT in fault]
     if named and meant:
         named.append(f"values={_flow({**dict(enumerate(classes)), VOID: classes[int(meant[0])]})}")
@@ -31,6 +31,11 @@ def ways_to_convert(root: Path, classes: Sequence[str], faults: Sequence[str]) -
         "a conversion writes a new folder of all images and of the lists called train, val and test, and leaves this "
         f"one as it is; type: {convert_command(root, *named)}"
     ]
+
+
+def classes_argument(classes: Sequence[str]) -> list[str]:
+    """The argument that names the classes of a run; none for PASCAL VOC's, which a run has by default."""
+    return [] if tuple(classes) == VOC_NAMES else [f"classes={_flow(list(classes))}"]
 
 
 def _flow(value: object) -> str:

@@ -67,6 +67,6 @@ def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     assert masks_of(output)["ADE_1"][:, 0].tolist() == [255] * 12 + [0] * 8 + [149] * 4
     save(tmp_path / "full/images/ADE/training/ADE_train_1.jpg", drawn_image(1))
     save(tmp_path / "full/images/ADE/training/ADE_train_1_seg.png", drawn_image(1))
-    assert "is ADE20K's full release, whose 3,688 classes are more than masks" in refused(tmp_path / "full")
+    assert "is the full release of ADE20K, whose 3,688 classes do not fit" in refused(tmp_path / "full")
     classes = read_dataset_file(output / "dataset.yaml")["classes"]
     assert classes[:3] == ["wall", "thing", "thing_3"] and len(classes) == 150

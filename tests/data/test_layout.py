@@ -49,7 +49,7 @@ def test_masks_without_a_telling_name(loose: Path, tmp_path: Path) -> None:
     for old, new in (("images", "one"), ("Masks", "two")):
         (loose / old).rename(loose / new)
     _, advice = refused(loose)
-    assert advice.endswith(" images=one masks=two")
+    assert advice.endswith(" images=one masks=two 'classes=[background, cat, dog]'")
     arguments = shlex.split(advice.partition("type: ")[2])[3:]
     assert main([*(word for word in arguments if not word.startswith("output=")), f"output={tmp_path / 'new'}"]) == 0
     assert not find_examples(tmp_path / "new", NO_VAL)[1]
