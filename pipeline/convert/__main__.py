@@ -57,7 +57,8 @@ intensity=…      '[low,high]' that becomes 0 to 255 in images of more than 8 b
 
 format=masks: masks in files
 images=… masks=…   their folders in the source, if the names do not tell
-values=…         what values of masks mean: '{0: background, 255: object}'; void: neither learnt nor scored
+values=…         what values of masks mean: '{0: background, 255: object}'; void: neither learnt nor scored. Of masks
+                 with a channel for each class, classes=… names the channels in their order
 colours=…        what colours of masks mean: '{"#000000": background, "#800000": cat}'
 tolerance=…      for blurred edges: greatest difference of a channel, 0 to 255, at which a pixel is taken for the
                  nearest of them

@@ -35,10 +35,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image, decoded and ready to be written."""
+    """An image, decoded and ready to be written.
 
-    pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller; of a
-    # JPEG without changes a grey thumbnail, since all of its bytes are decoded for that, too
+    Of a JPEG without changes `pixels` is a grey thumbnail: all of its bytes are decoded for that, too, and faster.
+    """
+
+    pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller
     orientation: int  # of its EXIF data, which was applied
     stored: Size
     changes: tuple[str, ...]  # in words; none: the file itself can be taken

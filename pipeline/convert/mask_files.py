@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
@@ -56,7 +56,13 @@ def read_stored(path: Path) -> Stored:
     """
     if path.suffix.lower() == NUMPY:
         return _of_array(read_numpy(path))
-    with open_image(path, FORMATS) as opened:
+    try:
+        image = open_image(path, FORMATS)
+    except UnidentifiedImageError:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        return _of_array(read_channels(path))  # of more channels than Pillow knows
+    with image as opened:
         if getattr(opened, "n_frames", 1) > 1:
             if opened.format == "TIFF":
                 return _of_array(read_channels(path))

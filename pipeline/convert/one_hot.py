@@ -9,6 +9,7 @@ from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.palette import VOID
 
 NUMPY = ".npy"
+MOST_NUMBERS = 4 * MAX_PIXELS  # of all channels together
 
 
 def read_numpy(path: Path) -> np.ndarray:
@@ -21,6 +22,7 @@ def read_numpy(path: Path) -> np.ndarray:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # a header that promises too much takes no memory
     except EOFError as error:
         raise ValueError("the file ends too early") from error
+    _require_room(values.size)
     return _usable(values)
 
 
@@ -31,7 +33,16 @@ def read_channels(path: Path) -> np.ndarray:
         OSError, ValueError: it is damaged or too large.
         UserError: tifffile is missing.
     """
-    return _usable(import_extra("tifffile", path).imread(path))
+    tifffile = import_extra("tifffile", path)
+    with tifffile.TiffFile(path) as file:  # its TiffFileError is a ValueError
+        _require_room(file.series[0].size)
+        return _usable(file.asarray())
+
+
+def _require_room(numbers: int) -> None:
+    """Raises: ValueError: an array is too large, before it is read."""
+    if numbers > MOST_NUMBERS:
+        raise ValueError(f"holds {numbers} numbers; at most {MOST_NUMBERS} expected")
 
 
 def _usable(values: np.ndarray) -> np.ndarray:

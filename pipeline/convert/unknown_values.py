@@ -1,6 +1,7 @@
 """What is said of masks whose values or colours have no class: all of them, and the command to edit."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import yaml
@@ -55,18 +56,16 @@ def _example(keys: Iterable[int], given: dict[int, str], by_colour: bool) -> str
     parts = []
     for number, key in enumerate(sorted(keys)):
         fallback = BACKGROUND if key == 0 else VOID_NAME if key == void and len(given) > 1 else f"class_{number}"
-        name = _quoted(given.get(key, fallback))
+        name = quoted_name(given.get(key, fallback))
         text = f'"{hexadecimal(colour_of_key(key))}"' if by_colour else str(key)
         parts.append(f"{text}: {name}")
     return "{" + ", ".join(parts) + "}"
 
 
-def _quoted(name: str) -> str:
-    """A name as a value of YAML, in quotes if it would be read as something else."""
-    try:
-        return name if yaml.safe_load(f"[{name}]") == [name] else json.dumps(name, ensure_ascii=False)
-    except yaml.YAMLError:
-        return json.dumps(name, ensure_ascii=False)
+def quoted_name(name: str) -> str:
+    """A name for a mapping in YAML's flow style, in quotes if it would be read as something else, such as no."""
+    plain = re.fullmatch(r"[^\W\d][\w -]*", name) and yaml.safe_load(name) == name
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def kind_of(by_colour: bool, count: int) -> str:

@@ -1,6 +1,7 @@
 """Finds the folders of images and of masks where no name tells them: files of the same names, of few values in one."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,6 +10,7 @@ from pipeline.data.image_files import UNDECODABLE, open_image
 
 FORMATS = ("PNG", "BMP", "TIFF", "WEBP", "GIF")
 MOST_VALUES = 32  # of a file that may be a mask
+MOST_FOLDERS = 100
 LOOKED_AT = 3  # files of a folder that are opened
 SHARED = 0.9  # of the names in the smaller of two folders, at least, are in the other one too
 
@@ -23,28 +25,20 @@ def folders_of_images_and_masks(source: Path, paths: Sequence[str]) -> tuple[str
     for path in paths:
         parts = PurePosixPath(path).parts
         files.setdefault(parts[:-1], {})[PurePosixPath(path).stem] = path
+    folders = sorted(files)[:MOST_FOLDERS]
+    has_masks = {
+        folder: all(_has_few_values(source / path) for path in sorted(files[folder].values())[:LOOKED_AT])
+        for folder in folders
+    }
     found = set()
-    folders = sorted(files)
-    for one in folders[:100]:
-        for other in folders[:100]:
-            shared = files[one].keys() & files[other].keys()
-            differ = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
-            if len(one) != len(other) or len(differ) != 1 or len(shared) < 2:
-                continue
-            if len(shared) < SHARED * min(len(files[one]), len(files[other])):
-                continue
-            looked_at = sorted(shared)[:LOOKED_AT]
-            are_masks = [
-                _have_few_values(source / files[folder][stem] for stem in looked_at) for folder in (one, other)
-            ]
-            if are_masks == [False, True]:
-                end = differ[0] + 1
-                found.add(("/".join(one[:end]), "/".join(other[:end])))
+    for one, other in itertools.permutations(folders, 2):
+        differ = [place for place, (part, another) in enumerate(zip(one, other, strict=False)) if part != another]
+        shared = len(files[one].keys() & files[other].keys())
+        alike = shared > 1 and shared >= SHARED * min(len(files[one]), len(files[other]))
+        if has_masks[other] and not has_masks[one] and alike and len(one) == len(other) and len(differ) == 1:
+            end = differ[0] + 1
+            found.add(("/".join(one[:end]), "/".join(other[:end])))
     return found.pop() if len(found) == 1 else None
-
-
-def _have_few_values(paths: Iterable[Path]) -> bool:
-    return all(map(_has_few_values, paths))
 
 
 def _has_few_values(path: Path) -> bool:

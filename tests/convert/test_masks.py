@@ -1,5 +1,6 @@
 """Values and colours of masks become class indices, as the command line, a legend or a convention says."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.dataset_file import read_dataset_file
+from pipeline.convert.__main__ import main
 from pipeline.data.palette import voc_palette
 from tests.convert.sources import assert_masks, converted, drawn_image, index_mask, refused, save, write_pairs
 
@@ -102,6 +104,9 @@ def test_unknown_values_are_all_listed(tmp_path: Path) -> None:
     assert "the masks hold colours, and no legend says of which classes" in message
     assert "#ff0000  4 masks" in message and "#0ac81e  4 masks" in message
     assert """'colours={"#000000": background, "#0ac81e": class_1, "#ff0000": class_2}'""" in message
+    command = shlex.split(message.rpartition("with your names: ")[2])
+    assert main(command[3:]) == 0
+    (tmp_path / "s-voc").rename(tmp_path / "made")
     message = refused(colours, """colours={"#000000": x, "#ff0000": y}""")
     assert "1 colour of the masks have no class" in message or "1 colour of the masks has no class" in message
     values = write_pairs(tmp_path / "values", change=lambda mask: mask * 75 + 20)
@@ -178,6 +183,15 @@ def test_a_channel_for_each_class(tmp_path: Path, ending: str, capsys: pytest.Ca
         message = refused(source)
         assert "a0.npy: cannot be decoded: 768 pixels are in more than one of its 2 channels" in message
         assert "a1.npy: cannot be decoded: " in message
+
+
+def test_tiff_of_more_channels_than_pillow_knows(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    source = write_pairs(tmp_path / "s", mask="masks/{}.tif")
+    for number, name in enumerate(NAMES):
+        channels = np.eye(5, dtype=np.uint8)[index_mask(number)]
+        tifffile.imwrite(source / f"masks/{name}.tif", channels, photometric="minisblack", planarconfig="contig")
+    assert_masks(converted(source), indices())
 
 
 def test_indices_in_numpy_files(tmp_path: Path) -> None:
