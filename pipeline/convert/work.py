@@ -75,7 +75,7 @@ def convert_one(job: Job) -> Done:
     counts = np.array(Image.fromarray(mask).histogram(), np.int64)
     return Done(
         size=size,
-        class_pixels=counts[: job.classes],
+        class_pixels=counts[: job.classes].copy(),  # without the memory of all 256
         void_pixels=int(counts[VOID]),
         image_hash=_image_hash(item.image, found, job.recipe),
         mask_hash=_mask_hash(mask),
