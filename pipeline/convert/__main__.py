@@ -1,8 +1,6 @@
 """From any labelling tool to a folder that can be trained on: `python -m pipeline.convert`."""
 
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.classes import AUTO, hexadecimal
@@ -121,9 +119,7 @@ def _read(options: Options, progress: Progress) -> Found:
         if seen is None:
             raise _not_recognised(source)
         form = seen.format
-        say(f"note: {shlex.join([f'format={form}', *seen.arguments])}: {seen.why}")
-        given = dict(argument.split("=", 1) for argument in seen.arguments)
-        options = replace(options, images=given.get("images"), masks=given.get("masks"))
+        say(f"note: format={form}: {seen.why}")
     require_fitting(options, form)
     files = Files.below(options.root, options.output)
     found = READERS[form](options, files, progress)

@@ -1,6 +1,7 @@
 """format=masks: masks in image files, next to their images in any arrangement."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.convert.legends import find_legend
 from pipeline.convert.lists import with_lists
@@ -8,9 +9,10 @@ from pipeline.convert.mask_files import MaskFile, MaskParts
 from pipeline.convert.mask_scan import scan_masks
 from pipeline.convert.mask_values import is_background, meaning
 from pipeline.convert.options import Options
-from pipeline.convert.pairs import Pair, pair_files
-from pipeline.convert.source import Files, Found, Item, left_out
+from pipeline.convert.pairs import Pair, Pairing, pair_files
+from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, left_out
 from pipeline.convert.unknown_values import BACKGROUND
+from pipeline.data.paired_folders import folders_of_images_and_masks
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
@@ -23,6 +25,8 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         UserError: masks have no images, cannot be read, or hold values or colours of no class.
     """
     pairing = pair_files(files.paths, options.images, options.masks)
+    if not pairing.pairs and options.images is None and options.masks is None:
+        pairing = _by_values(files) or pairing
     if not pairing.pairs:
         raise _without_pairs(options, files, len(pairing.images), len(pairing.masks))
     pairs = pairing.pairs
@@ -42,6 +46,14 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     found.warnings += left_out("masks without an image", pairing.masks)
     with_lists(found, files)
     return found
+
+
+def _by_values(files: Files) -> Pairing | None:
+    """The files of two folders of which one has masks by their values, whatever they are called."""
+    images, masks = folders_of_images_and_masks(files.root, files.ending(*IMAGE_ENDINGS)) or (None, None)
+    if images is None:
+        return None
+    return replace(pair_files(files.paths, images, masks), rule=f"images: {images}/; masks: {masks}/, by their values")
 
 
 def _without_pairs(options: Options, files: Files, images: int, masks: int) -> UserError:

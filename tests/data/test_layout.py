@@ -53,6 +53,8 @@ def test_masks_without_a_telling_name(loose: Path, tmp_path: Path) -> None:
     arguments = shlex.split(advice.partition("type: ")[2])[3:]
     assert main([*(word for word in arguments if not word.startswith("output=")), f"output={tmp_path / 'new'}"]) == 0
     assert not find_examples(tmp_path / "new", NO_VAL)[1]
+    values = "values={0: background, 1: cat, 2: dog, 255: void}"
+    assert main([f"source={loose}", f"output={tmp_path / 'by values'}", values]) == 0
 
 
 def test_a_file_of_another_tool_is_answered_with_the_command(tmp_path: Path) -> None:
