@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.data.conversion import classes_argument
-from pipeline.data.recognise import convert_command, kind_of_file, recognise
+from pipeline.data.recognise import IMAGE_ENDINGS, convert_command, kind_of_file, list_files, recognise
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
@@ -43,8 +43,14 @@ def require_layout(root: Path, classes: Sequence[str]) -> None:
 
 
 def _conversion(root: Path, classes: Sequence[str]) -> list[str]:
-    """The command that converts what lies here, as a line; no line if it is not recognised."""
+    """The command that converts what lies here, as a line; no line if there are no images."""
     seen = recognise(root) if root.exists() else None
+    if seen is None and root.is_dir() and any(path.lower().endswith(IMAGE_ENDINGS) for path in list_files(root)):
+        command = convert_command(root, "images=<folder>", "masks=<folder>")
+        return [
+            f"dataset.root={root}: masks are not recognised by the names of folders and files; say where they are: "
+            + command
+        ]
     if seen is None:
         return []
     return [

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def test_masks_without_a_telling_name(loose: Path, tmp_path: Path) -> None:
     assert not find_examples(tmp_path / "new", NO_VAL)[1]
     values = "values={0: background, 1: cat, 2: dog, 255: void}"
     assert main([f"source={loose}", f"output={tmp_path / 'by values'}", values]) == 0
+
+
+def test_images_alone_are_answered_with_the_command_to_edit(loose: Path) -> None:
+    shutil.rmtree(loose / "Masks")
+    _, advice = refused(loose)
+    assert "masks are not recognised by the names of folders and files; say where they are: python -m pipe" in advice
+    assert advice.endswith(" 'images=<folder>' 'masks=<folder>'")
 
 
 def test_a_file_of_another_tool_is_answered_with_the_command(tmp_path: Path) -> None:
