@@ -100,7 +100,7 @@ def _of_array(values: np.ndarray) -> Stored:
     whole = values.astype(np.int64)
     if whole.min() < 0 or whole.max() >= VALUES or (values.dtype.kind == "f" and (whole != values).any()):
         raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1}, whole, expected")
-    return Stored(whole.astype(np.uint8 if whole.max() < 256 and values.dtype.kind != "u" else np.uint16), None)
+    return Stored(whole.astype(np.uint8 if whole.max() < 256 else np.uint16), None)
 
 
 def _grey_bits(path: Path) -> int:
