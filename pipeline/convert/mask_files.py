@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ VALUES = 2**16
 class Stored:
     """The pixels of a mask file."""
 
-    values: np.ndarray | None  # (height, width) uint8 or uint16: grey, or indices of a palette
-    colours: np.ndarray | None  # (height, width, 3) uint8, for files of colours
+    values: np.ndarray | None  # (height, width) uint8 or uint16: grey, indices of a palette, or numbers of channels
+    colours: np.ndarray | None  # (height, width, 3) uint8, for files of colours, also if these may be channels
     palette: np.ndarray | None = None  # (up to 256, 3) uint8, for indices
     channels: int = 0  # of a file with one for each class, whose values are their numbers, from 1; 0: of any other
 
@@ -84,7 +84,7 @@ def read_stored(path: Path) -> Stored:
             return _of_array(np.array(opened))
         if opened.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
             if opened.mode.startswith("RGB") and is_one_hot(channels := np.array(opened)):
-                return _of_array(channels)
+                return replace(_of_array(channels), colours=channels[..., :3])  # which a PNG of ids may look like, too
             return Stored(None, np.array(opened.convert("RGB"), np.uint8))
         raise ValueError(f"is {opened.mode}; values or colours expected")
 
@@ -122,7 +122,7 @@ class Table:
         Raises:
             UnknownLabels: values or colours are in no entry, nor within the tolerance of one.
         """
-        if stored.values is not None and stored.values.dtype == np.uint8:
+        if stored.values is not None and stored.values.dtype == np.uint8 and not (self.by_colour and stored.channels):
             return self._of_bytes(stored.values, stored.keys() if self.by_colour else np.arange(256))
         if self.by_colour:
             keys = stored.packed()

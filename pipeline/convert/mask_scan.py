@@ -63,12 +63,15 @@ def scan_mask(path: Path) -> Scan | str:
         stored = read_stored(path)
     except UNDECODABLE as error:
         return undecodable(error)
-    found = Scan(coloured=stored.colours is not None, channels=stored.channels)
+    coloured = stored.colours is not None and not stored.channels and bool(stored.colours.any())  # not black alone
+    found = Scan(coloured=coloured, channels=stored.channels)
     if stored.values is not None:
         found.values, found.value_files = _counted(stored.values)
-    if stored.values is None:
+    elif not coloured:
+        found.values, found.value_files = Counter({0: stored.packed().size}), Counter({0: 1})
+    if stored.colours is not None:
         found.colours, found.colour_files = _counted(stored.packed())
-    elif stored.values.dtype == np.uint8:
+    elif stored.values is not None and stored.values.dtype == np.uint8:
         keys = stored.keys().tolist()
         for value, count in found.values.items():
             found.colours[keys[value]] += count

@@ -185,6 +185,20 @@ def test_a_channel_for_each_class(tmp_path: Path, ending: str, capsys: pytest.Ca
         assert "a1.npy: cannot be decoded: " in message
 
 
+def test_pngs_of_0_and_1_may_be_colours_or_black(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    for number, name in enumerate(NAMES):
+        save(source / f"images/{name}.jpg", drawn_image(number))
+        channels = as_channels(index_mask(number) * (number > 0))
+        channels[..., 0] = 0
+        write_channels(source / f"masks/{name}.png", channels)  # a0 is black
+    expected = {name: mask * (name != "a0") for name, mask in indices().items()}
+    with_x = {name: np.where(mask, mask + 1, 0) for name, mask in expected.items()}
+    assert_masks(converted(source, "classes=[x,background,a,b]"), with_x)
+    colours = """colours={"#000000": background, "#000100": a, "#000001": b}"""
+    assert_masks(converted(source, colours, "overwrite=true"), expected)
+
+
 def test_tiff_of_more_channels_than_pillow_knows(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     source = write_pairs(tmp_path / "s", mask="masks/{}.tif")
