@@ -1,6 +1,5 @@
 """From any labelling tool to a folder that can be trained on: `python -m pipeline.convert`."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -56,7 +55,8 @@ intensity=…      '[low,high]' that becomes 0 to 255 in images of more than 8 b
 
 format=masks: masks in files
 images=… masks=…   their folders in the source, if the names do not tell
-values=…         what values of masks mean: '{0: background, 255: object}'; void: neither learnt nor scored
+values=…         what values of masks mean: '{0: background, 255: object}'; void: neither learnt nor scored. Of masks
+                 with a channel for each class, classes=… names the channels in their order
 colours=…        what colours of masks mean: '{"#000000": background, "#800000": cat}'
 tolerance=…      for blurred edges: greatest difference of a channel, 0 to 255, at which a pixel is taken for the
                  nearest of them
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
             return _compare(options, found, recipe, earlier, assigned, progress)
         with unfinished(options.output) as folder:
             converted = convert(options, found, recipe, folder, assigned, progress)
-            _write_rest(options, converted, folder, arguments)
+            _write_rest(options, converted, folder)
             finish(folder, options.output)
     _report(options, converted)
     return 0
@@ -140,7 +140,7 @@ def _not_recognised(source: Path) -> UserError:
     )
 
 
-def _write_rest(options: Options, converted: Converted, folder: Path, arguments: Sequence[str]) -> None:
+def _write_rest(options: Options, converted: Converted, folder: Path) -> None:
     """Write lists, manifest, `dataset.yaml` and contact sheet."""
     found, rows, classes = converted.found, converted.rows, classes_of(converted.found)
     write_lists(folder, rows)
@@ -148,7 +148,7 @@ def _write_rest(options: Options, converted: Converted, folder: Path, arguments:
     made_of = {
         "source": str(options.source),
         "format": found.format,
-        "command": shlex.join(["python", "-m", "pipeline.convert", *arguments]),
+        "command": options.command_with(),
         "images": len(rows),
         **splitting(options),
     }

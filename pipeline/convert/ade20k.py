@@ -36,6 +36,11 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             continue
         identity = own_id(image, "images", *(part.lower() for part in parts[:place]))
         items.append(Item(identity, files.root / image, MaskFile(files.root / path, table), path, split_of(path)))
+    if not items and files.ending("_seg.png"):
+        raise UserError(
+            f"source={options.source}: is the full release of ADE20K, whose 3,688 classes do not fit masks of 8 bits; "
+            f"the challenge's data (ADEChallengeData2016, {CLASSES} classes) are read"
+        )
     if not items:
         raise UserError(f"source={options.source}: no mask in annotations/ has its image in images/")
     found = Found("ade20k", items, classes, None, None, [*notes, "value 0 of the masks is void, 1 is the first class"])

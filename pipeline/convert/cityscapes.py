@@ -1,4 +1,4 @@
-"""format=cityscapes: leftImg8bit/ and gtFine/ (or gtCoarse/), by the 19 classes that are evaluated."""
+"""format=cityscapes: leftImg8bit/ and gtFine/ (or gtCoarse/), or KITTI's image_2/ and semantic/, by 19 classes."""
 
 import re
 from pathlib import PurePosixPath
@@ -22,6 +22,7 @@ CLASSES: tuple[tuple[int, str, Colour], ...] = (
 )  # fmt: skip
 MASK = re.compile(r"(.+)_gt(Fine|Coarse)_(labelTrainIds|labelIds)\.png")
 IMAGE = "leftImg8bit"
+KITTI_IMAGES, KITTI_MASKS = "image_2", "semantic"  # folders within training/; masks hold ids of Cityscapes
 
 
 def tables() -> dict[str, Table]:
@@ -42,10 +43,17 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     found: dict[str, tuple[str, str]] = {}  # image -> mask, its kind
     masks = []
     for path in files.ending(".png"):
+        parts = PurePosixPath(path).parts
+        if KITTI_MASKS in parts[:-1]:
+            image = str(PurePosixPath(*(KITTI_IMAGES if part == KITTI_MASKS else part for part in parts)))
+            if image in known:
+                found[image] = path, "labelIds"
+            else:
+                masks.append(path)
+            continue
         match = MASK.fullmatch(PurePosixPath(path).name)
         if not match:
             continue
-        parts = PurePosixPath(path).parts
         places = [place for place, part in enumerate(parts) if part == f"gt{match[2]}"]
         folders = [IMAGE if place in places else part for place, part in enumerate(parts[:-1])]
         image = str(PurePosixPath(*folders, f"{match[1]}_{IMAGE}.png"))
@@ -59,9 +67,9 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             found[image] = path, match[3]
     if not found:
         raise UserError(f"source={options.source}: no *_gtFine_labelIds.png or *_labelTrainIds.png has its image in "
-                        f"{IMAGE}/")  # fmt: skip
+                        f"{IMAGE}/, and no file in {KITTI_MASKS}/ one in {KITTI_IMAGES}/")  # fmt: skip
     items = [
-        Item(PurePosixPath(image).name.removesuffix(f"_{IMAGE}.png"), files.root / image,
+        Item(PurePosixPath(image).stem.removesuffix(f"_{IMAGE}"), files.root / image,
              MaskFile(files.root / mask, of_kind[kind]), mask, split_of(image))
         for image, (mask, kind) in sorted(found.items())
     ]  # fmt: skip

@@ -16,7 +16,6 @@ from pipeline.convert.mask_values import is_background
 from pipeline.convert.options import Options
 from pipeline.convert.rasterize import Outlines, Shape, require_near
 from pipeline.convert.source import (
-    SPLITS,
     Files,
     Found,
     Item,
@@ -28,6 +27,7 @@ from pipeline.convert.source import (
     size_of,
     split_of,
 )
+from pipeline.data.mask_names import SPLITS
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress

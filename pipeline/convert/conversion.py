@@ -170,11 +170,13 @@ def _assign(options: Options, found: Found, done: Sequence[Done], earlier: Mappi
     if options.split is None and own:
         found.notes.append(f"the source's own splits ({', '.join(sorted(map(str, own)))}) are not used")
     kept, scene = small_scenes(alike, len(ids))
-    units = together(_groups(options, ids), copies, kept)
+    groups = _groups(options, ids)
+    units = together(groups, copies, kept)
     shares = options.split or SHARES
     words = ", ".join(f"{share:g} {name}" for name, share in zip(NAMES, shares, strict=True))
     found.notes.append(f"split by hash into {words}; split=[…] sets other shares")
-    return by_hash(ids, present, units, shares, earlier), scene
+    names = [group if group is not None else name for group, name in zip(groups, ids, strict=True)]
+    return by_hash(ids, names, present, units, shares, earlier), scene
 
 
 def _groups(options: Options, ids: Sequence[str]) -> list[str | None]:

@@ -13,8 +13,9 @@ from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
-from pipeline.convert.source import SPLITS, Files, Found, Item, Size, left_out, own_id
+from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id
 from pipeline.data.image_files import MAX_PIXELS
+from pipeline.data.mask_names import SPLITS
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated

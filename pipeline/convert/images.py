@@ -16,9 +16,10 @@ from pipeline.data.image_files import MAX_PIXELS, PNG_END, open_image
 from pipeline.data.pixels import displayed_size, has_marks, orientation_of, turn_array
 from pipeline.runtime.files import link_or_copy
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 ENDINGS = (".jpg", ".png")  # of what is written
 QUALITY = 95
+THUMBNAIL = 128  # shorter side in pixels, at least, of what images are compared by
 BITS_PER_SAMPLE, SAMPLES = 258, 277  # tags of TIFF
 DEEP_PNG = b"\x10"  # bits of a channel, in the header of a PNG of 16
 Size = tuple[int, int]  # width, height
@@ -34,7 +35,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image, decoded and ready to be written."""
+    """An image, decoded and ready to be written.
+
+    Of a JPEG without changes `pixels` is a grey thumbnail: all of its bytes are decoded for that, too, and faster.
+    """
 
     pixels: np.ndarray  # (height, width, 3) or (height, width) uint8, as displayed, before it is made smaller
     orientation: int  # of its EXIF data, which was applied
@@ -60,13 +64,19 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
     with open_image(path, FORMATS) as opened:
         form, mode = opened.format, opened.mode
         lossy = form in ("JPEG", "MPO")
-        if form == "TIFF" and getattr(opened, "n_frames", 1) > 1:
+        if form in ("TIFF", "GIF") and getattr(opened, "n_frames", 1) > 1:
             raise ValueError(f"holds {opened.n_frames} images; save each as a file of its own")  # type: ignore[attr-defined]
         deep = is_deep(opened, path)
         if mode == "CMYK" and lossy and "adobe" not in opened.info:
             raise ValueError("is a CMYK JPEG without Adobe's marker, which some programs read inverted; save it as RGB")
-        has_exif = form != "PNG" or has_marks(path.read_bytes())
+        content = path.read_bytes() if form == "PNG" else b""
+        has_exif = form != "PNG" or has_marks(content)
         stored = opened.size
+        shrinks = recipe.max_side is not None and max(stored) > recipe.max_side
+        if form == "JPEG" and mode in ("L", "RGB") and not shrinks and orientation_of(opened) == 1:
+            opened.draft("L", (THUMBNAIL, THUMBNAIL))
+            opened.load()
+            return SourceImage(np.asarray(opened), 1, stored, (), ".jpg")
         if deep:
             if recipe.intensity is None:
                 raise ValueError("has more than 8 bits a channel; intensity=[low,high] expected")
@@ -74,7 +84,7 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
             changes.append("scaled to 8 bits")
         else:
             opened.load()
-            if form == "PNG" and PNG_END not in path.read_bytes():
+            if form == "PNG" and PNG_END not in content:
                 raise ValueError("the file ends too early")
             plain = mode in ("RGB", "L", "P", "1") and "transparency" not in opened.info
             if not plain:
@@ -87,26 +97,19 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
         changes.append("EXIF orientation applied")
     if form not in ("JPEG", "MPO", "PNG"):
         changes.append(f"{form} to PNG")
-    if recipe.max_side is not None and max(stored) > recipe.max_side:
+    if shrinks:
         changes.append(f"made smaller, to {recipe.max_side}")
     return SourceImage(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
 
 
 def is_deep(opened: Image.Image, path: Path) -> bool:
-    """Whether an image has more than 8 bits a channel.
-
-    Raises:
-        ValueError: it is a PNG of 16 bits in colour, of which Pillow reads 8.
-    """
+    """Whether an image has more than 8 bits a channel."""
     if opened.format == "TIFF":
         bits = opened.tag_v2.get(BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
         return max(bits if isinstance(bits, tuple) else (bits,)) > 8
     if opened.format == "PNG":
         with path.open("rb") as file:
-            deep = file.read(25)[24:] == DEEP_PNG  # ISO/IEC 15948, 11.2.2
-        if deep and not opened.mode.startswith("I"):
-            raise ValueError("is a PNG of 16 bits in colour; save it as TIFF, or with 8 bits")
-        return deep
+            return file.read(25)[24:] == DEEP_PNG  # ISO/IEC 15948, 11.2.2
     return False
 
 
@@ -117,6 +120,8 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
         OSError, ValueError: it cannot be decoded, or does not have 1, 3 or 4 channels.
         UserError: tifffile is missing.
     """
+    if opened.format == "PNG" and opened.mode in ("RGB", "RGBA"):
+        return _png_of_16_bits(path)
     if opened.format == "PNG" or (opened.mode.startswith(("I", "F")) and opened.tag_v2.get(SAMPLES, 1) == 1):  # type: ignore[attr-defined]
         return np.asarray(opened)
     tifffile = import_extra("tifffile", path)
@@ -128,6 +133,27 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
     if values.shape[0] * values.shape[1] > MAX_PIXELS:
         raise ValueError(f"more than {MAX_PIXELS} pixels")
     return values if values.ndim == 2 else values[..., :3]
+
+
+def _png_of_16_bits(path: Path) -> np.ndarray:
+    """The values of a PNG in colour or with transparency, which is dropped, (height, width[, 3]) uint16.
+
+    Pillow keeps one byte of each value: the first or the second, by the order of bytes that it is told.
+    """
+    with open_image(path, ("PNG",)) as opened:
+        orders = [raw.replace(";16B", end) for raw in {tile.args for tile in opened.tile} for end in (";16B", ";16L")]  # type: ignore[attr-defined]
+    if orders[0].startswith("LA"):  # the bytes of grey and transparency are decoded as four channels
+        pixels = _decoded_as(path, "RGBA")
+        return (pixels[..., 0] << 8) | pixels[..., 1]
+    high, low = (_decoded_as(path, order)[..., :3] for order in orders)
+    return (high << 8) | low
+
+
+def _decoded_as(path: Path, raw_mode: str) -> np.ndarray:
+    with open_image(path, ("PNG",)) as opened:
+        opened.tile = [tile._replace(args=raw_mode) for tile in opened.tile]  # type: ignore[attr-defined]
+        opened.load()
+        return np.asarray(opened).astype(np.uint16)
 
 
 def scale(values: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.convert.mask_values import BACKGROUND, is_background
+from pipeline.convert.mask_values import is_background
 from pipeline.convert.options import VOID_NAME, Options
+from pipeline.convert.unknown_values import BACKGROUND, quoted_name
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import enumerated, nearest, plain
@@ -64,10 +65,13 @@ def resolve(counts: Counter[str], listed: Sequence[str] | None, options: Options
     if unknown:
         unknown.sort(key=lambda label: -counts[label])
         source = "classes" if options.classes else where
+        named = {**options.labels, **dict.fromkeys(unknown[:5], VOID_NAME)}
+        meanings = [f"{quoted_name(label)}: {quoted_name(name)}" for label, name in named.items()]
         faults.append(
             f"{len(unknown)} labels are not in {source} ({enumerated(classes, 20)}): "
             + enumerated([f"{plain(label)} ({counts[label]} outlines)" for label in unknown], SHOWN)
-            + f"; add them to classes=…, or say what they are: 'labels={{{unknown[0]}: {VOID_NAME}}}'"
+            + "; add them to classes=…, or say what they are, with your names: "
+            + options.command_with(f"labels={{{', '.join(meanings)}}}")
         )
     if faults:
         raise UserError(*faults)

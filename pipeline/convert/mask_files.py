@@ -2,13 +2,15 @@
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
+from pipeline.convert.one_hot import NUMPY, is_one_hot, numbers_of_channels, read_channels, read_numpy
 from pipeline.convert.source import Size, UnknownLabels
 from pipeline.data.image_files import open_image
 from pipeline.data.palette import Colour
@@ -22,9 +24,10 @@ VALUES = 2**16
 class Stored:
     """The pixels of a mask file."""
 
-    values: np.ndarray | None  # (height, width) uint8 or uint16: grey, or indices of a palette
-    colours: np.ndarray | None  # (height, width, 3) uint8, for files of colours
+    values: np.ndarray | None  # (height, width) uint8 or uint16: grey, indices of a palette, or numbers of channels
+    colours: np.ndarray | None  # (height, width, 3) uint8, for files of colours, also if these may be channels
     palette: np.ndarray | None = None  # (up to 256, 3) uint8, for indices
+    channels: int = 0  # of a file with one for each class, whose values are their numbers, from 1; 0: of any other
 
     def packed(self) -> np.ndarray:
         """Each pixel's colour as a number, (height, width) int32: red * 65536 + green * 256 + blue."""
@@ -32,12 +35,16 @@ class Stored:
             red, green, blue = (self.colours[..., channel].astype(np.int32) for channel in range(3))
             return (red << 16) | (green << 8) | blue
         assert self.values is not None
-        if self.palette is not None:
-            table = np.zeros(256, np.int32)
-            parts = self.palette.astype(np.int32)
-            table[: len(parts)] = (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
-            return np.asarray(table[self.values])
-        return np.minimum(self.values, 255).astype(np.int32) * 0x010101
+        return np.asarray(self.keys()[np.minimum(self.values, 255)])
+
+    def keys(self) -> np.ndarray:
+        """The colour of each value as a number, as `packed`, (256,) int32."""
+        if self.palette is None:
+            return np.arange(256, dtype=np.int32) * 0x010101
+        table = np.zeros(256, np.int32)
+        parts = self.palette.astype(np.int32)
+        table[: len(parts)] = (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
+        return table
 
 
 @as_value_error()
@@ -47,8 +54,18 @@ def read_stored(path: Path) -> Stored:
     Raises:
         OSError, SyntaxError, ValueError: it is damaged, too large, or of a kind that is no mask.
     """
-    with open_image(path, FORMATS) as opened:
+    if path.suffix.lower() == NUMPY:
+        return _of_array(read_numpy(path))
+    try:
+        image = open_image(path, FORMATS)
+    except UnidentifiedImageError:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        return _of_array(read_channels(path))  # of more channels than Pillow knows
+    with image as opened:
         if getattr(opened, "n_frames", 1) > 1:
+            if opened.format == "TIFF":
+                return _of_array(read_channels(path))
             raise ValueError(f"holds {opened.n_frames} images; one expected")  # type: ignore[attr-defined]
         if opened.format == "PNG" and opened.mode == "L" and (bits := _grey_bits(path)) in (2, 4):
             stretched = np.array(opened, np.uint8)  # by Pillow, to 0 to 255
@@ -64,13 +81,26 @@ def read_stored(path: Path) -> Stored:
         if opened.mode == "LA":
             return Stored(np.array(opened.getchannel(0), np.uint8), None)
         if opened.mode.startswith("I"):
-            values = np.array(opened)
-            if values.min() < 0 or values.max() >= VALUES:
-                raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1} expected")
-            return Stored(values.astype(np.uint16), None)
+            return _of_array(np.array(opened))
         if opened.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
+            if opened.mode.startswith("RGB") and is_one_hot(channels := np.array(opened)):
+                return replace(_of_array(channels), colours=channels[..., :3])  # which a PNG of ids may look like, too
             return Stored(None, np.array(opened.convert("RGB"), np.uint8))
         raise ValueError(f"is {opened.mode}; values or colours expected")
+
+
+def _of_array(values: np.ndarray) -> Stored:
+    """A mask of numbers, or of channels.
+
+    Raises:
+        ValueError: they are no values of a mask.
+    """
+    if values.ndim == 3:
+        return Stored(numbers_of_channels(values), None, channels=values.shape[2])
+    whole = values.astype(np.int64)
+    if whole.min() < 0 or whole.max() >= VALUES or (values.dtype.kind == "f" and (whole != values).any()):
+        raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1}, whole, expected")
+    return Stored(whole.astype(np.uint8 if whole.max() < 256 else np.uint16), None)
 
 
 def _grey_bits(path: Path) -> int:
@@ -92,6 +122,8 @@ class Table:
         Raises:
             UnknownLabels: values or colours are in no entry, nor within the tolerance of one.
         """
+        if stored.values is not None and stored.values.dtype == np.uint8 and not (self.by_colour and stored.channels):
+            return self._of_bytes(stored.values, stored.keys() if self.by_colour else np.arange(256))
         if self.by_colour:
             keys = stored.packed()
         elif stored.values is not None:
@@ -106,6 +138,25 @@ class Table:
         unknown = found < 0
         if unknown.any():
             found[unknown] = self._nearest(keys[unknown])
+        return found.astype(np.uint8)
+
+    def _of_bytes(self, values: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """`look_up` for values of 8 bits: in a table of 256.
+
+        Args:
+            keys: what each value stands for, (256,) int32.
+        """
+        table = _lut(self)[keys]
+        found = np.take(table, values)
+        if found.min() < 0:
+            present = np.flatnonzero(Image.fromarray(values).histogram())
+            unknown = present[table[present] < 0]
+            try:
+                table[unknown] = self._nearest(keys[unknown])
+            except UnknownLabels:  # with the pixels of each
+                self._nearest(keys[values[found < 0]])
+                raise
+            found = np.take(table, values)
         return found.astype(np.uint8)
 
     def _nearest(self, keys: np.ndarray) -> np.ndarray:
@@ -157,7 +208,7 @@ def key_of_colour(colour: Colour) -> int:
     return (colour[0] << 16) | (colour[1] << 8) | colour[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFile:
     """A mask in one file, whose values or colours say the class."""
 
@@ -169,7 +220,7 @@ class MaskFile:
         return self.table.look_up(read_stored(self.path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskParts:
     """A mask in several files, one for each class or object: what is not 0 is of it; later ones cover earlier ones."""
 

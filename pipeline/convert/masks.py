@@ -1,24 +1,21 @@
 """format=masks: masks in image files, next to their images in any arrangement."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from dataclasses import replace
 
 from pipeline.convert.legends import find_legend
+from pipeline.convert.lists import with_lists
 from pipeline.convert.mask_files import MaskFile, MaskParts
-from pipeline.convert.mask_values import BACKGROUND, is_background, meaning, scan_masks
+from pipeline.convert.mask_scan import scan_masks
+from pipeline.convert.mask_values import is_background, meaning
 from pipeline.convert.options import Options
-from pipeline.convert.pairs import Pair, pair_files
-from pipeline.convert.source import SPLITS, Files, Found, Item, left_out
-from pipeline.data.layout import IMAGES, MASKS
+from pipeline.convert.pairs import Pair, Pairing, pair_files
+from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, left_out
+from pipeline.convert.unknown_values import BACKGROUND
+from pipeline.data.paired_folders import folders_of_images_and_masks
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress
-
-LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
-LARGEST_LIST = 2**26  # bytes
-ENDING = re.compile(r"\.(jpe?g|png|tiff?|bmp|gif|webp)$", re.IGNORECASE)
 
 
 def read(options: Options, files: Files, progress: Progress) -> Found:
@@ -28,6 +25,8 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         UserError: masks have no images, cannot be read, or hold values or colours of no class.
     """
     pairing = pair_files(files.paths, options.images, options.masks)
+    if not pairing.pairs and options.images is None and options.masks is None:
+        pairing = _by_values(files) or pairing
     if not pairing.pairs:
         raise _without_pairs(options, files, len(pairing.images), len(pairing.masks))
     pairs = pairing.pairs
@@ -45,8 +44,16 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
     found.warnings += left_out("images without a mask", pairing.images)
     found.warnings += left_out("masks without an image", pairing.masks)
-    _with_lists(found, files)
+    with_lists(found, files)
     return found
+
+
+def _by_values(files: Files) -> Pairing | None:
+    """The files of two folders of which one has masks by their values, whatever they are called."""
+    images, masks = folders_of_images_and_masks(files.root, files.ending(*IMAGE_ENDINGS)) or (None, None)
+    if images is None:
+        return None
+    return replace(pair_files(files.paths, images, masks), rule=f"images: {images}/; masks: {masks}/, by their values")
 
 
 def _without_pairs(options: Options, files: Files, images: int, masks: int) -> UserError:
@@ -114,40 +121,3 @@ def _background(options: Options, classes: Sequence[str]) -> str | None:
     if options.background != "auto":
         raise UserError(f"background={options.background}: one of {', '.join(classes)}, or null, expected")
     return next((name for name in classes if is_background(name)), None)
-
-
-# ---- lists of splits
-
-
-def _with_lists(found: Found, files: Files) -> None:
-    """Give items the splits of list files, such as those of a VOC folder, where no folder is called after a split."""
-    if any(item.split for item in found.items):
-        return
-    splits: dict[str, str] = {}
-    for path in files.ending(".txt"):
-        match = LISTS.fullmatch(path)
-        split = match and SPLITS.get((match[3] or match[4]).lower())
-        if split and (files.root / path).stat().st_size <= LARGEST_LIST:
-            text = (files.root / path).read_text(encoding="utf-8-sig", errors="replace")
-            for line in unicodedata.normalize("NFC", text).splitlines():
-                splits.setdefault(_listed(line), split)
-    if not splits:
-        return
-    items = [
-        Item(
-            item.id, item.image, item.mask, item.mask_name, splits.get(item.id, splits.get(PurePosixPath(item.id).name))
-        )
-        for item in found.items
-    ]
-    if not any(item.split for item in items):
-        return
-    unlisted = [item.id for item in items if item.split is None]
-    found.warnings += left_out("images in no list", unlisted)
-    found.items = [item for item in items if item.split is not None]
-
-
-def _listed(line: str) -> str:
-    """The id that a line of a list names: without further columns, folders of images, and an ending."""
-    first = re.split(r"[,;|\t]| (?=\S+\.\w+$)", line.strip().strip("\"'"))[0].strip().replace("\\", "/")
-    path = PurePosixPath(ENDING.sub("", first))
-    return "/".join(part for part in path.parts if part not in (IMAGES, MASKS, "images", ".", "/"))

@@ -1,6 +1,7 @@
 """The arguments of `python -m pipeline.convert`, parsed and checked."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,13 @@ class Options:
     max_side: int | None = None
     intensity: tuple[float, float] | None = None
     overwrite: bool = False
+    typed: tuple[str, ...] = ()  # all arguments, as they were typed
+
+    def command_with(self, *arguments: str) -> str:
+        """The command that was typed, for a shell, with these arguments added, or in place of others of their keys."""
+        keys = {argument.partition("=")[0] for argument in arguments}
+        others = [argument for argument in self.typed if argument.partition("=")[0] not in keys]
+        return f"python -m pipeline.convert {shlex.join([*others, *arguments])}"
 
     @property
     def root(self) -> Path:
@@ -80,7 +88,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
                 faults.append(f"{key}={given[key]}: {error}")
     if faults:
         raise UserError(*faults)
-    return Options(**found, overwrite=parsed.is_true("overwrite"))
+    return Options(**found, overwrite=parsed.is_true("overwrite"), typed=tuple(arguments))
 
 
 def require_fitting(options: Options, form: str) -> None:

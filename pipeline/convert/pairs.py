@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, SPLITS, split_of
-from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, role_of_folder, without_word
+from pipeline.convert.one_hot import NUMPY
+from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, split_of
+from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, role_of_folder, without_word
 
 
-@dataclass
+@dataclass(slots=True)
 class Pair:
     """An image and the files of its mask: one, or one for each class or object."""
 
@@ -34,7 +35,7 @@ class Pairing:
 _Key = tuple[tuple[str, ...], str]  # folders and name by which a mask and an image are compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """A file, with the folders that say nothing of its role, and its name without an ending."""
 
@@ -53,10 +54,14 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
     found: dict[str, list[_Place]] = {"image": [], "mask": [], "": []}
     for path in paths:
         role, folders = _role(path, images, masks)
+        if role == "" and path.lower().endswith(NUMPY):
+            role = "mask"
         if role in found and path.lower().endswith(MASK_ENDINGS if role == "mask" else IMAGE_ENDINGS):
             names = (unicodedata.normalize("NFC", name) for name in (*folders, PurePosixPath(path).stem))
             *folded, stem = names  # macOS writes names in another Unicode form than lists and other systems
             found[role].append(_Place(path, tuple(folded), stem))
+    as_images = [place for place in found["mask"] if not place.path.lower().endswith(NUMPY)]
+    found["mask"] = as_images or found["mask"]  # tools that write both write the same twice
     rule = _words(found)
     if images is None and masks is None:
         _by_name(found)

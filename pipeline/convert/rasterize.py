@@ -26,7 +26,7 @@ LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, of labelme's lines and points
 ELLIPSE_POINTS = 360
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What one outline covers.
 
@@ -40,7 +40,7 @@ class Shape:
     data: Any  # points as ((x, y), …); polygons as ((x, y, x, y, …), …); (counts, left, top, width, height); …
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outlines:
     """A mask that is drawn from outlines, later ones over earlier ones."""
 
@@ -53,10 +53,11 @@ class Outlines:
         width, height = self.size or size
         if min(width, height) < 1 or width * height > MAX_PIXELS:
             raise ValueError(f"is for an image of {width}x{height}; at most {MAX_PIXELS} pixels expected")
-        mask = np.full((height, width), self.outside, np.uint8)
+        by_columns = bool(self.shapes) and self.shapes[0].kind in ("coco", "rle")  # as what they cover is laid out
+        mask = np.full((height, width), self.outside, np.uint8, "F" if by_columns else "C")
         for shape in self.shapes:
-            mask[covered(shape, width, height)] = shape.index
-        return mask
+            np.copyto(mask, shape.index, where=covered(shape, width, height), casting="unsafe")
+        return np.ascontiguousarray(mask)
 
 
 def covered(shape: Shape, width: int, height: int) -> np.ndarray:
@@ -80,6 +81,9 @@ def covered(shape: Shape, width: int, height: int) -> np.ndarray:
 def require_near(points: Sequence[float], width: int, height: int) -> None:
     """Raises: ValueError: a coordinate is no number, or far outside of the image."""
     most = FARTHEST * max(width, height)
+    plain = {*map(type, points)} <= {int, float} and all(map(math.isfinite, points))
+    if plain and (not points or (-most <= min(points) and max(points) <= most)):
+        return
     for value in points:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"has a coordinate {value!r}; a number expected")
@@ -114,8 +118,9 @@ def coco_polygons(polygons: Sequence[Sequence[float]], width: int, height: int) 
     coco_mask = import_extra("pycocotools.mask")
     for polygon in polygons:
         require_near(polygon, width, height)
-    runs = coco_mask.frPyObjects([[float(value) for value in polygon] for polygon in polygons], height, width)
-    return np.asarray(coco_mask.decode(coco_mask.merge(runs)), bool)
+    runs = coco_mask.frPyObjects([[*map(float, polygon)] for polygon in polygons], height, width)
+    merged = runs[0] if len(runs) == 1 else coco_mask.merge(runs)
+    return np.asarray(coco_mask.decode(merged)).view(bool)
 
 
 def run_lengths(counts: str | Sequence[int], width: int, height: int) -> np.ndarray:

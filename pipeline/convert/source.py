@@ -17,17 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.data.find_files import COMPANION
+from pipeline.data.mask_names import SPLITS
 from pipeline.data.palette import Colour
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.limits import available_memory
 from pipeline.runtime.text import enumerated
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg")
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg", ".npy")
 MOST_FILES = 5_000_000
 LARGEST_JSON = 2**29  # bytes
 MEMORY_OF_JSON = 10  # bytes of memory for each byte of JSON, at most
@@ -58,7 +55,7 @@ class UnknownLabels(ValueError):
         self.pixels = pixels  # of each value or colour, as a person types it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image with its mask."""
 

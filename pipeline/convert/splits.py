@@ -27,6 +27,7 @@ class Assigned:
 
 def by_hash(
     ids: Sequence[str],
+    names: Sequence[str],
     present: np.ndarray,
     units: np.ndarray,
     shares: tuple[float, float, float],
@@ -34,12 +35,15 @@ def by_hash(
 ) -> Assigned:
     """Assign images that belong together, units, to splits.
 
-    A unit's place is the SHA-256 of its first id as a share of 1, so it does not depend on other images. A split of
+    A unit's place is the SHA-256 of its first name as a share of 1, so it does not depend on other units. A split of
     fewer than `FEW` images is then brought to its share, which it would have on average only. Then, from the rarest
     class on, a split that lacks a class gets a unit with it, if another split can spare one: the unit with the smallest
-    hash. Images that an earlier call assigned stay.
+    hash. These two steps depend on all images, as every rule does that gives three images to three splits: of any four
+    images two are in one split, and alone with one of the others they would not be. Images that an earlier call
+    assigned stay.
 
     Args:
+        names: the group of each image, or its id if it has none.
         present: (images, classes) bool, which classes each image shows.
         units: (images,) int, the number of the unit of each image.
         shares: of train, val and test.
@@ -48,11 +52,11 @@ def by_hash(
     count = int(units.max()) + 1
     first: dict[int, int] = {}
     fixed: dict[int, int] = {}
-    for place, unit in sorted(enumerate(units.tolist()), key=lambda pair: ids[pair[0]]):
+    for place, unit in sorted(enumerate(units.tolist()), key=lambda pair: (names[pair[0]], ids[pair[0]])):
         first.setdefault(unit, place)
         if (name := earlier.get(ids[place])) in NAMES:
             fixed.setdefault(unit, NAMES.index(name))
-    hashes = np.array([_share(ids[first[unit]]) for unit in range(count)])
+    hashes = np.array([_share(names[first[unit]]) for unit in range(count)])
     of_unit = np.minimum(np.searchsorted(np.cumsum(shares) - 1e-12, hashes, side="right"), 2)
     for split in (2, 1):  # the sum of shares may be a little below 1
         of_unit[(of_unit == split) & (shares[split] == 0)] = split - 1
@@ -67,8 +71,8 @@ def by_hash(
     moved = _spread(of_unit, shown, hashes, [split for split in range(3) if shares[split] > 0], free)
     notes = []
     if moved:
-        names = [ids[first[unit]] for unit in moved]
-        notes.append(f"moved so that rare classes are in every split: {enumerated(names)}")
+        examples = [ids[first[unit]] for unit in moved]
+        notes.append(f"moved so that rare classes are in every split: {enumerated(examples)}")
     return Assigned([NAMES[split] for split in of_unit[units].tolist()], notes)
 
 

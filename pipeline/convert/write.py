@@ -25,7 +25,7 @@ SHEET = "contact_sheet.png"
 COLUMNS = ("id", "split", "image", "mask", "image_sha256", "mask_sha256")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One example of the manifest."""
 

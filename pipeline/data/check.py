@@ -66,6 +66,7 @@ def check_dataset(
     progress: Progress = silent,
     faults: Sequence[str] = (),
     rules: PixelRules = AS_DEFAULT,
+    advise: Callable[[Sequence[str]], list[str]] = lambda faults: [],
 ) -> CheckedDataset:
     """Hash every pair of every split and, unless these bytes were checked before, decode it.
 
@@ -73,6 +74,7 @@ def check_dataset(
         results: folder for the results of checks, by digest.
         faults: faults of the lists that are known already; reported together with those found here.
         rules: how image files are read.
+        advise: lines about what to do, given all faults.
 
     Raises:
         UserError: with the first 20 faults and the count of the others; or `results` cannot be written.
@@ -84,7 +86,7 @@ def check_dataset(
     stored = results / f"{digest}-{RULES}-{rules.name}.json"
     found = read_results(stored, len(examples), len(classes))
     if found is None or faults:
-        found = _check_pairs(splits, len(classes), progress, faults, rules)
+        found = _check_pairs(splits, len(classes), progress, faults, rules, advise)
         write_results(stored, found)
     return CheckedDataset(
         digest,
@@ -143,14 +145,19 @@ def _measure(example: Example, classes: int, rules: PixelRules) -> _Measured:
 
 
 def _check_pairs(
-    splits: Splits, classes: int, progress: Progress, faults: Sequence[str], rules: PixelRules
+    splits: Splits,
+    classes: int,
+    progress: Progress,
+    faults: Sequence[str],
+    rules: PixelRules,
+    advise: Callable[[Sequence[str]], list[str]],
 ) -> CheckResults:
     """Check and compare all pairs; raises UserError with all faults."""
     examples = [example for split in splits.values() for example in split]
     found = _for_each(lambda example: _measure(example, classes, rules), examples, "checking images", progress)
     every = [*faults, *(fault for pair in found for fault in pair.faults)]
     if every:
-        raise UserError(*shortened(every), *ways_out(every, rules))
+        raise UserError(*shortened(every), *ways_out(every, rules), *advise(every))
     if fault := range_fault((example.image for example in examples), rules):
         raise UserError(fault)
     pairs = near_copies([pair.appearance for pair in found], [len(split) for split in splits.values()])

@@ -52,7 +52,7 @@ def appearance_of(image: Image.Image) -> np.ndarray | None:
     cells = np.asarray(grey.convert("F").resize((GRID + 1, GRID), Image.Resampling.BOX))
     steps = np.diff(cells, axis=1) / max(1.0, 0.02 * float(np.ptp(cells)))
     steps[np.abs(steps) <= 1] = 0
-    found = np.rint(8 * np.clip(steps, -8, 8)).astype(np.int8).ravel()
+    found = np.rint(8 * np.clip(steps, -8, 8)).ravel().astype(np.int8)  # in this order, with no memory but its own
     return found if np.count_nonzero(found) > MOSTLY_FLAT else None
 
 

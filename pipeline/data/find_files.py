@@ -1,18 +1,18 @@
 """From ids to files: the image or mask of each id, or what lies in its place."""
 
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from pipeline.data.conversion import MENDS
 from pipeline.data.faults import Fault
 from pipeline.data.layout import MASKS
 from pipeline.runtime.errors import UserError
 
 COMPANION = "._"  # starts the names of files in which macOS stores attributes of others
-RASTER = (".tif", ".tiff", ".bmp", ".gif", ".webp")  # that Pillow converts into PNG without a loss
+RASTER = (".tif", ".tiff", ".bmp", ".gif", ".webp")  # of which a conversion writes PNG without a loss
 MOST_SCANS = 20  # searches through a whole folder for names that are similar to a missing one
 MOST_WALKED = 200_000  # files below JPEGImages/ that are looked at for a missing one
 
@@ -102,12 +102,16 @@ class FileIndex:
             return self._other_suffix(others[0])
         if others := self._similar(parent).get(_alike(stem)):
             beside = f"{self._shown(others[0])} exists, which differs in upper and lower case"
-            return "case", beside, "write it in the list as the file is called"
+            return "case", beside, f"write it in the list as the file is called{MENDS}does so"
         if (affixes := self._affix(parent, stem)) is not None:
-            return self._renamed(parent, stem, *affixes)
+            before, after = affixes
+            file = self._files(parent)[before + stem + after][0]
+            to_do = f"call it as it is listed{MENDS}does so"
+            return f"{before}*{after}{file.suffix}", f"{self._shown(file)} exists", to_do
         if (elsewhere := self._elsewhere.get(_alike(stem))) is not None:
             listed = elsewhere.relative_to(self.folder).with_suffix("").as_posix()
-            return "elsewhere", f"{self._shown(elsewhere)} exists", f"list its path below {self.name}/: {listed}"
+            to_do = f"list its path below {self.name}/: {listed}{MENDS}does so"
+            return "elsewhere", f"{self._shown(elsewhere)} exists", to_do
         return "", "", ""
 
     def _shown(self, file: Path) -> str:
@@ -118,13 +122,8 @@ class FileIndex:
         beside = f"{self._shown(file)} exists, but only {read} is read"
         if self.name == MASKS and suffix.lower() in (".jpg", ".jpeg"):
             return suffix, beside, "JPEG changes pixels, and with them labels: export the masks again, as PNG"
-        if suffix.lower() not in RASTER:
-            return suffix, beside, f"write it as {read}"
-        code = (
-            "from pathlib import Path; from PIL import Image; [Image.open(f).save(f.with_suffix('.png')) "
-            f"for f in Path({str(self.folder)!r}).rglob('*{suffix}')]"
-        )
-        return suffix, beside, f"to write PNG files next to them, type: python -c {shlex.quote(code)}"
+        mends = f"{MENDS}writes PNG" if suffix.lower() in RASTER else ""
+        return suffix, beside, f"write it as {read}{mends}"
 
     def _affix(self, parent: str, stem: str) -> tuple[str, str] | None:
         """What precedes and follows the name of an id in that of a file, such as ("", "_mask")."""
@@ -143,15 +142,6 @@ class FileIndex:
                 self._affixes[before, after] = None
                 return before, after
         return None
-
-    def _renamed(self, parent: str, stem: str, before: str, after: str) -> tuple[str, str, str]:
-        file = self._files(parent)[before + stem + after][0]
-        beside = f"{self._shown(file)} exists"
-        ending = after + file.suffix
-        place = shlex.quote(f"{self.folder / parent}/")
-        new = f'{place}"$(basename "$f" \'{ending}\' | cut -c {len(before) + 1}-)"{file.suffix}'
-        command = f'for f in {place}{before}*{ending}; do mv -n "$f" {new}; done'
-        return f"{before}*{ending}", beside, f"to rename all files like this, type: {command}"
 
     @cached_property
     def _elsewhere(self) -> dict[str, Path]:

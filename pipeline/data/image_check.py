@@ -135,11 +135,6 @@ def ways_out(faults: Sequence[str], rules: PixelRules) -> list[str]:
             "dataset.exif=refuse: such images can be read in two ways: dataset.exif=apply turns them as viewers do, "
             "for masks drawn on the displayed image; dataset.exif=ignore takes their pixels as they are stored"
         )
-    if any(" of indices expected" in fault for fault in faults):
-        lines.append(
-            "masks of colours or of 16 bits become indices by: python -m pipeline.convert source=<this folder> "
-            "output=<new folder>"
-        )
     values = (re.search(rf": {DEEP}, with values from (\d+) to (\d+)$", fault) for fault in faults)
     if ranges := [match.groups() for match in values if match]:
         low, high = min(int(low) for low, _ in ranges), max(int(high) for _, high in ranges)

@@ -1,9 +1,11 @@
 """The folders of a dataset in PASCAL VOC layout; where they are missing, what lies there instead and what to type."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.data.recognise import convert_command, kind_of_file, recognise
+from pipeline.data.conversion import classes_argument
+from pipeline.data.recognise import IMAGE_ENDINGS, convert_command, kind_of_file, list_files, recognise
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 
@@ -14,8 +16,11 @@ FOLDERS = (IMAGES, MASKS, LISTS)
 MOST_ENTRIES = 5  # of a folder that a message names
 
 
-def require_layout(root: Path) -> None:
+def require_layout(root: Path, classes: Sequence[str]) -> None:
     """Refuse a folder that is not in VOC layout.
+
+    Args:
+        classes: those of the run.
 
     Raises:
         UserError: says what is missing, what lies there, and the commands that make the layout.
@@ -26,19 +31,32 @@ def require_layout(root: Path) -> None:
     if not root.is_dir():
         what = "is a file" if root.exists() else "folder not found"
         siblings = [other.name for other in _entries(root.parent) if other.is_dir()] if root.parent.is_dir() else []
-        raise UserError(f"dataset.root={root}: {what}{nearest(root.name, siblings)}; {LAYOUT}")
+        raise UserError(
+            f"dataset.root={root}: {what}{nearest(root.name, siblings)}; {LAYOUT}", *_conversion(root, classes)
+        )
     names = ", ".join(f"{name}/" for name in missing)
     start = f"dataset.root={root}: missing {names}"
     if complete := _complete_folders(root):
         others = f", or {', '.join(str(folder) for folder in complete[1:4])}" if complete[1:] else ""
         raise UserError(f"{start} (did you mean '{complete[0]}'{others}?); {LAYOUT}")
-    faults = [f"{start}; it has {_content(root)}; {LAYOUT}"]
-    if (seen := recognise(root)) is not None:
-        faults.append(
-            f"dataset.root={root}: looks like {seen.format} ({seen.why}); to write it in this layout, type: "
-            f"{convert_command(root)}"
-        )
-    raise UserError(*faults)
+    raise UserError(f"{start}; it has {_content(root)}; {LAYOUT}", *_conversion(root, classes))
+
+
+def _conversion(root: Path, classes: Sequence[str]) -> list[str]:
+    """The command that converts what lies here, as a line; no line if there are no images."""
+    seen = recognise(root) if root.exists() else None
+    if seen is None and root.is_dir() and any(path.lower().endswith(IMAGE_ENDINGS) for path in list_files(root)):
+        command = convert_command(root, "images=<folder>", "masks=<folder>")
+        return [
+            f"dataset.root={root}: masks are not recognised by the names of folders and files; say where they are: "
+            + command
+        ]
+    if seen is None:
+        return []
+    return [
+        f"dataset.root={root}: looks like {seen.format} ({seen.why}); to write it in this layout, type: "
+        + convert_command(root, *seen.arguments, *(classes_argument(classes) if seen.format == "masks" else []))
+    ]
 
 
 def _complete_folders(root: Path) -> list[Path]:

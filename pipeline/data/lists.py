@@ -5,21 +5,25 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline.data.conversion import MENDS
 from pipeline.data.faults import Fault, one_message_each
 from pipeline.data.layout import IMAGES, LISTS
+from pipeline.data.mask_names import SPLITS
 from pipeline.runtime.text import nearest
 
 ENDING = r"\.(jpe?g|png|tiff?|bmp|gif|webp)$"
-# What takes an id out of a line, in this order: a pattern of Python, what replaces it, the same for sed.
+# What takes an id out of a line, in this order: a pattern, and what replaces it.
 STEPS = {
-    "quotes": (r"[\"']", "", "s/[\"']//g"),
-    "backslashes": (r"\\", "/", r"s#\\#/#g"),
-    "columns": (r"[\s,;|].*$", "", "s/[[:space:],;|].*$//"),
-    "folder of images": (rf"^.*{IMAGES}/", "", f"s#^.*{IMAGES}/##"),
-    "folders": (r"^.*/", "", "s#^.*/##"),
-    "ending": (rf"(?i){ENDING}", "", f"s/{ENDING}//I"),
+    "quotes": (r"[\"']", ""),
+    "backslashes": (r"\\", "/"),
+    "columns": (r"[\s,;|].*$", ""),
+    "folder of images": (rf"^.*{IMAGES}/", ""),
+    "folders": (r"^.*/", ""),
+    "ending": (rf"(?i){ENDING}", ""),
 }
 HEADER = re.compile(r"(?i)[^a-z0-9]*(file|image|img|name|id|path|mask|label)[a-z_ ]*([,;\t |]+[a-z_ ]+)*")
+
+UTF_8, WESTERN = "UTF-8", "ISO-8859-1"
 
 Exists = Callable[[str], bool]  # whether there is an image of this id
 
@@ -35,7 +39,8 @@ def read_list(root: Path, split: str, name: str, exists: Exists, faults: list[st
     if not path.is_file():
         faults.append(_missing_list(root, split, name))
         return []
-    text = _text(path, file, faults)
+    converts = name.lower() in SPLITS  # lists of other names say nothing of splits
+    text = _text(path, file, converts, faults)
     if text is None:
         return []
     lines = tuple(line.strip() for line in text.splitlines())
@@ -51,7 +56,7 @@ def read_list(root: Path, split: str, name: str, exists: Exists, faults: list[st
             wrong.append(Fault("twice", f"line {number}", f"{where} is listed twice"))
         elif not _leads_outside(line) and exists(line):
             ids[line] = None
-        elif (fault := _form(path, file, lines, number, exists)) is not None:
+        elif (fault := _form(file, lines, number, converts, exists)) is not None:
             wrong.append(fault)
         elif _leads_outside(line):
             what = f"{where} is absolute or contains '..': a name inside {IMAGES}/ expected"
@@ -72,34 +77,45 @@ def _missing_list(root: Path, split: str, name: str) -> str:
     elif available:
         what_to_do = f"{LISTS}/ has {', '.join(available)}"
     else:
-        what_to_do = f"{LISTS}/ has no lists: write one with the id of an image on each line"
+        what_to_do = f"{LISTS}/ has no lists: write one with the id of an image on each line{MENDS}makes splits"
     return f"dataset.splits.{split}={name}: {LISTS}/{name}.txt not found{nearest(name, available)}; {what_to_do}"
 
 
-def _text(path: Path, file: str, faults: list[str]) -> str | None:
+def _text(path: Path, file: str, converts: bool, faults: list[str]) -> str | None:
     """The text of a list; None, and a fault, if it is not in UTF-8."""
     try:
         content = path.read_bytes()
     except OSError as error:
         faults.append(f"{file}: cannot be read: {error.strerror}")
         return None
-    encoding = _utf_16(content)
-    try:
-        if encoding is None:
-            return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content[: error.start].count(b"\n") + 1
-        line = content.splitlines()[number - 1].decode("latin-1")
-        encoding, place = "ISO-8859-1", f" line {number}: '{line}'"
-    else:
-        place = ""
-    quoted = shlex.quote(str(path))
-    guess = "if it is in the encoding of Western Europe, type: " if place else "type: "
+    text, encoding = decode_list(content)
+    if encoding == UTF_8:
+        return text
+    what = f"is {encoding}"
+    if encoding == WESTERN:
+        number, line = next(
+            (number, line) for number, line in enumerate(content.splitlines(), 1) if not _is_utf_8(line)
+        )
+        file, what = f"{file} line {number}: '{line.decode(WESTERN)}'", "is not UTF-8"
     faults.append(
-        f"{file}{place}: cannot be read as text: {'is not UTF-8' if place else f'is {encoding}'}; one id on each line, "
-        f"in UTF-8, expected; {guess}iconv -f {encoding} -t UTF-8 {quoted} > list.tmp && mv list.tmp {quoted}"
+        f"{file}: cannot be read as text: {what}; one id on each line, in UTF-8, expected"
+        + (f"{MENDS}reads it as {encoding}" if converts else "")
     )
     return None
+
+
+def decode_list(content: bytes) -> tuple[str, str]:
+    """The text of a list, and the encoding that it is in: UTF-8, UTF-16, or what is neither, taken as ISO-8859-1."""
+    encoding = _utf_16(content) or (UTF_8 if _is_utf_8(content) else WESTERN)
+    return content.decode("utf-8-sig" if encoding == UTF_8 else encoding, "replace"), encoding
+
+
+def _is_utf_8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _utf_16(content: bytes) -> str | None:
@@ -122,33 +138,36 @@ def _leads_outside(example_id: str) -> bool:
 # ---- lines in the forms of other tools
 
 
-def _form(path: Path, file: str, lines: Sequence[str], number: int, exists: Exists) -> Fault | None:
+def _form(file: str, lines: Sequence[str], number: int, converts: bool, exists: Exists) -> Fault | None:
     """The fault of a line that is in the form of another tool; None for any other line.
 
     The form is certain: what remains of the line is the id of an image.
+
+    Args:
+        converts: whether a conversion takes the splits of this list.
     """
     line = lines[number - 1]
     where = f"{file} line {number}: '{line}'"
     name = f"line {number}"
     if number == 1 and len(lines) > 1 and HEADER.fullmatch(line):
-        return Fault("header", name, f"{where} is a header; one id on each line expected", _sed(path, ["1d"]))
+        what = f"{where} is a header; one id on each line expected"
+        return Fault("header", name, what, "a conversion leaves it out" if converts else "")
     base = PurePosixPath(line).name
     if base.startswith("._") or base in ("Thumbs.db", ".DS_Store", "desktop.ini"):
-        script = [r"/(^|\/)\._/d", r"/Thumbs\.db$/d", r"/\.DS_Store$/d", r"/desktop\.ini$/d"]
-        return Fault("no image", name, f"{where} is a file of the operating system, no image", _sed(path, script))
-    used, example_id = _steps(line, exists)
+        what = f"{where} is a file of the operating system, no image"
+        return Fault("no image", name, what, "a conversion leaves such lines out" if converts else "")
+    used, example_id = id_in_line(line, exists)
     if not used:
         return None
-    expected = f"one id on each line expected, such as '{example_id}'"
-    to_do = "; ".join(filter(None, (expected, _rewrite(path, lines, used, exists))))
+    to_do = f"one id on each line expected, such as '{example_id}'" + (f"{MENDS}takes the ids" if converts else "")
     return Fault(("form", *used), name, f"{where} is {_words(line, used)}", to_do)
 
 
-def _steps(line: str, exists: Exists) -> tuple[list[str], str]:
+def id_in_line(line: str, exists: Exists) -> tuple[list[str], str]:
     """The steps that take the id of an image out of a line, and the id; no steps if there is no such image."""
     for without in ({"folders"}, {"folder of images"}, {"columns", "folders"}, {"columns", "folder of images"}):
         used, text = [], line
-        for step, (pattern, replacement, _) in STEPS.items():
+        for step, (pattern, replacement) in STEPS.items():
             changed = text if step in without else re.sub(pattern, replacement, text)
             if changed != text:
                 used.append(step)
@@ -175,19 +194,3 @@ def _words(line: str, used: Sequence[str]) -> str:
     if "ending" in used:
         return "a path with an ending" if "/" in line else "an id with an ending"
     return "a path" if {"folders", "folder of images"} & set(used) else "a quoted id"
-
-
-def _rewrite(path: Path, lines: Sequence[str], used: Sequence[str], exists: Exists) -> str:
-    """The command that makes a list of ids of a list in another form; empty if it would change what is an id."""
-    for line in lines:
-        text = line
-        for step in used:
-            text = re.sub(STEPS[step][0], STEPS[step][1], text)
-        if line != text and not _leads_outside(line) and exists(line):
-            return ""
-    header = ["1d"] if HEADER.fullmatch(lines[0]) else []
-    return _sed(path, [*header, *(STEPS[step][2] for step in used)])
-
-
-def _sed(path: Path, script: Sequence[str]) -> str:
-    return f"to change the list, type: sed -E -i.bak {shlex.quote('; '.join(script))} {shlex.quote(str(path))}"

@@ -1,4 +1,4 @@
-"""Names by which people and tools tell masks from images: of folders, and of files next to each other."""
+"""Names by which people and tools tell masks from images, of folders and of files next to each other; and splits."""
 
 import re
 from collections.abc import Collection
@@ -16,6 +16,10 @@ NAME_WORDS = MASK_WORDS | {"l", "m", "p", "lbl", "msk"}  # of files, next to ima
 OTHER_WORDS = {  # folders of tools with neither
     "segmentationobject", "segmentationclassvisualization", "overlays", "overlay", "visualization", "preview",
     "previews", "instances", "skeletons",
+}  # fmt: skip
+SPLITS = {  # names of folders and lists
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
 }  # fmt: skip
 SEPARATED = r"[_\-. ]+"
 # trainannot, as SegNet's CamVid has it

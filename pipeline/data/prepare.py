@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config.schema import Config, LossConfig
 from pipeline.data.check import CheckedDataset, check_dataset
+from pipeline.data.conversion import ways_to_convert
 from pipeline.data.download.voc import ensure_voc
 from pipeline.data.groups import group_warnings
 from pipeline.data.pixels import PixelRules
@@ -75,7 +77,8 @@ def prepare_dataset(
     if not faults and trains:
         faults = too_few_images(config, splits)
     rules = PixelRules.of(config.dataset)
-    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules)
+    advise = partial(ways_to_convert, root, config.dataset.classes)
+    checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules, advise)
     with_pixels = _with_pixels(splits, checked, rules)
     group, limited = config.dataset.group, config.dataset.limit is not None
     dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, group, limited)
@@ -90,7 +93,10 @@ def unusable_splits(dataset: Dataset, trains: bool) -> list[str]:
     Args:
         trains: whether train is learnt and val chooses the best epoch, or the splits are only scored.
     """
-    return [] if dataset.limited else split_faults(dataset.classes, dataset.checked.statistics, trains)
+    if dataset.limited:
+        return []
+    faults = split_faults(dataset.classes, dataset.checked.statistics, trains)
+    return [*faults, *ways_to_convert(dataset.root, dataset.classes, faults)]
 
 
 def _with_train_as_val(dataset: Dataset) -> Dataset:

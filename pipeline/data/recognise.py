@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
+from pipeline.data.paired_folders import folders_of_images_and_masks
 
 HEAD = 2**16  # bytes of a file that are looked at
 MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
@@ -26,6 +27,7 @@ class Recognised:
 
     format: str
     why: str
+    arguments: tuple[str, ...] = ()  # of the command, such as images=a and masks=b, where names do not tell
 
 
 def recognise(source: Path) -> Recognised | None:
@@ -37,9 +39,13 @@ def recognise(source: Path) -> Recognised | None:
     folders = {part.lower() for path in paths for part in PurePosixPath(path).parts[:-1]}
     if "gtfine" in folders or "gtcoarse" in folders:
         return Recognised("cityscapes", "it has gtFine/")
+    if {"image_2", "semantic"} <= folders:
+        return Recognised("cityscapes", "it has image_2/ and semantic/, as KITTI has, with the ids of Cityscapes")
     trainings = [path for path in paths if re.search(r"(?i)(^|/)annotations/(training|validation)/[^/]+\.png$", path)]
     if trainings and {"images", "annotations"} <= folders:
         return Recognised("ade20k", "it has annotations/training/ and images/")
+    if any(re.search(r"(^|/)ADE_\w+_seg\.png$", path) for path in paths):
+        return Recognised("ade20k", "it has ADE_*_seg.png")
     kinds: dict[str, str] = {}
     for path in _telling(paths):
         if (kind := kind_of_file(source / path)) is not None:
@@ -47,16 +53,20 @@ def recognise(source: Path) -> Recognised | None:
     for kind in ("supervisely", "coco", "cvat", "labelme"):
         if kind in kinds:
             return Recognised(kind, f"{kinds[kind]} is a file of {kind}")
-    images = [path for path in paths if path.lower().endswith(IMAGE_ENDINGS)]
+    images = [path for path in paths if path.lower().endswith((*IMAGE_ENDINGS, ".npy"))]
     if has_masks(images):
         return Recognised("masks", f"it has {_counts(images)}, of which some are masks by their names")
+    if (pair := folders_of_images_and_masks(source, images)) is not None:
+        why = f"{pair[0]}/ and {pair[1]}/ have files of the same names, which in {pair[1]}/ hold few values"
+        return Recognised("masks", why, (f"images={pair[0]}", f"masks={pair[1]}"))
     return None
 
 
-def convert_command(source: Path) -> str:
+def convert_command(source: Path, *arguments: str) -> str:
     """The command that converts a source, for a shell."""
-    output = shlex.quote(f"{source.resolve().name}-voc")
-    return f"python -m pipeline.convert source={shlex.quote(str(source))} output={output}"
+    name = source.resolve().name
+    words = (f"source={source}", f"output={PurePosixPath(name).stem if source.is_file() else name}-voc", *arguments)
+    return f"python -m pipeline.convert {shlex.join(words)}"
 
 
 def list_files(root: Path) -> list[str]:
@@ -83,6 +93,8 @@ def _is_mask(path: PurePosixPath, names: Container[str | None]) -> bool:
     if roles:
         return roles[-1] == "mask"
     base = without_word(path.stem, NAME_WORDS)
+    if path.suffix.lower() == ".npy":
+        return any(f"{path.with_suffix('')}{ending}" in names for ending in IMAGE_ENDINGS)
     return base in names or (path.suffix.lower() == ".png" and f"{path.with_suffix('')}.jpg" in names)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.conversion import VOID_MEANT
 from pipeline.data.layout import MASKS
 from pipeline.data.palette import VOID
 from pipeline.data.voc import Example
@@ -73,8 +74,8 @@ def _one_class_alone(classes: Sequence[str], only: int, split: str, void: float)
         other = 0 if only else 1  # masks of 1 and 255 have the background as 255
         return fault + (
             f"{void:.0%} of their pixels are {VOID}, which is void and neither learnt nor scored: "
-            f"if it is meant as class {other}, write it as {other}, as python -m pipeline.convert does; otherwise list "
-            "masks with other classes as well"
+            f"if it is meant as a class{VOID_MEANT}{other}, {classes[other]}; otherwise list masks with other "
+            "classes as well"
         )
     return fault + "list masks with other classes as well"
 

@@ -43,7 +43,7 @@ def find_examples(
     Raises:
         UserError: the folder is not in VOC layout at all, or a folder of images or masks cannot be read.
     """
-    require_layout(root)
+    require_layout(root, dataset.classes)
     faults: list[str] = []
     images, masks = FileIndex(root, IMAGES, IMAGE_SUFFIXES), FileIndex(root, MASKS, (".png",))
     ids = _ids_of_splits(root, dataset, only, lambda name: bool(images.find(name)), faults)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.dataset_file import read_dataset_file
-from tests.convert.sources import converted, drawn_image, masks_of, save, splits_of
+from tests.convert.sources import converted, drawn_image, masks_of, refused, save, splits_of
 
 ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
 
@@ -37,6 +37,22 @@ def test_cityscapes_by_ids_and_by_train_ids(tmp_path: Path) -> None:
     assert found["classes"][18] == "bicycle" and found["background"] is None and found["colours"][0] == "#804080"
 
 
+def test_kitti_has_the_ids_of_cityscapes(tmp_path: Path) -> None:
+    source = tmp_path / "kitti"
+    for number in range(3):
+        save(source / f"training/image_2/00{number}_10.png", drawn_image(number))
+        save(source / f"testing/image_2/00{number}_10.png", drawn_image(9 + number))
+        mask = np.full((24, 32), ROAD, np.uint8)
+        mask[8:16], mask[16:] = SKY, TRAILER
+        save(source / f"training/semantic/00{number}_10.png", mask)
+        save(source / f"training/semantic_rgb/00{number}_10.png", drawn_image(number))
+        save(source / f"training/instance/00{number}_10.png", mask.astype(np.uint16) * 256)
+    output = converted(source)
+    assert sorted(masks_of(output)) == ["000_10", "001_10", "002_10"]
+    assert masks_of(output)["000_10"][:, 0].tolist() == [0] * 8 + [10] * 8 + [255] * 8
+    assert {split: len(ids) for split, ids in splits_of(output).items()} == {"train": 1, "val": 1, "test": 1}
+
+
 def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     source = tmp_path / "ADEChallengeData2016"
     for number, split in enumerate(("training", "validation")):
@@ -49,5 +65,8 @@ def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     output = converted(source)
     assert splits_of(output) == {"train": ["ADE_0"], "val": ["ADE_1"]}
     assert masks_of(output)["ADE_1"][:, 0].tolist() == [255] * 12 + [0] * 8 + [149] * 4
+    save(tmp_path / "full/images/ADE/training/ADE_train_1.jpg", drawn_image(1))
+    save(tmp_path / "full/images/ADE/training/ADE_train_1_seg.png", drawn_image(1))
+    assert "is the full release of ADE20K, whose 3,688 classes do not fit" in refused(tmp_path / "full")
     classes = read_dataset_file(output / "dataset.yaml")["classes"]
     assert classes[:3] == ["wall", "thing", "thing_3"] and len(classes) == 150

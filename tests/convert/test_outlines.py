@@ -1,6 +1,7 @@
 """Files of labelling tools, written by their own packages, give the masks that these packages draw."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.dataset_file import read_dataset_file
+from pipeline.convert.__main__ import main
 from pipeline.convert.rasterize import Shape, covered, run_lengths
 from tests.convert.sources import assert_masks, converted, drawn_image, masks_of, refused, save, splits_of
 
@@ -74,6 +76,10 @@ def test_unknown_labels_are_listed_with_counts(tmp_path: Path) -> None:
     source = labelme(tmp_path / "s", 0, ("cat", BOX), ("kitten", BOX), ("kitten", BOX), ("?", BOX))
     message = refused(source, "classes=[background,cat]")
     assert "2 labels are not in classes (background, cat): kitten (2 outlines), ? (1 outlines)" in message
+    command = shlex.split(message.rpartition("with your names: ")[2])
+    assert command[-1] == 'labels={kitten: void, "?": void}'
+    assert main([*command[3:], "split=[1,0,0]"]) == 0
+    shutil.rmtree(tmp_path / "s-voc")
     assert "labels: 'kiten' is no label of the source (did you mean 'kitten'?)" in refused(
         source, "labels={kiten: cat}"
     )

@@ -7,10 +7,12 @@ from pipeline.convert.splits import alike_pairs, by_hash, equal_pairs, linked, o
 SHARES = (0.8, 0.1, 0.1)
 
 
-def split(ids: list[str], present: np.ndarray | None = None, units: np.ndarray | None = None, earlier=None):  # type: ignore[no-untyped-def]
+def split(
+    ids: list[str], present: np.ndarray | None = None, units: np.ndarray | None = None, earlier=None, groups=None
+):  # type: ignore[no-untyped-def]
     present = np.ones((len(ids), 1), bool) if present is None else present
     units = np.arange(len(ids)) if units is None else units
-    return by_hash(ids, present, units, SHARES, earlier or {})
+    return by_hash(ids, groups or ids, present, units, SHARES, earlier or {})
 
 
 def names(count: int) -> list[str]:
@@ -24,6 +26,15 @@ def test_images_that_are_added_move_none() -> None:
     assert {name: after[name] for name in before} == before
     counts = [list(after.values()).count(name) for name in ("train", "val", "test")]
     assert np.allclose(np.array(counts) / 400, SHARES, atol=0.05)
+
+
+def test_an_image_that_is_added_to_a_group_moves_none() -> None:
+    before = names(300)
+    ids, groups = before + [f"added_{number}" for number in range(300)], [f"g{number % 150}" for number in range(600)]
+    found = [
+        split(ids[:count], units=np.arange(count) % 150, groups=groups[:count]).splits[:300] for count in (300, 600)
+    ]
+    assert found[0] == found[1] and set(found[0]) == {"train", "val", "test"}
 
 
 def test_rare_classes_are_in_every_split_where_they_can_be() -> None:

@@ -1,11 +1,14 @@
 """Folders that are not in VOC layout: the message says what lies there, and its commands make the layout."""
 
 import json
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeline.convert.__main__ import main
 from pipeline.data.voc import find_examples
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
@@ -41,6 +44,32 @@ def test_images_and_masks_without_lists(loose: Path, tmp_path: Path) -> None:
     type_advice([advice.replace("type: python", f"type: cd {tmp_path} && {sys.executable}")], ROOT)
     splits, faults = find_examples(tmp_path / "the 'VOC' ü-voc", NO_VAL)
     assert not faults and sum(map(len, splits.values())) > 10
+
+
+def test_masks_without_a_telling_name(loose: Path, tmp_path: Path) -> None:
+    for old, new in (("images", "one"), ("Masks", "two")):
+        (loose / old).rename(loose / new)
+    _, advice = refused(loose)
+    assert advice.endswith(" images=one masks=two 'classes=[background, cat, dog]'")
+    arguments = shlex.split(advice.partition("type: ")[2])[3:]
+    assert main([*(word for word in arguments if not word.startswith("output=")), f"output={tmp_path / 'new'}"]) == 0
+    assert not find_examples(tmp_path / "new", NO_VAL)[1]
+    values = "values={0: background, 1: cat, 2: dog, 255: void}"
+    assert main([f"source={loose}", f"output={tmp_path / 'by values'}", values]) == 0
+
+
+def test_images_alone_are_answered_with_the_command_to_edit(loose: Path) -> None:
+    shutil.rmtree(loose / "Masks")
+    _, advice = refused(loose)
+    assert "masks are not recognised by the names of folders and files; say where they are: python -m pipe" in advice
+    assert advice.endswith(" 'images=<folder>' 'masks=<folder>'")
+
+
+def test_a_file_of_another_tool_is_answered_with_the_command(tmp_path: Path) -> None:
+    (tmp_path / "a b.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    fault, advice = refused(tmp_path / "a b.json")
+    assert "a b.json: is a file" in fault
+    assert advice.endswith(f"type: python -m pipeline.convert 'source={tmp_path / 'a b.json'}' 'output=a b-voc'")
 
 
 def test_outlines_in_json_are_named(loose: Path) -> None:

@@ -1,9 +1,11 @@
-"""Lists in the forms of other tools: recognised by line, and what the message says to type makes a list of ids."""
+"""Lists in the forms of other tools: recognised by line, and a conversion takes their ids."""
 
 from pathlib import Path
 
 import pytest
 
+from pipeline.convert.lists import with_lists
+from pipeline.convert.source import Files, Found, Item
 from tests.data.advice import type_advice
 from tests.data.folders import LISTS, Folder, dataset, faults_of, ids_of, write_list
 
@@ -13,6 +15,16 @@ IDS = ["train_0", "train_1", "train_2"]
 @pytest.fixture
 def root(voc_folder: Folder) -> Path:
     return voc_folder(train=3, name="the 'VOC' ü")
+
+
+def taken(root: Path) -> list[str]:
+    """The ids that a conversion takes for train."""
+    files = Files.below(root, root / "none")
+    paths = [root / path for path in files.ending(".jpg")]
+    items = [Item(path.stem, path, None, f"SegmentationClass/{path.stem}.png") for path in paths]  # type: ignore[arg-type]
+    found = Found("masks", items, [], None)
+    with_lists(found, files)
+    return [item.id for item in found.items if item.split == "train"]
 
 
 @pytest.mark.parametrize(
@@ -37,16 +49,14 @@ def root(voc_folder: Folder) -> Path:
         ("{};cat", "several columns"),
     ],
 )
-def test_form_is_named_once_and_the_command_mends_it(root: Path, line: str, form: str) -> None:
+def test_form_is_named_once_and_a_conversion_reads_it(root: Path, line: str, form: str) -> None:
     write_list(root, "train", "".join(line.format(name) + "\n" for name in IDS))
     (fault,) = faults_of(root)
     first = line.format(IDS[0])
     start = f"ImageSets/Segmentation/train.txt line 1: '{first}' is {form}; one id on each line expected"
     assert fault.startswith(start.replace("; one", " (2 more like this: line 2, line 3); one"))
-    assert "such as 'train_0'; to change the list, type: sed " in fault
-    type_advice([fault], root)
-    assert ids_of(root)["train"] == IDS
-    assert (root / LISTS / "train.txt.bak").exists()
+    assert fault.endswith("such as 'train_0'; a conversion takes the ids")
+    assert taken(root) == IDS
 
 
 def test_a_table_with_a_header(root: Path) -> None:
@@ -54,16 +64,14 @@ def test_a_table_with_a_header(root: Path) -> None:
     header, form = faults_of(root)
     assert header.startswith("ImageSets/Segmentation/train.txt line 1: 'image,mask' is a header; one id on each line")
     assert "line 2: 'train_0.jpg,train_0.png' is an image and its mask (2 more like this: " in form
-    type_advice([form], root)  # which removes the header as well
-    assert ids_of(root)["train"] == IDS
+    assert header.endswith("; a conversion leaves it out") and taken(root) == IDS
 
 
 def test_files_of_the_operating_system_in_a_list(root: Path) -> None:
     write_list(root, "train", "._train_0\n.DS_Store\nThumbs.db\ntrain_0\nsub/._x.jpg\ntrain_1\ntrain_2\n")
     (fault,) = faults_of(root)
     assert "line 1: '._train_0' is a file of the operating system, no image (3 more like this: line 2, " in fault
-    type_advice([fault], root)
-    assert ids_of(root)["train"] == IDS
+    assert fault.endswith("; a conversion leaves such lines out") and taken(root) == IDS
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -71,16 +79,17 @@ def test_utf_16_is_named(root: Path, encoding: str) -> None:
     write_list(root, "train", "\r\n".join(IDS).encode(encoding))
     (fault,) = faults_of(root)
     assert fault.startswith("ImageSets/Segmentation/train.txt: cannot be read as text: is UTF-16")
-    type_advice([fault], root)
-    assert ids_of(root)["train"] == IDS
+    assert fault.endswith(f"; a conversion reads it as {encoding.upper().replace('-LE', 'LE').replace('-BE', 'BE')}")
+    assert taken(root) == IDS
 
 
 def test_line_that_is_not_utf_8_is_named(root: Path) -> None:
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        (root / folder / f"train_1{suffix}").rename(root / folder / f"Büsche{suffix}")
     write_list(root, "train", "train_0\nBüsche\n".encode("latin-1"))
     (fault,) = faults_of(root)
     assert fault.startswith("ImageSets/Segmentation/train.txt line 2: 'Büsche': cannot be read as text: is not UTF-8")
-    type_advice([fault], root)
-    assert (root / LISTS / "train.txt").read_text() == "train_0\nBüsche\n"
+    assert taken(root) == ["Büsche", "train_0"]
 
 
 def test_ids_that_look_like_a_form_are_ids_where_such_images_exist(root: Path) -> None:
@@ -92,12 +101,19 @@ def test_ids_that_look_like_a_form_are_ids_where_such_images_exist(root: Path) -
     assert ids_of(root)["train"] == ["name", *names[:3], names[4]]
 
 
-def test_a_command_never_changes_what_is_an_id(root: Path) -> None:
+def test_a_line_with_a_label_next_to_an_id_with_a_space(root: Path) -> None:
     for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
         (root / folder / f"a b{suffix}").write_bytes((root / folder / f"train_0{suffix}").read_bytes())
     write_list(root, "train", "a b\ntrain_0 1\n")
     (fault,) = faults_of(root)
-    assert fault.endswith("line 2: 'train_0 1' is an id with a label; one id on each line expected, such as 'train_0'")
+    assert "line 2: 'train_0 1' is an id with a label; one id on each line expected, such as 'train_0'; a conv" in fault
+    assert taken(root) == ["a b", "train_0"]
+
+
+def test_a_list_that_a_conversion_passes_over(root: Path) -> None:
+    write_list(root, "mine", "train_0.jpg\n")
+    (fault,) = faults_of(root, dataset(train="mine"))
+    assert fault.endswith("one id on each line expected, such as 'train_0'")
 
 
 def test_list_that_lies_elsewhere(root: Path) -> None:

@@ -71,14 +71,15 @@ def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:
     assert valid.size and set(np.unique(valid)) > {0}  # so there was something to learn before
     with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root))
-    (fault,) = raised.value.faults
+    fault, advice = raised.value.faults
     assert re.fullmatch(
         r"SegmentationClass/: no mask of the train split has a class besides \w+ \(0\), so nothing can be learnt; "
-        r"\d+% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as class 1, write "
-        r"it as 1, as python -m pipeline.convert does; otherwise list masks with other classes as well",
+        r"\d+% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as a class, a "
+        r"conversion writes 255 as 1, cat; otherwise list masks with other classes as well",
         fault,
     )
-    with pytest.raises(UserError, match="if it is meant as class 1"):  # nor could it be scored
+    assert advice.endswith("'classes=[background, cat, dog]' 'values={0: background, 1: cat, 2: dog, 255: cat}'")
+    with pytest.raises(UserError, match="if it is meant as a class"):  # nor could it be scored
         prepare_dataset(folder_config(root), trains=False)
     prepare_dataset(folder_config(root), only=["val"], trains=False)
 

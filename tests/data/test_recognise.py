@@ -2,9 +2,12 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data.recognise import convert_command, recognise
 
@@ -13,6 +16,9 @@ FILES = {
     "masks by suffix": ["a.jpg", "a_mask.png"],
     "masks of one name": ["x/a.jpg", "x/a.png"],
     "cityscapes": ["leftImg8bit/train/a/x_leftImg8bit.png", "gtFine/train/a/x_gtFine_labelIds.png"],
+    "cityscapes as KITTI": ["training/image_2/a.png", "training/semantic/a.png", "testing/image_2/b.png"],
+    "masks in NumPy files": ["a.jpg", "a.npy"],
+    "ade20k in full": ["images/ADE/training/ADE_train_1.jpg", "images/ADE/training/ADE_train_1_seg.png"],
     "ade20k": ["images/training/a.jpg", "annotations/training/a.png"],
     "labelme": [("a.json", {"version": "5", "flags": {}, "shapes": []}), "a.jpg"],
     "coco": [("annotations/instances_train.json", {"info": {}, "images": [], "annotations": []}), "train/a.jpg"],
@@ -20,6 +26,22 @@ FILES = {
     "cvat": [("annotations.xml", "<?xml version='1.0'?><annotations><version>1.1</version></annotations>"), "a.jpg"],
     "nothing": ["a.jpg", "b.jpg", ("x.json", {"a": 1}), ("x.xml", "<b/>"), "photos/c.jpg"],
 }
+
+
+def test_folders_without_telling_names(tmp_path: Path) -> None:
+    for number in range(3):
+        for folder, most in (("a", 255), ("b c", 3)):
+            path = tmp_path / folder / "train" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, most, (24, 32), np.uint8)
+            Image.fromarray(pixels).save(path)
+    found = recognise(tmp_path)
+    assert found is not None and found.arguments == ("images=a", "masks=b c")
+    assert "a/ and b c/ have files of the same names, which in b c/ hold few values" in found.why
+    assert convert_command(tmp_path, *found.arguments).endswith("images=a 'masks=b c'")
+    (tmp_path / "b c").rename(tmp_path / "b")
+    shutil.copytree(tmp_path / "b", tmp_path / "d")  # two folders may be the masks
+    assert recognise(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -42,8 +42,8 @@ def test_background_and_255_alone_are_refused(split: str, trains: bool) -> None:
     (fault,) = faults([[0, 0, VOID, 0], [0, VOID, VOID, VOID], [0, 0]], split, trains)
     assert fault.startswith(f"SegmentationClass/: no mask of the {split} split has a class besides ground (0), so ")
     assert fault.endswith(
-        "; 40% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as class 1, write "
-        "it as 1, as python -m pipeline.convert does; otherwise list masks with other classes as well"
+        "; 40% of their pixels are 255, which is void and neither learnt nor scored: if it is meant as a class, "
+        "a conversion writes 255 as 1, cat; otherwise list masks with other classes as well"
     )
     why = "nothing can be learnt" if split == "train" else "a network that predicts ground everywhere would have a mean"
     assert why in fault
@@ -61,7 +61,7 @@ def test_255_next_to_class_1_alone_may_be_class_0(split: str) -> None:
     (fault,) = faults([[1, VOID], [1, 1]], split)
     assert (
         "has a class besides cat (1)" in fault
-        and "if it is meant as class 0, write it as 0, as python -m pipeline.convert does; otherwise" in fault
+        and "if it is meant as a class, a conversion writes 255 as 0, ground; otherwise" in fault
     )
 
 

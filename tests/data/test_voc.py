@@ -138,7 +138,7 @@ def test_no_list_at_all(voc_folder: Folder) -> None:
         file.unlink()
     assert faults_of(root, dataset(val=None, test=None)) == [
         "dataset.splits.train=train: ImageSets/Segmentation/train.txt not found; ImageSets/Segmentation/ has no lists: "
-        "write one with the id of an image on each line"
+        "write one with the id of an image on each line; a conversion makes splits"
     ]
 
 

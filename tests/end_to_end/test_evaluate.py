@@ -158,7 +158,7 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
         ("split", "split=dev: train, val or test expected"),
         ("sweep", "dataset.splits.test=test,extra: one value expected"),
         ("unknown run", "run=nothing: no run has this id or run_key"),
-        ("binary", "are 255, which is void and neither learnt nor scored: if it is meant as class 1, write it as 1"),
+        ("binary", "are 255, which is void and neither learnt nor scored: if it is meant as a class, a conv"),
         ("void", "SegmentationClass/: all masks of the test split are 255 throughout, which is void"),
         ("no list", "missing.txt"),
     ],
@@ -166,4 +166,6 @@ def test_the_classes_may_have_other_names(ended: dict[str, Ended]) -> None:
 def test_a_mistake_is_one_line_and_status_2(ended: dict[str, Ended], command: str, message: str) -> None:
     assert ended[command].status == 2 and ended[command].stdout == ""
     faults = lines(ended[command].stderr)
+    if command == "binary":
+        assert "a conversion writes a new folder" in faults.pop()
     assert len(faults) == 1 and faults[0].startswith("error: ") and message in faults[0]

@@ -1,0 +1,82 @@
+"""Splits by list files, such as those of a VOC folder, whatever form their lines have."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from pipeline.convert.source import Files, Found, Item, left_out
+from pipeline.data.find_files import without_invisible
+from pipeline.data.layout import IMAGES, MASKS
+from pipeline.data.lists import ENDING, decode_list, id_in_line
+from pipeline.data.mask_names import NAME_WORDS, SPLITS, without_word
+from pipeline.runtime.text import enumerated
+
+LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
+LARGEST_LIST = 2**26  # bytes
+
+
+def with_lists(found: Found, files: Files) -> None:
+    """Give items the splits of list files, where no folder is called after a split.
+
+    Images in no list are left out. Lists that name none of the images are passed over.
+    """
+    if any(item.split for item in found.items):
+        return
+    place_of = _places(found.items)
+    splits: dict[int, str] = {}
+    unknown, twice = [], []
+    for path in files.ending(".txt"):
+        match = LISTS.fullmatch(path)
+        split = match and SPLITS.get((match[3] or match[4]).lower())
+        if not split or (files.root / path).stat().st_size > LARGEST_LIST:
+            continue
+        text, _ = decode_list((files.root / path).read_bytes())
+        for line in filter(None, map(without_invisible, text.splitlines())):
+            place = place_of(line)
+            if place is None:
+                unknown.append(f"{path}: {line}")
+            elif splits.setdefault(place, split) != split:
+                twice.append(f"{found.items[place].id} ({splits[place]} and {split})")
+    if not splits:
+        return
+    items = [replace(item, split=splits.get(place)) for place, item in enumerate(found.items)]
+    found.warnings += left_out("lines of lists that name no image with a mask", unknown)
+    found.warnings += left_out("images in no list", [item.id for item in items if item.split is None])
+    if twice:
+        found.warnings.append(f"images in two lists are taken for the first: {enumerated(twice)}")
+    found.items = [item for item in items if item.split is not None]
+
+
+def _places(items: Sequence[Item]) -> Callable[[str], int | None]:
+    """A function that gives the place of the item that a line names: by its id, or by what no other is called."""
+    exact = {item.id: place for place, item in enumerate(items)}
+    alike: dict[str, set[int]] = {}
+    for place, item in enumerate(items):
+        stems = {PurePosixPath(path).stem for path in (item.id + ".", item.image.name, item.mask_name)}
+        for name in {item.id, *stems, *(without_word(stem, NAME_WORDS) for stem in stems)} - {None}:
+            alike.setdefault(_folded(str(name)), set()).add(place)
+    by_name = {name: min(places) for name, places in alike.items() if len(places) == 1}
+
+    def find(name: str) -> int | None:
+        return exact.get(name, by_name.get(_folded(name)))
+
+    def place_of(line: str) -> int | None:
+        if (place := find(line)) is not None:
+            return place
+        used, example_id = id_in_line(line, lambda name: find(name) is not None)
+        return find(example_id if used else _path_in(line))
+
+    return place_of
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _path_in(line: str) -> str:
+    """The id in a line with a path: without further columns, folders of images, and an ending."""
+    first = re.split(r"[,;|\t]| (?=\S+\.\w+$)", line.strip("\"'"))[0].strip().replace("\\", "/")
+    path = PurePosixPath(re.sub(f"(?i){ENDING}", "", first))
+    return "/".join(part for part in path.parts if part not in (IMAGES, MASKS, "images", ".", "/"))
