@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data import augment
+from pipeline.data.crop_plan import SEEDS, CropPlan, make_crop, plan_crops
 from pipeline.data.sampling import balanced_draws, shuffled_indices
 from pipeline.data.stream_map import parallel_map
 from pipeline.data.training_images import TrainingImages
@@ -49,7 +50,7 @@ def training_stream(
     source.streams[constants] = build  # the one used last comes last
     if len(source.streams) > MOST_STREAMS:
         del source.streams[next(iter(source.streams))]
-    seeds = [derive_seed(config.seed, purpose) for purpose in ("augment", "cutmix", "order")]
+    seeds = [derive_seed(config.seed, purpose) for purpose in (*SEEDS, "cutmix", "order")]
     start_epoch, done = divmod(start_step * batch, taken)
     with tf.device("CPU:0"):
         variant = build(tf.constant(seeds, tf.int64), tf.constant([start_epoch, config.epochs, done], tf.int64))
@@ -64,8 +65,8 @@ def _stream_builder(
 ) -> Any:
     """A `tf.function` that builds streams of any seed and from any epoch on; it is traced once, which takes 0.15 s.
 
-    Its arguments are (3,) int64 seeds of augmentation, CutMix and order, and (3,) int64: the first epoch, the one after
-    the last, and the draws of the first that are left out. It returns the stream as a variant.
+    Its arguments are (5,) int64 seeds, of `SEEDS`, CutMix and order, and (3,) int64: the first epoch, the one after the
+    last, and the draws of the first that are left out. It returns the stream as a variant.
 
     Args:
         taken: draws of each epoch.
@@ -73,37 +74,32 @@ def _stream_builder(
     crop, share = config.image_size, config.augment.cutmix
 
     @tf.autograph.experimental.do_not_convert
-    def plan_epoch(epoch: tf.Tensor, augment_seed: tf.Tensor, mix_seed: tf.Tensor, order_seed: tf.Tensor) -> Any:
-        """What becomes of each draw of an epoch: index, window, change of colours, numbers for CutMix."""
+    def plan_epoch(epoch: tf.Tensor, seeds: tf.Tensor) -> Any:
+        """What becomes of each draw of an epoch, and its numbers for CutMix."""
+        mix_seed, order_seed = tf.unstack(seeds[-2:])
         if factors is None:
             order, repeated = shuffled_indices(order_seed, epoch, examples)[:taken], tf.zeros([taken], tf.int32)
         else:
             order, repeated = balanced_draws(order_seed, epoch, factors, taken)
         rows = order + examples * repeated  # different for every crop of the epoch
-        numbers = augment.random_numbers(augment_seed, epoch, rows)
-        windows = augment.crop_windows(tf.gather(source.sizes, order), crop, config.augment, numbers)
-        changes = augment.colour_changes(config.augment, numbers)
+        plan = plan_crops(config.augment, crop, source.sizes, seeds[:-2], epoch, order, rows)
         mixing = augment.random_numbers(mix_seed, epoch, rows) if share else tf.zeros([taken, 0])
-        return tf.data.Dataset.from_tensor_slices((order, windows, changes, mixing))
+        return tf.data.Dataset.from_tensor_slices((plan, mixing))
 
-    def make_crop(
-        index: tf.Tensor, window: augment.Window, change: augment.ColourChange | None, mixing: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        image, mask = source.rectangle(index, window.start, window.extent)
-        image, mask = augment.warp(image, mask, window, crop)
-        image = augment.change_colours(image, change)
+    def crop_of(plan: CropPlan, mixing: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image, mask = make_crop(config.augment, crop, source, plan)
         return (image, mask, mixing) if share else (image, mask)
 
     def mix_batch(images: tf.Tensor, masks: tf.Tensor, mixing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augment.cut_and_mix(images, masks, mixing, share)
 
-    numbers = tf.TensorSpec((3,), tf.int64)
+    signature = [tf.TensorSpec((len(SEEDS) + 2,), tf.int64), tf.TensorSpec((3,), tf.int64)]
 
-    @tf.function(input_signature=[numbers, numbers], autograph=False)
+    @tf.function(input_signature=signature, autograph=False)
     def build(seeds: tf.Tensor, epochs: tf.Tensor) -> tf.Tensor:
         start, end, done = tf.unstack(epochs)
-        plan = tf.data.Dataset.range(start, end).flat_map(lambda epoch: plan_epoch(epoch, *tf.unstack(seeds)))
-        batches = parallel_map(plan.skip(done), make_crop).batch(config.batch_size, drop_remainder=True)
+        plan = tf.data.Dataset.range(start, end).flat_map(lambda epoch: plan_epoch(epoch, seeds))
+        batches = parallel_map(plan.skip(done), crop_of).batch(config.batch_size, drop_remainder=True)
         stream = (parallel_map(batches, mix_batch) if share else batches).prefetch(2)
         return tf.data.experimental.to_variant(stream)
 

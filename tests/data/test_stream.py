@@ -1,5 +1,6 @@
 """Training batches: the batch of a step is a function of (seed, step)."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.config.schema import Config
+from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
@@ -17,7 +18,7 @@ from pipeline.data.stream_map import parallel_map
 from pipeline.data.training_images import FileImages, TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
-from tests.data.augmentations import IDENTITY, STANDARD
+from tests.data.augmentations import IDENTITY, STANDARD, STRONG
 from tests.data.folders import MIXED_SIZES, Folder, examples_of, sizes_of
 
 Batches = list[tuple[np.ndarray, np.ndarray]]
@@ -93,15 +94,34 @@ def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
     assert_same(batches(images, 7, config(epochs=4))[:6], batches(images, 7, config()))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 7])
-def test_workers_change_nothing(examples: list[Example], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("workers", "augment"), [(1, STANDARD), (2, STRONG), (7, STANDARD), (7, STRONG)])
+def test_workers_change_nothing(
+    examples: list[Example], workers: int, augment: AugmentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = files(examples)
-    expected = batches(images, 7, config())
+    expected = batches(images, 7, config(augment=augment))
     monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
-    found = stream.training_stream(images, 7, config()).with_options(options)
+    found = stream.training_stream(images, 7, config(augment=augment)).with_options(options)
     assert_same(list(found.as_numpy_iterator()), expected)
+
+
+@pytest.mark.parametrize("augment", [STANDARD, STRONG])
+def test_a_crop_does_not_depend_on_its_batch(examples: list[Example], augment: AugmentConfig) -> None:
+    images = files(examples)
+    found, alone = (batches(images, 7, config(augment=augment, batch_size=size, epochs=1)) for size in (3, 1))
+    together = [(image[np.newaxis], mask[np.newaxis]) for pair in found for image, mask in zip(*pair, strict=True)]
+    assert_same(together, alone[: len(together)])
+    assert_same(batches(images, 7, config(augment=augment, batch_size=1, epochs=1), start=4), alone[4:])
+
+
+def test_labels_of_deformed_crops_are_those_of_their_images(tmp_path: Path) -> None:
+    images = files(labelled(tmp_path, 8))
+    for pixels, masks in batches(images, 8, config(augment=dataclasses.replace(STRONG, noise=0, blur=0), epochs=2)):
+        assert pixels.shape == (3, 16, 16, 3) and pixels.dtype == masks.dtype == np.uint8
+        for mask in masks:
+            assert len(set(np.unique(mask)) - {255}) == 1
 
 
 class Slow:
