@@ -220,7 +220,16 @@ class Config:
         "uniform",
         choices=("uniform", "balanced"),
     )
-    epochs: int = key("passes over the training split", least=1)
+    epochs: int = key(
+        "passes over the training split, each followed by validation; with steps: so many equal parts of the run",
+        least=1,
+    )
+    steps: int | None = key(
+        "length of the run in batches, a multiple of epochs: then it does not depend on how many images there are, and "
+        "batches go on from one pass to the next; null: epochs passes",
+        None,
+        least=1,
+    )
     overfit: bool = key(
         "a check of data, network and optimizer: train until the training images' own mean IoU is 0.95, and say what "
         "may be wrong if it is not reached; they are val as well, and there is no test split",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipeline.config.schema import AugmentConfig
-from pipeline.data import augment, degradation, deformation
+from pipeline.data import augment, deformation, degradation
 from pipeline.data.training_images import TrainingImages
 
 # Purposes of seeds, one for each kind of random numbers: what is drawn of one does not change with the others.
@@ -64,9 +64,7 @@ def plan_crops(
     )
 
 
-def make_crop(
-    config: AugmentConfig, crop: int, source: TrainingImages, plan: CropPlan
-) -> tuple[tf.Tensor, tf.Tensor]:
+def make_crop(config: AugmentConfig, crop: int, source: TrainingImages, plan: CropPlan) -> tuple[tf.Tensor, tf.Tensor]:
     """One training crop, (crop, crop, 3) uint8, and its mask, (crop, crop) uint8.
 
     Args:

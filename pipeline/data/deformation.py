@@ -62,7 +62,9 @@ def deformations(
     centre = tf.cast(tf.maximum(begin, 0) + tf.minimum(begin + side, sizes), tf.float32) / 2  # (crops, 2)
     pivot = (centre - tf.cast(begin, tf.float32)) / scale
     pivot = tf.stack([pivot[:, 0], tf.where(mirrored, crop - pivot[:, 1], pivot[:, 1])], axis=1)
-    angle, lean = (math.radians(most) * (2 * geometry[:, i] - 1) for i, most in enumerate((config.rotate, config.shear)))
+    angle, lean = (
+        math.radians(most) * (2 * geometry[:, i] - 1) for i, most in enumerate((config.rotate, config.shear))
+    )
     cosine, sine, across = tf.cos(angle), tf.sin(angle), tf.where(mirrored, -1.0, 1.0)
     columns = geometry[:, 2] < 0.5
     by_row, by_column = tf.where(columns, 0.0, tf.tan(lean)), tf.where(columns, tf.tan(lean), 0.0)

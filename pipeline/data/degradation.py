@@ -78,7 +78,7 @@ def compressed(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     """
 
     def decoded() -> tf.Tensor:
-        content = tf.image.encode_jpeg_variable_quality(image, quality)
+        content = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=quality)
         return tf.ensure_shape(tf.io.decode_jpeg(content, 3, dct_method="INTEGER_ACCURATE"), image.shape)
 
     return tf.cond(quality > 0, decoded, lambda: image)

@@ -56,7 +56,8 @@ def examples(voc_folder: Folder) -> list[Example]:
 
 
 def test_steps_per_epoch_counts_full_batches() -> None:
-    assert [stream.steps_per_epoch(7, batch) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
+    assert [stream.steps_per_epoch(7, config(batch_size=batch)) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
+    assert [stream.steps_per_epoch(images, config(steps=12)) for images in (1, 7, 900)] == [4, 4, 4]
 
 
 # ---- training
@@ -176,6 +177,49 @@ def test_epoch_has_no_example_twice(tmp_path: Path, seed: int) -> None:
     for epoch, taken in enumerate(seen):
         order = shuffled_indices(derive_seed(seed, "order"), tf.constant(epoch), 8)
         np.testing.assert_array_equal(taken, order[:6])
+
+
+# ---- a length in steps
+
+
+def in_steps(**values: object) -> Config:
+    return config(augment=IDENTITY, steps=12, **values)
+
+
+def test_with_steps_batches_go_on_from_pass_to_pass(tmp_path: Path) -> None:
+    """No image is left out, and a batch may have more crops than there are images."""
+    examples = labelled(tmp_path, 8)
+    found = batches(files(examples), 8, in_steps())
+    assert len(found) == 12  # of three, so four and a half passes
+    seen = np.concatenate([masks[:, 0, 0] for _, masks in found])
+    for number in range(4):
+        assert sorted(seen[8 * number : 8 * number + 8]) == list(range(8))
+    few = batches(files(examples[:2]), 2, in_steps(batch_size=5))
+    assert len(few) == 12 and all(set(masks[:, 0, 0]) == {0, 1} for _, masks in few)
+
+
+def test_a_stream_in_steps_is_resumed_at_any_of_them(examples: list[Example]) -> None:
+    wanted, images = config(augment=STANDARD, steps=12, batch_size=5), files(examples)
+    whole = batches(images, 7, wanted)
+    for start in (1, 2, 7, 11, 12):
+        assert_same(batches(images, 7, wanted, start), whole[start:])
+
+
+def test_more_steps_only_add_batches(examples: list[Example]) -> None:
+    images = files(examples)
+    assert_same(batches(images, 7, config(steps=15, epochs=5))[:9], batches(images, 7, config(steps=9)))
+
+
+def test_an_image_twice_in_a_batch_is_cropped_differently(examples: list[Example]) -> None:
+    (images, _), *_ = batches(files(examples[:1]), 1, config(steps=3, batch_size=8))
+    assert len({image.tobytes() for image in images}) == 8
+
+
+def test_balanced_passes_in_steps(examples: list[Example]) -> None:
+    factors, settings = np.array([1.0, 1, 1, 1, 1, 1, 1e6]), config(steps=6)
+    found = list(stream.training_stream(files(examples), 7, settings, 0, factors).as_numpy_iterator())
+    assert len(found) == 6
+    assert_same(found[4:], list(stream.training_stream(files(examples), 7, settings, 4, factors).as_numpy_iterator()))
 
 
 def test_another_seed_gives_other_batches(examples: list[Example]) -> None:

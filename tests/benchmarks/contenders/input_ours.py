@@ -20,7 +20,7 @@ tf.config.experimental.enable_op_determinism()
 config = checked_config([f"image_size={wanted['crop']}", f"batch_size={wanted['batch']}", "dataset=voc2012"])
 config = replace(config, long_side=None, epochs=1000)
 examples, sizes = examples_of(wanted)
-steps = steps_per_epoch(len(examples), config.batch_size)
+steps = steps_per_epoch(len(examples), config)
 
 
 def decode() -> TrainingImages:
