@@ -95,7 +95,8 @@ def theirs(
         each = steps_per_epoch(len(train), config)
         settings = {
             "train": [(str(example.image), str(example.mask)) for example in train],
-            "score": [(example.id, str(example.image)) for example in score], "classes": len(config.dataset.classes), "network": name,
+            "score": [(example.id, str(example.image)) for example in score],
+            "classes": len(config.dataset.classes), "network": name,
             "image_size": config.image_size, "long_side": config.long_side, "batch_size": config.batch_size,
             "steps": config.epochs * each, "warmup_steps": config.schedule.warmup_epochs * each, "seed": seed,
             "threads": config.threads, "half": config.precision == "mixed_bfloat16",
@@ -176,7 +177,9 @@ def test(asked: Comparison, networks: list[str], seeds: list[int], options: list
 
 def main() -> None:
     what, root, folder, python, *arguments = sys.argv[1:]
-    chosen = dict(argument.split("=", 1) for argument in arguments if argument.startswith(tuple(f"{key}=" for key in OWN)))
+    chosen = dict(
+        argument.split("=", 1) for argument in arguments if argument.startswith(tuple(f"{key}=" for key in OWN))
+    )
     options = [argument for argument in arguments if argument.partition("=")[0] not in OWN]
     data = Path(root).absolute()
     config = resolve_auto(checked_config([*options, f"dataset.root={data}"]))

@@ -1,10 +1,11 @@
 """A network of segmentation_models.pytorch, trained and applied with PyTorch alone, as its users do it.
 
-`against_smp` runs it in another environment: `python smp_network.py <settings.json>` trains on the lists that the settings name, and writes a mask for each image.
+`against_smp` runs it in another environment: `python smp_network.py <settings.json>` trains on the files that the
+settings name, and writes a mask for each image to be scored.
 """
 
-import json
 import itertools
+import json
 import math
 import sys
 import time
@@ -99,7 +100,7 @@ def normalisations(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def batches(settings: dict) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Without end, pass after pass in another order; if there are fewer images than a batch has, all of them at once."""
+    """Without end, pass after pass in another order; all images at once if there are fewer than a batch has."""
     pairs = Pairs(settings)
     batch = min(settings["batch_size"], len(pairs))
     loader = torch.utils.data.DataLoader(pairs, batch, shuffle=True, drop_last=True)
