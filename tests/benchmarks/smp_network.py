@@ -115,7 +115,7 @@ def train(model: torch.nn.Module, settings: dict) -> None:
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=settings["weight_decay"])
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min(1, (step + 1) / warmup)
+        lambda step: min(1, (step + 1) / max(1, warmup))
         * 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup))),
     )  # fmt: skip
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=VOID)
