@@ -23,7 +23,7 @@ def degradations(config: AugmentConfig, numbers: tf.Tensor, keys: tf.Tensor) -> 
     """Draw which crops are blurred, noisy and compressed, and how much: uniformly up to the worst of the configuration.
 
     Args:
-        numbers: (crops, 8) float32 in [0, 1); columns 0 to 5 are used.
+        numbers: (crops, 8) float32 in [0, 1); columns 0 to 3 are used.
         keys: (crops, 2) int64, another for each crop.
 
     Returns:
