@@ -138,6 +138,16 @@ def check_optimizer(config: Config) -> list[str]:
     return faults
 
 
+def check_length(config: Config) -> list[str]:
+    """A run whose length is given in steps has equal epochs."""
+    steps, epochs = config.steps, config.epochs
+    if steps is None or steps < 1 or epochs < 1 or steps % epochs == 0:
+        return []
+    lower = steps // epochs * epochs
+    valid = f"{lower} or {lower + epochs}" if lower else f"{epochs}, or fewer epochs"
+    return [f"steps={steps}: epochs={epochs} equal parts need a multiple of {epochs}: {valid}"]
+
+
 def check_loss(config: Config) -> list[str]:
     """There is a loss, and every setting acts on it."""
     faults, loss = [], config.loss
@@ -229,6 +239,7 @@ CHECKS: tuple[Callable[[Config], list[str]], ...] = (
     check_without_encoder,
     check_encoder,
     check_optimizer,
+    check_length,
     check_loss,
     check_views,
     check_dataset,

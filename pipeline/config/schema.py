@@ -89,10 +89,29 @@ class LossConfig:
 class AugmentConfig:
     scale: list[float] = key("least and greatest random zoom, drawn log-uniformly")  # noqa: RUF009
     flip: bool = key("mirror half of the crops from left to right")
+    flip_vertical: bool = key("mirror half of the crops from top to bottom", False)
+    quarter_turns: bool = key("turn each crop by 0, 90, 180 or 270 degrees", False)
+    rotate: float = key("greatest angle of a rotation, either way, in degrees; 180: any", 0.0, least=0, most=180)
+    shear: float = key("greatest angle by which columns or rows lean, in degrees", 0.0, least=0, most=45)
+    elastic: float = key(
+        "greatest displacement of a smooth deformation, as a share of the crop's side", 0.0, least=0, most=0.06
+    )
     brightness: float = key("greatest relative change of brightness", least=0, below=1)
     contrast: float = key("greatest relative change of contrast", least=0, below=1)
     saturation: float = key("greatest relative change of saturation", least=0, below=1)
     hue: float = key("greatest shift of the hue, as a share of the full circle", least=0, most=0.5)
+    blur: float = key(
+        "greatest standard deviation, in pixels of the crop, of a Gaussian that blurs half of the crops",
+        0.0,
+        least=0,
+        most=10,
+    )
+    noise: float = key(
+        "greatest standard deviation of Gaussian noise in half of the crops; values go to 255", 0.0, least=0, most=100
+    )
+    jpeg: int | None = key(
+        "lowest quality at which half of the crops are compressed as JPEG; null: none are", None, least=1, most=100
+    )
     cutmix: float = key(
         "share of crops that get a rectangle of the next one in the batch (Yun et al. 2019)", 0.0, least=0, most=1
     )
@@ -201,7 +220,16 @@ class Config:
         "uniform",
         choices=("uniform", "balanced"),
     )
-    epochs: int = key("passes over the training split", least=1)
+    epochs: int = key(
+        "passes over the training split, each followed by validation; with steps: so many equal parts of the run",
+        least=1,
+    )
+    steps: int | None = key(
+        "length of the run in batches, a multiple of epochs: then it does not depend on how many images there are, and "
+        "batches go on from one pass to the next; null: epochs passes",
+        None,
+        least=1,
+    )
     overfit: bool = key(
         "a check of data, network and optimizer: train until the training images' own mean IoU is 0.95, and say what "
         "may be wrong if it is not reached; they are val as well, and there is no test split",

@@ -1,6 +1,6 @@
 """Random scale, crop, flip and colour as pure functions of (seed, epoch, example index).
 
-The random numbers of an epoch are drawn for all its crops at once; then each crop is made.
+The random numbers of an epoch are drawn for all its crops at once; then each crop is made (`pipeline.data.crop_plan`).
 Scale and crop are one window of whole pixels that is resized to the side of the crop: the image bilinearly, the mask by
 the nearest neighbour. Where the window reaches beyond the image, the crop is grey and its mask 255.
 """
@@ -30,8 +30,21 @@ def random_numbers(seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         epoch: integer scalar from 0, below 2**32.
         rows: (rows,) integers from 0, such as the indices of examples.
     """
-    key = tf.stack([seed + tf.cast(epoch, tf.int64) * 2**31, 0])
+    key = tf.stack([_epoch_key(seed, epoch), 0])
     return tf.gather(tf.random.stateless_uniform([tf.reduce_max(rows) + 1, 8], key, alg="philox"), rows)
+
+
+def row_keys(seed: int, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """A key for further random numbers of each row, (rows, 2) int64, which are others than those of `random_numbers`.
+
+    Args:
+        seed, epoch, rows: as in `random_numbers`.
+    """
+    return tf.stack([tf.fill(tf.shape(rows), _epoch_key(seed, epoch)), 1 + tf.cast(rows, tf.int64)], axis=1)
+
+
+def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return seed + tf.cast(epoch, tf.int64) * 2**31
 
 
 class Window(NamedTuple):
@@ -45,6 +58,28 @@ class Window(NamedTuple):
 
 
 def crop_windows(sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor) -> Window:
+    """The visible parts of the windows of `drawn_windows`: (crops, 2) int32 tensors and (crops,) bool.
+
+    Args:
+        sizes, crop, config, numbers: as in `drawn_windows`.
+    """
+    side, begin, mirrored = drawn_windows(sizes, crop, config, numbers)
+    start, end = tf.maximum(begin, 0), tf.minimum(begin + side, sizes)
+    # The edges of the visible part in the crop, rounded to whole pixels, at least one pixel apart.
+    first, last = ((2 * (edge - begin) * crop + side) // (2 * side) for edge in (start, end))
+    first = tf.minimum(first, crop - 1)
+    return Window(
+        start,
+        end - start,
+        first,
+        tf.maximum(last - first, 1),
+        mirrored,
+    )
+
+
+def drawn_windows(
+    sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Draw square windows with sides of `crop / scale` pixels, rounded to whole pixels, anywhere in the images.
 
     The scale is log-uniform between the two values of config.scale; a scale of 1 copies pixels. Where a window is
@@ -56,24 +91,15 @@ def crop_windows(sizes: tf.Tensor, crop: int, config: AugmentConfig, numbers: tf
         numbers: (crops, 8) float32 in [0, 1); columns 0 to 3 are used.
 
     Returns:
-        A window for each crop: (crops, 2) int32 tensors and (crops,) bool.
+        (crops, 1) int32 sides; (crops, 2) int32, where the windows begin in their images, negative where they begin
+        before them; (crops,) bool, whether left and right are exchanged.
     """
     low, high = (math.log(edge) for edge in config.scale)
     side = tf.maximum(tf.cast(tf.round(crop / tf.exp(low + numbers[:, :1] * (high - low))), tf.int32), 1)  # (crops, 1)
     room = sizes - side  # (crops, 2), negative where the window is larger
     drawn = tf.floor(numbers[:, 1:3] * tf.cast(tf.abs(room) + 1, tf.float32))
     begin = tf.cast(drawn, tf.int32) * tf.sign(room)  # from 0 to room
-    start, end = tf.maximum(begin, 0), tf.minimum(begin + side, sizes)
-    # The edges of the visible part in the crop, rounded to whole pixels, at least one pixel apart.
-    first, last = ((2 * (edge - begin) * crop + side) // (2 * side) for edge in (start, end))
-    first = tf.minimum(first, crop - 1)
-    return Window(
-        start,
-        end - start,
-        first,
-        tf.maximum(last - first, 1),
-        tf.logical_and(config.flip, numbers[:, 3] < 0.5),
-    )
+    return side, begin, tf.logical_and(config.flip, numbers[:, 3] < 0.5)
 
 
 def warp(image: tf.Tensor, mask: tf.Tensor, window: Window, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -111,6 +137,44 @@ def _nearest(length: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     return (2 * tf.range(wanted) + 1) * length // (2 * wanted)
 
 
+class Orientation(NamedTuple):
+    """Which of the eight ways a square can lie; rows and columns are exchanged first."""
+
+    transposed: tf.Tensor  # (...) bool, rows and columns exchanged
+    reversed: tf.Tensor  # (..., 2) bool, along height and width
+
+
+def orientations(config: AugmentConfig, geometry: tf.Tensor) -> Orientation | None:
+    """Draw vertical flips, each with probability 1/2, and quarter turns: none to three, equally likely.
+
+    Args:
+        geometry: (crops, 8) float32 in [0, 1); columns 4 and 5 are used.
+
+    Returns:
+        An orientation for each crop. None if config has neither.
+    """
+    if not (config.flip_vertical or config.quarter_turns):
+        return None
+    turns = tf.cast(4 * geometry[:, 5], tf.int32) if config.quarter_turns else tf.zeros_like(geometry[:, 5], tf.int32)
+    upside_down = tf.logical_and(config.flip_vertical, geometry[:, 4] < 0.5)
+    up, across = (turns == 1) | (turns == 2), (turns == 2) | (turns == 3)
+    return Orientation(turns % 2 == 1, tf.stack([tf.math.logical_xor(up, upside_down), across], axis=1))
+
+
+def orient(values: tf.Tensor, orientation: Orientation | None) -> tf.Tensor:
+    """A crop or its mask, (crop, crop, …), turned; the same values in other places.
+
+    Args:
+        orientation: of this crop, so without the axis of crops; None: it stays as it is.
+    """
+    if orientation is None:
+        return values
+    others = list(range(2, len(values.shape)))
+    exchanged = tf.cond(orientation.transposed, lambda: tf.transpose(values, [1, 0, *others]), lambda: values)
+    # Unlike `tf.reverse`, it takes the axes as a tensor.
+    return tf.raw_ops.Reverse(tensor=exchanged, dims=tf.pad(orientation.reversed, [[0, len(others)]]))
+
+
 class ColourChange(NamedTuple):
     """New colours are old colours @ matrix + lift * mean luma of the crop."""
 
@@ -146,12 +210,13 @@ def colour_changes(config: AugmentConfig, numbers: tf.Tensor) -> ColourChange | 
     return ColourChange(tf.transpose(matrix, (0, 2, 1)), (brightness * (1 - contrast))[:, 0, 0])
 
 
-def change_colours(image: tf.Tensor, change: ColourChange | None) -> tf.Tensor:
+def change_colours(image: tf.Tensor, change: ColourChange | None, noise: tf.Tensor | None = None) -> tf.Tensor:
     """A crop with its new colours, clipped to 0..255 and rounded to the nearest integer, halves up.
 
     Args:
         image: (height, width, 3) float32 from 0 to 255.
         change: of this crop, so without the axis of crops; None: colours are only rounded.
+        noise: (height, width, 3) float32, added to the new colours.
 
     Returns:
         (height, width, 3) uint8.
@@ -162,6 +227,8 @@ def change_colours(image: tf.Tensor, change: ColourChange | None) -> tf.Tensor:
         mean = tf.reduce_mean(tf.reduce_mean(image, axis=0), axis=0)  # (3,)
         luma = tf.tensordot(mean, tf.constant(TO_YIQ[0]), 1)
         colours = colours @ change.matrix + change.lift * luma
+    if noise is not None:
+        colours += tf.reshape(noise, (-1, 3))
     # One operation clips, rounds and converts; separate ones would go through memory three times more.
     rounded = tf.raw_ops.QuantizeV2(
         input=colours, min_range=0.0, max_range=255.0, T=tf.quint8, mode="SCALED", round_mode="HALF_AWAY_FROM_ZERO"

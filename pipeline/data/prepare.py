@@ -145,16 +145,18 @@ def too_few_images(config: Config, splits: Splits) -> list[str]:
     if "train" not in splits:
         return []
     images, accumulate = len(splits["train"]), config.optimizer.accumulate
-    if images < config.batch_size:
+    if images < config.batch_size and config.steps is None:
         return [
             f"batch_size={config.batch_size}: the training split has only {images} images, "
-            f"and a step needs a full batch; at most {images} expected"
+            f"and a step needs a full batch; at most {images} expected, or a length in steps (steps=1000), where a "
+            "batch goes on with the next pass"
         ]
-    batches = config.epochs * (images // config.batch_size)
+    batches = config.steps or config.epochs * (images // config.batch_size)
+    length = f"steps={config.steps}" if config.steps else f"epochs={config.epochs}, {images} training images"
     if batches < accumulate:
         return [
-            f"optimizer.accumulate={accumulate}: the run has only {batches} batches (epochs={config.epochs}, "
-            f"{images} training images), so the weights would never be updated; at most {batches} expected"
+            f"optimizer.accumulate={accumulate}: the run has only {batches} batches ({length}), "
+            f"so the weights would never be updated; at most {batches} expected"
         ]
     return []
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data import augment
+from pipeline.data.crop_plan import SEEDS, CropPlan, make_crop, plan_crops
 from pipeline.data.sampling import balanced_draws, shuffled_indices
 from pipeline.data.stream_map import parallel_map
 from pipeline.data.training_images import TrainingImages
@@ -15,9 +16,12 @@ from pipeline.runtime.seeds import derive_seed
 MOST_STREAMS = 4  # that are traced for one source of images
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """The number of full batches in an epoch. The examples left over differ between epochs, as their order does."""
-    return examples // batch_size
+def steps_per_epoch(examples: int, config: Config) -> int:
+    """The batches of an epoch: full ones of one pass over the examples or, with `steps`, an equal part of these.
+
+    The examples that a pass leaves over differ between epochs, as their order does.
+    """
+    return examples // config.batch_size if config.steps is None else config.steps // config.epochs
 
 
 def training_stream(
@@ -31,7 +35,8 @@ def training_stream(
 
     The batch of a step is a pure function of (seed, step): the order of an epoch is drawn from (seed, epoch), the
     augmentation from (seed, epoch, index, how often the image was drawn before in the epoch). Neither depends on the
-    number of workers.
+    number of workers. With `steps`, an epoch of these is a pass over all examples, and a batch may have the end of one
+    and the beginning of the next, so that there may be fewer examples than a batch has.
 
     Args:
         examples: how many there are.
@@ -42,17 +47,19 @@ def training_stream(
         ((batch, crop, crop, 3) uint8 image, (batch, crop, crop) uint8 mask), with crop = config.image_size.
     """
     batch, crop = config.batch_size, config.image_size
-    taken = steps_per_epoch(examples, batch) * batch  # draws of each epoch
-    constants = repr((examples, batch, crop, config.augment, None if factors is None else factors.tolist()))
+    steps = config.epochs * steps_per_epoch(examples, config)
+    taken = examples if config.steps is not None else examples // batch * batch  # draws of each pass
+    constants = repr((examples, taken, batch, crop, config.augment, None if factors is None else factors.tolist()))
     if (build := source.streams.pop(constants, None)) is None:
         build = _stream_builder(source, examples, config, taken, factors)
     source.streams[constants] = build  # the one used last comes last
     if len(source.streams) > MOST_STREAMS:
         del source.streams[next(iter(source.streams))]
-    seeds = [derive_seed(config.seed, purpose) for purpose in ("augment", "cutmix", "order")]
-    start_epoch, done = divmod(start_step * batch, taken)
+    seeds = [derive_seed(config.seed, purpose) for purpose in (*SEEDS, "cutmix", "order")]
+    first, done = divmod(start_step * batch, taken)
+    passes = [first, -(-steps * batch // taken), done, max(steps - start_step, 0)]
     with tf.device("CPU:0"):
-        variant = build(tf.constant(seeds, tf.int64), tf.constant([start_epoch, config.epochs, done], tf.int64))
+        variant = build(tf.constant(seeds, tf.int64), tf.constant(passes, tf.int64))
     images, masks = (tf.TensorSpec((batch, crop, crop, *channels), tf.uint8) for channels in ((3,), ()))
     stream = tf.data.experimental.from_variant(variant, (images, masks))
     stream.built_by = build  # the variant does not hold the Python functions that it calls
@@ -64,47 +71,43 @@ def _stream_builder(
 ) -> Any:
     """A `tf.function` that builds streams of any seed and from any epoch on; it is traced once, which takes 0.15 s.
 
-    Its arguments are (3,) int64 seeds of augmentation, CutMix and order, and (3,) int64: the first epoch, the one after
-    the last, and the draws of the first that are left out. It returns the stream as a variant.
+    Its arguments are (5,) int64 seeds, of `SEEDS`, CutMix and order, and (4,) int64: the first pass over the examples,
+    the one after the last, the draws of the first that are left out, and the batches. It returns the stream as a
+    variant.
 
     Args:
-        taken: draws of each epoch.
+        taken: draws of each pass.
     """
     crop, share = config.image_size, config.augment.cutmix
 
     @tf.autograph.experimental.do_not_convert
-    def plan_epoch(epoch: tf.Tensor, augment_seed: tf.Tensor, mix_seed: tf.Tensor, order_seed: tf.Tensor) -> Any:
-        """What becomes of each draw of an epoch: index, window, change of colours, numbers for CutMix."""
+    def plan_epoch(epoch: tf.Tensor, seeds: tf.Tensor) -> Any:
+        """What becomes of each draw of a pass, and its numbers for CutMix."""
+        mix_seed, order_seed = tf.unstack(seeds[-2:])
         if factors is None:
             order, repeated = shuffled_indices(order_seed, epoch, examples)[:taken], tf.zeros([taken], tf.int32)
         else:
             order, repeated = balanced_draws(order_seed, epoch, factors, taken)
         rows = order + examples * repeated  # different for every crop of the epoch
-        numbers = augment.random_numbers(augment_seed, epoch, rows)
-        windows = augment.crop_windows(tf.gather(source.sizes, order), crop, config.augment, numbers)
-        changes = augment.colour_changes(config.augment, numbers)
+        plan = plan_crops(config.augment, crop, source.sizes, seeds[:-2], epoch, order, rows)
         mixing = augment.random_numbers(mix_seed, epoch, rows) if share else tf.zeros([taken, 0])
-        return tf.data.Dataset.from_tensor_slices((order, windows, changes, mixing))
+        return tf.data.Dataset.from_tensor_slices((plan, mixing))
 
-    def make_crop(
-        index: tf.Tensor, window: augment.Window, change: augment.ColourChange | None, mixing: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        image, mask = source.rectangle(index, window.start, window.extent)
-        image, mask = augment.warp(image, mask, window, crop)
-        image = augment.change_colours(image, change)
+    def crop_of(plan: CropPlan, mixing: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        image, mask = make_crop(config.augment, crop, source, plan)
         return (image, mask, mixing) if share else (image, mask)
 
     def mix_batch(images: tf.Tensor, masks: tf.Tensor, mixing: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augment.cut_and_mix(images, masks, mixing, share)
 
-    numbers = tf.TensorSpec((3,), tf.int64)
+    signature = [tf.TensorSpec((len(SEEDS) + 2,), tf.int64), tf.TensorSpec((4,), tf.int64)]
 
-    @tf.function(input_signature=[numbers, numbers], autograph=False)
-    def build(seeds: tf.Tensor, epochs: tf.Tensor) -> tf.Tensor:
-        start, end, done = tf.unstack(epochs)
-        plan = tf.data.Dataset.range(start, end).flat_map(lambda epoch: plan_epoch(epoch, *tf.unstack(seeds)))
-        batches = parallel_map(plan.skip(done), make_crop).batch(config.batch_size, drop_remainder=True)
-        stream = (parallel_map(batches, mix_batch) if share else batches).prefetch(2)
+    @tf.function(input_signature=signature, autograph=False)
+    def build(seeds: tf.Tensor, passes: tf.Tensor) -> tf.Tensor:
+        start, end, done, count = tf.unstack(passes)
+        plan = tf.data.Dataset.range(start, end).flat_map(lambda epoch: plan_epoch(epoch, seeds))
+        batches = parallel_map(plan.skip(done), crop_of).batch(config.batch_size, drop_remainder=True)
+        stream = (parallel_map(batches, mix_batch) if share else batches).take(count).prefetch(2)
         return tf.data.experimental.to_variant(stream)
 
     return build

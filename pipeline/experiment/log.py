@@ -245,9 +245,10 @@ def _description(
     """A short summary in Markdown."""
     model, optimizer = config.model, config.optimizer
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
+    length = f"{config.epochs} epochs" if config.steps is None else f"{config.steps} steps"
     lines = [
         f"**{config.dataset.name}** ({counts} images) - {model.name}, depth {model.depth}, width {model.width} - "
-        f"{optimizer.name} at {optimizer.learning_rate:g} - {config.epochs} epochs of crops of {config.image_size} px",
+        f"{optimizer.name} at {optimizer.learning_rate:g} - {length} of crops of {config.image_size} px",
         "",
         "| split | mean IoU | pixel accuracy | loss |",
         "| --- | --- | --- | --- |",

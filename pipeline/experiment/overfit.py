@@ -50,7 +50,8 @@ def _causes(config: Config, dataset: Dataset, trained: TrainingResult, losses: M
         if config.model.name != "unet" and not config.optimizer.encoder_rate:
             causes.append("optimizer.encoder_rate=0: the frozen encoder may lack what tells the classes apart")
     elif left > WELL:
-        causes.append(f"the loss is still falling (to {left:.0%}): epochs={2 * config.epochs}, or a higher {rate}")
+        longer = f"epochs={2 * config.epochs}" + (f" steps={2 * config.steps}" if config.steps else "")
+        causes.append(f"the loss is still falling (to {left:.0%}): {longer}, or a higher {rate}")
     else:
         causes.append(
             f"the loss has fallen well (to {left:.0%}), so what is trained is not what is scored: crops "

@@ -46,7 +46,8 @@ class Original:
         """
         if config.max_minutes is None or config.max_minutes != self.config.max_minutes:
             return None
-        return max(self.history.get(CLOSED, {}), default=None) if config.epochs == self.config.epochs else None
+        same_length = (config.epochs, config.steps) == (self.config.epochs, self.config.steps)
+        return max(self.history.get(CLOSED, {}), default=None) if same_length else None
 
 
 @dataclass(frozen=True)

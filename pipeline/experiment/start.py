@@ -27,7 +27,7 @@ from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_po
 from pipeline.train.ending import ended_by
 
 # Keys that a resumed run may have other values of.
-LENGTHS = ("epochs", "max_minutes")  # with another one, it is a new run that continues from a checkpoint
+LENGTHS = ("epochs", "steps", "max_minutes")  # with another one, it is a new run that continues from a checkpoint
 LAST_EPOCH = "last_epoch"  # tag of a rerun: the epoch after which the original ended
 MAY_CHANGE = ("tracking.", "sweep.", "data_dir", "cache_mb", "dataset.root", *APPEARANCE)
 
@@ -126,8 +126,8 @@ def check_config(resumed: Resumable, config: Config) -> None:
     longer = ("early_stopping",) if _is_longer(resumed, config) else ()
     faults = [
         f"{key}={after[key]}: it is {before[key]} in run {resumed.name}, and a resumed run is the same run; only "
-        "epochs and max_minutes (as a new run), tracking.*, cache_mb, dataset.colours, evaluate.log_images and the "
-        "location of the data may change. A new run with other settings: rerun=<run id>"
+        "epochs, steps and max_minutes (as a new run), tracking.*, cache_mb, dataset.colours, evaluate.log_images and "
+        "the location of the data may change. A new run with other settings: rerun=<run id>"
         for key in after
         if after[key] != before[key] and not key.startswith((*MAY_CHANGE, *LENGTHS, *longer))
     ]
@@ -171,6 +171,8 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
     start, notes = newest_resume_point(resumed.checkpoints)
     if start is None:
         raise UserError(f"resume={resumed.name}: has no complete checkpoint in {resumed.checkpoints}", *notes)
+    if fault := _other_epochs(resumed, config, start.state.steps_per_epoch):
+        raise UserError(fault)
     if start.state.epoch >= config.epochs:
         raise UserError(
             f"epochs={config.epochs}: run {resumed.name} has trained {start.state.epoch} epochs; "
@@ -189,6 +191,27 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
             f"a larger number, or null, expected together with epochs={config.epochs}"
         )
     return start
+
+
+def _other_epochs(resumed: Resumable, config: Config, before: int) -> str | None:
+    """The fault of a longer run whose epochs would be others than those of the run that it extends.
+
+    Args:
+        before: steps of each epoch of that run.
+    """
+    if config.steps is None and resumed.config.steps is None:
+        return None
+    if config.steps is None or resumed.config.steps is None:
+        return (
+            f"steps={config.steps}: it is {resumed.config.steps} in run {resumed.name}: a number in both, or in neither"
+        )
+    if config.steps == before * config.epochs:
+        return None
+    other = f"epochs={config.steps // before} or " if config.steps % before == 0 else ""
+    return (
+        f"steps={config.steps}, epochs={config.epochs}: the epochs of run {resumed.name} have {before} steps each; "
+        f"{other}steps={before * config.epochs} expected"
+    )
 
 
 def copy_checkpoint(start: ResumePoint, checkpoints: Path) -> None:

@@ -75,7 +75,7 @@ class NetworkCache:
             UserError: the weights belong to another network.
         """
         weights = class_weights(config.loss, dataset)
-        schedule = training_schedule(config, steps_per_epoch(len(dataset.splits["train"]), config.batch_size))
+        schedule = training_schedule(config, steps_per_epoch(len(dataset.splits["train"]), config))
         key = _compiled_for(config, weights)
         found = self._networks.pop(key, None)
         if found is None:

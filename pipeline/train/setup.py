@@ -95,7 +95,7 @@ def training_setup(
     return TrainingSetup(
         network=network,
         batches_from=lambda step: training_batches(step, images, dataset, config),
-        steps_per_epoch=steps_per_epoch(len(dataset.splits["train"]), config.batch_size),
+        steps_per_epoch=steps_per_epoch(len(dataset.splits["train"]), config),
         validate=Evaluator(network.scorer, dataset.splits["val"], dataset.sizes("val"), config),
         config=config,
         checkpoints=checkpoints,

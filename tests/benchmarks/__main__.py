@@ -83,6 +83,26 @@ def inputs(work: Work) -> Iterator[list[str]]:
     )
 
 
+def augmentation(work: Work) -> Iterator[list[str]]:
+    """Training crops of each preset, from memory."""
+    common = {
+        "images": work.images, "masks": work.masks, "crop": 256, "batch": 8, "threads": THREADS, "scale": SCALE,
+    }  # fmt: skip
+    for preset in ("standard", "any_orientation", "strong"):
+        settings = {**common, "augment": preset, "scale": (0.5, 2.0) if preset == "strong" else SCALE}
+        yield work.table(
+            f"Crops of 256 pixels from memory, augment={preset}",
+            "crops/s",
+            [
+                Contender("ours", "input_ours", {**settings, "cache_mb": 4096, "decode": False}),
+                Contender(
+                    "DataLoader, 2 workers, albumentations, images kept in memory by hand",
+                    "input_torch", {**settings, "memory": True}, work.peers or "",
+                ),
+            ],
+        )  # fmt: skip
+
+
 def steps(work: Work) -> Iterator[list[str]]:
     """Training steps."""
     common = {"threads": THREADS, "batch": 8, "side": 256, "depth": 4, "width": 16, "steps": 2}
@@ -184,6 +204,7 @@ def commands(work: Work) -> Iterator[list[str]]:
 PARTS: dict[str, Callable[[Work], Iterator[list[str]]]] = {
     "limits": limits,
     "input": inputs,
+    "augmentation": augmentation,
     "step": steps,
     "epoch": epochs,
     "waiting": waiting,

@@ -1,5 +1,6 @@
 """The files of conf/: what they open with, what they compose to, and which of them are choices."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def test_classic_is_the_plain_recipe() -> None:
     assert config.augment.scale == [1, 1]
     assert not config.augment.flip
     assert checked_config(["experiment=classic", "dataset=voc2012"]).dataset.name == "voc2012"
+
+
+def test_few_images_are_a_folder_and_a_length_in_steps() -> None:
+    few = checked_config(["experiment=few_images", "dataset.root=/my/VOC"])
+    assert (few.dataset.name, few.steps, few.epochs) == ("folder", 1200, 10)
+    assert checked_config(["experiment=few_images", "dataset=voc2012"]).dataset.name == "voc2012"
+    for name in ("one_step", "overfit"):
+        assert checked_config(["experiment=few_images", "dataset=shapes", f"debug={name}"]).steps is None
+
+
+def test_presets_of_augmentation() -> None:
+    standard, turned, strong = (
+        checked_config([f"augment={name}"]).augment for name in ("standard", "any_orientation", "strong")
+    )
+    assert dataclasses.replace(turned, rotate=0.0) == standard
+    assert strong.flip and not strong.flip_vertical and strong.cutmix == 0
+    assert min(strong.rotate, strong.shear, strong.elastic, strong.blur, strong.noise, strong.jpeg or 0) > 0
 
 
 # ---- what the encoders share

@@ -109,7 +109,10 @@ def test_the_same_configuration_as_hydra_composes(overrides: list[str]) -> None:
         ("dataset=[shapes]", "dataset=[shapes]: folder, shapes, voc2007 or voc2012 expected (did you mean 'shapes'?)"),
         ("model=null", f"model=null: {MODELS} expected"),
         ("model=", f"model=: {MODELS} expected"),
-        ("experiment=null", "experiment=null: classic, shapes_quick, voc2012, voc2012_sbd or voc_small expected"),
+        (
+            "experiment=null",
+            "experiment=null: classic, few_images, shapes_quick, voc2012, voc2012_sbd or voc_small expected",
+        ),
         ("epochs=ten", "epochs=ten: a whole number expected, not 'ten'"),
         ("epochs=2.5", "epochs=2.5: a whole number expected, not '2.5'"),
         ("epochs=true", "epochs=true: a whole number expected, not 'True'"),

@@ -125,6 +125,14 @@ def test_intensity_is_a_range_of_16_bits(bounds: list[float]) -> None:
     assert check(config_with(dataset__intensity=[0.0, 65535.0])) == []
 
 
+def test_steps_are_a_multiple_of_epochs() -> None:
+    (fault,) = check(config_with(epochs=8, steps=100))
+    assert fault == "steps=100: epochs=8 equal parts need a multiple of 8: 96 or 104"
+    (fault,) = check(config_with(epochs=8, steps=7))
+    assert fault == "steps=7: epochs=8 equal parts need a multiple of 8: 8, or fewer epochs"
+    assert check(config_with(epochs=8, steps=104)) == []
+
+
 def test_cutmix_needs_more_than_one_image() -> None:
     (fault,) = check(config_with(batch_size=1, augment__cutmix=0.5))
     assert fault.startswith("augment.cutmix=0.5: pastes from the batch's next crop, and batch_size=1 has none")

@@ -46,8 +46,10 @@ def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
     with pytest.raises(UserError) as raised:
         prepare_dataset(folder_config(root, "batch_size=5"))
     assert raised.value.faults == (
-        "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected",
+        "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected, "
+        "or a length in steps (steps=1000), where a batch goes on with the next pass",
     )
+    prepare_dataset(folder_config(root, "batch_size=5", "steps=8"))
 
 
 def test_training_without_one_update(voc_folder: Folder) -> None:
@@ -59,6 +61,8 @@ def test_training_without_one_update(voc_folder: Folder) -> None:
         "optimizer.accumulate=5: the run has only 4 batches (epochs=2, 4 training images), so the weights "
         "would never be updated; at most 4 expected",
     )
+    with pytest.raises(UserError, match=r"has only 8 batches \(steps=8\), so the weights"):
+        prepare_dataset(folder_config(root, "steps=8", "optimizer.accumulate=9"))
 
 
 def test_masks_of_background_alone_are_refused(voc_folder: Folder) -> None:

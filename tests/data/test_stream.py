@@ -1,5 +1,6 @@
 """Training batches: the batch of a step is a function of (seed, step)."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.config.schema import Config
+from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data import augment, decode, stream
 from pipeline.data.palette import voc_palette
 from pipeline.data.sampling import shuffled_indices
@@ -17,7 +18,7 @@ from pipeline.data.stream_map import parallel_map
 from pipeline.data.training_images import FileImages, TrainingImages
 from pipeline.data.voc import Example
 from pipeline.runtime.seeds import derive_seed
-from tests.data.augmentations import IDENTITY, STANDARD
+from tests.data.augmentations import IDENTITY, STANDARD, STRONG
 from tests.data.folders import MIXED_SIZES, Folder, examples_of, sizes_of
 
 Batches = list[tuple[np.ndarray, np.ndarray]]
@@ -55,7 +56,8 @@ def examples(voc_folder: Folder) -> list[Example]:
 
 
 def test_steps_per_epoch_counts_full_batches() -> None:
-    assert [stream.steps_per_epoch(7, batch) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
+    assert [stream.steps_per_epoch(7, config(batch_size=batch)) for batch in (1, 2, 3, 7, 8)] == [7, 3, 2, 1, 0]
+    assert [stream.steps_per_epoch(images, config(steps=12)) for images in (1, 7, 900)] == [4, 4, 4]
 
 
 # ---- training
@@ -93,15 +95,34 @@ def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
     assert_same(batches(images, 7, config(epochs=4))[:6], batches(images, 7, config()))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 7])
-def test_workers_change_nothing(examples: list[Example], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("workers", "augment"), [(1, STANDARD), (2, STRONG), (7, STANDARD), (7, STRONG)])
+def test_workers_change_nothing(
+    examples: list[Example], workers: int, augment: AugmentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = files(examples)
-    expected = batches(images, 7, config())
+    expected = batches(images, 7, config(augment=augment))
     monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
-    found = stream.training_stream(images, 7, config()).with_options(options)
+    found = stream.training_stream(images, 7, config(augment=augment)).with_options(options)
     assert_same(list(found.as_numpy_iterator()), expected)
+
+
+@pytest.mark.parametrize("augment", [STANDARD, STRONG])
+def test_a_crop_does_not_depend_on_its_batch(examples: list[Example], augment: AugmentConfig) -> None:
+    images = files(examples)
+    found, alone = (batches(images, 7, config(augment=augment, batch_size=size, epochs=1)) for size in (3, 1))
+    together = [(image[np.newaxis], mask[np.newaxis]) for pair in found for image, mask in zip(*pair, strict=True)]
+    assert_same(together, alone[: len(together)])
+    assert_same(batches(images, 7, config(augment=augment, batch_size=1, epochs=1), start=4), alone[4:])
+
+
+def test_labels_of_deformed_crops_are_those_of_their_images(tmp_path: Path) -> None:
+    images = files(labelled(tmp_path, 8))
+    for pixels, masks in batches(images, 8, config(augment=dataclasses.replace(STRONG, noise=0, blur=0), epochs=2)):
+        assert pixels.shape == (3, 16, 16, 3) and pixels.dtype == masks.dtype == np.uint8
+        for mask in masks:
+            assert len(set(np.unique(mask)) - {255}) == 1
 
 
 class Slow:
@@ -156,6 +177,49 @@ def test_epoch_has_no_example_twice(tmp_path: Path, seed: int) -> None:
     for epoch, taken in enumerate(seen):
         order = shuffled_indices(derive_seed(seed, "order"), tf.constant(epoch), 8)
         np.testing.assert_array_equal(taken, order[:6])
+
+
+# ---- a length in steps
+
+
+def in_steps(**values: object) -> Config:
+    return config(augment=IDENTITY, steps=12, **values)
+
+
+def test_with_steps_batches_go_on_from_pass_to_pass(tmp_path: Path) -> None:
+    """No image is left out, and a batch may have more crops than there are images."""
+    examples = labelled(tmp_path, 8)
+    found = batches(files(examples), 8, in_steps())
+    assert len(found) == 12  # of three, so four and a half passes
+    seen = np.concatenate([masks[:, 0, 0] for _, masks in found])
+    for number in range(4):
+        assert sorted(seen[8 * number : 8 * number + 8]) == list(range(8))
+    few = batches(files(examples[:2]), 2, in_steps(batch_size=5))
+    assert len(few) == 12 and all(set(masks[:, 0, 0]) == {0, 1} for _, masks in few)
+
+
+def test_a_stream_in_steps_is_resumed_at_any_of_them(examples: list[Example]) -> None:
+    wanted, images = config(augment=STANDARD, steps=12, batch_size=5), files(examples)
+    whole = batches(images, 7, wanted)
+    for start in (1, 2, 7, 11, 12):
+        assert_same(batches(images, 7, wanted, start), whole[start:])
+
+
+def test_more_steps_only_add_batches(examples: list[Example]) -> None:
+    images = files(examples)
+    assert_same(batches(images, 7, config(steps=15, epochs=5))[:9], batches(images, 7, config(steps=9)))
+
+
+def test_an_image_twice_in_a_batch_is_cropped_differently(examples: list[Example]) -> None:
+    (images, _), *_ = batches(files(examples[:1]), 1, config(steps=3, batch_size=8))
+    assert len({image.tobytes() for image in images}) == 8
+
+
+def test_balanced_passes_in_steps(examples: list[Example]) -> None:
+    factors, settings = np.array([1.0, 1, 1, 1, 1, 1, 1e6]), config(steps=6)
+    found = list(stream.training_stream(files(examples), 7, settings, 0, factors).as_numpy_iterator())
+    assert len(found) == 6
+    assert_same(found[4:], list(stream.training_stream(files(examples), 7, settings, 4, factors).as_numpy_iterator()))
 
 
 def test_another_seed_gives_other_batches(examples: list[Example]) -> None:

@@ -134,6 +134,7 @@ def test_cfg_shows_the_composed_configuration(tmp_path: Path) -> None:
             "experiment=",
             [
                 "experiment=classic",
+                "experiment=few_images",
                 "experiment=shapes_quick",
                 "experiment=voc2012",
                 "experiment=voc2012_sbd",

@@ -122,6 +122,23 @@ def test_a_longer_run_has_more_epochs() -> None:
         longer_start(run, dataclasses.replace(CONFIG, epochs=2))
 
 
+def test_epochs_of_a_longer_run_have_as_many_steps() -> None:
+    config = dataclasses.replace(CONFIG, steps=40)  # in four epochs, of ten each
+    run = find_resumable(begun("FINISHED", 0.5, config=config).key, None)
+    write_checkpoint(run.checkpoints)
+    longer = dataclasses.replace(config, epochs=8, steps=80)
+    check_config(run, longer)
+    assert longer_start(run, longer).state.step == 20
+    for epochs, steps, expected in (
+        (4, 80, "epochs=8 or steps=40 expected"),
+        (8, 40, "epochs=4 or steps=80 expected"),
+        (4, 44, "have 10 steps each; steps=40 expected"),
+        (8, None, "steps=None: it is 40 in run .*: a number in both, or in neither"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            longer_start(run, dataclasses.replace(config, epochs=epochs, steps=steps))
+
+
 def test_a_run_that_stopped_early_needs_another_rule() -> None:
     run = finished()
     write_checkpoint(run.checkpoints, step=30, best=1)

@@ -33,7 +33,7 @@ config = resolve_auto(
     )
 )  # fmt: skip
 pairs = list(zip(wanted["images"], wanted["masks"], strict=True))
-steps = steps_per_epoch(len(pairs), batch)
+steps = steps_per_epoch(len(pairs), config)
 
 
 def ours() -> tuple[keras.Model, object]:

@@ -17,10 +17,11 @@ tf.config.threading.set_intra_op_parallelism_threads(wanted["threads"])
 tf.config.threading.set_inter_op_parallelism_threads(wanted["threads"])
 tf.config.experimental.enable_op_determinism()
 
-config = checked_config([f"image_size={wanted['crop']}", f"batch_size={wanted['batch']}", "dataset=voc2012"])
+options = [f"image_size={wanted['crop']}", f"batch_size={wanted['batch']}", "dataset=voc2012"]
+config = checked_config([*options, f"augment={wanted.get('augment', 'standard')}"])
 config = replace(config, long_side=None, epochs=1000)
 examples, sizes = examples_of(wanted)
-steps = steps_per_epoch(len(examples), config.batch_size)
+steps = steps_per_epoch(len(examples), config)
 
 
 def decode() -> TrainingImages:
