@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipeline.model import convolution, normalization
 from pipeline.model.convolution import Convolution, one_image
 from pipeline.model.unet import build_unet
-from tests.configs import model_config
+from tests.model.networks import model_config
 
 
 def operations(function: tf.types.experimental.PolymorphicFunction) -> list[str]:
