@@ -99,6 +99,15 @@ def steps(work: Work) -> Iterator[list[str]]:
                 Contender("PyTorch, eager, channels_last", "step_torch", settings, work.peers or ""),
             ],
         )
+    frozen = {**common, "precision": "float32", "options": ["experiment=voc_small", "dataset.root=/"]}
+    yield work.table(
+        "Training step of voc_small, float32",
+        "images/s",
+        [
+            Contender("ours", "step_ours", frozen),
+            Contender("ours, kernels=eigen", "step_ours", frozen, kernels="eigen"),
+        ],
+    )
 
 
 def evaluation(work: Work) -> Iterator[list[str]]:
@@ -126,7 +135,15 @@ def evaluation(work: Work) -> Iterator[list[str]]:
                         kernels="eigen",
                     ),
                     Contender(
-                        "an image at a time", "evaluation", {**settings, "ours": False, "matrix": str(matrices[1])}
+                        "an image at a time",
+                        "evaluation",
+                        {
+                            **settings,
+                            "options": [*options, "kernels=tensorflow"],
+                            "ours": False,
+                            "matrix": str(matrices[1]),
+                        },
+                        kernels="tensorflow",
                     ),
                 ],
             )
@@ -147,7 +164,9 @@ def epochs(work: Work) -> Iterator[list[str]]:
             [
                 Contender("ours", "epoch", {**settings, "ours": True, "one_batch": False}),
                 Contender("ours, one batch again and again", "epoch", {**settings, "ours": True, "one_batch": True}),
-                Contender("keras.io's way: PyDataset and fit", "epoch", {**settings, "ours": False}),
+                Contender(
+                    "keras.io's way: PyDataset and fit", "epoch", {**settings, "ours": False}, kernels="tensorflow"
+                ),
             ],
         )
 

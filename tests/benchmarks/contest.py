@@ -27,7 +27,7 @@ class Contender:
     module: str
     settings: dict[str, Any]
     python: str = sys.executable
-    kernels: str = "auto"  # of TensorFlow, which a contender imports first of all
+    kernels: str = "auto"  # of TensorFlow, which a contender imports first of all; tensorflow: its own choice
 
 
 class Process:
