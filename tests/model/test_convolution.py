@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from pipeline.model import convolution, normalization
-from pipeline.model.convolution import Convolution, one_image
+from pipeline.model.convolution import MANY, Convolution, one_image
 from pipeline.model.unet import build_unet
 from tests.model.networks import model_config
+
+KINDS = (Convolution, keras.layers.Conv2D)
 
 
 def operations(function: tf.types.experimental.PolymorphicFunction) -> list[str]:
@@ -51,7 +53,7 @@ def test_one_image_is_convolved_like_a_batch(avx2: None, channels: int, options:
 
 
 def test_a_network_has_the_same_logits_without_fused_operations(avx2: None) -> None:
-    """And in batches, in training and in exported files it has TensorFlow's usual operations."""
+    """And in batches and in exported files it has TensorFlow's usual operations."""
     network = build_unet(model_config(depth=1, width=8, norm="batch"), classes=3, seed=0)
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), np.uint8)
 
@@ -69,8 +71,31 @@ def test_a_network_has_the_same_logits_without_fused_operations(avx2: None) -> N
     np.testing.assert_allclose(alone(), usual(), atol=1e-5)
 
 
-def test_it_can_be_trained(avx2: None) -> None:
-    network = keras.Sequential([keras.Input((4, 4, 8)), Convolution(2, 3)])
-    network.compile("sgd", "mse")
-    loss = network.train_on_batch(np.ones((2, 4, 4, 8), np.float32), np.ones((2, 2, 2, 2), np.float32))
-    assert np.isfinite(loss)
+@pytest.mark.parametrize(
+    ("channels", "filters", "options", "own"),
+    [
+        (MANY, MANY, {}, True),
+        (MANY, 2 * MANY, {"use_bias": False}, True),
+        (MANY, MANY - 1, {}, False),
+        (MANY, MANY, {"strides": 2}, False),
+        (MANY, MANY, {"padding": "valid"}, False),
+        (MANY, MANY, {"trainable": False}, False),
+    ],
+)
+def test_gradients_are_those_of_kerass_layer(avx2: None, channels: int, filters: int, options: dict, own: bool) -> None:
+    layers = [kind(**{"filters": filters, "kernel_size": 3, "padding": "same", **options}) for kind in KINDS]
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 5, 7, channels)).astype(np.float32))
+    for layer in layers:
+        layer.build(x.shape)
+    layers[1].set_weights(layers[0].get_weights())
+
+    def gradients(layer: keras.layers.Layer) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, training=True) ** 2 if isinstance(layer, Convolution) else layer(x) ** 2)
+        return tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
+
+    graph = tf.function(lambda: gradients(layers[0]), autograph=False)
+    assert ("MatMul" in operations(graph)) == own
+    for here, keras_gradient in zip(graph(), gradients(layers[1]), strict=True):
+        np.testing.assert_allclose(here, keras_gradient, rtol=1e-4, atol=1e-3)
