@@ -91,9 +91,10 @@ def convolved(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.
 
 
 def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, side: int) -> tf.Tensor:
-    """The gradient of a convolution in its kernel: for each place in the kernel, one product of matrices.
+    """The gradient of a convolution in its kernel: for each place in the kernel, a product of matrices for each image.
 
-    Their rows are the pixels of all images: x, moved by that place, and the gradient in the result.
+    Their rows are the image's pixels: x, moved by that place, and the gradient in the result. Images are summed over at
+    the end, so that threads have a product each.
 
     Args:
         x: (batch, height, width, channels), what was convolved with zeros around it.
@@ -104,13 +105,14 @@ def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor, side: int) -> tf.Tensor:
         (side, side, channels, filters).
     """
     channels, filters, around = x.shape[-1], upstream.shape[-1], [side // 2] * 2
-    height, width = tf.unstack(tf.shape(x)[1:3])
+    batch, height, width = tf.unstack(tf.shape(x)[:3])
     padded = tf.pad(x, [[0, 0], around, around, [0, 0]])
-    rows = tf.reshape(upstream, [-1, filters])
+    rows = tf.reshape(upstream, [batch, height * width, filters])
 
     def at(top: int, left: int) -> tf.Tensor:
         moved = padded[:, top : top + height, left : left + width]
-        return tf.matmul(tf.reshape(moved, [-1, channels]), rows, transpose_a=True)  # (channels, filters)
+        products = tf.matmul(tf.reshape(moved, [batch, height * width, channels]), rows, transpose_a=True)
+        return tf.reduce_sum(products, axis=0)  # (channels, filters)
 
     places = tf.stack([at(top, left) for top in range(side) for left in range(side)])
     return tf.reshape(places, [side, side, channels, filters])

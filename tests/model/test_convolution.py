@@ -96,6 +96,6 @@ def test_gradients_are_those_of_kerass_layer(avx2: None, channels: int, filters:
         return tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
 
     graph = tf.function(lambda: gradients(layers[0]), autograph=False)
-    assert ("MatMul" in operations(graph)) == own
+    assert ("BatchMatMulV2" in operations(graph)) == own
     for here, keras_gradient in zip(graph(), gradients(layers[1]), strict=True):
         np.testing.assert_allclose(here, keras_gradient, rtol=1e-4, atol=1e-3)
