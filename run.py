@@ -137,11 +137,11 @@ def _run_jobs(lineage: Lineage) -> None:
         hydra_config = HydraConfig.get()
         overrides = [*lineage.typed, *hydra_config.overrides.task]
         try:
-            import_tensorflow()
+            config = checked(composed)
+            import_tensorflow(config.kernels)
             from pipeline.experiment.run import run_experiment
 
             gc.freeze()  # building graphs causes many garbage collections; none walks through what was imported
-            config = checked(composed)
             fill(config.tracking)
             return run_experiment(config, overrides, OmegaConf.to_yaml(hydra_config), lineage).score
         except Exception as error:

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
     check_single(parsed.overrides)
     config = checked_config(parsed.overrides)
-    import_tensorflow()
+    import_tensorflow(config.kernels)
     from pipeline.data.crops import first_crops
     from pipeline.data.prepare import prepare_dataset
     from pipeline.data.training_images import training_images

@@ -13,9 +13,11 @@ from PIL import Image
 
 from pipeline.data.palette import VOID, voc_palette
 from pipeline.runtime.files import locked
+from pipeline.runtime.kernels import resolve, switch
 
 # The first process would else take all of a GPU's memory, as no run does, and there are several.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+switch(resolve("auto"))  # as a run does, before a test imports TensorFlow
 for setting in [name for name in os.environ if name.startswith("MLFLOW_")]:  # of whoever runs the tests
     del os.environ[setting]
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault

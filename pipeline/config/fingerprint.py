@@ -32,6 +32,7 @@ DECIDING = (
     "model/",
     "train/",
     "runtime/hardware.py",
+    "runtime/kernels.py",
     "runtime/keras_settings.py",
     "runtime/seeds.py",
 )

@@ -263,4 +263,9 @@ class Config:
     threads: int | str = key(
         "CPU threads; auto: one for each available processor", "auto", least=1, most=4096, choices=("auto",)
     )
+    kernels: str = key(
+        "library that computes on a CPU; auto: onednn on processors with AVX2; tensorflow: as TensorFlow chooses",
+        "auto",
+        choices=("auto", "onednn", "eigen", "tensorflow"),
+    )
     deterministic: bool = key("produce the same bits in every run on the same machine", True)

@@ -14,9 +14,10 @@ from pipeline.config.yaml_text import is_plain
 from pipeline.runtime.errors import UserError
 
 MAX_BYTES = 2**20  # reading YAML takes a minute for every ten million
-# What runs did that were stored before these keys of `dataset` existed. Of 16 bits they used the high byte, which is
-# what scaling from this range gives, for every value.
-BEFORE_THE_KEY = {"exif": "ignore", "intensity": [127.5, 65407.5]}
+# What runs did that were stored before these keys existed; before these keys of `dataset`. Of 16 bits they used the
+# high byte, which is what scaling from this range gives, for every value.
+BEFORE_THE_KEY = {"kernels": "tensorflow"}
+BEFORE_THE_KEY_OF_DATASET = {"exif": "ignore", "intensity": [127.5, 65407.5]}
 
 
 def read_config(path: Path) -> Config:
@@ -64,7 +65,7 @@ def parse_config(text: str, source: str) -> Config:
 
 def _with_earlier_behaviour(stored: dict[Any, Any]) -> dict[Any, Any]:
     """The stored values, and what the program did then for keys that did not exist yet."""
-    dataset = stored.get("dataset")
-    if not isinstance(dataset, dict):
-        return stored
-    return stored | {"dataset": BEFORE_THE_KEY | dataset | of_earlier_versions(dataset)}
+    completed, dataset = BEFORE_THE_KEY | stored, stored.get("dataset")
+    if isinstance(dataset, dict):
+        completed["dataset"] = BEFORE_THE_KEY_OF_DATASET | dataset | of_earlier_versions(dataset)
+    return completed

@@ -53,7 +53,9 @@ def main(arguments: list[str]) -> int:
     if faults:
         raise UserError(*faults)
     composed = compose(overrides)
-    import_tensorflow()
+    from pipeline.tracking.stored_run import kernels_of
+
+    import_tensorflow(kernels_of(given["run"], given.get("tracking.uri")))
     from pipeline.evaluate.ensemble import load_ensemble
 
     ensemble = load_ensemble(given["run"], given.get("tracking.uri"))

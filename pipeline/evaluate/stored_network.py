@@ -1,5 +1,6 @@
 """The network of a tracked run, ready to predict: what `predict` and `evaluate` start with."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -8,6 +9,7 @@ import keras
 from pipeline.config.schema import Config
 from pipeline.model.build import load_network
 from pipeline.runtime.hardware import set_up
+from pipeline.runtime.kernels import ROUNDED, difference, in_use
 from pipeline.tracking.provenance import train_images
 from pipeline.tracking.stored_run import fetch_weights, open_run
 
@@ -28,6 +30,9 @@ class StoredNetwork:
 def load_stored_network(name: str, uri: str | None, threads: int | str | None = None) -> StoredNetwork:
     """Load a run's network, and set up this process's TensorFlow (threads, precision, determinism) as for the run.
 
+    Where TensorFlow has other kernels than the run's (that of another processor, or of the first run of several), a
+    line says so.
+
     Args:
         name: MLflow's run id, the run_key, or a registered model: `models:/<name>@<alias>`, `models:/<name>/<version>`.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
@@ -40,6 +45,8 @@ def load_stored_network(name: str, uri: str | None, threads: int | str | None = 
     with stored.folder:
         weights, recorded_sha256 = fetch_weights(stored)
         config = stored.config()
-        set_up(config if threads is None else replace(config, threads=threads))
+        if line := difference(config.kernels):
+            print(f"note: run {stored.run_id}: {line}: {ROUNDED}", file=sys.stderr)
+        set_up(replace(config, threads=threads or config.threads, kernels=in_use()))
         network = load_network(config, weights, recorded_sha256)
         return StoredNetwork(stored.run_id, config, network, train_images(stored), stored.tags)

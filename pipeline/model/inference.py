@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pipeline.config.schema import Config
 from pipeline.data import decode
+from pipeline.model.convolution import one_image
 from pipeline.model.tta import Views
 
 
@@ -30,7 +31,8 @@ def predict_logits(
     """
 
     def network(images: tf.Tensor) -> tf.Tensor:
-        return model(images, training=False)
+        with one_image():
+            return model(images, training=False)
 
     if not views.single:
         logits = views.averaged(network, padded[tf.newaxis, : scaled_size[0], : scaled_size[1]], original_size)

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from pipeline.model.convolution import predicts_one_image
+from pipeline.runtime.kernels import onednn_without_avx512
+
 
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer over the last axis of (batch, height, width, channels), with the same weights and the same results.
@@ -20,6 +23,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mean, variance = (tf.convert_to_tensor(weight.value) for weight in (self.moving_mean, self.moving_variance))
             if training:  # this layer is frozen, but those before it are trained
                 return self._frozen(x, scale, offset, mean, variance)
+            if predicts_one_image():
+                x = _unfused(x)
             return self._fused(x, scale, offset, mean, variance, is_training=False)[0]
         unused = tf.zeros([0])
         y, mean, variance = self._fused(x, scale, offset, unused, unused, is_training=True)[:3]
@@ -41,6 +46,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 factor = scale * tf.math.rsqrt(variance + self.epsilon)  # (channels,)
                 return tf.cast(tf.cast(y_gradient, tf.float32) * factor, x.dtype)
 
+            x = _unfused(x) if onednn_without_avx512() else x
             return self._fused(x, scale, offset, mean, variance, is_training=False)[0], gradient
 
         return normalized(x)
@@ -55,3 +61,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon, is_training=is_training,
         )  # fmt: skip
         return tf.cast(y, x.dtype), *statistics
+
+
+def _unfused(x: tf.Tensor) -> tf.Tensor:
+    """The same tensor, with an operation that costs nothing between a convolution and the normalisation.
+
+    TensorFlow would fuse the two. Without AVX-512 oneDNN has no fast kernel for both: they take ten times as long.
+    """
+    return tf.ensure_shape(x, x.shape)

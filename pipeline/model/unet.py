@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from pipeline.config.schema import ModelConfig
+from pipeline.model.convolution import Convolution
 from pipeline.model.encoders.registry import ENCODER, ENCODERS, Features
 from pipeline.model.normalization import BatchNormalization
 from pipeline.runtime.seeds import derive_seed
@@ -64,7 +65,7 @@ def _logits(levels: Features, config: ModelConfig, classes: int, seed: int) -> k
         initializer = _initializer(seed, name)
         if config.logits == "every_level":  # an encoder's features may be large, but the sum should start near zero
             initializer = keras.initializers.RandomNormal(stddev=0.01, seed=derive_seed(seed, "weights", name))
-        convolution = layers.Conv2D(classes, 1, dtype="float32", kernel_initializer=initializer, name=name)
+        convolution = Convolution(classes, 1, dtype="float32", kernel_initializer=initializer, name=name)
         return convolution(levels[config.depth - level])
 
     if config.logits == "finest":
@@ -101,7 +102,7 @@ def _block(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, 
     """Two 3x3 convolutions, each followed by normalisation and ReLU."""
     for part in range(2):
         here = f"{name}_conv_{part}"
-        x = layers.Conv2D(
+        x = Convolution(
             channels,
             3,
             padding="same",
@@ -125,7 +126,7 @@ def _up(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, see
         initializer = _initializer(seed, here)
         return layers.Conv2DTranspose(channels, 2, strides=2, kernel_initializer=initializer, name=here)(x)
     # A 1x1 convolution and an interpolation commute; before the interpolation the convolution costs a quarter.
-    x = layers.Conv2D(channels, 1, kernel_initializer=_initializer(seed, f"{here}_conv"), name=f"{here}_conv")(x)
+    x = Convolution(channels, 1, kernel_initializer=_initializer(seed, f"{here}_conv"), name=f"{here}_conv")(x)
     return Upsampling(config.upsampling, name=here)(x)
 
 

@@ -59,7 +59,9 @@ def main(arguments: list[str]) -> int:
     annotations = annotations_of(given, Path(given["output"]))
     paths, others = find_images(Path(given["input"]), Path(given["output"]), ends)
     masks = find_masks(Path(given["masks"]), paths, Path(given["output"])) if "masks" in given else None
-    import_tensorflow()
+    from pipeline.tracking.stored_run import kernels_of
+
+    import_tensorflow(kernels_of(given["run"], given.get("tracking.uri")))
     from pipeline.data.decode import decode_file
     from pipeline.data.image_check import check_image, orientation_fault, ways_out
     from pipeline.evaluate.ensemble import load_ensemble

@@ -1,4 +1,4 @@
-"""TensorFlow on this hardware: imported quietly, and set up with the configured threads, determinism and precision."""
+"""TensorFlow on this hardware: imported quietly with the configured kernels, and set up with the other settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import platform
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.runtime import kernels
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.keras_settings import check_settings_files, import_keras, keras_variables, set_keras
+from pipeline.runtime.kernels import cpu_field
 from pipeline.runtime.limits import processors
 from pipeline.runtime.native_output import held_back
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Config
 
 
-def import_tensorflow() -> Any:
+def import_tensorflow(wanted: str = "auto") -> Any:
     """Import TensorFlow, and Keras on it, without the lines that libraries print at import and at the first operation.
 
     They are written to file descriptor 2, not through Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the
     import fails, they are printed.
+
+    Args:
+        wanted: the value of the key `kernels`. If TensorFlow is imported already, it stays as it is: see `set_up`.
 
     Returns:
         The module tensorflow.
@@ -36,6 +40,7 @@ def import_tensorflow() -> Any:
         import_keras()
         return sys.modules["tensorflow"]
     check_settings_files()
+    kernels.switch(kernels.resolve(wanted))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with held_back(), keras_variables():  # TensorFlow imports a part of Keras
         import tensorflow as tf
@@ -53,10 +58,12 @@ def resolve_auto(config: Config) -> Config:
     else float32.
 
     threads: the number of processors that this process may use (`pipeline.runtime.limits.processors`).
+
+    kernels: see `pipeline.runtime.kernels.resolve`.
     """
     threads = config.threads if isinstance(config.threads, int) else processors()
     precision = _precision() if config.precision == "auto" else config.precision
-    return replace(config, threads=threads, precision=precision)
+    return replace(config, threads=threads, precision=precision, kernels=kernels.resolve(config.kernels))
 
 
 def threads_each(jobs: int) -> int:
@@ -65,7 +72,7 @@ def threads_each(jobs: int) -> int:
 
 
 def set_up(config: Config) -> None:
-    """Set threads, determinism and precision of this process's TensorFlow and Keras.
+    """Set threads, kernels, determinism and precision of this process's TensorFlow and Keras.
 
     Threads can only be set before TensorFlow's first operation; a later run in the same process needs the same number.
     float32 is float32 on GPUs as well: their convolutions would otherwise round it to ten bits (TF32), and coarser
@@ -73,9 +80,12 @@ def set_up(config: Config) -> None:
     another trial of a sweep, or a prediction next to a training, may share it.
 
     Raises:
-        UserError: TensorFlow already runs with another number of threads, or Keras with another backend.
+        UserError: TensorFlow already runs with another number of threads or other kernels, or Keras with another
+            backend.
     """
-    tf = import_tensorflow()
+    tf = import_tensorflow(config.kernels)
+    if fault := kernels.difference(kernels.resolve(config.kernels)):
+        raise UserError(fault)
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -144,7 +154,7 @@ def describe() -> dict[str, str]:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     return {
-        "cpu": _cpu_field("model name") or "unknown",
+        "cpu": cpu_field("model name") or "unknown",
         "gpus": ", ".join(gpus) or "none",
         "processors": str(processors()),
         "platform": platform.platform(),
@@ -162,15 +172,8 @@ def _precision() -> str:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     if not capabilities:
-        return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(_cpu_field("flags").split()) else "float32"
+        return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(cpu_field("flags").split()) else "float32"
     lowest = min(capabilities)
     if lowest >= (8, 0):
         return "mixed_bfloat16"
     return "mixed_float16" if lowest >= (7, 0) else "float32"
-
-
-def _cpu_field(name: str) -> str:
-    """A field of the first processor in /proc/cpuinfo; empty on other systems than Linux."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -13,6 +13,7 @@ from pipeline.runtime import signals
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import Busy
 from pipeline.runtime.keras_settings import check_settings_files
+from pipeline.runtime.kernels import resolve
 from pipeline.sweep.command import Command, sources_and_defaults, sweep_name
 from pipeline.sweep.launchers import jobs_per_machine, parallel_jobs, runs_in_process
 from pipeline.sweep.overview import Overview, ranges
@@ -47,7 +48,7 @@ def open_sweep(command: Command, config: Config, datasets: Sequence[DictConfig],
     launcher = command.config.hydra.launcher
     jobs = parallel_jobs(launcher)
     check_settings_files()  # which the worker could only die of
-    start_worker()  # it imports TensorFlow, which this process does not
+    start_worker(resolve(config.kernels))  # it imports TensorFlow, which this process does not
     try:
         print(f"tracking  {described(config.tracking)}")
         store = open_if_it_answers(config.tracking)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipeline.config.environment import null_values
 from pipeline.runtime import output, signals
 from pipeline.runtime.hardware import threads_each
+from pipeline.runtime.kernels import resolve
 from pipeline.runtime.process import Process
 from pipeline.sweep.progress import SweepProgress
 from pipeline.sweep.stopping import StopState, ends_with_sweep
@@ -125,7 +126,7 @@ class TrialJob:
 
 
 def for_worker(composed: DictConfig, jobs: int, threads: int | None = None) -> dict[str, Any]:
-    """A composed configuration as plain values; `threads=auto` becomes `threads`, or a share of the processors.
+    """A composed configuration as plain values, `kernels` resolved; `threads=auto` is `threads`, or a share of all.
 
     Args:
         jobs: that run at the same time and share the processors.
@@ -134,12 +135,13 @@ def for_worker(composed: DictConfig, jobs: int, threads: int | None = None) -> d
     assert isinstance(config, dict)
     if config["threads"] == "auto":
         config["threads"] = threads or threads_each(jobs)
+    config["kernels"] = resolve(config["kernels"])
     return {str(key): value for key, value in config.items()}
 
 
 def settings_of(config: dict[str, Any]) -> Settings:
     """What TensorFlow is set up with once in a process."""
-    return config["threads"], config["deterministic"]
+    return config["threads"], config["deterministic"], config["kernels"]
 
 
 def _run(request: RunTrial, stop_state: StopState) -> TrialEnded:

@@ -4,6 +4,7 @@ MLflow stores a copy of this package next to it, so the model loads without the 
 """
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ class SegmentationModel(PythonModel):
     """The network of a run, as MLflow loads and serves it."""
 
     def load_context(self, context: Any) -> None:
-        from pipeline.runtime.hardware import import_tensorflow
-
-        import_tensorflow()
         from pipeline.config.stored import read_config
+        from pipeline.runtime.hardware import import_tensorflow
+        from pipeline.runtime.kernels import ROUNDED, difference
+
+        files = {name: Path(path) for name, path in context.artifacts.items()}
+        config = read_config(files["config"])
+        import_tensorflow(config.kernels)
+        if line := difference(config.kernels):
+            logging.getLogger(__name__).warning("%s: %s", line, ROUNDED)
         from pipeline.data.pixels import PixelRules
         from pipeline.model.build import load_network
         from pipeline.model.inference import logits_predictor
@@ -28,8 +34,6 @@ class SegmentationModel(PythonModel):
         from pipeline.tracking.serving import refuse_unknown_params
 
         refuse_unknown_params()
-        files = {name: Path(path) for name, path in context.artifacts.items()}
-        config = read_config(files["config"])
         recorded = json.loads(files["weights_sha256"].read_text())
         self._rules = PixelRules.of(config.dataset)
         # Of the threads of a server one predicts at a time: more would need more memory, and disturb each other's TF32.

@@ -188,6 +188,17 @@ def run_id_of(name: str, uri: str | None, key: str) -> str:
         return stored.run_id
 
 
+def kernels_of(names: str, uri: str | None) -> str:
+    """The kernels of the first of the runs that `run=` names: what TensorFlow is to be imported with.
+
+    Raises:
+        UserError: there is no such run, or it has no configuration.
+    """
+    stored = open_run(names.partition(",")[0], uri)
+    with stored.folder:
+        return stored.config().kernels
+
+
 def as_stored(run: Run, client: mlflow.MlflowClient, label: str) -> StoredRun:
     """A run that a client found.
 

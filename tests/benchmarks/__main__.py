@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.runtime.kernels import cpu_field
 from tests.benchmarks.contest import Contender, contest, table
 from tests.benchmarks.machine import described
 from tests.benchmarks.startup import startup
@@ -104,18 +105,29 @@ def augmentation(work: Work) -> Iterator[list[str]]:
 
 
 def steps(work: Work) -> Iterator[list[str]]:
-    """Training steps."""
+    """Training steps; in bfloat16 where the processor multiplies it, since others take ten times as long."""
     common = {"threads": THREADS, "batch": 8, "side": 256, "depth": 4, "width": 16, "steps": 2}
-    for precision in ("float32", "mixed_bfloat16"):
+    fast = {"avx512_bf16", "amx_bf16"} & set(cpu_field("flags").split())
+    for precision in ("float32", *(("mixed_bfloat16",) if fast else ())):
         settings = {**common, "precision": precision}
         yield work.table(
             f"Training step, U-Net of depth 4 and width 16, 256 pixels, batch 8, {precision}",
             "images/s",
             [
                 Contender("ours", "step_ours", settings),
+                Contender("ours, kernels=eigen", "step_ours", settings, kernels="eigen"),
                 Contender("PyTorch, eager, channels_last", "step_torch", settings, work.peers or ""),
             ],
         )
+    frozen = {**common, "precision": "float32", "options": ["experiment=voc_small", "dataset.root=/"]}
+    yield work.table(
+        "Training step of voc_small, float32",
+        "images/s",
+        [
+            Contender("ours", "step_ours", frozen),
+            Contender("ours, kernels=eigen", "step_ours", frozen, kernels="eigen"),
+        ],
+    )
 
 
 def evaluation(work: Work) -> Iterator[list[str]]:
@@ -137,7 +149,21 @@ def evaluation(work: Work) -> Iterator[list[str]]:
                 [
                     Contender("ours", "evaluation", {**settings, "ours": True, "matrix": str(matrices[0])}),
                     Contender(
-                        "an image at a time", "evaluation", {**settings, "ours": False, "matrix": str(matrices[1])}
+                        "ours, kernels=eigen",
+                        "evaluation",
+                        {**settings, "ours": True, "matrix": str(Path(folder) / "eigen")},
+                        kernels="eigen",
+                    ),
+                    Contender(
+                        "an image at a time",
+                        "evaluation",
+                        {
+                            **settings,
+                            "options": [*options, "kernels=tensorflow"],
+                            "ours": False,
+                            "matrix": str(matrices[1]),
+                        },
+                        kernels="tensorflow",
                     ),
                 ],
             )
@@ -158,7 +184,9 @@ def epochs(work: Work) -> Iterator[list[str]]:
             [
                 Contender("ours", "epoch", {**settings, "ours": True, "one_batch": False}),
                 Contender("ours, one batch again and again", "epoch", {**settings, "ours": True, "one_batch": True}),
-                Contender("keras.io's way: PyDataset and fit", "epoch", {**settings, "ours": False}),
+                Contender(
+                    "keras.io's way: PyDataset and fit", "epoch", {**settings, "ours": False}, kernels="tensorflow"
+                ),
             ],
         )
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pipeline.runtime.kernels import VALUES, resolve
+from pipeline.runtime.variables import ONEDNN
 from tests.end_to_end.commands import ROOT, environment
 
 CONTENDERS = "tests.benchmarks.contenders"
@@ -25,6 +27,7 @@ class Contender:
     module: str
     settings: dict[str, Any]
     python: str = sys.executable
+    kernels: str = "auto"  # of TensorFlow, which a contender imports first of all; tensorflow: its own choice
 
 
 class Process:
@@ -36,7 +39,7 @@ class Process:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [contender.python, "-m", f"{CONTENDERS}.{contender.module}"],
-            cwd=ROOT, env=environment(TF_CPP_MIN_LOG_LEVEL="3"), text=True,
+            cwd=ROOT, env=environment(TF_CPP_MIN_LOG_LEVEL="3", **_switched(contender.kernels)), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
         self._send(json.dumps(contender.settings))
@@ -72,6 +75,11 @@ class Process:
                 continue  # what a library prints
         self._errors.seek(0)
         raise RuntimeError(f"{self.name} ended:\n{self._errors.read()[-3000:]}")
+
+
+def _switched(kernels: str) -> dict[str, str]:
+    resolved = resolve(kernels)
+    return {ONEDNN: VALUES[resolved]} if resolved in VALUES else {}
 
 
 def contest(contenders: Sequence[Contender], repeats: int) -> dict[str, list[float]]:

@@ -125,13 +125,14 @@ def test_an_older_configuration_gets_defaults_of_new_keys(config: Config, text: 
 def test_what_a_run_did_before_the_keys_of_pixels(config: Config, text: str) -> None:
     """EXIF orientations were ignored, and 16 bits cut to the high byte; stored values are as they are."""
     older = yaml.safe_load(text)
-    del older["dataset"]["exif"], older["dataset"]["intensity"]
+    del older["dataset"]["exif"], older["dataset"]["intensity"], older["kernels"]
     found = parse_config(yaml.safe_dump(older), "here")
     assert (config.dataset.exif, config.dataset.intensity) == ("refuse", None)
+    assert (config.kernels, found.kernels) == ("auto", "tensorflow")
     assert (found.dataset.exif, found.dataset.intensity) == ("ignore", [127.5, 65407.5])
     assert parse_config(OmegaConf.to_yaml(OmegaConf.structured(found)), "here") == found
     as_now = dataclasses.replace(found.dataset, exif="refuse", intensity=None)
-    assert dataclasses.replace(found, dataset=as_now) == config == parse_config(text, "here")
+    assert dataclasses.replace(found, dataset=as_now, kernels="auto") == config == parse_config(text, "here")
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab?${}:-\x1b", max_size=4)

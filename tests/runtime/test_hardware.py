@@ -52,7 +52,7 @@ class Devices:
 def pretend(
     monkeypatch: pytest.MonkeyPatch, flags: str, gpus: list[tuple[int, int] | None], processors: int = 3
 ) -> None:
-    monkeypatch.setattr(hardware, "_cpu_field", lambda name: {"flags": flags, "model name": "a processor"}[name])
+    monkeypatch.setattr(hardware, "cpu_field", lambda name: {"flags": flags, "model name": "a processor"}[name])
     monkeypatch.setattr(hardware, "import_tensorflow", lambda: Devices(gpus))
     monkeypatch.setattr(hardware, "processors", lambda: processors)
 
@@ -111,18 +111,6 @@ def test_gpus_share_a_batch_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hardware.strategy(checked_config(["batch_size=1", "optimizer.accumulate=2"])) == "alone"
 
 
-def test_fields_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text(
-        "processor\t: 0\nmodel name\t: A: B 3000\nflags\t\t: fpu sse\n\nflags\t\t: other\n"
-    )
-    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "cpuinfo")
-    assert hardware._cpu_field("model name") == "A: B 3000"
-    assert hardware._cpu_field("flags") == "fpu sse"
-    assert hardware._cpu_field("bogomips") == ""
-    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "none")
-    assert hardware._cpu_field("flags") == ""
-
-
 def test_description_names_processor_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, PLAIN, [(8, 0), (9, 0)])
     found = hardware.describe()
@@ -171,6 +159,7 @@ def test_tensorflow_is_quiet_and_set_up_as_configured() -> None:
         from pipeline.config.schema import Config
         from pipeline.runtime.errors import UserError
         from pipeline.runtime.hardware import import_tensorflow, set_up
+        from pipeline.runtime.kernels import in_use
         before = os.fstat(2)
         assert "tensorflow" not in sys.modules
         tf = import_tensorflow()
@@ -191,12 +180,21 @@ def test_tensorflow_is_quiet_and_set_up_as_configured() -> None:
             set_up(Config(threads=2, precision="float32"))
         except UserError as error:
             print(error)
+        other = {"onednn": "eigen", "eigen": "onednn"}[in_use()]
+        try:
+            set_up(Config(threads=1, kernels=other))
+        except UserError as error:
+            print(str(error).replace(other, "other")[:37])
         print("visible", file=sys.stderr)
         """
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "visible\n"
-    assert done.stdout == "3.0\nthreads=2: this process already runs with 1; start a new one\n"
+    threads, kernels = (
+        "threads=2: this process already runs with 1; start a new one",
+        "kernels=other: other expected, but Te",
+    )
+    assert done.stdout == f"3.0\n{threads}\n{kernels}\n"
 
 
 def test_a_failed_import_prints_what_was_hidden(tmp_path: Path) -> None:

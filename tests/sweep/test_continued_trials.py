@@ -109,7 +109,7 @@ def test_a_resumed_trial_has_the_threads_of_its_first_start(
     monkeypatch.setattr(trial_job, "warm_worker", warm)
     ended = trial_job._run(request(config, threads=2), NO_STOP)
     assert ended.status == "finished", ended
-    assert children == [(2, True), (1, True)] and [each.threads for each in ran] == [1]
+    assert children == [(2, True, "auto"), (1, True, "auto")] and [each.threads for each in ran] == [1]
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: UserError) -> list[Any]:

@@ -40,7 +40,7 @@ Open = Callable[..., contextlib.AbstractContextManager[Sweep]]
 @pytest.fixture
 def opened(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """opened(folder, name) opens a sweep in a folder, without a child process that would check its data."""
-    monkeypatch.setattr(start, "start_worker", lambda: None)
+    monkeypatch.setattr(start, "start_worker", lambda _: None)
     monkeypatch.setattr(start, "_check_data", lambda *_: {})
 
     @contextlib.contextmanager

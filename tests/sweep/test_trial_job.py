@@ -52,7 +52,7 @@ def test_a_trial_elsewhere_has_the_store_of_its_sweep(monkeypatch: pytest.Monkey
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name)
     hydra = DictConfig({"overrides": {"task": []}})
-    composed = {"threads": 1, "tracking": {"uri": None, "experiment": None, "run_name": "mine"}}
+    composed = {"threads": 1, "kernels": "auto", "tracking": {"uri": None, "experiment": None, "run_name": "mine"}}
     request = job._request(DictConfig(composed), TrialSpec(0, "depth=3", {}), hydra)
     assert request.config["tracking"] == {"uri": "http://host", "experiment": "theirs", "run_name": "mine"}
     composed["tracking"] = {"uri": "http://own", "experiment": "x", "run_name": None}

@@ -74,7 +74,7 @@ COMMAND = (sys.executable, "-c", PRETEND)
         DataChecked({"train": [["a", "0", "1"]]}),
         DataRefused(["dataset.root=ü: not found"]),
         TrialEnded("failed", {"val/loss": 0.1 + 0.2}, "why", "id", reusable=False),
-        NeedsSettings(2, deterministic=True),
+        NeedsSettings(2, deterministic=True, kernels="eigen"),
         Stopped(),
     ],
     ids=lambda message: type(message).__name__,
@@ -129,20 +129,20 @@ def test_a_child_is_replaced_if_dead_or_set_up_differently(
 ) -> None:
     monkeypatch.setattr(client.WarmWorker, "__init__", _with_command(client.WarmWorker.__init__))
     try:
-        early = client.start_worker()
-        first = client.warm_worker((2, True))
-        assert first is early and client.warm_worker((2, True)) is first
-        other = client.warm_worker((1, True))
+        early = client.start_worker("eigen")
+        first = client.warm_worker((2, True, "eigen"))
+        assert first is early and client.warm_worker((2, True, "eigen")) is first
+        other = client.warm_worker((2, True, "onednn"))
         assert other is not first and first.process.returncode is not None
         other.process.kill()
         other.process.wait()
-        assert client.warm_worker((1, True)) is not other
+        assert client.warm_worker((2, True, "onednn")) is not other
     finally:
         client.close_worker()
 
 
 def _with_command(start: object) -> object:
-    return lambda self: start(self, COMMAND)  # type: ignore[operator]
+    return lambda self, **given: start(self, COMMAND, **given)  # type: ignore[operator]
 
 
 # A parent that asks for an endless trial, and prints the process id of its child and then its exit status.

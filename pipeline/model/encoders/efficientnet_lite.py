@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from pipeline.model.convolution import Convolution
 from pipeline.model.normalization import BatchNormalization
 from pipeline.model.weights import Arrays
 from pipeline.runtime.errors import UserError
@@ -105,7 +106,7 @@ def _convolved(
     x: keras.KerasTensor, name: str, channels: int, kernel: int, stride: int, seed: int, active: bool = True
 ) -> keras.KerasTensor:
     here = f"encoder_{name}"
-    x = layers.Conv2D(
+    x = Convolution(
         channels,
         kernel,
         stride,

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from pipeline.model.convolution import Convolution
 from pipeline.model.encoders import efficientnet_lite
 from pipeline.model.normalization import BatchNormalization
 from pipeline.runtime.seeds import derive_seed
@@ -98,8 +99,14 @@ def _copied(layer: layers.Layer, seed: int) -> layers.Layer:
         config["momentum"] = 0.9  # as in all normalisation layers of this project
     if isinstance(layer, layers.DepthwiseConv2D):  # in bfloat16 a CPU takes up to four times as long
         config["dtype"] = "float32"
-    kind = BatchNormalization if isinstance(layer, layers.BatchNormalization) else layer.__class__
-    return kind.from_config(config)
+    return _own(type(layer)).from_config(config)
+
+
+def _own(kind: type[layers.Layer]) -> type[layers.Layer]:
+    """What this project has instead of one of Keras's layers."""
+    if kind is layers.BatchNormalization:
+        return BatchNormalization
+    return Convolution if kind is layers.Conv2D else kind
 
 
 APPLICATIONS = {

@@ -1,4 +1,6 @@
-"""The warm child process in which trials run one after the other: `python -m pipeline.sweep.worker <fd> <fd>`.
+"""The warm child process in which trials run one after the other.
+
+`python -m pipeline.sweep.worker <fd> <fd> <kernels>`: it imports TensorFlow with these kernels.
 
 It reads requests from the first descriptor and writes reports and answers to the second (`protocol`); its stdout and
 stderr are the user's. It imports TensorFlow once and caches the data between trials. It ends when the pipe that it
@@ -84,7 +86,7 @@ def main() -> int:
     def prepare() -> Work:
         from pipeline.runtime.hardware import import_tensorflow
 
-        import_tensorflow()
+        import_tensorflow(sys.argv[3])
         # Each trial traces its own graphs; after the fifth, TensorFlow warns of needless retracing.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         from pipeline.sweep.worker.tasks import Worker

@@ -17,7 +17,7 @@ from pipeline.sweep.worker.protocol import Request, TrialStarted, from_json, to_
 WORKER = (sys.executable, "-P", "-m", "pipeline.sweep.worker")  # -P: no module is imported from the current folder
 CLOSE_TIMEOUT = 5.0  # seconds after which an idle child that does not end is killed
 
-Settings = tuple[int, bool]  # threads, deterministic: TensorFlow is set up with them once in a process
+Settings = tuple[int, bool, str]  # threads, deterministic, kernels: TensorFlow has them once in a process
 
 
 class WorkerDied(Exception):
@@ -27,13 +27,18 @@ class WorkerDied(Exception):
 class WarmWorker:
     """One child process and the two pipes to it."""
 
-    def __init__(self, command: Sequence[str] = WORKER) -> None:
+    def __init__(self, command: Sequence[str] = WORKER, kernels: str = "auto") -> None:
+        """Start it.
+
+        Args:
+            kernels: that it imports TensorFlow with.
+        """
         requests, self._requests = Pipe(duplex=False)
         self._answers, answers = Pipe(duplex=False)
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         # In a session of its own: a terminal sends Ctrl-C to all processes of its session, and it is passed on once.
         self.process = subprocess.Popen(
-            [*command, str(requests.fileno()), str(answers.fileno())],
+            [*command, str(requests.fileno()), str(answers.fileno()), kernels],
             stdin=subprocess.DEVNULL,
             pass_fds=(requests.fileno(), answers.fileno()),
             start_new_session=True,
@@ -42,12 +47,17 @@ class WarmWorker:
         requests.close()
         answers.close()
         self._kills = kills_for_memory()
+        self.kernels = kernels
         self.settings: Settings | None = None
 
     @property
     def is_alive(self) -> bool:
         """Whether it can be sent a request."""
         return self.process.poll() is None
+
+    def takes(self, settings: Settings) -> bool:
+        """Whether it can be sent a request with these settings."""
+        return self.is_alive and self.settings in (None, settings) and self.kernels == settings[-1]
 
     def ask(self, request: Request, on_start: Callable[[str], None] = lambda run_key: None) -> Any:
         """Send a request and wait for its answer.
@@ -112,18 +122,22 @@ _worker: WarmWorker | None = None
 def warm_worker(settings: Settings) -> WarmWorker:
     """This process's child: the one of the last trial where it is alive and was set up with the same settings."""
     global _worker
-    if _worker is not None and (not _worker.is_alive or _worker.settings not in (None, settings)):
+    if _worker is not None and not _worker.takes(settings):
         close_worker()
-    worker = start_worker()
+    worker = start_worker(settings[-1])
     worker.settings = settings
     return worker
 
 
-def start_worker() -> WarmWorker:
-    """Start this process's child, so that it imports TensorFlow while other things are done."""
+def start_worker(kernels: str) -> WarmWorker:
+    """Start this process's child, so that it imports TensorFlow while other things are done.
+
+    Args:
+        kernels: resolved.
+    """
     global _worker
     if _worker is None:
-        _worker = WarmWorker()
+        _worker = WarmWorker(kernels=kernels)
         atexit.register(close_worker)
     return _worker
 

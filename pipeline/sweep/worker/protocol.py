@@ -30,7 +30,7 @@ class CheckData:
 class RunTrial:
     """Request: train and evaluate one trial."""
 
-    config: dict[str, Any]  # composed, `threads` resolved
+    config: dict[str, Any]  # composed, `threads` and `kernels` resolved
     overrides: list[str]  # of the task, `rerun=…` included
     hydra_yaml: str  # Hydra's part of the configuration
     lineage: list[str]  # `rerun=…` or `resume=auto`, as typed
@@ -83,6 +83,7 @@ class NeedsSettings:
 
     threads: int
     deterministic: bool
+    kernels: str
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,9 @@ class Worker:
             else:
                 lineage = Lineage(resume=resumed)
                 config = resumed.config  # with the `auto` values that were resolved when it began
-                if any(request.config[key] != getattr(config, key) for key in ("threads", "deterministic")):
-                    return NeedsSettings(int(config.threads), config.deterministic)
+                needed = NeedsSettings(int(config.threads), config.deterministic, config.kernels)
+                if any(request.config[key] != value for key, value in vars(needed).items()):
+                    return needed
             inputs = config, request.overrides, request.hydra_yaml
             result = run_experiment(*inputs, lineage, trial, self._data, self._networks)
         except EXPECTED as error:

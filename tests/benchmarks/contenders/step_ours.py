@@ -13,13 +13,12 @@ from tests.benchmarks.contenders.repeats import serve, settings
 
 wanted = settings()
 batch, side, steps, classes = wanted["batch"], wanted["side"], wanted["steps"], 21
-config = resolve_auto(
-    checked_config(
-        ["dataset=voc2012", "optimizer=adam", "model.upsampling=transposed", f"threads={wanted['threads']}",
-         f"model.depth={wanted['depth']}", f"model.width={wanted['width']}", f"precision={wanted['precision']}",
-         f"optimizer.accumulate={wanted.get('accumulate', 1)}"]
-    )
-)  # fmt: skip
+unet = [
+    "dataset=voc2012", "optimizer=adam", "model.upsampling=transposed", f"model.depth={wanted['depth']}",
+    f"model.width={wanted['width']}", f"optimizer.accumulate={wanted.get('accumulate', 1)}",
+]  # fmt: skip
+common = [f"threads={wanted['threads']}", f"precision={wanted['precision']}"]
+config = resolve_auto(checked_config([*wanted.get("options", unet), *common]))
 set_up(config)
 network = build_network(config)
 schedule = WarmupSchedule(config.schedule, config.optimizer.learning_rate, 1000, 100)
