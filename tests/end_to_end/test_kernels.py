@@ -20,7 +20,8 @@ def test_a_rerun_has_the_kernels_of_its_original(finished: Finished, tmp_path: P
     assert read_provenance(finished.artifact("environment")).variables[VARIABLE] == VALUES[kernels]
     other = "0" if VALUES[kernels] == "1" else "1"
     shutil.copy(finished.cwd / "mlruns/mlflow.db", tmp_path)  # others count the runs of this one
-    elsewhere = (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", f"dataset.root={finished.cwd}/VOC")
+    store = (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "tracking.experiment=kernels")
+    elsewhere = (*store, f"dataset.root={finished.cwd}/VOC")
     rerun = fresh_python(RUN, f"rerun={finished.id}", *elsewhere, cwd=tmp_path, **{VARIABLE: other})
     assert rerun.status == 0, rerun.stderr
     assert rerun.stderr == f"note: {VARIABLE}={other} is not used, since the run has kernels={kernels}\n"
