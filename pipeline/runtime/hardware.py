@@ -84,7 +84,7 @@ def set_up(config: Config) -> None:
             backend.
     """
     tf = import_tensorflow(config.kernels)
-    if fault := kernels.difference(kernels.resolve(config.kernels)):
+    if fault := kernels.difference(config.kernels):
         raise UserError(fault)
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated

@@ -54,11 +54,8 @@ def in_use() -> str:
 
 
 def difference(kernels: str) -> str | None:
-    """Why this process's TensorFlow does not have these kernels, in a line; None if it has them.
-
-    Args:
-        kernels: resolved.
-    """
+    """Why this process's TensorFlow does not have these kernels, in a line; None if it has them."""
+    kernels = resolve(kernels)
     wanted, found = kernels, in_use()
     if kernels == TENSORFLOW:
         switched = _switched()

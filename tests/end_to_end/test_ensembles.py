@@ -14,7 +14,7 @@ from tests.end_to_end.commands import CLASSES, RUN, Ended, Finished, furnish, li
 def ended(tmp_path_factory: pytest.TempPathFactory, finished: Finished) -> tuple[Path, list[str], dict[str, Ended]]:
     """The folder, the ids of two runs that scale images differently, and all commands of this file."""
     cwd = furnish(tmp_path_factory.mktemp("ensembles"), finished.cwd)
-    other = tiny(epochs="1", seed="1", long_side="20", tracking__experiment="other")
+    other = tiny(epochs="1", seed="1", long_side="20", threads="2", tracking__experiment="other")
     (trained,) = several([[RUN, *other]], cwd)
     assert trained.status == 0, trained.stderr
     # Only the test images are predicted by each run alone.

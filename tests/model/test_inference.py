@@ -29,7 +29,8 @@ def test_logits_of_a_padded_image_are_cropped_to_its_size(model: keras.Model) ->
     size = tf.constant([9, 14])
     logits = predict_logits(model, padded, size, size, SINGLE)
     assert logits.shape == (9, 14, 5) and logits.dtype == tf.float32
-    np.testing.assert_array_equal(logits, model(padded[tf.newaxis], training=False)[0, :9, :14])
+    expected = model(padded[tf.newaxis], training=False)[0, :9, :14]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)  # for one image other kernels may be used
 
 
 @pytest.mark.parametrize("original", [(18, 28), (5, 7), (30, 14)])
