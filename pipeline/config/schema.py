@@ -226,7 +226,7 @@ class Config:
     )
     steps: int | None = key(
         "length of the run in batches, a multiple of epochs: then it does not depend on how many images there are, and "
-        "batches go on from one pass to the next; null: epochs passes",
+        "batches continue from one pass to the next; null: epochs passes",
         None,
         least=1,
     )

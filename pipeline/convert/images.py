@@ -138,7 +138,7 @@ def deep_values(path: Path, opened: Image.Image) -> np.ndarray:
 def _png_of_16_bits(path: Path) -> np.ndarray:
     """The values of a PNG in colour or with transparency, which is dropped, (height, width[, 3]) uint16.
 
-    Pillow keeps one byte of each value: the first or the second, by the order of bytes that it is told.
+    Pillow keeps one byte of each value: the first or the second, by the order of bytes that it is given.
     """
     with open_image(path, ("PNG",)) as opened:
         orders = [raw.replace(";16B", end) for raw in {tile.args for tile in opened.tile} for end in (";16B", ";16L")]  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ NO_INDICES = " of indices expected"  # in a fault of a mask with colours, or wit
 
 
 def ways_to_convert(root: Path, classes: Sequence[str], faults: Sequence[str]) -> list[str]:
-    """The command that writes a folder anew without these faults, as a line; no line if it mends none of them.
+    """The command that writes a new folder without these faults, as a line; no line if it mends none of them.
 
     Args:
         root: a folder in VOC layout.

@@ -149,7 +149,7 @@ def too_few_images(config: Config, splits: Splits) -> list[str]:
         return [
             f"batch_size={config.batch_size}: the training split has only {images} images, "
             f"and a step needs a full batch; at most {images} expected, or a length in steps (steps=1000), where a "
-            "batch goes on with the next pass"
+            "batch continues with the next pass"
         ]
     batches = config.steps or config.epochs * (images // config.batch_size)
     length = f"steps={config.steps}" if config.steps else f"epochs={config.epochs}, {images} training images"

@@ -6,7 +6,7 @@
 `rates` tries rates of each network on a fifth of train that is held out, and prints the best; `test` then trains three
 seeds of ours and of each network at that rate, each on the same images, and scores the masks of all test images by one
 numpy function. `<python of smp>` is the interpreter of an environment with `torch`, `torchvision` and
-`segmentation-models-pytorch`. Started again in the same folder, both go on.
+`segmentation-models-pytorch`. Started again in the same folder, both continue.
 
 networks=FPN,DeepLabV3Plus    classes of `smp`; add `:0.1` for an encoder that learns at a tenth of the rate, as in
                               `FPN:0.1`; without it the encoder is frozen

@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.recipe <VOC folder> <folder> [seeds=0,1] [only=name,name] [report] [key=value …]` trains
 `experiment=voc_small` with a fifth of train held out, and again with one thing changed, and prints the table; started
-again in the same folder it goes on. The official val list is not looked at. Time is that of all threads on the
+again in the same folder it continues. The official val list is not looked at. Time is that of all threads on the
 processor: seconds on a clock say more of what else the machine did.
 """
 

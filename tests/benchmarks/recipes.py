@@ -1,7 +1,7 @@
 """`experiment=few_images` on four kinds of data, next to a U-Net from scratch and `voc_small`: test mIoU and minutes.
 
 `python -m tests.benchmarks.recipes <VOC folder> <folder> [seeds=0,1] [data=…,…] [only=…,…] [key=value …]` trains all of
-them in turn and prints a table; started again in the same folder it goes on. The data are PASCAL VOC, `shapes`, and the
+them and prints a table; started again in the same folder it continues. The data are PASCAL VOC, `shapes`, and the
 two of `tests.benchmarks.standins`.
 """
 

@@ -23,7 +23,7 @@ IDS = [f"{split}_{number}" for split, count in (("train", 4), ("val", 2), ("test
 
 
 def again(root: Path, folder: str, ending: str, change: Callable[[Image.Image], Image.Image] = lambda it: it) -> None:
-    """Write each file anew: with another ending, or changed."""
+    """Replace each file by one with another ending, or changed."""
     for path in list((root / folder).iterdir()):
         with Image.open(path) as opened:
             image = change(opened.copy())

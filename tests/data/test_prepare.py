@@ -47,7 +47,7 @@ def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
         prepare_dataset(folder_config(root, "batch_size=5"))
     assert raised.value.faults == (
         "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected, "
-        "or a length in steps (steps=1000), where a batch goes on with the next pass",
+        "or a length in steps (steps=1000), where a batch continues with the next pass",
     )
     prepare_dataset(folder_config(root, "batch_size=5", "steps=8"))
 

@@ -1,6 +1,6 @@
 """How much of its time training waits for its input: the share that passes in the stream's `next`.
 
-Steps are taken one by one, by Keras's own train step, while tf.data goes on with the batches to come as in a run.
+Steps are taken one by one, by Keras's own train step, while tf.data continues with the batches to come as in a run.
 """
 
 import time
