@@ -53,12 +53,13 @@ def main(arguments: list[str]) -> int:
     if faults:
         raise UserError(*faults)
     composed = compose(overrides)
-    from pipeline.tracking.stored_run import kernels_of
+    from pipeline.tracking.stored_run import open_runs
 
-    import_tensorflow(kernels_of(given["run"], given.get("tracking.uri")))
+    runs = open_runs(given["run"], given.get("tracking.uri"))
+    import_tensorflow(runs[0].config().kernels)
     from pipeline.evaluate.ensemble import load_ensemble
 
-    ensemble = load_ensemble(given["run"], given.get("tracking.uri"))
+    ensemble = load_ensemble(runs)
     configs = [with_data(member.config, composed, overrides) for member in ensemble.members]
     output = output_folder(given["output"]) if "output" in given else None
     if split == "test" and configs[0].dataset.splits.test is None:

@@ -17,6 +17,7 @@ from pipeline.evaluate.overrides import PIXEL_KEYS
 from pipeline.evaluate.stored_network import StoredNetwork, load_stored_network
 from pipeline.model.ensemble import Predict
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.stored_run import StoredRun
 
 ALIKE = ("classes", "background", *PIXEL_KEYS)  # keys of `dataset` in which all members agree
 
@@ -43,24 +44,17 @@ class Ensemble:
         return f"the mean of runs {', '.join(others)} and {last}" if others else f"run {last}"
 
 
-def load_ensemble(names: str, uri: str | None) -> Ensemble:
-    """Load the networks of the runs that `run=` names, separated by commas.
+def load_ensemble(runs: Sequence[StoredRun]) -> Ensemble:
+    """Load the networks of runs that predict together.
 
     TensorFlow gets the threads of the first run; each network has its own run's precision.
 
     Raises:
-        UserError: one of them cannot be loaded or is named twice, or their classes or the way in which they read
-            images differ.
+        UserError: one of them cannot be loaded, or their classes or the way in which they read images differ.
     """
-    listed = names.split(",")
-    if "" in listed:
-        raise UserError(f"run={names}: run ids with one comma between them expected")
     members: list[StoredNetwork] = []
-    for name in listed:
-        threads = members[0].config.threads if members else None
-        members.append(load_stored_network(name, uri, threads))
-        if members[-1].run_id in [member.run_id for member in members[:-1]]:
-            raise UserError(f"run={names}: names run {members[-1].run_id} twice; each run once expected")
+    for run in runs:
+        members.append(load_stored_network(run, members[0].config.threads if members else None))
     _require_alike(members)
     return Ensemble(tuple(members))
 

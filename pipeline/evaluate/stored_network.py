@@ -11,7 +11,7 @@ from pipeline.model.build import load_network
 from pipeline.runtime.hardware import set_up
 from pipeline.runtime.kernels import ROUNDED, difference, in_use
 from pipeline.tracking.provenance import train_images
-from pipeline.tracking.stored_run import fetch_weights, open_run
+from pipeline.tracking.stored_run import StoredRun, fetch_weights
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,23 @@ class StoredNetwork:
     run_id: str
     config: Config  # of the run
     network: keras.Model
-    train_images: frozenset[
-        str
-    ]  # SHA-256 of the images that it was trained on; empty where the run did not record them
+    train_images: frozenset[str]  # SHA-256 of the images it was trained on; empty where the run did not record them
     tags: Mapping[str, str] = field(default_factory=dict)  # of the run
 
 
-def load_stored_network(name: str, uri: str | None, threads: int | str | None = None) -> StoredNetwork:
+def load_stored_network(stored: StoredRun, threads: int | str | None = None) -> StoredNetwork:
     """Load a run's network, and set up this process's TensorFlow (threads, precision, determinism) as for the run.
 
     Where TensorFlow has other kernels than the run's (that of another processor, or of the first run of several), a
     line says so.
 
     Args:
-        name: MLflow's run id, the run_key, or a registered model: `models:/<name>@<alias>`, `models:/<name>/<version>`.
-        uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
+        stored: the run, whose private folder is removed.
         threads: that this process's TensorFlow already has; None: the run's.
 
     Raises:
-        UserError: no run has this name, it has no evaluated weights, or they are not the recorded ones.
+        UserError: it has no evaluated weights, or they are not the recorded ones.
     """
-    stored = open_run(name, uri)
     with stored.folder:
         weights, recorded_sha256 = fetch_weights(stored)
         config = stored.config()

@@ -62,13 +62,14 @@ def main(arguments: list[str]) -> int:
     if faults:
         raise UserError(*faults)
     composed = compose(overrides)
-    from pipeline.tracking.stored_run import kernels_of
+    from pipeline.tracking.stored_run import open_run
 
-    import_tensorflow(kernels_of(given["run"], given.get("tracking.uri")))
+    run = open_run(given["run"], given.get("tracking.uri"))
+    import_tensorflow(run.config().kernels)
     from pipeline.evaluate.stored_network import load_stored_network
     from pipeline.export.formats import Export
 
-    stored = load_stored_network(given["run"], given.get("tracking.uri"))
+    stored = load_stored_network(run)
     config = with_data(stored.config, composed, overrides)
     export = Export(stored, config, given["format"], parsed.is_true("probabilities"), "quantize" in given)
     _export(export, output, given.get("tracking.uri"))

@@ -59,9 +59,10 @@ def main(arguments: list[str]) -> int:
     annotations = annotations_of(given, Path(given["output"]))
     paths, others = find_images(Path(given["input"]), Path(given["output"]), ends)
     masks = find_masks(Path(given["masks"]), paths, Path(given["output"])) if "masks" in given else None
-    from pipeline.tracking.stored_run import kernels_of
+    from pipeline.tracking.stored_run import open_runs
 
-    import_tensorflow(kernels_of(given["run"], given.get("tracking.uri")))
+    runs = open_runs(given["run"], given.get("tracking.uri"))
+    import_tensorflow(runs[0].config().kernels)
     from pipeline.data.decode import decode_file
     from pipeline.data.image_check import check_image, orientation_fault, ways_out
     from pipeline.evaluate.ensemble import load_ensemble
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
     from pipeline.predict.given_masks import read_mask
     from pipeline.predict.results import Results
 
-    ensemble = load_ensemble(given["run"], given.get("tracking.uri"))
+    ensemble = load_ensemble(runs)
     predict = ensemble_predictor([(member.network, member.config) for member in ensemble.members])
     rules = PixelRules.of(with_data(ensemble.config, composed, overrides).dataset)
     results = Results(output_folder(given["output"]), ensemble, ends)

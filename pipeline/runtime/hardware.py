@@ -10,10 +10,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.runtime import kernels
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.keras_settings import check_settings_files, import_keras, keras_variables, set_keras
-from pipeline.runtime.kernels import cpu_field
+from pipeline.runtime.kernels import cpu_field, difference, resolve, switch
 from pipeline.runtime.limits import processors
 from pipeline.runtime.native_output import held_back
 
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from pipeline.config.schema import Config
 
 
-def import_tensorflow(wanted: str = "auto") -> Any:
+def import_tensorflow(kernels: str = "auto") -> Any:
     """Import TensorFlow, and Keras on it, without the lines that libraries print at import and at the first operation.
 
     They are written to file descriptor 2, not through Python, and TF_CPP_MIN_LOG_LEVEL does not stop them. If the
     import fails, they are printed.
 
     Args:
-        wanted: the value of the key `kernels`. If TensorFlow is imported already, it stays as it is: see `set_up`.
+        kernels: the value of the key of this name. If TensorFlow is imported already, it stays as it is: see `set_up`.
 
     Returns:
         The module tensorflow.
@@ -40,7 +39,7 @@ def import_tensorflow(wanted: str = "auto") -> Any:
         import_keras()
         return sys.modules["tensorflow"]
     check_settings_files()
-    kernels.switch(kernels.resolve(wanted))
+    switch(resolve(kernels))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with held_back(), keras_variables():  # TensorFlow imports a part of Keras
         import tensorflow as tf
@@ -63,7 +62,7 @@ def resolve_auto(config: Config) -> Config:
     """
     threads = config.threads if isinstance(config.threads, int) else processors()
     precision = _precision() if config.precision == "auto" else config.precision
-    return replace(config, threads=threads, precision=precision, kernels=kernels.resolve(config.kernels))
+    return replace(config, threads=threads, precision=precision, kernels=resolve(config.kernels))
 
 
 def threads_each(jobs: int) -> int:
@@ -84,7 +83,7 @@ def set_up(config: Config) -> None:
             backend.
     """
     tf = import_tensorflow(config.kernels)
-    if fault := kernels.difference(config.kernels):
+    if fault := difference(config.kernels):
         raise UserError(fault)
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, with the memory that it has allocated

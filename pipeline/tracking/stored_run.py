@@ -188,15 +188,22 @@ def run_id_of(name: str, uri: str | None, key: str) -> str:
         return stored.run_id
 
 
-def kernels_of(names: str, uri: str | None) -> str:
-    """The kernels of the first of the runs that `run=` names: what TensorFlow is to be imported with.
+def open_runs(names: str, uri: str | None) -> list[StoredRun]:
+    """The runs that `run=` names, separated by commas.
 
     Raises:
-        UserError: there is no such run, or it has no configuration.
+        UserError: one of them cannot be opened, or is named twice.
     """
-    stored = open_run(names.partition(",")[0], uri)
-    with stored.folder:
-        return stored.config().kernels
+    listed = names.split(",")
+    if "" in listed:
+        raise UserError(f"run={names}: run ids with one comma between them expected")
+    found: dict[str, StoredRun] = {}
+    for name in listed:
+        stored = open_run(name, uri)
+        if stored.run_id in found:
+            raise UserError(f"run={names}: names run {stored.run_id} twice; each run once expected")
+        found[stored.run_id] = stored
+    return list(found.values())
 
 
 def as_stored(run: Run, client: mlflow.MlflowClient, label: str) -> StoredRun:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.evaluate.ensemble import Ensemble, load_ensemble, score_ensemble
 from pipeline.evaluate.metrics import image_confusion_matrix
 from pipeline.evaluate.stored_network import StoredNetwork
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.stored_run import StoredRun
 
 CONFIG = checked_config(
     ["dataset=folder", "dataset.root=VOC", "dataset.classes=[ground,cat,dog]", "dataset.background=ground", "threads=3"]
@@ -29,14 +31,18 @@ def network(run_id: str, *images: str, **dataset: Any) -> StoredNetwork:
     return StoredNetwork(run_id, config, keras.Model(), frozenset(images))
 
 
+def runs(*run_ids: str) -> list[StoredRun]:
+    return [create_autospec(StoredRun, instance=True, run_id=run_id) for run_id in run_ids]
+
+
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, StoredNetwork]:
     """Networks that can be loaded by their names."""
     known: dict[str, StoredNetwork] = {}
 
-    def load(name: str, uri: str | None, threads: int | None = None) -> StoredNetwork:
-        assert threads == (None if name == next(iter(known)) else 3)  # all have those of the first
-        return known[name]
+    def load(run: StoredRun, threads: int | None = None) -> StoredNetwork:
+        assert threads == (None if run.run_id == next(iter(known)) else 3)  # all have those of the first
+        return known[run.run_id]
 
     monkeypatch.setattr(ensemble, "load_stored_network", load)
     return known
@@ -44,10 +50,10 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, StoredNetwork]:
 
 def test_runs_that_agree_are_loaded_in_their_order(stored: dict[str, StoredNetwork]) -> None:
     stored |= {"a": network("a", "1"), "b": network("b", "2", root="elsewhere"), "c": network("c", "1", "3")}
-    found = load_ensemble("a,b,c", None)
+    found = load_ensemble(runs("a", "b", "c"))
     assert [member.run_id for member in found.members] == ["a", "b", "c"] and found.config is stored["a"].config
     assert found.train_images == {"1", "2", "3"} and str(found) == "the mean of runs a, b and c"
-    assert str(load_ensemble("a", None)) == "run a"
+    assert str(load_ensemble(runs("a"))) == "run a"
 
 
 @pytest.mark.parametrize(
@@ -66,15 +72,7 @@ def test_runs_that_agree_are_loaded_in_their_order(stored: dict[str, StoredNetwo
 def test_runs_that_differ_are_refused(stored: dict[str, StoredNetwork], differing: dict[str, Any], fault: str) -> None:
     stored |= {"a": network("a"), "b": network("b", **differing)}
     with pytest.raises(UserError, match=f"run=b: {fault}"):
-        load_ensemble("a,b", None)
-
-
-def test_a_run_is_named_once(stored: dict[str, StoredNetwork]) -> None:
-    stored |= {"a": network("a"), "key": network("a")}
-    with pytest.raises(UserError, match="run=a,key: names run a twice; each run once expected"):
-        load_ensemble("a,key", None)
-    with pytest.raises(UserError, match="run=a,,b: run ids with one comma between them expected"):
-        load_ensemble("a,,b", None)
+        load_ensemble(runs("a", "b"))
 
 
 def test_a_split_is_scored_by_its_exact_counts(voc_folder: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.schema import SCHEMA_VERSION
 from pipeline.runtime.errors import UserError
 from pipeline.tracking import stored_run as module
-from pipeline.tracking.stored_run import StoredRun, fetch_weights, open_run
+from pipeline.tracking.stored_run import StoredRun, fetch_weights, open_run, open_runs
 
 CONFIG = 'dataset.classes=[a,b,"Büsche"]'
 
@@ -77,6 +77,15 @@ def test_a_store_is_given_by_its_address(place: Path, tmp_path: Path, monkeypatc
     run_id = make_run(place)
     monkeypatch.chdir(tmp_path)
     assert open_run(run_id, f"sqlite:///{place}/mlruns/mlflow.db").run_id == run_id
+
+
+def test_several_runs_are_opened_in_their_order_and_each_is_named_once(place: Path) -> None:
+    first, second = make_run(place, run_key="one"), make_run(place)
+    assert [run.run_id for run in open_runs(f"{second},one", None)] == [second, first]
+    with pytest.raises(UserError, match=f"run={first},one: names run {first} twice; each run once expected"):
+        open_runs(f"{first},one", None)
+    with pytest.raises(UserError, match=f"run={first},,{second}: run ids with one comma between them expected"):
+        open_runs(f"{first},,{second}", None)
 
 
 @pytest.mark.parametrize("name", ["0123456789abcdef0123456789abcdef", "x'y", "x' or 'a' = 'a", "../..", " ", "%"])
