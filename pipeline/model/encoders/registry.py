@@ -75,7 +75,8 @@ class Application:
     def features(self, x: keras.KerasTensor, depth: int, seed: int) -> Features:
         """Features at strides 1, 2, …, 2**depth; the network is rebuilt for any size and without dropout."""
         taps = self.taps[: depth + 1]
-        original = self.whole()
+        with keras.StatelessScope(initialize_variables=False):  # its layers are copied: it needs no weights
+            original = self.whole()
         tensors, outputs = {id(original.input): x}, {}
         for layer in original.layers[1:]:
             inputs = layer.input
