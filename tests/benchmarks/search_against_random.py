@@ -2,8 +2,9 @@
 
 `python -m tests.benchmarks.search_against_random <folder>` runs, for each of three seeds, random search, TPE with the
 median pruner and TPE alone on `shapes`; started again in the same folder, it continues. Every trial has the same
-network, so each epoch costs the same and the budget is a number of epochs. The start of a trial (seconds of tracing) is
-not part of the budget, which favours pruning when trials are as short as here; the seconds are therefore printed too.
+network, so each epoch costs the same and the budget is a number of epochs. What a trial costs besides them is not part
+of that budget, which favours pruning when trials are as short as here; so a second table has the best scores after
+equal seconds of trials: those that the quickest sweep of a seed took in all.
 
 `seed` seeds both the sampler and the training: another seed is another search over other networks. Two sweeps run at a
 time, with one thread each.
@@ -14,6 +15,7 @@ import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
@@ -47,17 +49,28 @@ SPACE = (
 Scores = list[list[float]]  # [trial in its order][epoch]: validation mean IoU
 
 
-def stored_scores(folder: Path) -> tuple[Scores, float]:
-    """The scores of the trials of the sweep in a folder, from MLflow, and the seconds that they took together."""
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a sweep in their order."""
+
+    scores: Scores
+    seconds: list[list[float]]  # [trial][epoch]: of all trials until this score was known
+    whole: float  # seconds of all trials
+
+
+def stored_trials(folder: Path) -> Trials:
+    """Those of the sweep in a folder, from MLflow."""
+    found = Trials([], [], 0.0)
     if not (folder / "mlruns" / "mlflow.db").exists():
-        return [], 0.0
+        return found
     client, runs = stored_runs(folder)
-    trials = [run for run in runs if "trial" in run.data.tags]
-    scores = [
-        [metric.value for metric in sorted(client.get_metric_history(run.info.run_id, "val/mean_iou"), key=_step)]
-        for run in trials
-    ]
-    return scores, sum(run.info.end_time - run.info.start_time for run in trials if run.info.end_time) / 1000
+    for trial in (each for each in runs if "trial" in each.data.tags):
+        metrics = sorted(client.get_metric_history(trial.info.run_id, "val/mean_iou"), key=_step)
+        found.scores.append([metric.value for metric in metrics])
+        since = [(metric.timestamp - trial.info.start_time) / 1000 for metric in metrics]
+        found.seconds.append([found.whole + each for each in since])
+        found = replace(found, whole=found.whole + (trial.info.end_time - trial.info.start_time) / 1000)
+    return found
 
 
 def best_so_far(scores: Scores) -> list[float]:
@@ -67,7 +80,7 @@ def best_so_far(scores: Scores) -> list[float]:
 
 def search(folder: Path, method: str, seed: int) -> Scores:
     """Run a sweep until it has spent the budget; what pruned trials leave of it is spent on further trials."""
-    scores, _ = stored_scores(folder)
+    scores = stored_trials(folder).scores
     while (spent := sum(map(len, scores))) < BUDGET:
         each = spent / len(scores) if scores else EPOCHS
         wanted = len(scores) + math.ceil((BUDGET - spent) / each)
@@ -75,7 +88,7 @@ def search(folder: Path, method: str, seed: int) -> Scores:
             folder, "-m", "sweep=optuna", "sweep.name=search", f"hydra.sweeper.n_trials={wanted}", f"seed={seed}",
             f"dataset.root={folder.parent / 'shapes'}", *METHODS[method], *TRIAL, *SPACE,
         )  # fmt: skip
-        scores, _ = stored_scores(folder)
+        scores = stored_trials(folder).scores
         print(f"{method}, seed {seed}: {len(scores)} trials, {sum(map(len, scores))} epochs", file=sys.stderr)
     return scores
 
@@ -101,6 +114,28 @@ def table(found: dict[tuple[str, int], Scores], seconds: dict[tuple[str, int], f
             rows.append([f"{method}, mean ± deviation", *means, "", ""])
     headings = ["best val mIoU after", *(f"{count} epochs" for count in SHOWN), "trials", "s"]
     return plain_table(headings, rows, right=headings[1:])
+
+
+def after_equal_seconds(found: dict[tuple[str, int], Trials]) -> str:
+    """The best score of each method when the quickest sweep of the seed had ended: a column for each seed."""
+    seeds = sorted({seed for _, seed in found})
+    budgets = {seed: min(trials.whole for (_, each), trials in found.items() if each == seed) for seed in seeds}
+    rows = []
+    for method in METHODS:
+        best = [
+            max(
+                score
+                for scores, seconds in zip(trials.scores, trials.seconds, strict=True)
+                for score, after in zip(scores, seconds, strict=True)
+                if after <= budgets[seed]
+            )
+            for seed in seeds
+            if (trials := found.get((method, seed)))
+        ]
+        if len(best) == len(seeds):
+            rows.append([method, *(f"{score:.4f}" for score in best), mean_and_deviation(best)])
+    headings = [f"seed {seed}, {budgets[seed]:.0f} s" for seed in seeds] + ["mean ± deviation"]
+    return plain_table(["best val mIoU after", *headings], rows, right=headings)
 
 
 def verdicts(found: dict[tuple[str, int], Scores]) -> list[str]:
@@ -144,12 +179,14 @@ def main() -> None:
         (lists / "few.txt").write_text("".join(f"{name}\n" for name in names))
         with ThreadPoolExecutor(2) as two:
             list(two.map(lambda key: search(places[key], *key), keys))
-    stored = {key: stored_scores(place) for key, place in places.items()}
-    found = {key: scores for key, (scores, _) in stored.items() if sum(map(len, scores)) >= BUDGET}
+    stored = {key: stored_trials(place) for key, place in places.items()}
+    found = {key: trials.scores for key, trials in stored.items() if sum(map(len, trials.scores)) >= BUDGET}
     print(machine)
     print(f"shapes, the first {IMAGES} training images: {' '.join(TRIAL)}")
     print(f"searched: {' '.join(SPACE)}\n")
-    print(table(found, {key: stored[key][1] for key in found}), "", *verdicts(found), sep="\n")
+    complete = {key: stored[key] for key in found}
+    print(table(found, {key: trials.whole for key, trials in complete.items()}), "", *verdicts(found), sep="\n")
+    print("", after_equal_seconds(complete), sep="\n")
 
 
 if __name__ == "__main__":
