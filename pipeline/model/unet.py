@@ -9,6 +9,7 @@ from keras import layers
 
 from pipeline.config.schema import ModelConfig
 from pipeline.model.convolution import Convolution
+from pipeline.model.dropout import Dropout
 from pipeline.model.encoders.registry import ENCODER, ENCODERS, Features
 from pipeline.model.normalization import BatchNormalization
 from pipeline.runtime.seeds import derive_seed
@@ -95,7 +96,7 @@ def _dropout(x: keras.KerasTensor, name: str, config: ModelConfig, seed: int) ->
     """Dropout after the deepest levels, as in the paper."""
     if not config.dropout:
         return x
-    return layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout", name), name=f"{name}_dropout")(x)
+    return Dropout(config.dropout, seed=derive_seed(seed, "dropout", name), name=f"{name}_dropout")(x)
 
 
 def _block(x: keras.KerasTensor, name: str, config: ModelConfig, channels: int, seed: int) -> keras.KerasTensor:

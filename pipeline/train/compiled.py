@@ -57,8 +57,8 @@ class NetworkCache:
     """Compiled networks of this process's latest runs, by what their graphs depend on.
 
     Tracing and optimizing the graphs takes seconds. What a graph does not depend on (learning rates, weight decay,
-    initial weights, states of random generators) it reads from variables, in every run: so a run has the same bits
-    whether its network was compiled for it or for an earlier run.
+    rates of dropout, initial weights, states of random generators) it reads from variables, in every run: so a run has
+    the same bits whether its network was compiled for it or for an earlier run.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ def _compiled_for(config: Config, weights: np.ndarray) -> str:
     """All that is a constant in the graphs of a training step and of scoring."""
     optimizer = asdict(config.optimizer)
     optimizer |= {"learning_rate": None, "weight_decay": bool(config.optimizer.weight_decay)}
-    model = asdict(config.model) | {"encoder_weights": None}
+    model = asdict(config.model) | {"encoder_weights": None, "dropout": bool(config.model.dropout)}
     shapes = config.image_size, config.batch_size, len(config.dataset.classes)
     loss = asdict(config.loss), weights.tolist()
     return repr((model, optimizer, shapes, loss, config.precision, Views.of(config)))
