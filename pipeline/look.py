@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
     """Check the dataset, draw the sheet and print the table; returns the exit status 0.
 
     Raises:
-        UserError: overrides or data have faults, or the file cannot be written.
+        UserError: overrides or data have faults.
+        OSError: the file cannot be written.
     """
     parsed = parse(arguments, (), ("output",), overrides=True)
     output = Path(parsed.values.get("output", "look.png"))
@@ -42,8 +43,8 @@ def main(arguments: list[str]) -> int:
     from pipeline.config.overrides import checked_config
     from pipeline.evaluate.overrides import check_single
 
-    check_single(parsed.overrides)
     config = checked_config(parsed.overrides)
+    check_single(parsed.overrides)
     import_tensorflow(config.kernels)
     from pipeline.data.crops import first_crops
     from pipeline.data.prepare import prepare_dataset

@@ -35,6 +35,8 @@ def test_the_sheet_and_the_table_are_those_of_a_dataset(
         ("output=look.jpg", "output=look.jpg: a file that ends in .png expected"),
         ("batch_sise=2", "did you mean 'batch_size'?"),
         ("epochs=1,2", "epochs=1,2: one value expected"),
+        ("epochs", "epochs: key=value expected"),
+        ("augment.scale=[1", "augment.scale=[1: a list is written without spaces"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(argument: str, fault: str) -> None:
