@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.data.layout import IMAGE_SUFFIXES
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.text import plain
+from pipeline.runtime.text import is_unicode, plain
 
 # What follows an image's stem in the names of its results.
 MASK, OVERLAY, CONFIDENCE, PROBABILITIES = ".png", "_overlay.png", "_confidence.png", "_probabilities.npz"
@@ -21,8 +21,8 @@ def find_images(place: Path, output: Path, ends: Sequence[str] = ENDS) -> tuple[
         ends: what follows an image's stem in the names of its results.
 
     Raises:
-        UserError: there are none, or a result would overwrite another one, an image, or a mask that predict has not
-            written.
+        UserError: there are none, a name is not text, or a result would overwrite another one, an image, or a mask
+            that predict has not written.
     """
     if not place.exists():
         raise UserError(f"input={place}: not found; an image or a folder expected")
@@ -36,6 +36,9 @@ def find_images(place: Path, output: Path, ends: Sequence[str] = ENDS) -> tuple[
             f"input={place}: has no {', '.join(IMAGE_SUFFIXES)} file, but {others or 'nothing at all'}; the folder "
             "that directly holds the images expected"
         )
+    # The tables of results, and files of labelling tools, are UTF-8.
+    if not_text := [file.name for file in found if not is_unicode(file.name)]:
+        raise UserError(f"input={place}: the name {not_text[0]!a} is not UTF-8; rename the file")
     results = Counter(output / f"{file.stem}{end}" for file in found for end in ends)
     if repeated := sorted(file.name for file, count in results.items() if count > 1):
         raise UserError(

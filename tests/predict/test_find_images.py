@@ -29,6 +29,16 @@ def test_further_results_may_collide_as_well(tmp_path: Path) -> None:
         find_images(tmp_path, tmp_path / "out", (*ENDS, "_confidence.png"))
 
 
+def test_a_name_that_no_table_can_hold_is_refused(tmp_path: Path) -> None:
+    """Bytes of another encoding, as an archive from another system leaves them."""
+    try:
+        (tmp_path / "caf\udce9.jpg").touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(UserError, match=r"the name 'caf.udce9.jpg' is not UTF-8; rename the file"):
+        find_images(tmp_path, tmp_path / "out")
+
+
 def test_masks_are_found_by_the_names_of_their_images(tmp_path: Path) -> None:
     images = [tmp_path / "images" / name for name in ("a.jpg", "b.png", "c.d.jpg")]
     masks, output = tmp_path / "masks", tmp_path / "out"
