@@ -1,7 +1,5 @@
 """Masks and overlays for images, by the networks of tracked runs: `python -m pipeline.predict`."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.data.pixels import TURNED, PixelRules, has_16_bits
@@ -9,9 +7,10 @@ from pipeline.evaluate.overrides import PIXEL_KEYS, compose, with_data
 from pipeline.predict.annotations import KEYS as FORMAT_KEYS
 from pipeline.predict.annotations import Predicted, annotations_of
 from pipeline.predict.find_images import CONFIDENCE, ENDS, MASK, PROBABILITIES, find_images, find_masks
-from pipeline.runtime.cli import output_folder, parse, run_tool
+from pipeline.runtime.cli import output_folder, parse, report, run_tool
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.hardware import import_tensorflow
+from pipeline.runtime.text import plain
 
 HELP = """\
 Predicts masks for images with the network of a tracked run.
@@ -81,7 +80,7 @@ def main(arguments: list[str]) -> int:
         if found is not None and (fault := orientation_fault(str(path), found, rules)):
             refused.append(fault)
         if refused or found is None:
-            _report(refused)
+            report(UserError(*refused))
             faults += refused
             continue
         image = decode_file(path, rules.turn(found.orientation), rules.intensity)
@@ -90,13 +89,13 @@ def main(arguments: list[str]) -> int:
             try:
                 truth = read_mask(masks[path], path, found, rules, len(results.classes.names))
             except UserError as error:
-                _report(error.faults)
+                report(error)
                 faults += error.faults
         results.add(path, image, truth, *predict(image))
         mask = results.folder / f"{path.stem}{MASK}"
         predicted[path.name] = Predicted(path, mask, found.orientation if rules.exif == "ignore" else 1)
-        print(f"{path} -> {mask}{_note(path, found.orientation, rules)}")
-    _report(ways_out(faults, rules))
+        print(plain(f"{path} -> {mask}{_note(path, found.orientation, rules)}"))
+    report(UserError(*ways_out(faults, rules)))
     results.finish(ranks=Path(given["input"]).is_dir(), scores=masks is not None)
     if annotations is not None and predicted:
         print(annotations.write([predicted[name] for name in results.by_doubt], results.classes))
@@ -104,11 +103,6 @@ def main(arguments: list[str]) -> int:
     if others:
         print(f"not looked at in {given['input']}: {others}")
     return 1 if faults else 0
-
-
-def _report(faults: Sequence[str]) -> None:
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
 
 
 def _note(path: Path, orientation: int, rules: PixelRules) -> str:

@@ -109,7 +109,7 @@ class Results:
         folder = self.folder / "suspicious"
         folder.mkdir(exist_ok=True)
         for earlier in folder.iterdir():
-            if re.fullmatch(r"\d{3}_.*\.png", earlier.name):
+            if re.fullmatch(r"\d{3,}_.*\.png", earlier.name):
                 earlier.unlink()
         for place, found in enumerate(self._labels.suspicious[: self._overlays], start=1):
             stem = Path(found.image).stem

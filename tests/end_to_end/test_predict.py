@@ -26,7 +26,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exif = Image.Exif()
     exif[0x0112] = ROTATED
     colour.save(folder / "rotated.jpg", exif=exif)
-    (folder / "broken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
+    (folder / "bro\x1bken.jpg").write_bytes((folder / "cmyk.jpeg").read_bytes()[:500])
     (folder / "notes.txt").write_text("no image")
     (folder / "._plain.png").write_bytes(b"\0\5\x16\7")  # as macOS writes them next to each file
     (folder / "scan.TIF").touch()
@@ -146,7 +146,7 @@ def test_a_broken_image_is_reported_and_the_others_predicted(images: Path, ended
     kinds = ended["kinds"]
     assert kinds.status == 1
     (fault,) = lines(kinds.stderr)
-    assert fault.startswith(f"error: {images / 'broken.jpg'}: cannot be decoded: ")
+    assert fault.startswith(f"error: {images}/bro\\x1bken.jpg: cannot be decoded: ")
     assert "5 of 6 images predicted" in kinds.stdout and "notes.txt" not in kinds.stdout
     assert lines(kinds.stdout)[-1] == f"not looked at in {images}: 1 hidden, 1 .txt, 1 .tif and 1 folder"
 
