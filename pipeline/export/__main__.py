@@ -18,6 +18,7 @@ from pipeline.runtime.text import nearest, one_of
 if TYPE_CHECKING:
     from pipeline.export.formats import Export
     from pipeline.export.verify import Counts
+    from pipeline.tracking.stored_run import StoredRun
 
 HELP = """\
 Exports the network of a tracked run, with all that is done to an image, for programs without this project.
@@ -35,8 +36,8 @@ run=…            MLflow's run id, the run's run_key, or a registered model: mo
 format=…         onnx (needs the extra onnx), litert (needs the extra litert) or saved_model (a folder, for TensorFlow)
 output=…         the file, or the folder of a saved_model, that is written; it must not exist
 probabilities=true   returns the probability of each class, (batch, height, width, classes) float32
-quantize=int8    weights in 8 bits, for onnx and litert: smaller files with a lower score, which is logged under
-                 export/<format>_int8/; for litert ranges are measured on 100 training images
+quantize=int8    weights in 8 bits, for onnx and litert: smaller files with another, mostly lower score, which is
+                 logged under export/<format>_int8/; for litert ranges are measured on 100 training images
 dataset=…, dataset.*, data_dir=…   other data to compare on, or where the run's are now, as for pipeline.evaluate
 evaluate.flip=…, evaluate.scales=…, evaluate.window=…   other views of each image than the run's: fewer are faster
 tracking.uri=…   MLflow tracking address; by default MLFLOW_TRACKING_URI or mlruns/mlflow.db in this folder
@@ -72,7 +73,7 @@ def main(arguments: list[str]) -> int:
     stored = load_stored_network(run)
     config = with_data(stored.config, composed, overrides)
     export = Export(stored, config, given["format"], parsed.is_true("probabilities"), "quantize" in given)
-    _export(export, output, given.get("tracking.uri"))
+    _export(export, run, output, given.get("tracking.uri"))
     return 0
 
 
@@ -92,7 +93,7 @@ def _faults(name: str, quantize: str | None, output: Path) -> list[str]:
     return faults
 
 
-def _export(export: "Export", output: Path, uri: str | None) -> None:
+def _export(export: "Export", run: "StoredRun", output: Path, uri: str | None) -> None:
     """Write under a hidden name, compare with the run, and give the file its name only then."""
     from pipeline.data.decode import decode_example
     from pipeline.data.prepare import prepare_dataset
@@ -118,7 +119,8 @@ def _export(export: "Export", output: Path, uri: str | None) -> None:
             shutil.rmtree(hidden)
         hidden.unlink(missing_ok=True)
     _print(export, output, split, of_file, of_networks)
-    _log(export, uri, of_file, next(iter(of_networks.values())))
+    own_data = run.has_data(split, dataset.checked.split_digests[split])
+    _log(export, own_data, uri, of_file, next(iter(of_networks.values())))
 
 
 def _print(export: "Export", output: Path, split: str, of_file: "Counts", of_networks: "dict[str, Counts]") -> None:
@@ -145,13 +147,19 @@ def _share(counts: "Counts") -> str:
     return f"{counts.differing} of {counts.pixels} ({counts.differing / counts.pixels:.3%})"
 
 
-def _log(export: "Export", uri: str | None, of_file: "Counts", of_run: "Counts") -> None:
-    """Log the file's score to the run, if it is that of the run's own data and views."""
+def _log(export: "Export", own_data: bool, uri: str | None, of_file: "Counts", of_run: "Counts") -> None:
+    """Log the file's score to the run, if it is that of the run's own data and views.
+
+    Args:
+        own_data: whether the compared images and masks are the run's.
+    """
     from pipeline.tracking.later_metrics import log_later
 
     stored, used = export.stored.config, export.config
-    if replace(used.dataset, root=stored.dataset.root) != stored.dataset or used.evaluate != stored.evaluate:
-        print("not logged to the run, since its data or views were others")
+    read_alike = replace(used.dataset, root=stored.dataset.root) == stored.dataset
+    viewed_alike = replace(used.evaluate, batch_size=stored.evaluate.batch_size) == stored.evaluate
+    if not (own_data and read_alike and viewed_alike):
+        print("not logged to the run, since the data or views are not the run's")
         return
     found = {"mean_iou": of_file.mean_iou, "differing_pixels": float(of_run.differing)}
     metrics = {f"{export.metric_prefix}{name}": value for name, value in found.items()}

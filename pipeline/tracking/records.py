@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 from pipeline.runtime.process import Process
 
+LONGEST_DIGEST = 36  # characters that MLflow stores of a dataset's digest
+
 
 def _now() -> int:
     return int(time.time() * 1000)

@@ -27,6 +27,7 @@ from pipeline.runtime.files import publish
 from pipeline.tracking.artifact_uris import checked_location
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import (
+    LONGEST_DIGEST,
     Artifacts,
     DatasetUsed,
     Images,
@@ -49,7 +50,6 @@ from pipeline.tracking.store import Store, reason_in_words
 
 MOST_PARAMS, MOST_METRICS = 100, 1000  # in one request: MLflow's limits
 PATIENCE = 60.0  # seconds for which the files of one parcel are tried one by one: a store that hangs takes 30 for each
-LONGEST_DIGEST = 36  # characters that MLflow stores of a dataset's digest
 
 
 @dataclass(frozen=True)

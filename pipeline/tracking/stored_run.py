@@ -16,12 +16,13 @@ from mlflow.entities import FileInfo, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from pipeline.config.schema import SCHEMA_VERSION, Config
 from pipeline.config.stored import read_config
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.artifact_uris import is_trusted, local_folder
-from pipeline.tracking.records import Metrics, history_of
+from pipeline.tracking.records import LONGEST_DIGEST, Metrics, history_of
 from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.relocation import misplaced
 from pipeline.tracking.search import deletion, find_run, open_client
@@ -57,6 +58,13 @@ class StoredRun:
             UserError: it has none, or not one of this program's.
         """
         return read_config(self.fetch("config/config.yaml"))
+
+    def has_data(self, split: str, digest: str) -> bool:
+        """Whether this is the digest of a split's data in the run; MLflow stores its beginning."""
+        used = self.run.inputs.dataset_inputs if self.run.inputs else []
+        context = (MLFLOW_DATASET_CONTEXT, split)
+        own = [data.dataset.digest for data in used if context in {(tag.key, tag.value) for tag in data.tags}]
+        return digest[:LONGEST_DIGEST] in own
 
     def metrics(self) -> list[Metrics]:
         """Every metric, as records of a journal: with the times at which they were logged."""

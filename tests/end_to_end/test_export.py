@@ -1,10 +1,13 @@
 """`python -m pipeline.export`: a stored run as a file of each format, scored by its own runtime."""
 
 import re
+import shutil
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.end_to_end.commands import Ended, Finished, lines, several
 
@@ -17,10 +20,16 @@ def ended(finished: Finished) -> dict[str, Ended]:
     """All commands of this file, one after the other in one process."""
     run, onnx = f"run={finished.id}", "format=onnx"
     (finished.cwd / "taken.onnx").touch()
+    for name in ("moved", "other"):
+        shutil.copytree(finished.cwd / "VOC", finished.cwd / name)
+    mask = finished.cwd / "other/SegmentationClass/test_0.png"
+    Image.fromarray(np.rot90(np.array(Image.open(mask)), 2)).save(mask)
     commands = {
         "onnx": [run, onnx, "output=new/a.onnx"],
         "int8": [run, "format=litert", "output=a.tflite", "quantize=int8"],
         "saved_model": [run, "format=saved_model", "output=a", "evaluate.flip=true"],
+        "moved": [run, onnx, "output=int8.onnx", "quantize=int8", "dataset.root=moved", "evaluate.batch_size=1"],
+        "other": [run, onnx, "output=other.onnx", "dataset.root=other"],
         "faults": [run, onnx, "output=taken.onnx", "quantize=int4", "model.depth=3"],
         "format": [run, "format=onx", "output=b"],
         "no quantised": [run, "format=saved_model", "output=b", "quantize=int8"],
@@ -46,16 +55,18 @@ def test_files_have_the_runs_score(ended: dict[str, Ended], finished: Finished) 
 
 
 def test_scores_are_logged_next_to_the_runs_own(ended: dict[str, Ended], finished: Finished) -> None:
-    """But not where the views are others."""
-    assert ended["int8"].status == 0
+    """Wherever the run's data are now; but not where the data or the views are others."""
+    assert [ended[name].status for name in ("int8", "moved", "other")] == [0, 0, 0]
     metrics = finished.client.get_run(finished.id).data.metrics
     assert {name for name in metrics if name.startswith("export/")} == {
-        f"export/{name}/{metric}" for name in ("onnx", "litert_int8") for metric in ("mean_iou", "differing_pixels")
+        f"export/{name}/{metric}"
+        for name in ("onnx", "onnx_int8", "litert_int8")
+        for metric in ("mean_iou", "differing_pixels")
     }
     assert metrics["export/onnx/mean_iou"] == pytest.approx(metrics["test/mean_iou"], abs=1e-3)
     (logged,) = finished.client.get_metric_history(finished.id, "export/onnx/mean_iou")
     assert isinstance(logged, mlflow.entities.Metric) and logged.step == metrics["best/epoch"]
-    assert "not logged" in ended["saved_model"].stdout
+    assert "not logged" in ended["saved_model"].stdout and "not logged" in ended["other"].stdout
 
 
 def test_only_whole_files_are_left(ended: dict[str, Ended], finished: Finished) -> None:
