@@ -1,6 +1,6 @@
 """Recognises what labelling tools and public datasets write, by names of files and the first bytes of some.
 
-`python -m pipeline.convert` reads it; a folder that is not in VOC layout is answered with the command.
+`python -m pipeline.convert` reads these formats; the message about a folder that is not in VOC layout has the command.
 """
 
 import os
@@ -16,7 +16,7 @@ from pipeline.data.paired_folders import folders_of_images_and_masks
 
 HEAD = 2**16  # bytes of a file that are looked at
 MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
-MOST_JSON = 20  # JSON files that are opened
+MOST_OPENED = 20  # JSON and XML files
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
@@ -27,7 +27,7 @@ class Recognised:
 
     format: str
     why: str
-    arguments: tuple[str, ...] = ()  # of the command, such as images=a and masks=b, where names do not tell
+    arguments: tuple[str, ...] = ()  # of the command: images=a and masks=b, where names do not say which is which
 
 
 def recognise(source: Path) -> Recognised | None:
@@ -107,7 +107,7 @@ def _telling(paths: list[str]) -> list[str]:
         per_folder[folder] += 1
         if per_folder[folder] <= 3:
             telling.append(path)
-    return telling[:MOST_JSON]
+    return telling[:MOST_OPENED]
 
 
 def kind_of_file(file: Path) -> str | None:

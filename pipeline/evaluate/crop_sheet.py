@@ -86,10 +86,8 @@ def crop_sheet(crops: TrainingCrops, dataset: Dataset, config: Config) -> Image.
     Void is hatched, also where a crop reaches beyond its image.
     """
     classes, class_pixels = Classes.of(config.dataset), dataset.class_pixels("train")
-    heading, notes = (
-        f"{config.dataset.name}: training crops of {config.image_size} px",
-        describe(crops, dataset, config),
-    )
+    heading = f"{config.dataset.name}: training crops of {config.image_size} px"
+    notes = describe(crops, dataset, config)
     rows = class_rows(crops, classes, class_pixels)
     listed = sorted(rows, key=lambda row: -class_pixels[:, row[0]].sum())[:MOST_CLASSES]
     lines = -(-len(crops.images) // PAIRS)
@@ -112,7 +110,7 @@ def crop_sheet(crops: TrainingCrops, dataset: Dataset, config: Config) -> Image.
         draw.rectangle((MARGIN, y + 3, MARGIN + 13, y + 16), classes.colours[index], FAINT_INK)
         _draw_row(draw, y, cells, INK)
     if left_out:
-        text = f"and {left_out} classes with fewer pixels"
+        text = f"and {left_out} more with fewer pixels"
         draw.text((MARGIN + 22, table_top + LINE * (len(listed) + 1)), text, FAINT_INK, font(LETTER))
     return sheet
 
@@ -127,7 +125,7 @@ def _paste_pair(
         image: (crop, crop, 3) uint8.
         mask: (crop, crop) uint8.
     """
-    side, left, top = (PANEL, PANEL), *corner
+    side, (left, top) = (PANEL, PANEL), corner
     shown = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC))
     labels = np.asarray(Image.fromarray(mask).resize(side, Image.Resampling.NEAREST))
     sheet.paste(Image.fromarray(shown), (left, top))

@@ -34,12 +34,12 @@ class Export:
 
     @property
     def precision(self) -> str:
-        """In which the file computes. Only TensorFlow has the operations of mixed precisions in full."""
+        """The precision in which the file computes. Only TensorFlow has the operations of mixed precisions in full."""
         return self.config.precision if self.format == "saved_model" else "float32"
 
     @property
     def metric_prefix(self) -> str:
-        """Of what is logged to the run."""
+        """What the names of metrics that are logged to the run begin with."""
         return f"export/{self.format}{'_int8' if self.quantized else ''}/"
 
     @property

@@ -79,7 +79,7 @@ def whole_working_size(size: tf.Tensor, long_side: int) -> tf.Tensor:
     """Height and width of an image scaled to the long side, at least one pixel each, (2,) int32.
 
     Rounded to the nearest whole number, halves to the even one. `pipeline.data.decode.working_size` does so in float64,
-    whose own rounding decides about some of the halves: one in some 100,000 sizes of images differs by a pixel.
+    whose own rounding decides about some of the halves, so a few sizes differ by a pixel (docs/deployment.md).
 
     Args:
         size: (2,) int32; its greater number times `long_side` is below 2**30.

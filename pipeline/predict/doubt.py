@@ -19,7 +19,7 @@ class Doubt:
 
 
 def doubt(image: str, probabilities: np.ndarray) -> Doubt:
-    """Measure it, with the mean entropy of each pixel's probabilities (Shannon 1948) as its measure.
+    """The mean, over pixels, of the entropy of their probabilities (Shannon 1948), and of the greatest of them.
 
     Args:
         image: its name.

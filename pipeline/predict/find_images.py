@@ -68,7 +68,7 @@ def find_masks(folder: Path, images: Sequence[Path], output: Path) -> dict[Path,
         output: the folder for the results.
 
     Raises:
-        UserError: no image has one, or the results would be written among them.
+        UserError: no image has a mask, or the results would be written among the masks.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "not found"

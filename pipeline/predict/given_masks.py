@@ -14,12 +14,12 @@ def read_mask(path: Path, image: Path, found: CheckedImage, rules: PixelRules, c
     """A mask with the labels of the classes and the size of its image, (height, width) uint8, 255 where void.
 
     Args:
-        image: the file that it belongs to.
+        image: the file that the mask belongs to.
         found: what is known of that image.
         rules: how the image is read.
 
     Raises:
-        UserError: it is none, with every fault.
+        UserError: the file is not such a mask, with every fault.
     """
     try:
         labels = read_index_mask(path)

@@ -13,8 +13,8 @@ from pipeline.evaluate.boundary import boundary_counts
 from pipeline.evaluate.metrics import Scores, image_confusion_matrix, mean_iou, pixel_accuracy
 
 # The score of a mask is the self-confidence that this share of its pixels does not exceed: wrong labels mostly cover a
-# part of an image, which the mean hides, while single pixels along contours are never trusted. Of 344 masks, 24 of them
-# corrupted, 19 were among the 24 most suspicious ones, against 9 by the mean, 18 by a hundredth and 17 by a tenth.
+# part of an image, which the mean hides, while single pixels along contours are never trusted. How other shares find
+# corrupted masks: docs/deployment.md, "Suspicious masks".
 SHARE = 0.05
 
 
