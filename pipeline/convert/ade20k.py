@@ -5,17 +5,17 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.source import Files, Found, Item, left_out, own_id, split_of
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 CLASSES = 150
 NAMES = "objectInfo150.txt"  # comes with the dataset
 LARGEST = 2**20  # bytes
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read the dataset.
 
     Raises:

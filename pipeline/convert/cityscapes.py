@@ -5,10 +5,10 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.source import Files, Found, Item, left_out, split_of
 from pipeline.data.palette import VOID, Colour
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 # id, name and colour of the classes in the order of their trainIds (cityscapesscripts/helpers/labels.py, 2.3). All
 # other ids are void.
@@ -33,7 +33,7 @@ def tables() -> dict[str, Table]:
     return {"labelIds": Table(False, every), "labelTrainIds": Table(False, indices)}
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read the dataset.
 
     Raises:

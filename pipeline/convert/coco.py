@@ -14,6 +14,7 @@ from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.mask_files import read_stored
 from pipeline.convert.mask_values import is_background
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, require_near
 from pipeline.convert.source import (
     Files,
@@ -30,7 +31,6 @@ from pipeline.convert.source import (
 from pipeline.data.mask_names import SPLITS
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 FOLDERS = ("images", "image", "imgs", "data", "jpegimages", "train2014", "val2014", "train2017", "val2017", "test2017")
@@ -71,13 +71,13 @@ class PanopticMask:
         return np.asarray(table[places].reshape(red.shape))
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read COCO's files.
 
     Raises:
         UserError: they cannot be read, or hold labels of no class; or pycocotools is missing.
     """
-    parsed, notes = _files(options, files, progress)
+    parsed, notes = _files(options, files, workers)
     counts: Counter[str] = Counter()
     for one in parsed:
         for annotations in one.annotations.values():
@@ -114,7 +114,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     return found
 
 
-def _files(options: Options, files: Files, progress: Progress) -> tuple[list[_File], list[str]]:
+def _files(options: Options, files: Files, workers: Workers) -> tuple[list[_File], list[str]]:
     """The JSON files of a source: of instances, or else panoptic ones."""
     if options.only is not None:
         paths = [options.only]
@@ -124,7 +124,7 @@ def _files(options: Options, files: Files, progress: Progress) -> tuple[list[_Fi
     for number, path in enumerate(paths, 1):
         if (one := _parsed(files.root / path, path)) is not None:
             parsed.append(one)
-        progress("reading JSON", number, len(paths))
+        workers.progress("reading JSON", number, len(paths))
     if not parsed:
         raise UserError(f"source={options.source}: no JSON file of COCO, with images, annotations and categories")
     notes = []

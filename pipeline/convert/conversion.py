@@ -11,7 +11,7 @@ from pipeline.config.classes import colour_faults, hexadecimal
 from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.convert.images import Recipe, value_range
 from pipeline.convert.options import Options
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.convert.report import warnings
 from pipeline.convert.source import Found, Item
 from pipeline.convert.splits import (
@@ -30,7 +30,6 @@ from pipeline.convert.write import Row
 from pipeline.data.classes import Classes
 from pipeline.data.palette import class_colours
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 FORBIDDEN = '\\:*?"<>|'  # in names of files on some systems
@@ -65,12 +64,12 @@ def with_safe_ids(found: Found) -> list[Item]:
     return items
 
 
-def recipe_for(options: Options, items: Sequence[Item], progress: Progress) -> Recipe:
+def recipe_for(options: Options, items: Sequence[Item], workers: Workers) -> Recipe:
     """What is made of images, with the range of values if some have more than 8 bits a channel."""
     if options.intensity is not None:
         return Recipe(options.max_side, options.intensity)
     paths = [item.image for item in items if item.image.suffix.lower() in (".png", ".tif", ".tiff")]
-    ranges = [found for found in in_parallel(value_range, paths, "looking at images", progress) if found is not None]
+    ranges = [found for found in workers.map(value_range, paths, "looking at images") if found is not None]
     if not ranges:
         return Recipe(options.max_side)
     low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
@@ -89,7 +88,7 @@ def classes_of(found: Found) -> Classes:
 
 
 def convert(
-    options: Options, found: Found, recipe: Recipe, folder: Path | None, earlier: Sequence[Row], progress: Progress
+    options: Options, found: Found, recipe: Recipe, folder: Path | None, earlier: Sequence[Row], workers: Workers
 ) -> Converted:
     """Convert all images, and assign them to splits; notes and warnings are added to `found`.
 
@@ -102,7 +101,7 @@ def convert(
     """
     palette = classes_of(found).palette.tobytes()
     jobs = [Job(item, recipe, len(found.classes), palette, folder) for item in found.items]
-    done = list(in_parallel(convert_one, jobs, "converting images", progress))
+    done = list(workers.map(convert_one, jobs, "converting images"))
     _require_whole(done)
     assigned, scene = _assign(options, found, done, {row.id: row.split for row in earlier})
     found.notes += assigned.notes

@@ -12,12 +12,12 @@ from xml.etree.ElementTree import Element
 from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
 from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.mask_names import SPLITS
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 LARGEST_XML = 2**31  # bytes; read piece by piece
@@ -35,7 +35,7 @@ class _Image:
     drawn: list[tuple[str, str, tuple]] = field(default_factory=list)  # type: ignore[type-arg]
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read CVAT's files.
 
     Raises:
@@ -48,7 +48,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     for number, path in enumerate(paths, 1):
         for image in _images(files, path, listed, skipped):
             images.append(image)
-        progress("reading XML", number, len(paths))
+        workers.progress("reading XML", number, len(paths))
     if not images:
         raise UserError(f"source={options.source}: no images in {enumerated(paths) or 'any XML file'}; export the task "
                         'as "CVAT for images 1.1"')  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.legends import NAMES, find_legend
 from pipeline.convert.options import Options
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape
 from pipeline.convert.source import (
     IMAGE_ENDINGS,
@@ -27,7 +27,6 @@ from pipeline.convert.source import (
     whole_number,
 )  # fmt: skip
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 KINDS = {
@@ -67,14 +66,14 @@ def _size(content: dict[str, Any]) -> Size | None:
     return size_of(content.get("imageWidth"), content.get("imageHeight"))
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read labelme's files.
 
     Raises:
         UserError: they cannot be read, or hold labels of no class.
     """
     paths = files.ending(".json")
-    scanned = list(in_parallel(scan_file, [files.root / path for path in paths], "reading labels", progress))
+    scanned = list(workers.map(scan_file, [files.root / path for path in paths], "reading labels"))
     faults = [one.fault for one in scanned if one.fault]
     if faults:
         raise UserError(*faults[:20], *([f"and {len(faults) - 20} more like these"] if faults[20:] else []))

@@ -9,11 +9,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.convert.mask_files import read_stored
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.data.image_files import UNDECODABLE, undecodable
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 MOST_DISTINCT = 4096  # values or colours that are counted; more are no labels
 
@@ -96,14 +95,14 @@ def _counted(keys: np.ndarray) -> tuple[Counter[int], Counter[int]]:
     return counted, Counter(dict.fromkeys(counted, 1))
 
 
-def scan_masks(paths: Sequence[Path], progress: Progress) -> Scan:
+def scan_masks(paths: Sequence[Path], workers: Workers) -> Scan:
     """What all masks hold.
 
     Raises:
         UserError: masks cannot be read.
     """
     found, faults = Scan(), []
-    for path, result in zip(paths, in_parallel(scan_mask, paths, "reading masks", progress), strict=True):
+    for path, result in zip(paths, workers.map(scan_mask, paths, "reading masks"), strict=True):
         if isinstance(result, str):
             faults.append(f"{path}: {result}")
         elif found.channels and result.channels not in (0, found.channels):
