@@ -35,7 +35,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
             masks.append(path)
             continue
         identity = own_id(image, "images", *(part.lower() for part in parts[:place]))
-        items.append(Item(identity, files.root / image, MaskFile(files.root / path, table), path, split_of(path)))
+        items.append(Item(identity, image, MaskFile(files.root, path, table), path, split_of(path)))
     if not items and files.ending("_seg.png"):
         raise UserError(
             f"source={options.source}: is the full release of ADE20K, whose 3,688 classes do not fit masks of 8 bits; "

@@ -69,8 +69,8 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
         raise UserError(f"source={options.source}: no *_gtFine_labelIds.png or *_labelTrainIds.png has its image in "
                         f"{IMAGE}/, and no file in {KITTI_MASKS}/ one in {KITTI_IMAGES}/")  # fmt: skip
     items = [
-        Item(PurePosixPath(image).stem.removesuffix(f"_{IMAGE}"), files.root / image,
-             MaskFile(files.root / mask, of_kind[kind]), mask, split_of(image))
+        Item(PurePosixPath(image).stem.removesuffix(f"_{IMAGE}"), image,
+             MaskFile(files.root, mask, of_kind[kind]), mask, split_of(image))
         for image, (mask, kind) in sorted(found.items())
     ]  # fmt: skip
     names, colours = [name for _, name, _ in CLASSES], [colour for _, _, colour in CLASSES]

@@ -1,6 +1,7 @@
 """format=coco: one JSON file for many images, of instances (polygons, run lengths) or panoptic (PNG files of ids)."""
 
 import re
+from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -96,7 +97,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
                 continue
             mask, empty = _mask(one, image, labels, files)
             boxes += empty
-            items.append(Item(own_id(name, *FOLDERS), files.root / name, mask, one.path, one.split or split_of(name)))
+            items.append(Item(own_id(name, *FOLDERS), name, mask, one.path, one.split or split_of(name)))
     if missing and not items:
         raise UserError(f"{parsed[0].path}: none of its images was found, such as {enumerated(missing, 3)}; put them "
                         f"below {options.root}")  # fmt: skip
@@ -256,12 +257,12 @@ def _shape(one: _File, annotation: dict[str, Any], index: int, size: Size | None
         require(polygon, list, where, "polygons as lists of numbers")
         if len(polygon) % 2:
             raise UserError(f"{where}: a polygon of {len(polygon)} numbers; x and y of each point expected")
-        if len(polygon) >= 6:
-            kept.append(tuple(polygon))
         try:
             require_near(polygon, *(size or (2**16, 2**16)))
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
+        if len(polygon) >= 6:
+            kept.append(array("d", polygon))  # in a quarter of the memory of a tuple
     return Shape(index, "coco", tuple(kept)) if kept else None
 
 

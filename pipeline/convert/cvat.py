@@ -3,6 +3,7 @@
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,9 +84,7 @@ def _items(files: Files, images: list[_Image], labels: Labels) -> tuple[list[Ite
             continue
         shapes = tuple(Shape(labels.index[label], kind, data) for label, kind, data in image.drawn)
         mask = Outlines(shapes, labels.outside, image.size)
-        items.append(
-            Item(own_id(name, "images", split.lower()), files.root / name, mask, image.file, SPLITS.get(split.lower()))
-        )
+        items.append(Item(own_id(name, "images", split.lower()), name, mask, image.file, SPLITS.get(split.lower())))
     return items, missing
 
 
@@ -175,7 +174,7 @@ def _area(shape: Element, where: str, size: Size) -> tuple[str, tuple]:  # type:
         require_near(points, *size)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
-    return "coco", (points,)
+    return "coco", (array("d", points),)
 
 
 def _number(element: Element, name: str, where: str, default: float | None = None) -> float:

@@ -89,7 +89,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
         "where outlines overlap, the later one in the file is on top; lines are 10 pixels wide, as in labelme"
     )
     used = {item.image for item in items}
-    unlabelled = [path for path in files.ending(*IMAGE_ENDINGS) if files.root / path not in used]
+    unlabelled = [path for path in files.ending(*IMAGE_ENDINGS) if path not in used]
     found.warnings += left_out("images without a JSON file", unlabelled)
     if missing and not items:
         raise UserError(f"source={options.source}: the images of the JSON files were not found: {enumerated(missing)}")
@@ -109,7 +109,7 @@ def _items(files: Files, paths: list[str], scanned: list["Scanned"], labels: Lab
         index = tuple((label, labels.index[label]) for label in sorted(one.labels))
         mask = LabelmeMask(files.root / path, index, labels.outside)
         split = split_of(image) or split_of(path)
-        items.append(Item(own_id(image, *FOLDERS), files.root / image, mask, path, split))
+        items.append(Item(own_id(image, *FOLDERS), image, mask, path, split))
     return items, missing
 
 

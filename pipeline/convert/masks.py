@@ -69,12 +69,12 @@ def _without_pairs(options: Options, files: Files, images: int, masks: int) -> U
 
 def _of_files(options: Options, files: Files, pairs: Sequence[Pair], workers: Workers) -> Found:
     """Masks of one file each."""
-    paths = [files.root / pair.masks[0] for pair in pairs]
+    names = [pair.masks[0] for pair in pairs]
     legend = None if options.values or options.colours else find_legend(files)
-    meant = meaning(scan_masks(paths, workers), options, legend)
+    meant = meaning(scan_masks(files.root, names, workers), options, legend)
     items = [
-        Item(pair.id, files.root / pair.image, MaskFile(path, meant.table), pair.masks[0], pair.split)
-        for pair, path in zip(pairs, paths, strict=True)
+        Item(pair.id, pair.image, MaskFile(files.root, name, meant.table), name, pair.split)
+        for pair, name in zip(pairs, names, strict=True)
     ]
     return Found("masks", items, meant.classes, _background(options, meant.classes), meant.colours, meant.notes)
 
@@ -91,7 +91,7 @@ def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
     items = [
         Item(
             pair.id,
-            files.root / pair.image,
+            pair.image,
             MaskParts(
                 tuple(files.root / mask for mask in pair.masks),
                 tuple(

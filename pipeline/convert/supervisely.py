@@ -101,7 +101,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
     for (path, image), one in zip(pairs, of_files, strict=True):
         index = tuple(sorted({(label, labels.index[label]) for label, kind in one if kind in AREAS}))
         mask = SuperviselyMask(files.root / path, index, labels.outside)
-        items.append(Item(own_id(image, "img"), files.root / image, mask, path, split_of(image)))
+        items.append(Item(own_id(image, "img"), image, mask, path, split_of(image)))
     colours = _colours(labels, tool_colours)
     found = Found("supervisely", items, labels.classes, labels.background, colours, labels.notes)
     found.notes.append("where figures overlap, the later one in the file is on top")
