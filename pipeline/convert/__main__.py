@@ -9,6 +9,7 @@ from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.conversion import Converted, classes_of, convert, present_classes, recipe_for, with_safe_ids
 from pipeline.convert.images import ENDINGS, Recipe
 from pipeline.convert.options import Options, parse_options, require_fitting
+from pipeline.convert.parallel import Workers
 from pipeline.convert.report import class_table, differences, image_notes, say, summary
 from pipeline.convert.source import Files, Found
 from pipeline.convert.write import (
@@ -29,7 +30,6 @@ from pipeline.runtime import signals
 from pipeline.runtime.cli import run_tool
 from pipeline.runtime.console import PreparationDisplay
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 HELP = """\
@@ -64,7 +64,7 @@ tolerance=…      for blurred edges: greatest difference of a channel, 0 to 255
 format=coco, labelme, cvat or supervisely: outlines
 labels=…         classes for labels of other names: '{kitten: cat, unclear: void}'
 """
-READERS: dict[str, Callable[[Options, Files, Progress], Found]] = {
+READERS: dict[str, Callable[[Options, Files, Workers], Found]] = {
     "masks": masks.read,
     "coco": coco.read,
     "labelme": labelme.read,
@@ -84,21 +84,21 @@ def main(arguments: list[str]) -> int:
     options = parse_options(arguments)
     earlier = read_earlier(options.output)
     assigned = earlier if earlier and split_as_before(options) else []  # images that stay in their splits
-    with PreparationDisplay() as progress:
-        found = _read(options, progress)
+    with PreparationDisplay() as progress, Workers(progress) as workers:
+        found = _read(options, workers)
         _say_notes(found)
-        recipe = recipe_for(options, found.items, progress)
+        recipe = recipe_for(options, found.items, workers)
         if earlier is not None and not options.overwrite:
-            return _compare(options, found, recipe, earlier, assigned, progress)
+            return _compare(options, found, recipe, earlier, assigned, workers)
         with unfinished(options.output) as folder:
-            converted = convert(options, found, recipe, folder, assigned, progress)
+            converted = convert(options, found, recipe, folder, assigned, workers)
             _write_rest(options, converted, folder)
             finish(folder, options.output)
     _report(options, converted)
     return 0
 
 
-def _read(options: Options, progress: Progress) -> Found:
+def _read(options: Options, workers: Workers) -> Found:
     """Recognise the source and read it.
 
     Raises:
@@ -122,7 +122,7 @@ def _read(options: Options, progress: Progress) -> Found:
         say(f"note: format={form}: {seen.why}")
     require_fitting(options, form)
     files = Files.below(options.root, options.output)
-    found = READERS[form](options, files, progress)
+    found = READERS[form](options, files, workers)
     found.warnings += files.note_links()
     if not found.items:
         raise UserError(f"source={source}: no image with a mask", *found.warnings)
@@ -171,10 +171,10 @@ def _compare(
     recipe: Recipe,
     earlier: Sequence[Row],
     assigned: Sequence[Row],
-    progress: Progress,
+    workers: Workers,
 ) -> int:
     """Say what another conversion would change; nothing is written."""
-    converted = convert(options, found, recipe, None, assigned, progress)
+    converted = convert(options, found, recipe, None, assigned, workers)
     changed = differences(earlier, converted.rows)
     for line in changed or ["nothing would change"]:
         say(line)

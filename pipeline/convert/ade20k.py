@@ -5,17 +5,17 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.source import Files, Found, Item, left_out, own_id, split_of
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 CLASSES = 150
 NAMES = "objectInfo150.txt"  # comes with the dataset
 LARGEST = 2**20  # bytes
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read the dataset.
 
     Raises:
@@ -35,7 +35,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             masks.append(path)
             continue
         identity = own_id(image, "images", *(part.lower() for part in parts[:place]))
-        items.append(Item(identity, files.root / image, MaskFile(files.root / path, table), path, split_of(path)))
+        items.append(Item(identity, image, MaskFile(files.root, path, table), path, split_of(path)))
     if not items and files.ending("_seg.png"):
         raise UserError(
             f"source={options.source}: is the full release of ADE20K, whose 3,688 classes do not fit masks of 8 bits; "

@@ -5,10 +5,10 @@ from pathlib import PurePosixPath
 
 from pipeline.convert.mask_files import MaskFile, Table
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.source import Files, Found, Item, left_out, split_of
 from pipeline.data.palette import VOID, Colour
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 # id, name and colour of the classes in the order of their trainIds (cityscapesscripts/helpers/labels.py, 2.3). All
 # other ids are void.
@@ -33,7 +33,7 @@ def tables() -> dict[str, Table]:
     return {"labelIds": Table(False, every), "labelTrainIds": Table(False, indices)}
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read the dataset.
 
     Raises:
@@ -69,8 +69,8 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         raise UserError(f"source={options.source}: no *_gtFine_labelIds.png or *_labelTrainIds.png has its image in "
                         f"{IMAGE}/, and no file in {KITTI_MASKS}/ one in {KITTI_IMAGES}/")  # fmt: skip
     items = [
-        Item(PurePosixPath(image).stem.removesuffix(f"_{IMAGE}"), files.root / image,
-             MaskFile(files.root / mask, of_kind[kind]), mask, split_of(image))
+        Item(PurePosixPath(image).stem.removesuffix(f"_{IMAGE}"), image,
+             MaskFile(files.root, mask, of_kind[kind]), mask, split_of(image))
         for image, (mask, kind) in sorted(found.items())
     ]  # fmt: skip
     names, colours = [name for _, name, _ in CLASSES], [colour for _, _, colour in CLASSES]

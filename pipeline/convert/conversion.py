@@ -1,5 +1,6 @@
 """From what a reader found to images and masks in a folder: checked, converted, assigned to splits."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pipeline.config.classes import colour_faults, hexadecimal
 from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.convert.images import Recipe, value_range
 from pipeline.convert.options import Options
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.convert.report import warnings
 from pipeline.convert.source import Found, Item
 from pipeline.convert.splits import (
@@ -25,15 +26,14 @@ from pipeline.convert.splits import (
     small_scenes,
     together,
 )
-from pipeline.convert.work import Done, Job, convert_one
+from pipeline.convert.work import Done, Task, convert_one
 from pipeline.convert.write import Row
 from pipeline.data.classes import Classes
 from pipeline.data.palette import class_colours
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
-FORBIDDEN = '\\:*?"<>|'  # in names of files on some systems
+FORBIDDEN = frozenset('\\:*?"<>|')  # in names of files on some systems
 MOST_FAULTS = 20  # that are shown
 
 
@@ -51,7 +51,9 @@ def with_safe_ids(found: Found) -> list[Item]:
     """The items with ids that lists can hold, each another one, also where capital letters make no difference."""
     items, taken, changed = [], set(), []
     for item in found.items:
-        plainly = "".join(c if c.isprintable() and c not in FORBIDDEN else "_" for c in item.id)
+        plainly = item.id
+        if not (plainly.isprintable() and FORBIDDEN.isdisjoint(plainly)):
+            plainly = "".join(c if c.isprintable() and c not in FORBIDDEN else "_" for c in plainly)
         plainly = "/".join(part.strip(" .") or "_" for part in plainly.split("/"))
         name, number = plainly, 2
         while name.casefold() in taken:
@@ -59,18 +61,19 @@ def with_safe_ids(found: Found) -> list[Item]:
         taken.add(name.casefold())
         if name != item.id:
             changed.append(f"{item.id} is {name}")
-        items.append(replace(item, id=name))
+        items.append(item if name == item.id else replace(item, id=name))
     if changed:
         found.notes.append(f"ids that were taken, or that lists cannot hold, were changed: {enumerated(changed, 3)}")
     return items
 
 
-def recipe_for(options: Options, items: Sequence[Item], progress: Progress) -> Recipe:
+def recipe_for(options: Options, items: Sequence[Item], workers: Workers) -> Recipe:
     """What is made of images, with the range of values if some have more than 8 bits a channel."""
     if options.intensity is not None:
         return Recipe(options.max_side, options.intensity)
-    paths = [item.image for item in items if item.image.suffix.lower() in (".png", ".tif", ".tiff")]
-    ranges = [found for found in in_parallel(value_range, paths, "looking at images", progress) if found is not None]
+    names = [item.image for item in items if item.image.lower().endswith((".png", ".tif", ".tiff"))]
+    found = workers.map(functools.partial(value_range, options.root), names, "looking at images")
+    ranges = [one for one in found if one is not None]
     if not ranges:
         return Recipe(options.max_side)
     low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
@@ -89,7 +92,7 @@ def classes_of(found: Found) -> Classes:
 
 
 def convert(
-    options: Options, found: Found, recipe: Recipe, folder: Path | None, earlier: Sequence[Row], progress: Progress
+    options: Options, found: Found, recipe: Recipe, folder: Path | None, earlier: Sequence[Row], workers: Workers
 ) -> Converted:
     """Convert all images, and assign them to splits; notes and warnings are added to `found`.
 
@@ -101,8 +104,8 @@ def convert(
         UserError: with every fault.
     """
     palette = classes_of(found).palette.tobytes()
-    jobs = [Job(item, recipe, len(found.classes), palette, folder) for item in found.items]
-    done = list(in_parallel(convert_one, jobs, "converting images", progress))
+    task = Task(options.root, recipe, len(found.classes), palette, folder)
+    done = list(workers.map(functools.partial(convert_one, task), found.items, "converting images"))
     _require_whole(done)
     assigned, scene = _assign(options, found, done, {row.id: row.split for row in earlier})
     found.notes += assigned.notes
@@ -114,7 +117,7 @@ def convert(
         Row(
             item.id,
             split,
-            item.image.relative_to(options.root).as_posix(),
+            item.image,
             item.mask_name,
             one.image_hash,
             one.mask_hash,

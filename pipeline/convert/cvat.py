@@ -3,6 +3,7 @@
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,12 +13,12 @@ from xml.etree.ElementTree import Element
 from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
 from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.mask_names import SPLITS
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 LARGEST_XML = 2**31  # bytes; read piece by piece
@@ -35,7 +36,7 @@ class _Image:
     drawn: list[tuple[str, str, tuple]] = field(default_factory=list)  # type: ignore[type-arg]
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read CVAT's files.
 
     Raises:
@@ -48,7 +49,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     for number, path in enumerate(paths, 1):
         for image in _images(files, path, listed, skipped):
             images.append(image)
-        progress("reading XML", number, len(paths))
+        workers.progress("reading XML", number, len(paths))
     if not images:
         raise UserError(f"source={options.source}: no images in {enumerated(paths) or 'any XML file'}; export the task "
                         'as "CVAT for images 1.1"')  # fmt: skip
@@ -83,9 +84,7 @@ def _items(files: Files, images: list[_Image], labels: Labels) -> tuple[list[Ite
             continue
         shapes = tuple(Shape(labels.index[label], kind, data) for label, kind, data in image.drawn)
         mask = Outlines(shapes, labels.outside, image.size)
-        items.append(
-            Item(own_id(name, "images", split.lower()), files.root / name, mask, image.file, SPLITS.get(split.lower()))
-        )
+        items.append(Item(own_id(name, "images", split.lower()), name, mask, image.file, SPLITS.get(split.lower())))
     return items, missing
 
 
@@ -175,7 +174,7 @@ def _area(shape: Element, where: str, size: Size) -> tuple[str, tuple]:  # type:
         require_near(points, *size)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
-    return "coco", (points,)
+    return "coco", (array("d", points),)
 
 
 def _number(element: Element, name: str, where: str, default: float | None = None) -> float:

@@ -21,6 +21,7 @@ ENDINGS = (".jpg", ".png")  # of what is written
 QUALITY = 95
 THUMBNAIL = 128  # shorter side in pixels, at least, of what images are compared by
 BITS_PER_SAMPLE, SAMPLES = 258, 277  # tags of TIFF
+PNG_START = b"\x89PNG\r\n\x1a\n"
 DEEP_PNG = b"\x10"  # bits of a channel, in the header of a PNG of 16
 Size = tuple[int, int]  # width, height
 
@@ -66,10 +67,10 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
         lossy = form in ("JPEG", "MPO")
         if form in ("TIFF", "GIF") and getattr(opened, "n_frames", 1) > 1:
             raise ValueError(f"holds {opened.n_frames} images; save each as a file of its own")  # type: ignore[attr-defined]
-        deep = is_deep(opened, path)
+        content = path.read_bytes() if form == "PNG" else b""
+        deep = is_deep(opened, content)
         if mode == "CMYK" and lossy and "adobe" not in opened.info:
             raise ValueError("is a CMYK JPEG without Adobe's marker, which some programs read inverted; save it as RGB")
-        content = path.read_bytes() if form == "PNG" else b""
         has_exif = form != "PNG" or has_marks(content)
         stored = opened.size
         shrinks = recipe.max_side is not None and max(stored) > recipe.max_side
@@ -102,14 +103,17 @@ def read_image(path: Path, recipe: Recipe) -> SourceImage:
     return SourceImage(pixels, orientation, stored, tuple(changes), ".jpg" if lossy else ".png")
 
 
-def is_deep(opened: Image.Image, path: Path) -> bool:
-    """Whether an image has more than 8 bits a channel."""
+def is_deep(opened: Image.Image, content: bytes) -> bool:
+    """Whether an image has more than 8 bits a channel.
+
+    Args:
+        content: the file's first bytes, which are looked at if it is a PNG.
+    """
     if opened.format == "TIFF":
         bits = opened.tag_v2.get(BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
         return max(bits if isinstance(bits, tuple) else (bits,)) > 8
     if opened.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24:] == DEEP_PNG  # ISO/IEC 15948, 11.2.2
+        return content[24:25] == DEEP_PNG  # ISO/IEC 15948, 11.2.2
     return False
 
 
@@ -163,11 +167,16 @@ def scale(values: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
     return np.clip(np.rint(np.nan_to_num(scaled, nan=0.0)), 0, 255).astype(np.uint8)
 
 
-def value_range(path: Path) -> tuple[float, float] | None:
+def value_range(root: Path, name: str) -> tuple[float, float] | None:
     """The lowest and highest value of an image of more than 8 bits; None for any other, and for one with faults."""
+    path = root / name
     try:
+        with path.open("rb") as file:
+            head = file.read(25)
+        if head.startswith(PNG_START) and head[24:] != DEEP_PNG:
+            return None  # as most are, without the time to open them as images
         with as_value_error(), open_image(path, FORMATS) as opened:
-            if not is_deep(opened, path):
+            if not is_deep(opened, head):
                 return None
             values = deep_values(path, opened)
     except (OSError, SyntaxError, ValueError):

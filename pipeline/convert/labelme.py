@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.legends import NAMES, find_legend
 from pipeline.convert.options import Options
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape
 from pipeline.convert.source import (
     IMAGE_ENDINGS,
@@ -27,7 +27,6 @@ from pipeline.convert.source import (
     whole_number,
 )  # fmt: skip
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 KINDS = {
@@ -67,14 +66,14 @@ def _size(content: dict[str, Any]) -> Size | None:
     return size_of(content.get("imageWidth"), content.get("imageHeight"))
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read labelme's files.
 
     Raises:
         UserError: they cannot be read, or hold labels of no class.
     """
     paths = files.ending(".json")
-    scanned = list(in_parallel(scan_file, [files.root / path for path in paths], "reading labels", progress))
+    scanned = list(workers.map(scan_file, [files.root / path for path in paths], "reading labels"))
     faults = [one.fault for one in scanned if one.fault]
     if faults:
         raise UserError(*faults[:20], *([f"and {len(faults) - 20} more like these"] if faults[20:] else []))
@@ -90,7 +89,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
         "where outlines overlap, the later one in the file is on top; lines are 10 pixels wide, as in labelme"
     )
     used = {item.image for item in items}
-    unlabelled = [path for path in files.ending(*IMAGE_ENDINGS) if files.root / path not in used]
+    unlabelled = [path for path in files.ending(*IMAGE_ENDINGS) if path not in used]
     found.warnings += left_out("images without a JSON file", unlabelled)
     if missing and not items:
         raise UserError(f"source={options.source}: the images of the JSON files were not found: {enumerated(missing)}")
@@ -110,7 +109,7 @@ def _items(files: Files, paths: list[str], scanned: list["Scanned"], labels: Lab
         index = tuple((label, labels.index[label]) for label in sorted(one.labels))
         mask = LabelmeMask(files.root / path, index, labels.outside)
         split = split_of(image) or split_of(path)
-        items.append(Item(own_id(image, *FOLDERS), files.root / image, mask, path, split))
+        items.append(Item(own_id(image, *FOLDERS), image, mask, path, split))
     return items, missing
 
 

@@ -11,6 +11,7 @@ from pipeline.data.find_files import without_invisible
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.lists import ENDING, decode_list, id_in_line
 from pipeline.data.mask_names import NAME_WORDS, SPLITS, without_word
+from pipeline.data.path_parts import stem_of
 from pipeline.runtime.text import enumerated
 
 LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
@@ -24,14 +25,13 @@ def with_lists(found: Found, files: Files) -> None:
     """
     if any(item.split for item in found.items):
         return
+    lists = {path: split for path in files.ending(".txt") if (split := _split_listed(files, path))}
+    if not lists:
+        return
     place_of = _places(found.items)
     splits: dict[int, str] = {}
     unknown, twice = [], []
-    for path in files.ending(".txt"):
-        match = LISTS.fullmatch(path)
-        split = match and SPLITS.get((match[3] or match[4]).lower())
-        if not split or (files.root / path).stat().st_size > LARGEST_LIST:
-            continue
+    for path, split in lists.items():
         text, _ = decode_list((files.root / path).read_bytes())
         for line in filter(None, map(without_invisible, text.splitlines())):
             place = place_of(line)
@@ -49,12 +49,19 @@ def with_lists(found: Found, files: Files) -> None:
     found.items = [item for item in items if item.split is not None]
 
 
+def _split_listed(files: Files, path: str) -> str | None:
+    """The split whose list a file is, by its name; None if it is none, or too large for one."""
+    match = LISTS.fullmatch(path)
+    split = match and SPLITS.get((match[3] or match[4]).lower())
+    return split if split and (files.root / path).stat().st_size <= LARGEST_LIST else None
+
+
 def _places(items: Sequence[Item]) -> Callable[[str], int | None]:
     """A function that gives the place of the item that a line names: by its id, or by what no other is called."""
     exact = {item.id: place for place, item in enumerate(items)}
     alike: dict[str, set[int]] = {}
     for place, item in enumerate(items):
-        stems = {PurePosixPath(path).stem for path in (item.id + ".", item.image.name, item.mask_name)}
+        stems = {stem_of(path) for path in (item.id + ".", item.image, item.mask_name)}
         for name in {item.id, *stems, *(without_word(stem, NAME_WORDS) for stem in stems)} - {None}:
             alike.setdefault(_folded(str(name)), set()).add(place)
     by_name = {name: min(places) for name, places in alike.items() if len(places) == 1}

@@ -74,7 +74,7 @@ def read_stored(path: Path) -> Stored:
             return Stored(None, np.array(opened.convert("RGB"), np.uint8))
         if opened.mode == "P":
             indices = np.array(opened, np.uint8)
-            colours = np.array(opened.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            colours = np.frombuffer(bytes(opened.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
             return Stored(indices, None, colours)
         if opened.mode in ("1", "L"):
             return Stored(np.array(opened, np.uint8), None)
@@ -212,12 +212,13 @@ def key_of_colour(colour: Colour) -> int:
 class MaskFile:
     """A mask in one file, whose values or colours say the class."""
 
-    path: Path
+    root: Path
+    name: str  # relative to the root: a path for each mask would take five times the memory
     table: Table
 
     def read(self, size: Size) -> np.ndarray:
         """See `pipeline.convert.source.MaskSource`."""
-        return self.table.look_up(read_stored(self.path))
+        return self.table.look_up(read_stored(self.root / self.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Which values or colours the masks of a source hold."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.convert.mask_files import read_stored
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.data.image_files import UNDECODABLE, undecodable
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 MOST_DISTINCT = 4096  # values or colours that are counted; more are no labels
 
@@ -57,10 +57,10 @@ class Scan:
         return pixels, Counter({key // 0x010101: count for key, count in self.colour_files.items()})
 
 
-def scan_mask(path: Path) -> Scan | str:
+def scan_mask(root: Path, name: str) -> Scan | str:
     """What one mask holds; or why it cannot be read."""
     try:
-        stored = read_stored(path)
+        stored = read_stored(root / name)
     except UNDECODABLE as error:
         return undecodable(error)
     coloured = stored.colours is not None and not stored.channels and bool(stored.colours.any())  # not black alone
@@ -96,18 +96,22 @@ def _counted(keys: np.ndarray) -> tuple[Counter[int], Counter[int]]:
     return counted, Counter(dict.fromkeys(counted, 1))
 
 
-def scan_masks(paths: Sequence[Path], progress: Progress) -> Scan:
+def scan_masks(root: Path, names: Sequence[str], workers: Workers) -> Scan:
     """What all masks hold.
+
+    Args:
+        names: of the files, relative to the root.
 
     Raises:
         UserError: masks cannot be read.
     """
     found, faults = Scan(), []
-    for path, result in zip(paths, in_parallel(scan_mask, paths, "reading masks", progress), strict=True):
+    scanned = workers.map(functools.partial(scan_mask, root), names, "reading masks")
+    for name, result in zip(names, scanned, strict=True):
         if isinstance(result, str):
-            faults.append(f"{path}: {result}")
+            faults.append(f"{root / name}: {result}")
         elif found.channels and result.channels not in (0, found.channels):
-            faults.append(f"{path}: has {result.channels} channels, but others have {found.channels}")
+            faults.append(f"{root / name}: has {result.channels} channels, but others have {found.channels}")
         elif max(len(found.values), len(found.colours)) <= MOST_DISTINCT:
             found.add(result)
     if faults:

@@ -10,15 +10,15 @@ from pipeline.convert.mask_scan import scan_masks
 from pipeline.convert.mask_values import is_background, meaning
 from pipeline.convert.options import Options
 from pipeline.convert.pairs import Pair, Pairing, pair_files
+from pipeline.convert.parallel import Workers
 from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, left_out
 from pipeline.convert.unknown_values import BACKGROUND
 from pipeline.data.paired_folders import folders_of_images_and_masks
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read a folder of images and masks.
 
     Raises:
@@ -39,7 +39,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
             "values=… or colours=…"
         )
     in_parts = any(label is not None for pair in pairs for label in pair.labels)
-    found = _of_parts(options, files, pairs) if in_parts else _of_files(options, files, pairs, progress)
+    found = _of_parts(options, files, pairs) if in_parts else _of_files(options, files, pairs, workers)
     if pairing.rule and options.masks is None:
         found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
     found.warnings += left_out("images without a mask", pairing.images)
@@ -67,14 +67,14 @@ def _without_pairs(options: Options, files: Files, images: int, masks: int) -> U
     )
 
 
-def _of_files(options: Options, files: Files, pairs: Sequence[Pair], progress: Progress) -> Found:
+def _of_files(options: Options, files: Files, pairs: Sequence[Pair], workers: Workers) -> Found:
     """Masks of one file each."""
-    paths = [files.root / pair.masks[0] for pair in pairs]
+    names = [pair.masks[0] for pair in pairs]
     legend = None if options.values or options.colours else find_legend(files)
-    meant = meaning(scan_masks(paths, progress), options, legend)
+    meant = meaning(scan_masks(files.root, names, workers), options, legend)
     items = [
-        Item(pair.id, files.root / pair.image, MaskFile(path, meant.table), pair.masks[0], pair.split)
-        for pair, path in zip(pairs, paths, strict=True)
+        Item(pair.id, pair.image, MaskFile(files.root, name, meant.table), name, pair.split)
+        for pair, name in zip(pairs, names, strict=True)
     ]
     return Found("masks", items, meant.classes, _background(options, meant.classes), meant.colours, meant.notes)
 
@@ -91,7 +91,7 @@ def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
     items = [
         Item(
             pair.id,
-            files.root / pair.image,
+            pair.image,
             MaskParts(
                 tuple(files.root / mask for mask in pair.masks),
                 tuple(

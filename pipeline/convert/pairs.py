@@ -4,11 +4,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from pipeline.convert.one_hot import NUMPY
 from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, split_of
 from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, role_of_folder, without_word
+from pipeline.data.path_parts import folder_of, folders_of, name_of, stem_of
 
 
 @dataclass(slots=True)
@@ -52,12 +52,16 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
         images, masks: folders that hold them; None: they are recognised by usual names of folders and files.
     """
     found: dict[str, list[_Place]] = {"image": [], "mask": [], "": []}
+    roles: dict[str, tuple[str, tuple[str, ...]]] = {}
     for path in paths:
-        role, folders = _role(path, images, masks)
+        folder = folder_of(path)
+        if folder not in roles:
+            roles[folder] = _role(folder, images, masks)
+        role, folders = roles[folder]
         if role == "" and path.lower().endswith(NUMPY):
             role = "mask"
         if role in found and path.lower().endswith(MASK_ENDINGS if role == "mask" else IMAGE_ENDINGS):
-            names = (unicodedata.normalize("NFC", name) for name in (*folders, PurePosixPath(path).stem))
+            names = (unicodedata.normalize("NFC", name) for name in (*folders, stem_of(path)))
             *folded, stem = names  # macOS writes names in another Unicode form than lists and other systems
             found[role].append(_Place(path, tuple(folded), stem))
     as_images = [place for place in found["mask"] if not place.path.lower().endswith(NUMPY)]
@@ -67,20 +71,21 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
         _by_name(found)
         if found["mask"] and not rule:
             example = min(found["mask"], key=lambda place: place.path).path
-            rule = f"masks are the files called as {PurePosixPath(example).name}, next to their images"
+            rule = f"masks are the files called as {name_of(example)}, next to their images"
     if not found["image"]:
         found["image"], found[""] = found[""], []
     return _match(found["image"], found["mask"], rule)
 
 
-def _role(path: str, images: str | None, masks: str | None) -> tuple[str, tuple[str, ...]]:
-    """image, mask, other, or "" for a file that no folder says anything of; and the folders that remain."""
-    parts = PurePosixPath(path).parts[:-1]
+def _role(within: str, images: str | None, masks: str | None) -> tuple[str, tuple[str, ...]]:
+    """Of the files in a folder: image, mask, other, or "" if no folder says anything; and the folders that remain."""
+    parts = folders_of(f"{within}/") if within else ()
     if images is not None or masks is not None:
         for role, folder in (("mask", masks), ("image", images)):
-            if folder is not None and (f"{path}".startswith(f"{folder}/") or folder == "."):
-                within = PurePosixPath(path).parts if folder == "." else PurePosixPath(path[len(folder) + 1 :]).parts
-                return role, within[:-1]
+            if folder == ".":
+                return role, parts
+            if folder is not None and f"{within}/".startswith(f"{folder}/"):
+                return role, folders_of(f"{within}/"[len(folder) + 1 :])
         if images is None:
             return "image", parts
         return "other", parts
@@ -95,20 +100,24 @@ def _role(path: str, images: str | None, masks: str | None) -> tuple[str, tuple[
 
 def _words(found: dict[str, list[_Place]]) -> str:
     """Which folders decided, in words; empty if none did."""
-    tops = {role: sorted({_top(place) for place in found[role]})[:3] for role in ("image", "mask") if found[role]}
+    tops = {
+        role: sorted({_top(*where) for where in {(folder_of(place.path), place.folders) for place in found[role]}})[:3]
+        for role in ("image", "mask")
+        if found[role]
+    }
     if "mask" not in tops:
         return ""
     images = ", ".join(f"{top}/" for top in tops["image"]) if "image" in tops else "the other files"
     return f"images: {images}; masks: {', '.join(f'{top}/' for top in tops['mask'])}"
 
 
-def _top(place: _Place) -> str:
-    """The folder of a file that its role is from."""
-    parts = PurePosixPath(place.path).parts[:-1]
+def _top(folder: str, remaining: tuple[str, ...]) -> str:
+    """The folder that the role of files in a folder is from: the first that does not remain."""
+    parts = folder.split("/")
     for count, part in enumerate(parts, 1):
-        if part not in place.folders:
+        if part not in remaining:
             return "/".join(parts[:count])
-    return "/".join(parts)
+    return folder
 
 
 def _by_name(found: dict[str, list[_Place]]) -> None:
@@ -235,7 +244,7 @@ def _take_of_classes(masks: list[_Place], images: list[_Place], pairs: dict[str,
         if pair is None or None in pair.labels:
             left.append(mask)
             continue
-        label = next(part for part in mask.folders if part not in PurePosixPath(pair.image).parts)
+        label = next(part for part in mask.folders if part not in pair.image.split("/"))
         pair.masks.append(mask.path)
         pair.labels.append(label)
     return left

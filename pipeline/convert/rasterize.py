@@ -37,7 +37,7 @@ class Shape:
 
     index: int  # class, or 255
     kind: str
-    data: Any  # points as ((x, y), …); polygons as ((x, y, x, y, …), …); (counts, left, top, width, height); …
+    data: Any  # points as ((x, y), …); polygons as arrays of x, y, x, y, …; (counts, left, top, width, height); …
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.data.find_files import COMPANION
 from pipeline.data.mask_names import SPLITS
 from pipeline.data.palette import Colour
+from pipeline.data.path_parts import folders_of, name_of, stem_of
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.limits import available_memory
 from pipeline.runtime.text import enumerated
@@ -60,9 +61,9 @@ class Item:
     """One image with its mask."""
 
     id: str  # of the output: the path below JPEGImages/, without an ending
-    image: Path
+    image: str  # relative to the source's root
     mask: MaskSource
-    mask_name: str  # of the file that it is from, for messages
+    mask_name: str  # of the file that it is from, relative too
     split: str | None = None  # the tool's own: train, val or test
 
 
@@ -141,7 +142,7 @@ class Files:
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for path in self.paths:
-            found.setdefault(PurePosixPath(path).name.casefold(), []).append(path)
+            found.setdefault(name_of(path).casefold(), []).append(path)
         return found
 
     @cached_property
@@ -240,16 +241,16 @@ def whole_number(value: Any) -> int:
 
 def split_of(path: str) -> str | None:
     """The split that a folder in a path is named after."""
-    parts = [SPLITS.get(part.lower()) for part in PurePosixPath(path).parts[:-1]]
+    parts = [SPLITS.get(part.lower()) for part in folders_of(path)]
     return next((split for split in parts if split), None)
 
 
 def own_id(path: str, *unwanted: str) -> str:
     """An id for an image: its path without its ending and the folders of splits and of these names."""
-    found = PurePosixPath(unicodedata.normalize("NFC", path))
+    found = unicodedata.normalize("NFC", path)
     drop = {*SPLITS, *unwanted}
-    parts = [part for part in found.parts[:-1] if part.lower() not in drop]
-    return "/".join([*parts, found.stem])
+    parts = [part for part in folders_of(found) if part.lower() not in drop]
+    return "/".join([*parts, stem_of(found)])
 
 
 def left_out(what: str, names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.options import Options, colour_of
-from pipeline.convert.parallel import in_parallel
+from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Shape, covered
 from pipeline.convert.source import (
     Files,
@@ -28,7 +28,6 @@ from pipeline.convert.source import (
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.palette import Colour
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.progress import Progress
 from pipeline.runtime.text import enumerated
 
 AREAS = ("polygon", "rectangle", "bitmap", "line")
@@ -80,7 +79,7 @@ def _area(part: dict[str, Any], width: int, height: int) -> np.ndarray | None:
     return area
 
 
-def read(options: Options, files: Files, progress: Progress) -> Found:
+def read(options: Options, files: Files, workers: Workers) -> Found:
     """Read Supervisely's files.
 
     Raises:
@@ -88,7 +87,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     """
     listed, tool_colours = _classes(files)
     pairs, missing = _pairs(files)
-    scanned = list(in_parallel(scan_file, [files.root / path for path, _ in pairs], "reading labels", progress))
+    scanned = list(workers.map(scan_file, [files.root / path for path, _ in pairs], "reading labels"))
     faults = [one for one in scanned if isinstance(one, str)]
     if faults:
         raise UserError(*faults[:20], *([f"and {len(faults) - 20} more like these"] if faults[20:] else []))
@@ -102,7 +101,7 @@ def read(options: Options, files: Files, progress: Progress) -> Found:
     for (path, image), one in zip(pairs, of_files, strict=True):
         index = tuple(sorted({(label, labels.index[label]) for label, kind in one if kind in AREAS}))
         mask = SuperviselyMask(files.root / path, index, labels.outside)
-        items.append(Item(own_id(image, "img"), files.root / image, mask, path, split_of(image)))
+        items.append(Item(own_id(image, "img"), image, mask, path, split_of(image)))
     colours = _colours(labels, tool_colours)
     found = Found("supervisely", items, labels.classes, labels.background, colours, labels.notes)
     found.notes.append("where figures overlap, the later one in the file is on top")

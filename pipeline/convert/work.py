@@ -22,10 +22,10 @@ AS_DISPLAYED, AS_STORED = "displayed", "stored"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What one image needs."""
+class Task:
+    """What is done with all images of a source."""
 
-    item: Item
+    root: Path  # of the source
     recipe: Recipe
     classes: int
     palette: bytes  # of masks, 256 colours
@@ -48,13 +48,13 @@ class Done:
     frame: str | None = None  # in which the mask of an image with an EXIF orientation was drawn; None: no orientation
 
 
-def convert_one(job: Job) -> Done:
+def convert_one(task: Task, item: Item) -> Done:
     """Convert an image and its mask."""
-    item = job.item
+    path = task.root / item.image
     try:
-        found = read_image(item.image, job.recipe)
+        found = read_image(path, task.recipe)
     except UNDECODABLE as error:
-        return Done(fault=f"{item.image}: {_reason(error)}")
+        return Done(fault=f"{path}: {_reason(error)}")
     try:
         mask, frame = _in_displayed_frame(item.mask.read(found.displayed), found)
     except UnknownLabels as error:
@@ -64,20 +64,19 @@ def convert_one(job: Job) -> Done:
     width, height = found.displayed
     if mask.shape != (height, width):
         return Done(
-            fault=f"{item.mask_name}: is {mask.shape[1]}x{mask.shape[0]}, but its image {item.image.name} is "
-            f"{width}x{height}"
+            fault=f"{item.mask_name}: is {mask.shape[1]}x{mask.shape[0]}, but its image {path.name} is {width}x{height}"
         )
-    size = smaller(found.displayed, job.recipe.max_side)
+    size = smaller(found.displayed, task.recipe.max_side)
     if size != found.displayed:
         mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    if job.folder is not None:
-        _write(job, found, size, mask)
+    if task.folder is not None:
+        _write(task, item, found, size, mask)
     counts = np.array(Image.fromarray(mask).histogram(), np.int64)
     return Done(
         size=size,
-        class_pixels=counts[: job.classes].copy(),  # without the memory of all 256
+        class_pixels=counts[: task.classes].copy(),  # without the memory of all 256
         void_pixels=int(counts[VOID]),
-        image_hash=_image_hash(item.image, found, job.recipe),
+        image_hash=_image_hash(path, found, task.recipe),
         mask_hash=_mask_hash(mask),
         appearance=_appearance(found.pixels),
         changes=found.changes,
@@ -98,15 +97,15 @@ def _in_displayed_frame(mask: np.ndarray, found: SourceImage) -> tuple[np.ndarra
     return np.ascontiguousarray(turn_array(mask, found.orientation)), AS_STORED
 
 
-def _write(job: Job, found: SourceImage, size: tuple[int, int], mask: np.ndarray) -> None:
-    assert job.folder is not None
-    image_file = job.folder / IMAGES / f"{job.item.id}{found.ending}"
-    mask_file = job.folder / MASKS / f"{job.item.id}.png"
-    if "/" in job.item.id:
+def _write(task: Task, item: Item, found: SourceImage, size: tuple[int, int], mask: np.ndarray) -> None:
+    assert task.folder is not None
+    image_file = task.folder / f"{IMAGES}/{item.id}{found.ending}"
+    mask_file = task.folder / f"{MASKS}/{item.id}.png"
+    if "/" in item.id:
         for file in (image_file, mask_file):
             file.parent.mkdir(parents=True, exist_ok=True)
-    write_image(job.item.image, found, size, image_file)
-    png = to_palette_png(np.ascontiguousarray(mask), np.frombuffer(job.palette, np.uint8).reshape(-1, 3))
+    write_image(task.root / item.image, found, size, image_file)
+    png = to_palette_png(np.ascontiguousarray(mask), np.frombuffer(task.palette, np.uint8).reshape(-1, 3))
     png.save(mask_file, format="PNG", compress_type=RUN_LENGTHS)
 
 

@@ -1,5 +1,6 @@
 """Names by which people and tools tell masks from images, of folders and of files next to each other; and splits."""
 
+import functools
 import re
 from collections.abc import Collection
 
@@ -22,10 +23,13 @@ SPLITS = {  # names of folders and lists
     "test": "test", "testing": "test",
 }  # fmt: skip
 SEPARATED = r"[_\-. ]+"
+WORD_AT_END = re.compile(rf"(.+?){SEPARATED}([^_\-. ]+)")
+WORD_AT_START = re.compile(rf"([^_\-. ]+){SEPARATED}(.+)")
 # trainannot, as SegNet's CamVid has it
 GLUED = re.compile(r"(train|val|valid|validation|test)(annot|annotations?|masks?|labels?|gt|images?|imgs?)")
 
 
+@functools.lru_cache  # a source has few folders, but many files in each
 def role_of_folder(name: str) -> tuple[str, str]:
     """image, mask, other, or "" for a folder that says nothing; and what its name says besides, such as `train`."""
     lower = name.lower()
@@ -42,8 +46,8 @@ def role_of_folder(name: str) -> tuple[str, str]:
 
 def without_word(stem: str, words: Collection[str]) -> str | None:
     """A name without one of these words at its end or its start; None if it has none there."""
-    if (match := re.fullmatch(rf"(.+?){SEPARATED}([^_\-. ]+)", stem)) and match[2].lower() in words:
+    if (match := WORD_AT_END.fullmatch(stem)) and match[2].lower() in words:
         return match[1]
-    if (match := re.fullmatch(rf"([^_\-. ]+){SEPARATED}(.+)", stem)) and match[1].lower() in words:
+    if (match := WORD_AT_START.fullmatch(stem)) and match[1].lower() in words:
         return match[2]
     return None

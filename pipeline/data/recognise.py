@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
 from pipeline.data.paired_folders import folders_of_images_and_masks
+from pipeline.data.path_parts import ending_of, folder_of, folders_of, stem_of
 
 HEAD = 2**16  # bytes of a file that are looked at
 MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
@@ -36,7 +37,7 @@ def recognise(source: Path) -> Recognised | None:
         kind = kind_of_file(source)
         return Recognised(kind, f"{source.name} is a file of {kind}") if kind else None
     paths = list_files(source)
-    folders = {part.lower() for path in paths for part in PurePosixPath(path).parts[:-1]}
+    folders = {part.lower() for folder in set(map(folder_of, paths)) for part in folder.split("/")}
     if "gtfine" in folders or "gtcoarse" in folders:
         return Recognised("cityscapes", "it has gtFine/")
     if {"image_2", "semantic"} <= folders:
@@ -74,8 +75,9 @@ def list_files(root: Path) -> list[str]:
     found: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        place = PurePosixPath(os.path.relpath(folder, root))
-        found += [str(place / name) for name in sorted(files) if not name.startswith(".")]
+        place = os.path.relpath(folder, root)
+        before = "" if place == "." else f"{place}/"
+        found += [before + name for name in sorted(files) if not name.startswith(".")]
         if len(found) > MOST_FILES:
             break
     return found
@@ -83,19 +85,20 @@ def list_files(root: Path) -> list[str]:
 
 def has_masks(images: Sequence[str]) -> bool:
     """Whether names of files or of their folders say that some are masks of others."""
-    names = {*images, *(PurePosixPath(path).stem for path in images)}
-    masks = [_is_mask(PurePosixPath(path), names) for path in images]
+    names = {*images, *map(stem_of, images)}
+    masks = [_is_mask(path, names) for path in images]
     return any(masks) and not all(masks)
 
 
-def _is_mask(path: PurePosixPath, names: Container[str | None]) -> bool:
-    roles = [role for part in path.parts[:-1] if (role := role_of_folder(part)[0])]
+def _is_mask(path: str, names: Container[str | None]) -> bool:
+    roles = [role for part in folders_of(path) if (role := role_of_folder(part)[0])]
     if roles:
         return roles[-1] == "mask"
-    base = without_word(path.stem, NAME_WORDS)
-    if path.suffix.lower() == ".npy":
-        return any(f"{path.with_suffix('')}{ending}" in names for ending in IMAGE_ENDINGS)
-    return base in names or (path.suffix.lower() == ".png" and f"{path.with_suffix('')}.jpg" in names)
+    ending = ending_of(path)
+    bare = path.removesuffix(ending)
+    if ending.lower() == ".npy":
+        return any(f"{bare}{other}" in names for other in IMAGE_ENDINGS)
+    return without_word(stem_of(path), NAME_WORDS) in names or (ending.lower() == ".png" and f"{bare}.jpg" in names)
 
 
 def _telling(paths: list[str]) -> list[str]:
@@ -131,6 +134,6 @@ def kind_of_file(file: Path) -> str | None:
 
 
 def _counts(images: list[str]) -> str:
-    endings = Counter(PurePosixPath(path).suffix.lower() for path in images)
+    endings = Counter(ending_of(path).lower() for path in images)
     most = sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:3]
     return ", ".join(f"{count} {ending}" for ending, count in most)

@@ -62,9 +62,10 @@ class PreparationDisplay:
 
     def __init__(self) -> None:
         self._console = text_console()
+        self._on_terminal = self._console.is_terminal  # which takes longer to find out than to report an image
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-            console=self._console, transient=True, disable=not self._console.is_terminal,
+            console=self._console, transient=True, disable=not self._on_terminal,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._printed: dict[str, float] = {}  # when a line was last printed, or the work began
@@ -80,7 +81,7 @@ class PreparationDisplay:
         self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        if self._console.is_terminal:
+        if self._on_terminal:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what)
             self._bars.update(self._tasks[what], completed=done, total=total)

@@ -86,7 +86,7 @@ def publish(hidden: Path, target: Path) -> None:
 def link_or_copy(path: Path, target: Path) -> None:
     """Give a file a second name; a copy of it on another file system, or where links are not allowed."""
     try:
-        os.link(path.resolve(), target)
+        os.link(path.resolve() if path.is_symlink() else path, target)
     except OSError:
         shutil.copyfile(path, target)
 

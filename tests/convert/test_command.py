@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.config.overrides import checked_config
 from pipeline.convert import work
 from pipeline.convert.__main__ import main
+from pipeline.convert.source import Item
 from pipeline.data.prepare import prepare_dataset
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
@@ -76,10 +77,10 @@ def test_a_second_call_says_what_would_change(tmp_path: Path, capsys: pytest.Cap
 def test_it_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_pairs(tmp_path / "s")
 
-    def interrupt(job: work.Job) -> work.Done:
-        if job.item.id == "a2":
+    def interrupt(task: work.Task, item: Item) -> work.Done:
+        if item.id == "a2":
             raise KeyboardInterrupt
-        return work.convert_one(job)
+        return work.convert_one(task, item)
 
     monkeypatch.setattr("pipeline.convert.conversion.convert_one", interrupt)
     with pytest.raises(KeyboardInterrupt):

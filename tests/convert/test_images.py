@@ -78,7 +78,7 @@ def test_png_of_16_bits_in_colour_or_with_transparency(tmp_path: Path, channels:
     shown = values[..., 0] if channels == 2 else values[..., :3]
     expected = np.clip(np.rint((shown.astype(float) - 100) * 255 / 59_900), 0, 255)
     assert np.array_equal(read_image(tmp_path / "a.png", recipe).pixels, expected)
-    assert value_range(tmp_path / "a.png") == (shown.min(), shown.max())
+    assert value_range(tmp_path, "a.png") == (shown.min(), shown.max())
 
 
 def test_other_kinds_become_rgb_or_grey(tmp_path: Path) -> None:
