@@ -26,6 +26,7 @@ TRAINED = {
     "encoder at a fifth of the rate": ("optimizer.encoder_rate=0.2",),
     "the same and its statistics frozen": ("optimizer.encoder_rate=0.2", "model.encoder_norm=frozen"),
     "encoder at a twentieth of the rate": ("optimizer.encoder_rate=0.05",),
+    "the same and its statistics frozen, too": ("optimizer.encoder_rate=0.05", "model.encoder_norm=frozen"),
     "cross-entropy alone": ("loss=cross_entropy",),
     "class weights in the cross-entropy": ("loss.class_weights=median_frequency",),
     "focal loss": ("loss=focal",),
