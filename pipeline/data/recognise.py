@@ -16,7 +16,8 @@ from pipeline.data.paired_folders import folders_of_images_and_masks
 from pipeline.data.path_parts import ending_of, folder_of, folders_of, stem_of
 
 HEAD = 2**16  # bytes of a file that are looked at
-MOST_FILES = 20_000  # names that are looked at; enough to recognise a folder
+MOST_NAMES = 20_000  # that are looked at of one folder
+MOST_FILES = 10 * MOST_NAMES  # after which no other folder is looked at
 MOST_OPENED = 20  # JSON and XML files
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -71,13 +72,17 @@ def convert_command(source: Path, *arguments: str) -> str:
 
 
 def list_files(root: Path) -> list[str]:
-    """Names of files below a folder, relative to it, without hidden ones; links are not followed."""
+    """Names of files below a folder, relative to it, without hidden ones; links are not followed.
+
+    Of a folder with very many files the first ones, so that those of the folders after it are listed, too.
+    """
     found: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         place = os.path.relpath(folder, root)
         before = "" if place == "." else f"{place}/"
-        found += [before + name for name in sorted(files) if not name.startswith(".")]
+        names = sorted(name for name in files if not name.startswith("."))
+        found += [before + name for name in names[:MOST_NAMES]]
         if len(found) > MOST_FILES:
             break
     return found

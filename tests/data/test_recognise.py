@@ -54,6 +54,25 @@ def test_a_format_is_recognised(tmp_path: Path, name: str) -> None:
     assert (found.format if found else "nothing") == name.split()[0]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["images/{:02}.jpg", "masks/{:02}.png"],
+        ["train/images/{:02}.jpg", "train/masks/{:02}.png"],
+        ["{:02}.jpg", "{:02}_mask.png"],
+    ],
+)
+def test_folders_with_more_files_than_are_looked_at(
+    tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [tmp_path / name.format(number) for name in names for number in range(30)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr("pipeline.data.recognise.MOST_NAMES", 8)
+    found = recognise(tmp_path)
+    assert found is not None and found.format == "masks"
+
+
 def test_the_command_can_be_pasted(tmp_path: Path) -> None:
     words = shlex.split(convert_command(tmp_path / "it's mine"))
     assert words[3:] == [f"source={tmp_path / chr(39).join(['it', 's mine'])}", "output=it's mine-voc"]
