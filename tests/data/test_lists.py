@@ -20,8 +20,8 @@ def root(voc_folder: Folder) -> Path:
 def taken(root: Path) -> list[str]:
     """The ids that a conversion takes for train."""
     files = Files.below(root, root / "none")
-    paths = [root / path for path in files.ending(".jpg")]
-    items = [Item(path.stem, path, None, f"SegmentationClass/{path.stem}.png") for path in paths]  # type: ignore[arg-type]
+    stems = {image: Path(image).stem for image in files.ending(".jpg")}
+    items = [Item(stem, image, None, f"SegmentationClass/{stem}.png") for image, stem in stems.items()]  # type: ignore[arg-type]
     found = Found("masks", items, [], None)
     with_lists(found, files)
     return [item.id for item in found.items if item.split == "train"]

@@ -20,9 +20,9 @@ def ended(finished: Finished) -> dict[str, Ended]:
     """All commands of this file, one after the other in one process."""
     run, onnx = f"run={finished.id}", "format=onnx"
     (finished.cwd / "taken.onnx").touch()
-    for name in ("moved", "other"):
+    for name in ("moved-VOC", "other-VOC"):
         shutil.copytree(finished.cwd / "VOC", finished.cwd / name)
-    mask = finished.cwd / "other/SegmentationClass/test_0.png"
+    mask = finished.cwd / "other-VOC/SegmentationClass/test_0.png"
     Image.fromarray(np.rot90(np.array(Image.open(mask)), 2)).save(mask)
     commands = {
         "onnx": [run, onnx, "output=new/a.onnx"],
@@ -33,10 +33,10 @@ def ended(finished: Finished) -> dict[str, Ended]:
             onnx,
             "output=int8.onnx",
             "quantize=int8",
-            "dataset.root=moved",
+            "dataset.root=moved-VOC",
             "evaluate.batch_size=1",
         ],
-        "other": [run, onnx, "output=other.onnx", "dataset.root=other"],
+        "other": [run, onnx, "output=other.onnx", "dataset.root=other-VOC"],
         "faults": [run, onnx, "output=taken.onnx", "quantize=int4", "model.depth=3"],
         "format": [run, "format=onx", "output=b"],
         "no quantised": [run, "format=saved_model", "output=b", "quantize=int8"],
