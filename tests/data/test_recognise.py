@@ -69,6 +69,7 @@ def test_folders_with_more_files_than_are_looked_at(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     monkeypatch.setattr("pipeline.data.recognise.MOST_NAMES", 8)
+    monkeypatch.setattr("pipeline.data.recognise.MOST_FILES", 20)  # fewer than there are in one folder
     found = recognise(tmp_path)
     assert found is not None and found.format == "masks"
 
