@@ -44,7 +44,7 @@ class _File:
 
     path: str
     split: str | None
-    panoptic: bool
+    panoptic: dict[Any, Any]  # by the id of their image, the file_name of its PNG of segments; empty: instances
     images: list[dict[str, Any]]
     annotations: dict[Any, list[dict[str, Any]]]  # by the id of their image
     categories: dict[Any, str]
@@ -83,7 +83,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
     for one in parsed:
         for annotations in one.annotations.values():
             counts.update(_label(one, annotation) for annotation in annotations)
-    panoptic = parsed[0].panoptic
+    panoptic = bool(parsed[0].panoptic)
     listed = list(dict.fromkeys(name for one in parsed for name in _categories(one)))
     if panoptic and options.background == AUTO and not any(map(is_background, options.classes or listed)):
         options = replace(options, background=None)
@@ -129,7 +129,7 @@ def _files(options: Options, files: Files, workers: Workers) -> tuple[list[_File
     if not parsed:
         raise UserError(f"source={options.source}: no JSON file of COCO, with images, annotations and categories")
     notes = []
-    if {one.panoptic for one in parsed} == {True, False}:
+    if {bool(one.panoptic) for one in parsed} == {True, False}:
         left = [one.path for one in parsed if one.panoptic]
         notes.append(f"instances are read, not {enumerated(left)}; source=<file> reads one of these")
         parsed = [one for one in parsed if not one.panoptic]
@@ -160,7 +160,7 @@ def _parsed(path: Path, name: str) -> _File | None:
         require(image.get("id"), (int, str), where, "images with id and file_name")  # type: ignore[arg-type]
     known = {image["id"] for image in images}
     annotations: dict[Any, list[dict[str, Any]]] = {}
-    panoptic = False
+    panoptic: dict[Any, Any] = {}  # the file_name of each image's PNG, where annotations are segments of one
     for annotation in require(content["annotations"], list, where, "a list of annotations"):
         require(annotation, dict, where, "annotations with image_id")
         require(annotation.get("image_id"), (int, str), where, "annotations with image_id")  # type: ignore[arg-type]
@@ -170,19 +170,12 @@ def _parsed(path: Path, name: str) -> _File | None:
             )
         parts = [annotation]
         if "segments_info" in annotation:
-            panoptic = True
             parts = require(annotation["segments_info"], list, where, "a list as segments_info")
-            annotations.setdefault(("file", annotation["image_id"]), [{"file_name": annotation.get("file_name")}])
+            panoptic.setdefault(annotation["image_id"], annotation.get("file_name"))
         for part in parts:
             require(part, dict, where, "annotations with category_id")
             require(part.get("category_id"), int, where, "annotations with category_id")
         annotations.setdefault(annotation["image_id"], []).extend(parts)
-    names = {key: every for key, every in annotations.items() if isinstance(key, tuple)}
-    for image in images:
-        if ("file", image["id"]) in names:
-            image["panoptic"] = names[("file", image["id"])][0]["file_name"]
-    for key in names:
-        del annotations[key]
     return _File(name, _split_of_name(name), panoptic, images, annotations, categories)
 
 
@@ -271,7 +264,7 @@ def _panoptic(
 ) -> PanopticMask:
     stem = PurePosixPath(one.path).stem
     folder = str(PurePosixPath(one.path).parent)
-    name = image.get("panoptic") or f"{PurePosixPath(image['file_name']).stem}.png"
+    name = one.panoptic.get(image["id"]) or f"{PurePosixPath(image['file_name']).stem}.png"
     png = files.named(str(name), f"{folder}/{stem}", stem, folder, f"{folder}/panoptic")
     if png is None:
         raise UserError(f"{one.path}: its mask {name} was not found below the source")
