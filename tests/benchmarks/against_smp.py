@@ -13,7 +13,8 @@ networks=FPN,DeepLabV3Plus    classes of `smp`; add `:0.1` for an encoder that l
 rates=1e-3,3e-3               that are tried; six by default
 seeds=0,1,2                   of `test`
 key=value                     everything else is of our run, such as experiment=few_images; image size, long side,
-                              losses, batches, steps, warm-up, weight decay and augmentation are the networks' too
+                              losses, batches, steps, warm-up, weight decay, moving average and augmentation are the
+                              networks' too
 
 The whole comparison, of three frozen networks and two that learn:
 
@@ -101,6 +102,7 @@ def theirs(
             "steps": config.epochs * each, "warmup_steps": config.schedule.warmup_epochs * each, "seed": seed,
             "threads": config.threads, "half": config.precision == "mixed_bfloat16",
             "learning_rate": rate, "weight_decay": config.optimizer.weight_decay, "dice": config.loss.dice,
+            "ema": config.optimizer.ema,
             "augment": {key: getattr(config.augment, key) for key in SHARED},
             "encoder_weights": weights_file(), "encoder_rate": float(encoder_rate or 0),
             "encoder_norm": config.model.encoder_norm, "output": str(folder / "predictions"),

@@ -20,7 +20,7 @@ RECIPES = {
     # As many crops of the same sizes as few_images, in the default network.
     "unet from scratch": (
         "model=unet", "optimizer=adamw", "loss=cross_entropy_dice", "optimizer.learning_rate=2e-3", "image_size=256",
-        "long_side=352", "steps=1200", "epochs=10",
+        "long_side=352", "steps=800", "epochs=10",
     ),
 }  # fmt: skip
 # For data without an up.

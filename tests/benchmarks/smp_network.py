@@ -16,6 +16,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from PIL import Image, ImageEnhance
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 VOID, MEAN, DEVIATION = 255, 127.0, 128.0
 ENCODER = "tu-tf_efficientnet_lite0"
@@ -107,7 +108,8 @@ def batches(settings: dict) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     return itertools.chain.from_iterable(itertools.repeat(loader))
 
 
-def train(model: torch.nn.Module, settings: dict) -> None:
+def train(model: torch.nn.Module, settings: dict) -> torch.nn.Module:
+    """Train it in place; returns the network to apply, which has the average of its weights if the settings say so."""
     steps, warmup, rate_of = settings["steps"], settings["warmup_steps"], settings["learning_rate"]
     encoder = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     others = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
@@ -120,6 +122,7 @@ def train(model: torch.nn.Module, settings: dict) -> None:
     )  # fmt: skip
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=VOID)
     dice = smp.losses.DiceLoss("multiclass", ignore_index=VOID)
+    averaged = settings["ema"] and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings["ema"]))
     model.train()
     if not encoder or settings["encoder_norm"] == "frozen":
         for part in normalisations(model):
@@ -133,12 +136,15 @@ def train(model: torch.nn.Module, settings: dict) -> None:
         loss = cross_entropy(logits.float(), masks) + settings["dice"] * dice(logits.float(), masks)
         loss.backward()
         optimizer.step()
+        if averaged:
+            averaged.update_parameters(model)
         rate.step()
         total += loss.item()
         if step % every == 0 or step == steps:
             seconds = time.perf_counter() - began
             rates = step * len(images) / seconds
             print(f"step {step}/{steps}  mean loss {total / step:.4f}  {rates:.1f} images/s", flush=True)
+    return averaged.module if averaged else model
 
 
 @torch.no_grad()
@@ -165,5 +171,4 @@ if __name__ == "__main__":
     torch.set_num_threads(chosen["threads"])
     network = build(chosen)
     print(f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters", flush=True)
-    train(network, chosen)
-    predict(network, chosen)
+    predict(train(network, chosen), chosen)
