@@ -63,10 +63,12 @@ def test_classic_is_the_plain_recipe() -> None:
 def test_few_images_are_a_folder_and_a_length_in_steps() -> None:
     few = checked_config(["experiment=few_images", "dataset.root=/my/VOC"])
     assert (few.dataset.name, few.steps, few.epochs) == ("folder", 800, 10)
-    assert (few.optimizer.encoder_rate, few.model.encoder_norm) == (0.05, "frozen")
+    assert (few.optimizer.encoder_rate, few.model.encoder_norm, few.optimizer.ema) == (0.05, "frozen", 0.99)
     assert checked_config(["experiment=few_images", "dataset=voc2012"]).dataset.name == "voc2012"
     for name in ("one_step", "overfit"):
         assert checked_config(["experiment=few_images", "dataset=shapes", f"debug={name}"]).steps is None
+    # An average over a hundred steps says late what is learnt in two steps an epoch.
+    assert checked_config(["experiment=few_images", "dataset=shapes", "debug=overfit"]).optimizer.ema is None
 
 
 def test_presets_of_augmentation() -> None:
