@@ -1,6 +1,6 @@
 """Real training processes are killed with SIGKILL at many instants, resumed, and compared to the last bit.
 
-`python -m tests.end_to_end.kill_anywhere` takes about four minutes on two cores and exits with status 1 if anything
+`python -m tests.end_to_end.kill_anywhere` takes four to six minutes on two cores and exits with status 1 if anything
 differs; `test_resume.py` is its quick version. `python -m tests.end_to_end.kill_anywhere checkpoint` tries only the
 instants that have this word in their label; with `outside=65` so many runs are killed at random times, instead of five.
 """
