@@ -58,7 +58,7 @@ class LabelmeMask:
                     "bitmap",
                     (shape.get("mask"), whole_number(points[0][0]), whole_number(points[0][1]), False),
                 )
-            shapes.append(Shape(index[shape["label"]], kind, data))
+            shapes.append(Shape(index[shape["label"].strip()], kind, data))
         return Outlines(tuple(shapes), self.outside, _size(content)).read(size)
 
 
@@ -141,7 +141,7 @@ def scan_file(path: Path) -> Scanned:
     for number, shape in enumerate(content["shapes"], 1):
         if (fault := _shape_fault(shape)) is not None:
             return Scanned(image, fault=f"{path}: shape {number}: {fault}")
-        labels[shape["label"]] += 1
+        labels[shape["label"].strip()] += 1
     return Scanned(image, labels)
 
 

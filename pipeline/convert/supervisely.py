@@ -52,7 +52,7 @@ class SuperviselyMask:
         index = dict(self.index)
         for part in content["objects"]:
             if (area := _area(part, width, height)) is not None:
-                mask[area] = index[part["classTitle"]]
+                mask[area] = index[part["classTitle"].strip()]
         return mask
 
 
@@ -122,9 +122,8 @@ def _classes(files: Files) -> tuple[list[str] | None, dict[str, Colour]]:
     content = require(read_json(files.root / place), dict, where, "classes")
     names, colours = [], {}
     for one in require(content.get("classes"), list, where, "a list of classes"):
-        name = require(
-            require(one, dict, where, "classes with a title").get("title"), str, where, "classes with a title"
-        )
+        title = require(one, dict, where, "classes with a title").get("title")
+        name = require(title, str, where, "classes with a title").strip()
         names.append(name)
         try:
             colours[name] = colour_of(str(one.get("color")))
@@ -167,8 +166,8 @@ def scan_file(path: Path) -> Counter[tuple[str, str]] | str:
     found: Counter[tuple[str, str]] = Counter()
     for number, part in enumerate(objects, 1):
         try:
-            label, kind = part["classTitle"], part["geometryType"]
-            if not isinstance(label, str) or not isinstance(kind, str):
+            label, kind = part["classTitle"].strip(), part["geometryType"]
+            if not isinstance(kind, str):
                 raise TypeError
             if kind == "bitmap":
                 (_, _), _ = part["bitmap"]["origin"], part["bitmap"]["data"].encode()

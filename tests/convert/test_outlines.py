@@ -39,6 +39,21 @@ def test_masks_are_those_of_the_tools_own_package(tmp_path: Path, tool: str) -> 
     assert found["background"] == (None if tool == "panoptic" else "background")
 
 
+@pytest.mark.parametrize("tool", ["labelme", "supervisely", "coco", "cvat"])
+def test_blanks_around_a_label_are_not_part_of_it(tmp_path: Path, tool: str) -> None:
+    clean, source = (source_of(tool, tmp_path / name) for name in ("clean", "blanks"))
+    changed = 0
+    for path in (*source.rglob("*.json"), *source.rglob("*.xml")):
+        text = path.read_text()
+        path.write_text(text.replace('"dog"', '" dog "').replace(">dog<", "> dog <"))
+        changed += path.read_text() != text
+    assert changed
+    outputs = converted(source), converted(clean)
+    assert_masks(outputs[0], masks_of(outputs[1]))
+    names = [read_dataset_file(output / "dataset.yaml")["classes"] for output in outputs]
+    assert names[0] == names[1]
+
+
 def test_supervisely_differs_at_edges_alone(tmp_path: Path) -> None:
     """OpenCV, by which it draws, takes other pixels for a sloped edge than Pillow."""
     output = converted(source_of("supervisely", tmp_path))
