@@ -19,8 +19,8 @@ RECIPES = {
     "voc_small": ("experiment=voc_small",),
     # As many crops of the same sizes as few_images, in the default network.
     "unet from scratch": (
-        "model=unet", "optimizer=adamw", "loss=cross_entropy_dice", "optimizer.learning_rate=2e-3", "image_size=256",
-        "long_side=352", "steps=800", "epochs=10",
+        "model=unet", "optimizer=adamw", "loss=cross_entropy_dice", "optimizer.learning_rate=2e-3", "image_size=320",
+        "long_side=448", "steps=600", "epochs=10",
     ),
 }  # fmt: skip
 # For data without an up.

@@ -62,7 +62,8 @@ def test_classic_is_the_plain_recipe() -> None:
 
 def test_few_images_are_a_folder_and_a_length_in_steps() -> None:
     few = checked_config(["experiment=few_images", "dataset.root=/my/VOC"])
-    assert (few.dataset.name, few.steps, few.epochs) == ("folder", 800, 10)
+    assert (few.dataset.name, few.steps, few.epochs) == ("folder", 600, 10)
+    assert few.model.name == "unet_efficientnet_lite2"
     assert (few.optimizer.encoder_rate, few.model.encoder_norm, few.optimizer.ema) == (0.05, "frozen", 0.99)
     assert checked_config(["experiment=few_images", "dataset=voc2012"]).dataset.name == "voc2012"
     for name in ("one_step", "overfit"):
