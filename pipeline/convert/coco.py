@@ -26,6 +26,7 @@ from pipeline.convert.source import (
     own_id,
     read_json,
     require,
+    require_name,
     size_of,
     split_of,
 )
@@ -151,8 +152,8 @@ def _parsed(path: Path, name: str) -> _File | None:
     categories: dict[Any, str] = {}
     for category in require(content["categories"], list, where, "a list of categories"):
         require(category, dict, where, "categories with id and name")
-        label = require(category.get("name"), str, where, "categories with id and name")
-        categories[require(category.get("id"), int, where, "categories with id and name")] = label.strip()
+        label = require_name(category.get("name"), where, "categories with id and name")
+        categories[require(category.get("id"), int, where, "categories with id and name")] = label
     images = require(content["images"], list, where, "a list of images")
     for image in images:
         require(image, dict, where, "images with id and file_name")

@@ -222,6 +222,17 @@ def require(content: Any, kind: type, where: str, what: str) -> Any:
     return content
 
 
+def require_name(content: Any, where: str, what: str) -> str:
+    """A label of a tool's file without the blanks around it.
+
+    Raises:
+        UserError: it is no text, or nothing is left of it.
+    """
+    if not (name := require(content, str, where, what).strip()):
+        raise UserError(f"{where}: a name is empty; {what} expected")
+    return str(name)
+
+
 def size_of(width: Any, height: Any) -> Size | None:
     """The size of an image as a tool's file says it; None if it does not."""
     whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in (width, height))

@@ -21,6 +21,7 @@ from pipeline.convert.source import (
     read_json,
     read_json_of_mask,
     require,
+    require_name,
     size_of,
     split_of,
     whole_number,
@@ -123,8 +124,7 @@ def _classes(files: Files) -> tuple[list[str] | None, dict[str, Colour]]:
     names, colours = [], {}
     for one in require(content.get("classes"), list, where, "a list of classes"):
         title = require(one, dict, where, "classes with a title").get("title")
-        name = require(title, str, where, "classes with a title").strip()
-        names.append(name)
+        names.append(name := require_name(title, where, "classes with a title"))
         try:
             colours[name] = colour_of(str(one.get("color")))
         except ValueError:
@@ -167,7 +167,7 @@ def scan_file(path: Path) -> Counter[tuple[str, str]] | str:
     for number, part in enumerate(objects, 1):
         try:
             label, kind = part["classTitle"].strip(), part["geometryType"]
-            if not isinstance(kind, str):
+            if not label or not isinstance(kind, str):
                 raise TypeError
             if kind == "bitmap":
                 (_, _), _ = part["bitmap"]["origin"], part["bitmap"]["data"].encode()

@@ -54,6 +54,25 @@ def test_blanks_around_a_label_are_not_part_of_it(tmp_path: Path, tool: str) -> 
     assert names[0] == names[1]
 
 
+@pytest.mark.parametrize(("tool", "said"), [
+    ("labelme", "shape 1: has no label"), ("supervisely", "meta.json: a name is empty; classes with a title expected"),
+    ("coco", "a name is empty; categories with id and name expected"), ("cvat", "without a label"),
+])  # fmt: skip
+def test_a_label_of_blanks_alone_is_refused(tmp_path: Path, tool: str, said: str) -> None:
+    source = source_of(tool, tmp_path)
+    for path in (*source.rglob("*.json"), *source.rglob("*.xml")):
+        path.write_text(path.read_text().replace('"dog"', '" "').replace(">dog<", "> <").replace('"cat"', '" "'))
+    assert said in refused(source)
+
+
+def test_a_title_of_blanks_alone_is_refused_in_supervisely_without_a_list(tmp_path: Path) -> None:
+    source = source_of("supervisely", tmp_path)
+    (source / "meta.json").unlink()
+    for path in source.rglob("*.json"):
+        path.write_text(path.read_text().replace('"dog"', '" "'))
+    assert "classTitle, geometryType and its points or bitmap expected" in refused(source)
+
+
 def test_supervisely_differs_at_edges_alone(tmp_path: Path) -> None:
     """OpenCV, by which it draws, takes other pixels for a sloped edge than Pillow."""
     output = converted(source_of("supervisely", tmp_path))
