@@ -148,10 +148,11 @@ def _with_command(start: object) -> object:
 # A parent that asks for an endless trial, and prints the process id of its child and then its exit status.
 PARENT = textwrap.dedent(
     """
-    import sys
+    import signal, sys
     from pipeline.runtime import signals
     from pipeline.sweep.worker.client import WarmWorker
     from pipeline.sweep.worker.protocol import CheckData
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
     signals.install()
     worker = WarmWorker((sys.executable, "-c", sys.argv[1]))
     try:
