@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.runtime.kernels import cpu_field
 from tests.benchmarks.contest import Contender, contest, table
-from tests.benchmarks.machine import described
+from tests.benchmarks.machine import RETAINED, described
 from tests.benchmarks.startup import startup
 
 THREADS = 2
@@ -107,6 +107,7 @@ def augmentation(work: Work) -> Iterator[list[str]]:
 def steps(work: Work) -> Iterator[list[str]]:
     """Training steps; in bfloat16 where the processor multiplies it, since others take ten times as long."""
     common = {"threads": THREADS, "batch": 8, "side": 256, "depth": 4, "width": 16, "steps": 2}
+    peer = partial(Contender, module="step_torch", python=work.peers or "")
     fast = {"avx512_bf16", "amx_bf16"} & set(cpu_field("flags").split())
     for precision in ("float32", *(("mixed_bfloat16",) if fast else ())):
         settings = {**common, "precision": precision}
@@ -116,7 +117,8 @@ def steps(work: Work) -> Iterator[list[str]]:
             [
                 Contender("ours", "step_ours", settings),
                 Contender("ours, kernels=eigen", "step_ours", settings, kernels="eigen"),
-                Contender("PyTorch, eager, channels_last", "step_torch", settings, work.peers or ""),
+                peer("PyTorch, eager, channels_last", settings=settings),
+                peer("PyTorch, the same, malloc retains its memory", settings=settings, variables=RETAINED),
             ],
         )
     frozen = {**common, "precision": "float32", "options": ["experiment=voc_small", "dataset.root=/"]}

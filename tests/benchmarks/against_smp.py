@@ -25,6 +25,7 @@ The whole comparison, of three frozen networks and two that learn:
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ from pipeline.config.schema import AugmentConfig, Config
 from pipeline.data.stream import steps_per_epoch
 from pipeline.data.voc import Example, Splits, find_examples
 from pipeline.runtime.hardware import resolve_auto
-from tests.benchmarks.machine import described, run
+from tests.benchmarks.machine import RETAINED, described, run
 from tests.end_to_end.commands import stored_runs
 
 RATES = "3e-4,1e-3,2e-3,3e-3,6e-3,1e-2"
@@ -113,7 +114,7 @@ def theirs(
         began = time.perf_counter()
         with (folder / "output.txt").open("w") as output:
             command = [asked.python, str(PEER), str(folder / "settings.json")]
-            subprocess.run(command, stdout=output, stderr=output, check=True)
+            subprocess.run(command, env=os.environ | RETAINED, stdout=output, stderr=output, check=True)
         (folder / "seconds").write_text(str(time.perf_counter() - began))
     return folder / "predictions", float((folder / "seconds").read_text())
 

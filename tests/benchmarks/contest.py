@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +28,7 @@ class Contender:
     settings: dict[str, Any]
     python: str = sys.executable
     kernels: str = "auto"  # of TensorFlow, which a contender imports first of all; tensorflow: its own choice
+    variables: dict[str, str] = field(default_factory=dict)  # of its environment
 
 
 class Process:
@@ -39,7 +40,8 @@ class Process:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [contender.python, "-m", f"{CONTENDERS}.{contender.module}"],
-            cwd=ROOT, env=environment(TF_CPP_MIN_LOG_LEVEL="3", **_switched(contender.kernels)), text=True,
+            cwd=ROOT, text=True,
+            env=environment(TF_CPP_MIN_LOG_LEVEL="3", **_switched(contender.kernels), **contender.variables),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
         self._send(json.dumps(contender.settings))

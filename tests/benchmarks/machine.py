@@ -13,6 +13,10 @@ from mlflow.entities import Run
 
 from tests.end_to_end.commands import RUN, environment
 
+# glibc gives the memory of large tensors back to the system after each step, and PyTorch waits for it anew in the next;
+# with these variables of its environment a process retains that memory.
+RETAINED = {"MALLOC_MMAP_THRESHOLD_": f"{2**32}", "MALLOC_TRIM_THRESHOLD_": f"{2**34}", "MALLOC_TOP_PAD_": f"{2**28}"}
+
 
 def described() -> str:
     """The machine in a line: processor, cores, memory, versions, and how busy it was."""
