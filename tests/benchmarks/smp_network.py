@@ -120,7 +120,7 @@ def train(model: torch.nn.Module, settings: dict) -> torch.nn.Module:
         * 0.5 * (1 + math.cos(math.pi * max(0, step - warmup) / max(1, steps - warmup))),
     )  # fmt: skip
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=VOID)
-    dice = smp.losses.DiceLoss("multiclass", ignore_index=VOID)
+    dice_of_all = smp.losses.DiceLoss("multiclass", ignore_index=VOID)  # a class without true pixels counts 0
     averaged = settings["ema"] and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings["ema"]))
     model.train()
     if not encoder or settings["encoder_norm"] == "frozen":
@@ -132,7 +132,9 @@ def train(model: torch.nn.Module, settings: dict) -> torch.nn.Module:
         with torch.autocast(DEVICE, torch.bfloat16, enabled=settings["half"]):
             logits = model(images.to(DEVICE, memory_format=torch.channels_last))
         masks = masks.to(DEVICE)
-        loss = cross_entropy(logits.float(), masks) + settings["dice"] * dice(logits.float(), masks)
+        present = masks[masks != VOID].unique().numel()  # our Dice loss is the mean over the classes of the batch
+        dice = dice_of_all(logits.float(), masks) * settings["classes"] / max(1, present)
+        loss = cross_entropy(logits.float(), masks) + settings["dice"] * dice
         loss.backward()
         optimizer.step()
         if averaged:
