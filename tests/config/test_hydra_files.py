@@ -72,6 +72,14 @@ def test_few_images_are_a_folder_and_a_length_in_steps() -> None:
     assert checked_config(["experiment=few_images", "dataset=shapes", "debug=overfit"]).optimizer.ema is None
 
 
+@pytest.mark.parametrize("others", [["experiment=voc2012"], ["augment=strong", "schedule=poly"]])
+def test_overfit_neither_augments_nor_schedules_whatever_an_experiment_sets(others: list[str]) -> None:
+    overfit = checked_config([*others, "dataset=shapes", "debug=overfit"])
+    assert overfit.augment == checked_config(["augment=none"]).augment
+    assert overfit.schedule == checked_config(["schedule=constant"]).schedule
+    assert checked_config([*others, "dataset=shapes", "debug=overfit", "augment.rotate=5"]).augment.rotate == 5
+
+
 def test_presets_of_augmentation() -> None:
     standard, turned, strong = (
         checked_config([f"augment={name}"]).augment for name in ("standard", "any_orientation", "strong")
