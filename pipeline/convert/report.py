@@ -140,6 +140,7 @@ def summary(found: Found, output: Path, rows: Sequence[Row], done: Sequence[Done
         + (f"background: {found.background}" if found.background is not None else "no background"),
         f"look at {output / SHEET} before you train; then type:",
         f"  {next_command(output, rows)}",
+        "  (random weights, for a quick look; experiment=few_images instead of dataset=folder: a pretrained encoder)",
     ]
     if counts["val"] and not counts["test"]:
         lines.append(

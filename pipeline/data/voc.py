@@ -13,7 +13,7 @@ from pipeline.data.find_files import FileIndex, invisible, plainly, without_invi
 from pipeline.data.fixed_choice import first_by_hash, hold_out, take_fold
 from pipeline.data.groups import Groups, groups_of
 from pipeline.data.layout import IMAGE_SUFFIXES, IMAGES, LISTS, MASKS, require_layout
-from pipeline.data.lists import Exists, read_list
+from pipeline.data.lists import Exists, decode_list, read_list
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,20 @@ def find_examples(
     faults += _shared_ids(ids, _sources(dataset))
     limited = {split: first_by_hash(split_ids, dataset.limit) for split, split_ids in ids.items()}
     return _pair_files(images, masks, limited, faults), faults
+
+
+def unused_test_list(root: Path, dataset: DatasetConfig) -> list[str]:
+    """A warning if a folder has a list and masks for the test, but val is scored in its place, as with PASCAL VOC."""
+    splits, path = dataset.splits, root / LISTS / "test.txt"
+    if dataset.name != "folder" or (splits.val, splits.test) != (None, "val") or not path.is_file():
+        return []
+    first = decode_list(path.read_bytes())[0].strip().partition("\n")[0].strip()
+    if not FileIndex(root, MASKS, (".png",)).find(first):
+        return []  # PASCAL VOC's own test list has no masks
+    return [
+        f"{LISTS}/test.txt is not used: the images of val.txt are the test split; dataset.splits.val=val "
+        "dataset.splits.test=test takes both lists for what they are called"
+    ]
 
 
 def shortened(faults: list[str], most: int = 20) -> list[str]:
