@@ -28,8 +28,9 @@ Sweep (repeat the command to continue a sweep):
 Repeat and resume:
   python run.py rerun=<run id>                         repeat a run and compare the results bit by bit; further
                                                        keys change it; rerun_strict=true: exit status 3 if they differ
-  python run.py resume=<run id>                        continue an interrupted run; with epochs=N, train longer, in a
-                                                       new run that starts from the last checkpoint
+  python run.py resume=<run id>                        continue an interrupted run; with epochs=N (and steps=N, if it
+                                                       has steps), train longer, in a new run that starts from the
+                                                       last checkpoint
   python run.py resume=auto ...                        continue an interrupted run with the same fingerprint, or return
                                                        the score of a finished one
                                                        A run can also be a registered model: models:/<name>@<alias>

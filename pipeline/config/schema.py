@@ -94,7 +94,10 @@ class AugmentConfig:
     rotate: float = key("greatest angle of a rotation, either way, in degrees; 180: any", 0.0, least=0, most=180)
     shear: float = key("greatest angle by which columns or rows lean, in degrees", 0.0, least=0, most=45)
     elastic: float = key(
-        "greatest displacement of a smooth deformation, as a share of the crop's side", 0.0, least=0, most=0.06
+        "greatest displacement of a smooth deformation, down and across, as a share of the crop's side",
+        0.0,
+        least=0,
+        most=0.06,
     )
     brightness: float = key("greatest relative change of brightness", least=0, below=1)
     contrast: float = key("greatest relative change of contrast", least=0, below=1)
@@ -216,7 +219,7 @@ class Config:
     )
     batch_size: int = key("training crops per step", least=1)
     sampling: str = key(
-        "uniform: every image once per epoch; balanced: images with rare classes more often than others",
+        "uniform: every image once in a pass over them; balanced: images with rare classes more often than others",
         "uniform",
         choices=("uniform", "balanced"),
     )

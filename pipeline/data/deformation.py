@@ -29,7 +29,7 @@ class Deformation(NamedTuple):
     pivot: tf.Tensor  # (..., 2) float32, a point of the crop …
     centre: tf.Tensor  # (..., 2) float32, … and the point of the rectangle that lies there
     matrix: tf.Tensor  # (..., 2, 2) float32, from pixels of the crop, counted from the pivot, to those of the image
-    elastic: tf.Tensor  # (...) float32, greatest displacement in pixels of the crop
+    elastic: tf.Tensor  # (...) float32, greatest displacement along each axis, in pixels of the crop
     key: tf.Tensor  # (..., 2) int64, of the random numbers of the elastic field
 
 
@@ -45,8 +45,8 @@ def deformations(
 
     The angle is uniform within ± config.rotate degrees. Columns or rows, each in half of the crops, lean by an angle
     that is uniform within ± config.shear degrees; areas stay the same. The elastic displacement is a cubic B-spline
-    over a grid of random vectors (the idea: Simard et al. 2003, Ronneberger et al. 2015), whose greatest length is
-    uniform up to config.elastic of the crop's side.
+    over a grid of random vectors (the idea: Simard et al. 2003, Ronneberger et al. 2015), whose greatest component
+    is uniform up to config.elastic of the crop's side.
 
     Args:
         sizes: (crops, 2) int32 height and width of the images.

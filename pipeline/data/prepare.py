@@ -1,7 +1,7 @@
 """From `dataset=…` to a checked dataset: generate or download it if needed, list its examples, check every pair."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipeline.data.groups import group_warnings
 from pipeline.data.pixels import PixelRules
 from pipeline.data.split_checks import absent_classes, split_faults, split_warnings
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
-from pipeline.data.voc import Splits, find_examples
+from pipeline.data.voc import Splits, find_examples, unused_test_list
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import Progress, silent
 
@@ -30,6 +30,7 @@ class Dataset:
     checked: CheckedDataset
     group: str | None = None  # pattern on ids, `dataset.group`
     limited: bool = False  # by `dataset.limit`, so that a split may lack what it otherwise must have
+    list_warnings: list[str] = field(default_factory=list)
 
     def sizes(self, split: str) -> np.ndarray:
         """Height and width of each image of a split in pixels, (examples, 2) int64."""
@@ -51,7 +52,7 @@ class Dataset:
         lacking = split_warnings(self.classes, self.splits, self.checked.statistics)
         if self.limited:
             lacking += split_faults(self.classes, self.checked.statistics, trains=True)
-        return [*self.checked.warnings, *group_warnings(ids, self.group), *lacking]
+        return [*self.list_warnings, *self.checked.warnings, *group_warnings(ids, self.group), *lacking]
 
 
 def prepare_dataset(
@@ -81,7 +82,8 @@ def prepare_dataset(
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules, advise)
     with_pixels = _with_pixels(splits, checked, rules)
     group, limited = config.dataset.group, config.dataset.limit is not None
-    dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, group, limited)
+    list_warnings = unused_test_list(root, config.dataset) if trains else []
+    dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, group, limited, list_warnings)
     if unusable := unusable_splits(dataset, trains):
         raise UserError(*unusable)
     return _with_train_as_val(dataset) if overfits else dataset
@@ -146,9 +148,10 @@ def too_few_images(config: Config, splits: Splits) -> list[str]:
         return []
     images, accumulate = len(splits["train"]), config.optimizer.accumulate
     if images < config.batch_size and config.steps is None:
+        steps = max(1, 1000 // config.epochs) * config.epochs  # a multiple, which `steps` has to be
         return [
             f"batch_size={config.batch_size}: the training split has only {images} images, "
-            f"and a step needs a full batch; at most {images} expected, or a length in steps (steps=1000), where a "
+            f"and a step needs a full batch; at most {images} expected, or a length in steps (steps={steps}), where a "
             "batch continues with the next pass"
         ]
     batches = config.steps or config.epochs * (images // config.batch_size)

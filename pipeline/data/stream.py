@@ -36,7 +36,8 @@ def training_stream(
     The batch of a step is a pure function of (seed, step): the order of an epoch is drawn from (seed, epoch), the
     augmentation from (seed, epoch, index, how often the image was drawn before in the epoch). Neither depends on the
     number of workers. With `steps`, an epoch of these is a pass over all examples, and a batch may have the end of one
-    and the beginning of the next, so that there may be fewer examples than a batch has.
+    and the beginning of the next, so that there may be fewer examples than a batch has. CutMix pastes from the next
+    crop of the batch, so with it a crop depends on the batch size, too.
 
     Args:
         examples: how many there are.

@@ -53,7 +53,8 @@ def print_opening(
     counts = ", ".join(f"{len(examples)} {split}" for split, examples in dataset.splits.items())
     if config.dataset.folds is not None:
         counts = counts.replace(" val", f" val (fold {config.dataset.fold})")
-    # A balanced epoch draws some images twice, so others are left out in any case; with steps, none ever is.
+    # A balanced epoch draws some images twice, so others are left out in any case; with steps, a batch continues with
+    # the next pass.
     uniform = config.sampling == "uniform" and config.steps is None
     left_out = len(dataset.splits["train"]) % config.batch_size if uniform else 0
     place = (
@@ -92,12 +93,17 @@ def _taken(config: Config, dataset: Dataset, room: Room, cost: TrainingCost) -> 
     train = len(dataset.splits["train"])
     steps = config.epochs * steps_per_epoch(train, config)
     passes = steps * config.batch_size / train
+    average = " on average" if config.sampling == "balanced" or passes < 1 else ""
     images = room.needed if room.in_memory else 0
     memory = psutil.Process().memory_info().rss + images + cost.memory(config.batch_size)
     return (
         f"{cost.parameters:,} parameters, {cost.flop_per_image / 1e9:.3g} GFLOP a training image, "
         f"about {memory / 2**30:.1f} GB of memory, {steps:,} step{'s' * (steps != 1)}"
-        + (f" in {config.epochs} epochs, which see each training image {passes:.3g} times" if config.steps else "")
+        + (
+            f" in {config.epochs} epochs, which see each training image {passes:.3g} times{average}"
+            if config.steps
+            else ""
+        )
     )
 
 

@@ -74,9 +74,11 @@ def find_original(name: str, uri: str | None) -> Original:
             hint = f"; resume={name} continues it" if status in ("KILLED", "FAILED") else ""
             raise UserError(f"rerun={name}: is {status}, and only a FINISHED run can be repeated{hint}")
         if (before := stored.tags.get("resumed_from")) is not None:
+            longer = stored.config()
+            length = f"epochs={longer.epochs}" + (f" steps={longer.steps}" if longer.steps is not None else "")
             raise UserError(
-                f"rerun={name}: is the longer run that resume={plain(before)} epochs={stored.config().epochs} made; a "
-                f"rerun starts from scratch: type rerun={plain(before)}, then resume=<the new run> with those epochs"
+                f"rerun={name}: is the longer run that resume={plain(before)} {length} made; a "
+                f"rerun starts from scratch: type rerun={plain(before)}, then resume=<the new run> {length}"
             )
         recorded = stored.tags.get("weights_sha256")
         if recorded is None:

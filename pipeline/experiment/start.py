@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from pipeline.config.environment import experiment_name
 from pipeline.config.fingerprint import APPEARANCE, fingerprint
-from pipeline.config.keys import flatten
+from pipeline.config.keys import as_typed, flatten
 from pipeline.config.schema import Config
 from pipeline.data.prepare import Dataset
 from pipeline.experiment.lineage import Lineage
@@ -203,7 +203,8 @@ def _other_epochs(resumed: Resumable, config: Config, before: int) -> str | None
         return None
     if config.steps is None or resumed.config.steps is None:
         return (
-            f"steps={config.steps}: it is {resumed.config.steps} in run {resumed.name}: a number in both, or in neither"
+            f"steps={as_typed(config.steps)}: it is {as_typed(resumed.config.steps)} in run {resumed.name}: "
+            "a number in both, or in neither"
         )
     if config.steps == before * config.epochs:
         return None

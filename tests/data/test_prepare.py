@@ -27,6 +27,22 @@ def test_folder_is_listed_and_checked(voc_folder: Folder) -> None:
     assert [path.name for path in (root.parent / "data").iterdir()] == ["checked"]
 
 
+def test_list_called_test_that_is_not_used(voc_folder: Folder) -> None:
+    """By default val.txt is the test split, as with PASCAL VOC, whose own test list has no masks."""
+    root = voc_folder()
+    as_voc = folder_config(root, "dataset.splits={val: null, test: val}")
+    (warning,) = prepare_dataset(as_voc).warnings
+    assert warning == (
+        "ImageSets/Segmentation/test.txt is not used: the images of val.txt are the test split; "
+        "dataset.splits.val=val dataset.splits.test=test takes both lists for what they are called"
+    )
+    assert prepare_dataset(as_voc, only=["test"], trains=False).warnings == []
+    assert prepare_dataset(folder_config(root)).warnings == []
+    for mask in (root / "SegmentationClass").glob("test_*.png"):
+        mask.unlink()
+    assert prepare_dataset(as_voc).warnings == []
+
+
 def test_classes_that_no_training_mask_has(voc_folder: Folder) -> None:
     """Classes in val and test do not count, since they cannot be learnt from them."""
     root = voc_folder(train=3, classes=3)
@@ -49,7 +65,11 @@ def test_batch_larger_than_the_training_split(voc_folder: Folder) -> None:
         "batch_size=5: the training split has only 4 images, and a step needs a full batch; at most 4 expected, "
         "or a length in steps (steps=1000), where a batch continues with the next pass",
     )
-    prepare_dataset(folder_config(root, "batch_size=5", "steps=8"))
+    prepare_dataset(folder_config(root, "batch_size=5", "steps=1000"))
+    for epochs, steps in ((16, 992), (2000, 2000)):
+        with pytest.raises(UserError, match=rf"length in steps \(steps={steps}\)"):
+            prepare_dataset(folder_config(root, "batch_size=5", f"epochs={epochs}"))
+        prepare_dataset(folder_config(root, "batch_size=5", f"epochs={epochs}", f"steps={steps}"))
 
 
 def test_training_without_one_update(voc_folder: Folder) -> None:

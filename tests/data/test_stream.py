@@ -90,6 +90,23 @@ def test_batches_follow_from_seed_epoch_and_indices(examples: list[Example]) -> 
         np.testing.assert_array_equal(images, tf.stack(crops))
 
 
+def test_cutmix_pastes_from_the_next_crop_of_the_batch(examples: list[Example]) -> None:
+    """What is pasted where is a function of (seed, epoch, index), as the crops are."""
+    images = files(examples)
+    plain, mixed = config(), config(augment=dataclasses.replace(STANDARD, cutmix=0.7))
+    mix_seed, order_seed = derive_seed(5, "cutmix"), derive_seed(5, "order")
+    expected = []
+    for step, (crops, masks) in enumerate(batches(images, 7, plain)):
+        epoch, part = divmod(step, 2)
+        indices = shuffled_indices(order_seed, tf.constant(epoch), 7)[3 * part : 3 * part + 3]
+        numbers = tf.concat([augment.random_numbers(mix_seed, tf.constant(epoch), [index]) for index in indices], 0)
+        both = augment.cut_and_mix(tf.constant(crops), tf.constant(masks), numbers, 0.7)
+        expected.append(tuple(part.numpy() for part in both))
+    found = batches(images, 7, mixed)
+    assert_same(found, expected)
+    assert any((crops != other).any() for (crops, _), (other, _) in zip(found, batches(images, 7, plain), strict=True))
+
+
 def test_more_epochs_only_add_batches(examples: list[Example]) -> None:
     images = files(examples)
     assert_same(batches(images, 7, config(epochs=4))[:6], batches(images, 7, config()))
