@@ -106,13 +106,18 @@ def _other_dataset(stored: Config, composed: Config, keys: Collection[str]) -> D
 
 
 def _changed_dataset(stored: Config, overrides: Sequence[str]) -> DatasetConfig:
-    """The run's dataset with the keys of `dataset.*` changed."""
+    """The run's dataset with the keys of `dataset.*` changed; another folder may name its classes."""
     changed = OmegaConf.structured(stored)
     changed.dataset.background = changed.dataset.colours = None  # which may not fit the changed classes
     known = [override for override in overrides if _key(override) not in SHOWN]
     for override in OverridesParser.create().parse_overrides(known):
         if override.key_or_group.startswith("dataset."):
             OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+    keys = {_key(override) for override in known}
+    if "dataset.root" in keys and "dataset.classes" not in keys:
+        other = dataclasses.replace(stored.dataset, root=changed.dataset.root)
+        if dataset_file(other) is not None:
+            changed.dataset.classes = []  # those of the file
     return _shown_as(stored.dataset, checked(changed).dataset)
 
 

@@ -1,6 +1,7 @@
 """Which overrides a stored run can be scored with, and what they change of its configuration."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,19 @@ def test_another_folder_has_the_class_names_of_the_run(stored: Config) -> None:
     assert (found.dataset.root, found.dataset.classes) == ("/other", CLASSES)
     named = changed(stored, *FOLDER, "dataset.classes=[a,b,c]")
     assert named.dataset.classes == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [[], ["dataset=folder", "dataset.splits.val=val"]])
+def test_another_folder_names_its_classes_in_its_file(stored: Config, kind: list[str], tmp_path: Path) -> None:
+    """Otherwise dogs would be scored as cats where a folder has its classes in another order."""
+    (tmp_path / "dataset.yaml").write_text("classes: [background, cat, wolf]\nbackground: null\n")
+    found = changed(stored, *kind, f"dataset.root={tmp_path}").dataset
+    assert (found.classes, found.background) == (["background", "cat", "wolf"], "background")
+    (tmp_path / "dataset.yaml").write_text("classes: [background, dog, cat]\n")
+    with pytest.raises(UserError, match="dog, cat: at another place than in the run"):
+        changed(stored, *kind, f"dataset.root={tmp_path}")
+    given = changed(stored, *kind, f"dataset.root={tmp_path}", "dataset.classes=[background,cat,dog]")
+    assert given.dataset.classes == CLASSES
 
 
 def test_images_of_another_folder_are_read_as_those_of_the_run(stored: Config) -> None:
