@@ -6,7 +6,7 @@ from pipeline.experiment.rerun import INITIAL, Original
 from pipeline.model.build import InitialWeights
 from pipeline.model.encoders.pretrained import encoder_weights
 from pipeline.model.unet import LOGITS
-from pipeline.model.weights import read_arrays, weights_sha256
+from pipeline.model.weights import Arrays, read_arrays, weights_sha256
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.registry import PREFIX
 from pipeline.tracking.stored_run import fetch_weights, open_run
@@ -42,10 +42,11 @@ def requested_weights(config: Config, original: Original | None = None) -> Initi
         UserError: the weights are not available, or do not fit the network.
     """
     if original is not None and original.initial and _same_request(config, original.config):
-        note = f"the initial weights are those that run {original.run_id} stored"
-        return InitialWeights(
-            original.initial, f"rerun={original.run_id}", encoder_only=config.init_from is None, note=note
-        )
+        arrays, note = original.initial, f"the initial weights are those that run {original.run_id} stored"
+        if config.init_from is not None and config.dataset.classes != original.config.dataset.classes:
+            arrays = _without_logits(arrays)
+            note += ", which has other classes, so the logits start from random weights"
+        return InitialWeights(arrays, f"rerun={original.run_id}", encoder_only=config.init_from is None, note=note)
     if config.init_from is not None:
         return _weights_of_run(config, config.init_from)
     if config.model.encoder_weights is not None:
@@ -80,15 +81,18 @@ def _weights_of_run(config: Config, name: str) -> InitialWeights:
     of_run = f"{source}: is run {stored.run_id}" if name.startswith(PREFIX) else None  # an alias moves
     if theirs.dataset.classes == config.dataset.classes:
         return InitialWeights(arrays, source, note=of_run)
-    without_logits = {key: array for key, array in arrays.items() if not key.startswith(LOGITS)}
     classes = ", ".join(theirs.dataset.classes)
     note = f"{source}: has other classes ({classes}), so the logits start from random weights"
     note = note if of_run is None else f"{of_run}, which {note.removeprefix(f'{source}: ')}"
-    return InitialWeights(without_logits, source, note=note)
+    return InitialWeights(_without_logits(arrays), source, note=note)
 
 
 def _same_request(one: Config, other: Config) -> bool:
     return (one.init_from, one.model.encoder_weights) == (other.init_from, other.model.encoder_weights)
+
+
+def _without_logits(arrays: Arrays) -> Arrays:
+    return {name: array for name, array in arrays.items() if not name.startswith(LOGITS)}
 
 
 def _differing_keys(wanted: ModelConfig, theirs: ModelConfig, source: str) -> list[str]:

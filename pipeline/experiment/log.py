@@ -33,9 +33,8 @@ from pipeline.tracking.pyfunc import save_model
 from pipeline.tracking.records import Params
 from pipeline.tracking.store import Store, open_if_it_answers
 from pipeline.tracking.tracked_run import TrackedRun, metric_names
+from pipeline.train.ending import ENDED_BY
 from pipeline.train.setup import TrainingResult
-
-ENDED_BY = "ended_by"  # tag of a run that ended before its last epoch: the key of the configuration that ended it
 
 
 def open_tracking(tracking: TrackingConfig) -> Store | None:

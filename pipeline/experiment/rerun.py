@@ -12,6 +12,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
 from pipeline.tracking.provenance import Provenance, fetch_provenance
 from pipeline.tracking.stored_run import open_run
+from pipeline.train.ending import ENDED_BY
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
 # Metrics of the machine, of the network or of exported files, not of the result; older runs have fewer of them.
@@ -37,17 +38,23 @@ class Original:
     initial_sha256: str | None  # of its initial weights; None for random ones
     initial: Arrays | None  # its initial weights, if they were logged
     provenance: Provenance
+    ended_by: str | None = None  # the key that ended it before its last epoch
 
     def last_epoch(self, config: Config) -> int | None:
         """The epoch after which a rerun ends, whatever the time: where the original may have been ended by time.
+
+        Where early stopping or learnt images ended the original, they end a rerun too, with another seed elsewhere.
 
         Args:
             config: of the rerun; with another limit its own time counts, and with more epochs too.
         """
         if config.max_minutes is None or config.max_minutes != self.config.max_minutes:
             return None
-        same_length = (config.epochs, config.steps) == (self.config.epochs, self.config.steps)
-        return max(self.history.get(CLOSED, {}), default=None) if same_length else None
+        if (config.epochs, config.steps) != (self.config.epochs, self.config.steps):
+            return None
+        if self.ended_by not in (None, "max_minutes"):
+            return config.epochs
+        return max(self.history.get(CLOSED, {}), default=None)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def find_original(name: str, uri: str | None) -> Original:
             initial_sha256=initial,
             initial=arrays,
             provenance=fetch_provenance(stored),
+            ended_by=stored.tags.get(ENDED_BY),
         )
 
 

@@ -1,5 +1,6 @@
 """The run that a command works on: a new one, one that is resumed, or none because the results are there already."""
 
+import math
 import uuid
 from pathlib import Path
 
@@ -182,8 +183,13 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
     if key == "max_minutes":
         taken, epoch = start.state.seconds / 60, start.state.epoch_seconds / 60
         raise UserError(
-            f"max_minutes={config.max_minutes}: run {resumed.name} has trained for {taken:.2g} minutes, and another "
-            f"epoch would take {epoch:.2g}; more than {taken + epoch:.2g}, or null, expected"
+            f"max_minutes={config.max_minutes}: run {resumed.name} has trained for {taken:.2f} minutes, and another "
+            f"epoch would take {epoch:.2f}; more than {math.ceil(100 * (taken + epoch)) / 100:.2f}, or null, expected"
+        )
+    if key == "overfit":
+        raise UserError(
+            f"epochs={config.epochs}: run {resumed.name} has learnt its images after epoch {start.state.epoch}, which "
+            "is all that overfit=true is for; a run without debug=overfit expected"
         )
     if key is not None:
         raise UserError(

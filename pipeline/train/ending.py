@@ -7,6 +7,7 @@ from pipeline.runtime.console import duration
 from pipeline.train.checkpoint_state import TrainingState
 
 EndedBy = Literal["epochs", "early_stopping", "max_minutes", "overfit"]  # the key of the configuration
+ENDED_BY = "ended_by"  # tag of a run that ended before its last epoch: such a key
 LEARNT = 0.95  # mean IoU of the training images at which `overfit` has shown what it is for
 
 

@@ -44,14 +44,16 @@ def begun(
     return RunRef(run.folder)
 
 
-def write_checkpoint(checkpoints: Path, step: int = 20, best: int = 1) -> None:
-    """A checkpoint of epochs of ten steps, and the best epoch's weights."""
+def write_checkpoint(
+    checkpoints: Path, step: int = 20, best: int = 1, mean_iou: float = 0.5, seconds: float = 1.5
+) -> None:
+    """A checkpoint of epochs of ten steps, and the best epoch's weights. Args: seconds: of training so far."""
     weights = files_at(best)["weights.npz"]
     CheckpointWriter(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
     state = {
-        "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": 1.5, "told_collapse": False,
+        "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": seconds, "epoch_seconds": seconds / step, "told_collapse": False,
         "best": {
-            "epoch": best, "mean_iou": 0.5, "loss": 1.0, "confusion_matrix": [[3, 1], [0, 2]],
+            "epoch": best, "mean_iou": mean_iou, "loss": 1.0, "confusion_matrix": [[3, 1], [0, 2]],
             "weights_sha256": weights_sha256(weights),
         },
     }  # fmt: skip

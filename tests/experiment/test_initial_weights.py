@@ -48,6 +48,18 @@ def test_weights_other_than_the_recorded_ones_are_refused(stored: dict[str, Any]
         requested_weights(OURS)
 
 
+def test_a_rerun_with_other_classes_takes_all_but_the_logits_that_were_stored() -> None:
+    theirs = named_weights(build_network(THEIRS))
+    original: Any = SimpleNamespace(initial=theirs, config=replace(THEIRS, init_from="abc"), run_id="def")
+    same = requested_weights(original.config, original)
+    assert same is not None and same.arrays == theirs
+    other = requested_weights(OURS, original)
+    assert (
+        other is not None and other.new_logits and "other classes, so the logits start from random" in str(other.note)
+    )
+    assert named_weights(build_network(OURS, other)).keys() == theirs.keys()
+
+
 def test_with_other_classes_all_but_the_logits_are_used(stored: dict[str, Any]) -> None:
     start, scratch = requested_weights(OURS), named_weights(build_network(OURS))
     assert start is not None and start.new_logits and "other classes (a, b)" in str(start.note)

@@ -163,6 +163,16 @@ def original(history: History) -> Original:
     )
 
 
+@pytest.mark.parametrize(("key", "last"), [("max_minutes", 3), ("early_stopping", 20), ("overfit", 20), (None, 3)])
+def test_a_rerun_ends_where_time_ended_its_original(key: str | None, last: int) -> None:
+    """Where something else did, that may end a rerun with another seed elsewhere; time never does."""
+    timed = dataclasses.replace(Config(), epochs=20, max_minutes=60.0)
+    found = dataclasses.replace(original({"val/mean_iou": {1: 0.1, 3: 0.3}}), config=timed, ended_by=key)
+    assert found.last_epoch(dataclasses.replace(timed, seed=7)) == last
+    assert found.last_epoch(dataclasses.replace(timed, max_minutes=61.0)) is None
+    assert found.last_epoch(dataclasses.replace(timed, epochs=21)) is None
+
+
 def verdict(now: dict[str, Any], weights: str = "f00", explanations: list[str] | None = None) -> Verdict:
     """The verdict on a rerun with the values of `HISTORY`, some of them changed; None removes one."""
     merged = {key: {**HISTORY.get(key, {}), **now.get(key, {})} for key in HISTORY.keys() | now.keys()}

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,26 @@ def test_a_run_that_stopped_early_needs_another_rule() -> None:
     ):
         longer_start(run, impatient)
     assert longer_start(run, dataclasses.replace(impatient, early_stopping=3)).state.epoch == 3
+
+
+def test_a_run_that_has_learnt_its_images_is_not_trained_longer() -> None:
+    overfit = dataclasses.replace(LONGER, overfit=True)
+    run = finished()
+    write_checkpoint(run.checkpoints, step=30, mean_iou=0.94)
+    assert longer_start(run, overfit).state.epoch == 3
+    write_checkpoint(run.checkpoints, step=40, mean_iou=0.96)
+    with pytest.raises(UserError, match=r"epochs=8: run .* has learnt its images after epoch 4, which is all"):
+        longer_start(run, overfit)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 61.3, 8640.0])
+def test_the_advised_minutes_are_enough(seconds: float) -> None:
+    run = finished()
+    write_checkpoint(run.checkpoints, seconds=seconds)
+    with pytest.raises(UserError) as raised:
+        longer_start(run, dataclasses.replace(LONGER, max_minutes=1e-6))
+    (minutes,) = re.findall(r"more than ([\d.]+), or null, expected", raised.value.faults[0])
+    assert longer_start(run, dataclasses.replace(LONGER, max_minutes=float(minutes) + 1e-6)).state.epoch == 2
 
 
 def test_a_longer_run_needs_a_complete_checkpoint() -> None:
