@@ -59,7 +59,8 @@ def unknown_key(key: str, text: str) -> str | None:
 def group_fault(override: Override, base: Config) -> str | None:
     """The fault of choosing a file of conf/ for a stored configuration, which has keys only; else None.
 
-    It names the keys to type instead: those that the file sets, and those that `base` has otherwise than conf/.
+    It names the keys to type instead: those that the file sets, and those of their sections that `base` has otherwise
+    than conf/. A file of debug/ changes single keys of a run, whatever the others are.
     """
     group, values = override.key_or_group, values_of(override)
     if group not in groups() or group == "sweep":  # the sweep that a run belonged to is not for the next one
@@ -69,7 +70,7 @@ def group_fault(override: Override, base: Config) -> str | None:
         flatten(base),
     )
     written = set(written_keys(group, str(values[0])))
-    sections = {key.partition(".")[0] for key in written}
+    sections = set() if group == "debug" else {key.partition(".")[0] for key in written}
     keys = [
         shlex.quote(f"{key}={as_typed(value)}")
         for key, value in composed.items()

@@ -221,6 +221,17 @@ def test_a_file_of_a_group_is_refused_and_advice_works(config: Config, override:
     assert all(found[key] == value for key, value in flatten(config).items() if key in untouched)
 
 
+@pytest.mark.parametrize("name", ["one_step", "overfit"])
+def test_the_advice_for_a_quick_look_keeps_the_runs_data_and_network(config: Config, name: str) -> None:
+    with pytest.raises(UserError) as raised:
+        checked_config([f"debug={name}"], config)
+    found = checked_config(shlex.split(raised.value.faults[0].partition("; type ")[2]), config)
+    assert found.dataset == dataclasses.replace(config.dataset, limit=found.dataset.limit) and found.dataset.limit
+    assert found.optimizer.name == config.optimizer.name
+    assert found.optimizer.learning_rate == config.optimizer.learning_rate
+    assert found.epochs != config.epochs
+
+
 def test_every_group_is_refused(config: Config) -> None:
     overrides = [f"{group}={names[0]}" for group, names in groups().items() if group != "sweep"]
     with pytest.raises(UserError) as raised:

@@ -51,7 +51,8 @@ def write_checkpoint(
     weights = files_at(best)["weights.npz"]
     CheckpointWriter(best_folder(checkpoints, best), {"weights.npz": weights}).commit({"epoch": best})
     state = {
-        "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": seconds, "epoch_seconds": seconds / step, "told_collapse": False,
+        "step": step, "epoch": step // 10, "steps_per_epoch": 10, "seconds": seconds, "epoch_seconds": seconds / step,
+        "told_collapse": False,
         "best": {
             "epoch": best, "mean_iou": mean_iou, "loss": 1.0, "confusion_matrix": [[3, 1], [0, 2]],
             "weights_sha256": weights_sha256(weights),
