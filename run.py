@@ -28,6 +28,7 @@ from pipeline.runtime.text import is_unicode, mask_credentials
 
 N_TRIALS = "hydra.sweeper.n_trials"
 SEARCHES = {"sweep=optuna", "hydra/sweeper=optuna"}  # overrides with which a sweep is a search
+OF_SEARCHES = (N_TRIALS, "sweep.sampler", "sweep.pruner", "sweep.storage")
 
 
 class JobError(BaseException):
@@ -93,11 +94,13 @@ def _flag_faults(flags: argparse.Namespace) -> list[str]:
     faults, shows = [], flags.cfg or flags.info
     if flags.multirun and shows:
         faults.append("--multirun runs a sweep and --cfg, --info only show: one of them expected")
-    for override in flags.overrides:
+    alone = not flags.multirun and not shows
+    for override in map(mask_credentials, flags.overrides):
         key, _, value = override.partition("=")
-        if key == "sweep" and not flags.multirun and not shows:
-            faults.append(f"{override}: is for a sweep, which needs -m: python run.py -m {override} …")
-        if key == N_TRIALS and not SEARCHES & set(flags.overrides):
+        if alone and (key == "sweep" or key.startswith("sweep.")):
+            of_runs = "; max_minutes is that of a run" if key == "sweep.max_minutes" else ""
+            faults.append(f"{override}: is for a sweep, which needs -m: python run.py -m {override} …{of_runs}")
+        elif key in OF_SEARCHES and not shows and not SEARCHES & set(flags.overrides):
             faults.append(f"{override}: is for a search only; add sweep=optuna")
         elif key == N_TRIALS and (not value.isdecimal() or int(value) < 1):
             faults.append(f"{override}: at least 1 expected")

@@ -82,9 +82,24 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             "sweep=optuna epochs=0 tracking.uri=ftp://u:p@host sweep.storage=redis://host",
             [
                 "error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …",
+                "error: sweep.storage=redis://host: is for a sweep, which needs -m: python run.py -m sweep.storage=",
                 "error: epochs=0: at least 1 expected",
                 "error: tracking.uri=ftp://***@host: http://, https://, sqlite:///, postgresql:// or mysql:// expected",
                 "error: sweep.storage=redis://host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://…",
+            ],
+        ),
+        (
+            "sweep.max_minutes=10",
+            [
+                "error: sweep.max_minutes=10: is for a sweep, which needs -m: python run.py -m sweep.max_minutes=10 …; "
+                "max_minutes is that of a run"
+            ],
+        ),
+        (
+            "-m seed=1,2 sweep.pruner=median sweep.storage=postgresql://me:secret@host/study",
+            [
+                "error: sweep.pruner=median: is for a search only; add sweep=optuna",
+                "error: sweep.storage=postgresql://***@host/study: is for a search only; add sweep=optuna",
             ],
         ),
         ("sweep=optuna", ["error: sweep=optuna: is for a sweep, which needs -m: python run.py -m sweep=optuna …"]),
