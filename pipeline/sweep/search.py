@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config.addresses import storage_address
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import RunFailed, UserError
-from pipeline.sweep.command import Command, distinct_datasets, label, sweep_name
+from pipeline.sweep.command import CHOOSE_DATA, Command, distinct_datasets, label, sweep_name
 from pipeline.sweep.objectives import metric_of, score
 from pipeline.sweep.search_space import SearchSpace, search_space
 from pipeline.sweep.start import open_sweep
@@ -34,8 +34,8 @@ def run_search(command: Command, config: Config, n_trials: Any) -> list[TrialRes
     check_sampler(config.sweep, address)
     storage = open_storage(address)
     name = sweep_name(config, command.typed)
-    fixed = [f"{key}={value}" for key, value in space.fixed.items()]
-    with open_sweep(command, config, distinct_datasets(command, [fixed]), join=True) as sweep:
+    datasets = distinct_datasets(command, space.choices(CHOOSE_DATA))
+    with open_sweep(command, config, datasets, join=True) as sweep:
         study = open_study(storage, name, config.sweep, space.described(), config.epochs)
         queue = TrialQueue(name, study, space, config.sweep.sampler, config.seed, sweep.jobs)
         search = Search(sweep, queue, address, n_trials)

@@ -1,5 +1,6 @@
 """Hydra's override syntax as a search space of Optuna's."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from pipeline.config.sweep_values import is_whole
 from pipeline.runtime.errors import UserError
+
+MOST_VALUES = 20  # of a range that `SearchSpace.choices` gives one by one
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class SearchSpace:
     def values(self, drawn: Mapping[str, Any]) -> dict[str, str]:
         """The drawn parameters as overrides spell them, in the order of the space."""
         return {key: str(drawn[key]) for key in self.distributions}
+
+    def choices(self, keys: tuple[str, ...]) -> list[list[str]]:
+        """The overrides of trials with all values of the drawn keys that begin so; the other drawn keys are left out.
+
+        An interval, and a range of many values, stand for their two ends.
+        """
+        values = {key: _values(found) for key, found in self.distributions.items() if key.startswith(keys)}
+        drawn = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+        return [[f"{key}={value}" for key, value in {**self.fixed, **of_trial}.items()] for of_trial in drawn]
 
     def described(self) -> dict[str, str]:
         """The space as text, to be compared with that of an earlier start."""
@@ -61,6 +73,17 @@ def search_space(overrides: Sequence[Override]) -> SearchSpace:
     if faults:
         raise UserError(*faults)
     return SearchSpace(fixed, drawn)
+
+
+def _values(distribution: BaseDistribution) -> list[str]:
+    if isinstance(distribution, CategoricalDistribution):
+        return [str(choice) for choice in distribution.choices]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if isinstance(distribution, IntDistribution):
+        values = range(distribution.low, distribution.high + 1, distribution.step)
+        if len(values) <= MOST_VALUES:
+            return [str(value) for value in values]
+    return [str(distribution.low), str(distribution.high)]
 
 
 def _distribution(override: Override) -> BaseDistribution | str:

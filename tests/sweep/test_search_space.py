@@ -36,6 +36,19 @@ def test_distribution_of_an_override(override: str, distribution: BaseDistributi
     assert space.fixed == {"seed": "3"}
 
 
+def test_every_choice_of_some_keys_is_a_trial() -> None:
+    """Such as those of data, which are checked before the search."""
+    space = space_of("dataset.folds=2", "dataset.fold=range(0,2)", "experiment=a,b", "seed=0,1", "model.width=8")
+    fixed = ["dataset.folds=2", "model.width=8"]
+    assert space.choices(("dataset", "experiment")) == [
+        [*fixed, f"dataset.fold={fold}", f"experiment={name}"] for fold in (0, 1) for name in "ab"
+    ]
+    assert space.choices(("debug",)) == [fixed]
+    ends = space_of("dataset.limit=interval(10,900)", "dataset.val_fraction=interval(0.1,0.3)")
+    assert ends.choices(("dataset.limit",)) == [["dataset.limit=10"], ["dataset.limit=900"]]
+    assert ends.choices(("dataset.val_fraction",)) == [["dataset.val_fraction=0.1"], ["dataset.val_fraction=0.3"]]
+
+
 def test_drawn_parameters_become_overrides() -> None:
     space = space_of(
         "model.width=interval(8,64)", "optimizer.learning_rate=interval(1e-4,1)", "seed=1", "loss=dice,focal"
