@@ -82,7 +82,7 @@ def prepare_dataset(
     checked = check_dataset(splits, config.dataset.classes, data_dir / "checked", progress, faults, rules, advise)
     with_pixels = _with_pixels(splits, checked, rules)
     group, limited = config.dataset.group, config.dataset.limit is not None
-    list_warnings = unused_test_list(root, config.dataset) if trains else []
+    list_warnings = unused_test_list(root, config.dataset) if "train" in only else []
     dataset = Dataset(root, list(config.dataset.classes), with_pixels, checked, group, limited, list_warnings)
     if unusable := unusable_splits(dataset, trains):
         raise UserError(*unusable)

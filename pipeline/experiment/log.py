@@ -26,7 +26,7 @@ from pipeline.model.build import InitialWeights
 from pipeline.runtime.console import duration
 from pipeline.runtime.hardware import describe
 from pipeline.runtime.text import mask_credentials, plain
-from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.dead_runs import how_to_continue, mark_dead_runs
 from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import differences, read_provenance, write_provenance
 from pipeline.tracking.pyfunc import save_model
@@ -45,10 +45,8 @@ def open_tracking(tracking: TrackingConfig) -> Store | None:
     """
     store = open_if_it_answers(tracking)
     for name in mark_dead_runs(tracking, store):
-        why = suspicion(name)
-        print_note(
-            f"run {name} was left RUNNING by a process that died{why}: it is KILLED now; resume={name} continues it"
-        )
+        why, then = suspicion(name), how_to_continue(name)
+        print_note(f"run {name} was left RUNNING by a process that died{why}: it is KILLED now; {then}")
     return store
 
 

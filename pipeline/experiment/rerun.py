@@ -12,6 +12,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import plain
 from pipeline.tracking.provenance import Provenance, fetch_provenance
 from pipeline.tracking.stored_run import open_run
+from pipeline.tracking.sweep_runs import IS_SWEEP
 from pipeline.train.ending import ENDED_BY
 
 History = Mapping[str, Mapping[int, float]]  # metric -> step -> value
@@ -76,6 +77,10 @@ def find_original(name: str, uri: str | None) -> Original:
     """
     stored = open_run(name, uri, "rerun")
     with stored.folder:
+        if IS_SWEEP in stored.tags:
+            raise UserError(
+                f"rerun={name}: is a sweep; one of its trials, which `python -m pipeline.runs` lists, expected"
+            )
         status = stored.run.info.status
         if status != "FINISHED":
             hint = f"; resume={name} continues it" if status in ("KILLED", "FAILED") else ""

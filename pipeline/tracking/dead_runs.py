@@ -13,12 +13,13 @@ from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.runtime.text import plain
 from pipeline.tracking.delivery import send_if_possible
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.local_runs import local_runs
+from pipeline.tracking.local_runs import find_local, local_runs
 from pipeline.tracking.memory_deaths import probably_out_of_memory
 from pipeline.tracking.records import Status, Tags
 from pipeline.tracking.run_ref import RunRef, same_address, silence
 from pipeline.tracking.search import search_runs
 from pipeline.tracking.store import Store
+from pipeline.tracking.sweep_runs import IS_SWEEP
 
 
 def mark_dead_runs(tracking: TrackingConfig, store: Store | None) -> list[str]:
@@ -36,6 +37,19 @@ def mark_dead_runs(tracking: TrackingConfig, store: Store | None) -> list[str]:
         with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
             marked += _mark_in_store(store, marked)
     return marked
+
+
+def how_to_continue(name: str) -> str:
+    """What continues a run that was marked, for the message that says so.
+
+    Args:
+        name: MLflow's id of the run, or its key.
+    """
+    run = find_local(name)
+    begin = None if run is None else run.begin()
+    if begin is not None and IS_SWEEP in begin.tags:
+        return "the command of this sweep, typed again, continues it"
+    return f"resume={name} continues it"
 
 
 def _mark(run: RunRef, tracking: TrackingConfig, store: Store | None) -> bool:

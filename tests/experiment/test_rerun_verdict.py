@@ -1,15 +1,20 @@
 """The differences between a run and its rerun: settings, provenance, and the first value that differs."""
 
+import contextlib
 import dataclasses
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
+from pipeline.experiment import rerun
 from pipeline.experiment.rerun import History, Original, Verdict, changed_keys, compare
+from pipeline.runtime.errors import UserError
 from pipeline.tracking.provenance import Provenance, differences
+from pipeline.tracking.sweep_runs import IS_SWEEP
 
 ROWS = [["a", "p1", "m1"], ["b", "p2", "m2"], ["c", "p3", "m3"]]
 PROVENANCE = Provenance(
@@ -146,6 +151,14 @@ def test_control_characters_from_a_server_are_escaped() -> None:
     lines += compare(original({HOSTILE: {1: 1.0}}), {}, "f00", lines).text.splitlines()
     assert any("\\x1b]0;title\\x07\\x9b2J\\nbit-identical\\u202e" in line for line in lines)
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_sweep_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own run is FINISHED and has the best score of its trials, but nothing was trained in it."""
+    found = SimpleNamespace(tags={IS_SWEEP: "true"}, folder=contextlib.nullcontext())
+    monkeypatch.setattr(rerun, "open_run", lambda *_: found)
+    with pytest.raises(UserError, match=r"^rerun=abc: is a sweep; one of its trials, which .* lists, expected$"):
+        rerun.find_original("abc", None)
 
 
 # ---- results

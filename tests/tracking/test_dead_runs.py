@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +16,14 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.process import STALE_AFTER, Process
-from pipeline.tracking.dead_runs import mark_dead_runs
+from pipeline.tracking.dead_runs import how_to_continue, mark_dead_runs
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import Begin, ProcessStarted, Status
-from pipeline.tracking.run_ref import RunRef
+from pipeline.tracking.run_ref import RUNS, RunRef
 from pipeline.tracking.store import Store, open_store
+from pipeline.tracking.sweep_runs import IS_SWEEP
+from pipeline.tracking.tracked_run import begin_record
 from tests.end_to_end.commands import environment
 from tests.tracking.deliveries import send
 
@@ -88,6 +91,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def own_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cwd = request.getfixturevalue("place").cwd if "place" in request.fixturenames else tmp_path
     monkeypatch.chdir(cwd)
+
+
+def test_a_sweep_is_continued_by_its_command(tmp_path: Path) -> None:
+    for tags, expected in (({}, "resume={} continues it"), ({IS_SWEEP: "true"}, "the command of this sweep, typed")):
+        key = uuid.uuid4().hex
+        with contextlib.closing(Journal(RUNS / key)) as journal:
+            journal.append(begin_record(TrackingConfig(), "name", tags, "seed: 0", [], None))
+        assert how_to_continue(key).startswith(expected.format(key))
+    assert how_to_continue("abc") == "resume=abc continues it"
 
 
 def test_two_starts_at_once_mark_each_dead_run_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
