@@ -3,10 +3,12 @@
 import dataclasses
 import difflib
 import shlex
+from collections.abc import Sequence
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from pipeline.config.hydra_files import compose_overrides, groups, has_group, written_keys
+from pipeline.config.hydra_files import compose_overrides, groups, has_group, written, written_keys
 from pipeline.config.keys import as_typed, flatten, leaves
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import values_of
@@ -69,17 +71,38 @@ def group_fault(override: Override, base: Config) -> str | None:
         flatten(typed(compose_overrides([f"{'+' * override.is_add()}{group}={values[0]}"]))),
         flatten(base),
     )
-    written = set(written_keys(group, str(values[0])))
-    sections = set() if group == "debug" else {key.partition(".")[0] for key in written}
+    set_there = set(written_keys(group, str(values[0])))
+    sections = set() if group == "debug" else {key.partition(".")[0] for key in set_there}
     keys = [
         shlex.quote(f"{key}={as_typed(value)}")
         for key, value in composed.items()
-        if key in written or (key.partition(".")[0] in sections and value != stored[key])
+        if key in set_there or (key.partition(".")[0] in sections and value != stored[key])
     ]
     return (
         f"{override.input_line}: a stored configuration has keys, not the files of conf/ that set them; "
         f"type {' '.join(keys)}"
     )
+
+
+def kept_keys(overrides: Sequence[str]) -> list[str]:
+    """A note for each group that is chosen next to an experiment whose own keys of that section stay.
+
+    Hydra replaces the experiment's choice of a file; the single keys that the experiment sets come after all files.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    chosen = {override.key_or_group: override.get_value_element_as_str() for override in parsed}
+    experiment = chosen.get("experiment", "null")
+    set_there = {
+        key: value
+        for file, key, value in written(f"experiment/{experiment}")
+        if file.parent.name == "experiment" and key not in chosen
+    }
+    notes = []
+    for group in groups():
+        kept = [f"{key}={as_typed(value)}" for key, value in set_there.items() if key.startswith(f"{group}.")]
+        if group in chosen and kept:
+            notes.append(f"{group}={chosen[group]}: experiment={experiment} sets {' '.join(kept)}, which stays")
+    return notes
 
 
 def _nearest_key(key: str, known: list[str]) -> str:

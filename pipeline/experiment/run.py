@@ -5,6 +5,7 @@ Imported when TensorFlow is up (`pipeline.runtime.hardware.import_tensorflow`).
 
 import time
 
+from pipeline.config.override_names import kept_keys
 from pipeline.config.schema import Config
 from pipeline.data.cache import DataCache
 from pipeline.experiment.evaluation import evaluate_test_split
@@ -22,6 +23,7 @@ from pipeline.experiment.log import (
 from pipeline.experiment.messages import (
     print_differences,
     print_finished,
+    print_note,
     print_opening,
     print_pruned,
     print_results,
@@ -95,6 +97,8 @@ def run_experiment(
         print_opening(config, dataset, initial, run, store is not None, cache.room(config, dataset), cost)
         differences = log_inputs(run, config, dataset, hydra_yaml, lineage.rerun, initial_sha256)
         print_differences(differences)
+        for note in kept_keys(overrides):
+            print_note(note)
         log_network(run, config, network.model, initial)
 
         trained = train_network(run, network, dataset, config, trial, cache)

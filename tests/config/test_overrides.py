@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config.hydra_files import compose_overrides
 from pipeline.config.keys import leaves
+from pipeline.config.override_names import kept_keys
 from pipeline.config.overrides import checked_config
 from pipeline.config.validation import checked
 from pipeline.runtime.errors import UserError
@@ -270,3 +271,25 @@ def test_combinations_of_a_sweep_are_checked() -> None:
         checked(compose_overrides(["model.depth=5", "image_size=48"]))
     with pytest.raises(UserError, match="epochz"):
         checked(compose_overrides(["+epochz=3"]))
+
+
+# ---- a group next to an experiment
+
+
+@pytest.mark.parametrize(
+    ("overrides", "notes"),
+    [
+        ([], []),
+        (["augment=none", "optimizer=sgd"], []),
+        (["experiment=few_images", "seed=1"], []),
+        (["experiment=few_images", "optimizer=sgd", "optimizer.learning_rate=0.05", "optimizer.ema=null"], [
+            "optimizer=sgd: experiment=few_images sets optimizer.encoder_rate=0.05, which stays"
+        ]),
+        (["augment=none", "experiment=voc2012_sbd"], [
+            "augment=none: experiment=voc2012_sbd sets augment.scale=[0.5,2.0], which stays"
+        ]),
+        (["rerun=abc", "hydra.sweeper.n_trials=3", "experiment=null", "augment=none"], []),
+    ],
+)  # fmt: skip
+def test_keys_that_an_experiment_sets_stay(overrides: list[str], notes: list[str]) -> None:
+    assert kept_keys(overrides) == notes
