@@ -25,6 +25,7 @@ from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import ResumePoint, best_folder, newest_resume_point
+from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.ending import ended_by
 
 # Keys that a resumed run may have other values of.
@@ -172,7 +173,7 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
     start, notes = newest_resume_point(resumed.checkpoints)
     if start is None:
         raise UserError(f"resume={resumed.name}: has no complete checkpoint in {resumed.checkpoints}", *notes)
-    if fault := _other_epochs(resumed, config, start.state.steps_per_epoch):
+    if fault := _other_epochs(resumed, config, start.state):
         raise UserError(fault)
     if start.state.epoch >= config.epochs:
         raise UserError(
@@ -199,11 +200,11 @@ def longer_start(resumed: Resumable, config: Config) -> ResumePoint:
     return start
 
 
-def _other_epochs(resumed: Resumable, config: Config, before: int) -> str | None:
+def _other_epochs(resumed: Resumable, config: Config, state: TrainingState) -> str | None:
     """The fault of a longer run whose epochs would be others than those of the run that it extends.
 
     Args:
-        before: steps of each epoch of that run.
+        state: in which that run ended.
     """
     if config.steps is None and resumed.config.steps is None:
         return None
@@ -212,9 +213,11 @@ def _other_epochs(resumed: Resumable, config: Config, before: int) -> str | None
             f"steps={as_typed(config.steps)}: it is {as_typed(resumed.config.steps)} in run {resumed.name}: "
             "a number in both, or in neither"
         )
+    before = state.steps_per_epoch
     if config.steps == before * config.epochs:
         return None
-    other = f"epochs={config.steps // before} or " if config.steps % before == 0 else ""
+    is_longer = config.steps % before == 0 and config.steps > before * state.epoch
+    other = f"epochs={config.steps // before} or " if is_longer else ""
     return (
         f"steps={config.steps}, epochs={config.epochs}: the epochs of run {resumed.name} have {before} steps each; "
         f"{other}steps={before * config.epochs} expected"

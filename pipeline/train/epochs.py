@@ -11,6 +11,7 @@ from pipeline.evaluate.metrics import Scores
 from pipeline.model.weights import Arrays, named_weights, weights_sha256
 from pipeline.runtime import signals
 from pipeline.runtime.errors import RunFailed, UserError
+from pipeline.runtime.text import one_of
 from pipeline.train.checkpoint import ResumePoint, best_folder, read_best, step_folder
 from pipeline.train.checkpoint_state import Best, TrainingState
 from pipeline.train.checkpoint_writer import CheckpointWriter, prune_checkpoints
@@ -147,14 +148,15 @@ class EpochCallback(keras.callbacks.Callback):
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
-            "learning_rate": float(self.setup.network.schedule(steps_counted(self.model.optimizer) - 1)),
+            # In float16 all steps may have been skipped so far, for infinite gradients.
+            "learning_rate": float(self.setup.network.schedule(max(0, steps_counted(self.model.optimizer) - 1))),
             "time/train_seconds": train_seconds,
             "time/validation_seconds": validated - began,
             "time/checkpoint_seconds": time.perf_counter() - validated,
         }
         self.setup.observer.on_epoch_end(epoch, metrics)
-        self._warn_of_collapse(epoch, scores)
         self.state = replace(self.state, epoch=epoch, epoch_seconds=self._epoch_seconds(train_seconds, began))
+        self._warn_of_collapse(scores)
         self._commit(checkpoint)
         # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
         assert self.state.best is not None  # the first epoch is always the best so far
@@ -169,8 +171,10 @@ class EpochCallback(keras.callbacks.Callback):
         """What another epoch will take: its steps at this epoch's pace, and as long to close it."""
         rate = self._throughput.images_per_second
         images = self.setup.steps_per_epoch * self.setup.config.batch_size
-        steps = images / rate if rate else max(train_seconds, self.state.epoch_seconds)
-        found, earlier = steps + time.perf_counter() - closing_began, self.state.epoch_seconds
+        earlier = self.state.epoch_seconds
+        # Of a first epoch whose steps an earlier process took, only the time of that process is known.
+        steps = images / rate if rate else max(train_seconds, earlier or self.state.seconds)
+        found = steps + time.perf_counter() - closing_began
         compiled, self._closed_any = (
             not self._closed_any,
             True,
@@ -204,9 +208,11 @@ class EpochCallback(keras.callbacks.Callback):
         checkpoint.commit({"epoch": epoch, "val_mean_iou": scores.mean_iou, "weights_sha256": sha256})
         return True
 
-    def _warn_of_collapse(self, epoch: int, scores: Scores) -> None:
-        warning = collapse_warning(scores, epoch, self.setup.config.epochs, self.state.collapse_reported)
-        if warning is not None and not self.setup.config.overfit:  # which has a verdict of its own
+    def _warn_of_collapse(self, scores: Scores) -> None:
+        """Args: scores: of the epoch that is closed now."""
+        last, config = self._ended_by is not None, self.setup.config
+        warning = collapse_warning(scores, self.state.epoch, last, self.state.collapse_reported, config)
+        if warning is not None and not config.overfit:  # which has a verdict of its own
             self.display.print(warning)
         reported = warning is not None or self.state.collapse_reported
         self.state = replace(self.state, collapse_reported=reported and scores.collapsed)
@@ -229,11 +235,14 @@ class EpochCallback(keras.callbacks.Callback):
         if math.isfinite(loss):
             return
         config = self.setup.config
+        ways = ["a lower learning rate"]
+        ways += ["optimizer.clip_norm=1"] if config.optimizer.clip_norm is None else []
+        ways += ["schedule.warmup_epochs=1"] if config.schedule.warmup_epochs < 1 < config.epochs else []
+        ways += ["precision=float32"] if config.precision != "float32" else []
         raise RunFailed(
             f"the loss became {loss} in epoch {self.state.epoch + 1}, step {self.state.steps_into_epoch} of "
             f"{self.setup.steps_per_epoch} (optimizer.learning_rate={config.optimizer.learning_rate}, "
-            f"precision={config.precision}): a lower learning rate, optimizer.clip_norm=1, schedule.warmup_epochs=1 or "
-            "precision=float32 may help"
+            f"precision={config.precision}): {one_of(ways)} may help"
         )
 
 

@@ -133,6 +133,7 @@ def test_epochs_of_a_longer_run_have_as_many_steps() -> None:
     for epochs, steps, expected in (
         (4, 80, "epochs=8 or steps=40 expected"),
         (8, 40, "epochs=4 or steps=80 expected"),
+        (8, 20, "have 10 steps each; steps=80 expected"),
         (4, 44, "have 10 steps each; steps=40 expected"),
         (8, None, "steps=null: it is 40 in run .*: a number in both, or in neither"),
     ):
