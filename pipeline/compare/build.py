@@ -38,7 +38,8 @@ def compare(
     child and says how to repeat it; the best child, and no other, gets the tag `best`.
 
     Args:
-        names: the id or run_key of a parent run; or those of several runs; or the name of an experiment.
+        names: the id or run_key of a parent run; or those of several runs, among which a sweep stands for its trials;
+            or the name of an experiment.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
         output: the folder for the files; created if it is missing.
         data_root: the dataset's folder; None: where the best run recorded it.
