@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.run_groups import DIGEST
 from pipeline.tracking.stored_run import StoredRun
 
 VAL, TEST, BEST_EPOCH = "best/val_mean_iou", "test/mean_iou", "best/epoch"
@@ -111,7 +112,7 @@ def read_run(
         metrics=dict(data.metrics),
         pruned="pruned" in data.tags,
         failure=data.tags.get("failure", ""),
-        data=data.tags.get("data_digest"),
+        data=data.tags.get(DIGEST),
         initial=data.tags.get("initial_weights_sha256"),
         started=int(info.start_time or 0),
         seconds=seconds if seconds is not None and math.isfinite(seconds) else None,

@@ -19,6 +19,7 @@ from pipeline.tracking.stored_run import StoredRun, as_stored, open_run
 from pipeline.tracking.sweep_runs import IS_SWEEP
 
 PARENT, NOTE, BEST = "mlflow.parentRunId", "mlflow.note.content", "best"
+DIGEST = "data_digest"  # tag of a run that has begun; a trial that failed before does not have it
 PLACE = "comparison"  # folder among a parent run's artifacts
 MOST_RUNS = 2000
 OLDEST_FIRST = ["attributes.start_time ASC"]
@@ -138,12 +139,18 @@ def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
 
 
 def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
-    """The runs on the dataset of most of them, since scores on several cannot be compared; and which are left out."""
+    """The runs on the dataset of most of them, since scores on several cannot be compared; and which are left out.
+
+    A trial that failed before its run began has no scores, and maybe not the names of its classes either: it is listed
+    with the others, whatever they are trained on.
+    """
     groups: dict[tuple[str | None, ...], list[StoredRun]] = {}
     for run in runs:
-        key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
-        groups.setdefault(key, []).append(run)
-    largest = max(groups.values(), key=len)
+        if DIGEST in run.tags:
+            key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
+            groups.setdefault(key, []).append(run)
+    largest = max(groups.values(), key=len, default=[])
+    same = {run.run_id for run in largest}
     left_out = []
     for (dataset, _), group in groups.items():
         if group is not largest:
@@ -153,7 +160,7 @@ def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
             left_out.append(
                 f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {run_ids}"
             )
-    return largest, left_out
+    return [run for run in runs if run.run_id in same or DIGEST not in run.tags], left_out
 
 
 def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[StoredRun], list[str]]:

@@ -78,6 +78,7 @@ def make_run(
         if found
         else client.create_experiment(experiment, artifact_location=(place / "mlruns" / "artifacts").as_uri())
     )
+    tags = {"data_digest": str(root), **tags}
     created = client.create_run(experiment_id, run_name=name, tags=tags, start_time=1_000_000)
     run_id = str(created.info.run_id)
     config = configuration(root, width, seed)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, ViewType
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.run_groups import (
@@ -75,7 +75,8 @@ def test_an_experiment_stands_for_its_runs_without_parents(place: Path) -> None:
 
 def test_only_runs_on_the_most_common_dataset_are_compared(place: Path) -> None:
     client = client_of(place)
-    other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
+    experiment = client.get_experiment_by_name("a b: c/d").experiment_id
+    other = client.create_run(experiment, tags={"run_key": "x", "data_digest": "2"})
     client.log_param(other.info.run_id, "dataset.name", "voc2012")
     note = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
     try:
@@ -84,6 +85,30 @@ def test_only_runs_on_the_most_common_dataset_are_compared(place: Path) -> None:
         assert keys(find_group(["one", "x"], None)) == ["one", "x"]  # runs that are named are all compared
     finally:
         client.delete_run(other.info.run_id)
+
+
+def test_trials_that_failed_before_they_began_leave_out_nothing(place: Path) -> None:
+    """Their classes are those that were composed, [] where the dataset names them; they may be more than the others."""
+    client, failed = client_of(place), []
+    for _ in range(3):
+        created = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "failed"})
+        failed.append(created.info.run_id)
+        for key, value in (("dataset.name", "folder"), ("dataset.classes", "[]")):
+            client.log_param(failed[-1], key, value)
+        client.set_terminated(failed[-1], "FAILED")
+    try:
+        group = find_group(["a b: c/d"], None)
+        assert (keys(group), group.left_out) == ([*["failed"] * 3, "one", "two"], [])
+        for key in ("one", "two"):
+            client.delete_run(open_run(key, None).run_id)
+        group = find_group(["a b: c/d"], None)  # none of them began
+        assert (keys(group), group.left_out) == (["failed"] * 3, [])
+    finally:
+        for run in client.search_runs([created.info.experiment_id], run_view_type=ViewType.DELETED_ONLY):
+            if run.data.tags.get("run_key") in ("one", "two"):
+                client.restore_run(run.info.run_id)
+        for run_id in failed:
+            client.delete_run(run_id)
 
 
 def test_runs_are_named_by_key_or_id_and_compared_once() -> None:

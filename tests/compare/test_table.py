@@ -50,6 +50,19 @@ def test_locations_vary_if_data_or_initial_weights_differ() -> None:
     assert replicates([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
 
 
+def test_values_that_a_trial_never_resolved_do_not_vary() -> None:
+    """A trial that failed before its run began has what was composed; values that were asked for distinguish it."""
+    resolved = {"precision": "float32", "dataset.background": "None", "dataset.classes": "['a', 'b']", "model.depth": 3}
+    composed = {"precision": "auto", "dataset.background": "auto", "dataset.classes": "[]", "model.depth": 30}
+    finished, failed = run("a", params=resolved, data="1"), run("b", params=composed, status="FAILED")
+    assert varying([finished, failed]) == ["model.depth"]
+    assert varying([failed, failed]) == []
+    other = run("c", params={**resolved, "precision": "mixed_bfloat16"}, data="1")
+    assert varying([finished, failed, other]) == ["model.depth", "precision"]
+    # A run that began has resolved values, whatever they are.
+    assert varying([finished, run("d", params={**resolved, "dataset.classes": "[]"}, data="1")]) == ["dataset.classes"]
+
+
 def test_varying_parameters_are_in_the_order_of_the_schema() -> None:
     runs = [run(params={"zzz": 1, "optimizer.learning_rate": 1, "model.depth": 2}), run(params={"model.depth": 3})]
     assert varying(runs) == ["model.depth", "optimizer.learning_rate", "zzz"]
