@@ -92,7 +92,10 @@ class Replicates:
 
 
 def replicates(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
-    """Means over the finished runs that differ only in seed or fold, the best first; empty if no two do."""
+    """Means over the finished runs that differ only in seed or fold, the best first; empty if no two do.
+
+    Of several runs with the same seed and fold, such as a run and its reruns, the one that started last counts.
+    """
     groups: dict[tuple[str | None, ...], list[ComparedRun]] = {}
     others = [key for key in keys if key not in REPEATS]
     for run in ranked(run for run in runs if run.finished):
@@ -104,10 +107,19 @@ def replicates(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replica
             mean_and_deviation([run.val for run in members]),
             mean_and_deviation([run.score(TEST) for run in members]),
         )
-        for members in groups.values()
-        if len({tuple(run.params.get(key) for key in REPEATS) for run in members}) > 1
+        for members in map(_last_of_each, groups.values())
+        if len(members) > 1
     ]
     return sorted(found, key=lambda group: -(group.val[0] if group.val else 0.0))
+
+
+def _last_of_each(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+    """Of each seed and fold the run that started last, in the order of the runs."""
+    last: dict[tuple[str | None, ...], ComparedRun] = {}
+    for run in sorted(runs, key=lambda run: (run.started, run.run_id)):
+        last[tuple(run.params.get(key) for key in REPEATS)] = run
+    run_ids = {run.run_id for run in last.values()}
+    return [run for run in runs if run.run_id in run_ids]
 
 
 def repeated(keys: Sequence[str]) -> str:

@@ -117,6 +117,28 @@ def test_means_and_deviations_replicates() -> None:
     assert replicates(twice, []) == []  # repeated runs have the same seed
 
 
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    """A rerun has the score of its original: counted twice, it would make the deviation too small."""
+    runs = [
+        run("a", 0.6, 0.5, params={"model.width": 8, "seed": 0}, started=1),
+        run("b", 0.8, 0.6, params={"model.width": 8, "seed": 1}, started=2),
+        run("rerun of b", 0.8, 0.6, params={"model.width": 8, "seed": 1}, started=4),
+        run("rerun of a", 0.62, 0.52, params={"model.width": 8, "seed": 0}, started=3),
+        run("failed", 0.9, params={"model.width": 8, "seed": 1}, started=5, status="FAILED"),
+    ]
+    (group,) = replicates(runs, ["model.width", "seed"])
+    assert group.run_ids == ("rerun of b", "rerun of a")  # of each seed, the one that started last
+    assert group.val == (pytest.approx(0.71), pytest.approx(0.18 / math.sqrt(2)))
+    assert group.test == (pytest.approx(0.56), pytest.approx(0.08 / math.sqrt(2)))
+    assert replicates([runs[0], runs[3]], ["model.width"]) == []
+    folds = [
+        run(f"{fold}{time}", 0.5, params={"seed": 0, "dataset.fold": fold}, started=time)
+        for fold in (0, 1)
+        for time in (1, 2)
+    ]
+    assert [group.run_ids for group in replicates(folds, ["dataset.fold"])] == [("02", "12")]
+
+
 def test_folds_repeat_an_experiment_as_seeds_do() -> None:
     runs = [
         run(f"{width}{seed}{fold}", width / 100 + fold / 10, params={"model.width": width, "seed": seed, **in_fold})
