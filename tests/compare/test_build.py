@@ -172,6 +172,32 @@ def test_unreadable_masks_and_unsafe_names_are_left_out(sweep: Sweep, tmp_path: 
     assert "2 test images are left out: their masks cannot be read or do not fit." in data["notes"]
 
 
+def test_a_run_on_other_test_images_does_not_take_them_from_the_others(sweep: Sweep, tmp_path: Path) -> None:
+    """Also where two runs have images in common with the best one, but not with each other: the better one decides."""
+    tested = [{0, 1, 2, 3}, set(), {7}, {1, 2}, {0, 3}, {2, 3}]  # the numbers of the test images, by rank
+    ids = [
+        make_run(sweep.place, "disjoint", sweep.root, 0.9 - rank / 10, seed=rank, wrong_rows=rank) for rank in range(6)
+    ]
+    for run_id, numbers in zip(ids, tested, strict=True):
+        folder = artifacts(sweep.place, run_id) / "predictions/test"
+        if 7 in numbers:
+            (folder / "test_0.png").rename(folder / "test_7.png")
+        for number in range(4):
+            if number not in numbers:
+                (folder / f"test_{number}.png").unlink(missing_ok=True)
+    with inside(sweep.place):
+        main(["disjoint", f"output={tmp_path}"])
+    data = page_data(tmp_path / "comparison.html")
+    assert [run["id"] for run in data["runs"]] == ids and [run["column"] for run in data["runs"]] == list(range(6))
+    (image,) = data["test"]
+    assert image["id"] == "test_2" and [mask is not None for mask in image["masks"]["0"]] == [1, 0, 0, 1, 0, 1]
+    assert data["differences"]["images"] == 1 and data["differences"]["runs"] == [0, 3, 5]
+    assert [note for note in data["notes"] if "test images" in note] == [
+        "Test images and differences are without 2 of 5 runs: none of their test images is one that the better runs "
+        "have in common."
+    ]
+
+
 # ---- what it stores in MLflow
 
 

@@ -127,7 +127,10 @@
   function differences() {
     const data = DATA.differences;
     const which = Number(at("difference-class").value);
-    if (!data) return showNothing(at("differences"), "No test images with true masks and predictions of several runs.");
+    if (!data) {
+      const text = "True masks, or predictions of the same test images by the best run and another one, are missing.";
+      return showNothing(at("differences"), text);
+    }
     at("differences-caption").textContent =
       `Difference from the best run on ${data.images} test images, with 95 % intervals`;
     const rows = data.runs.map((place, row) => ({
