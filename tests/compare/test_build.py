@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.__main__ import main
+from pipeline.compare.analysis import Analysis
+from pipeline.compare.build import write
+from pipeline.compare.runs import ComparedRun
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
 from pipeline.tracking import run_groups as tracking
@@ -170,6 +173,21 @@ def test_unreadable_masks_and_unsafe_names_are_left_out(sweep: Sweep, tmp_path: 
     data = page_data(tmp_path / "comparison.html")
     assert {image["id"] for image in data["test"]} == {"test_0", "test_3"}
     assert "2 test images are left out: their masks cannot be read or do not fit." in data["notes"]
+
+
+def test_pngs_of_an_earlier_comparison_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    """A chart that this comparison does not have would look like one of its own."""
+    curve = {"val/mean_iou": {1: 0.5, 2: 0.6}}
+    drawn, plain = (ComparedRun("1", "one", "FINISHED", {}, {}, curves=curves) for curves in (curve, {}))
+    analyses = [Analysis("t", [run], ["one"], [], None, "", [], {}) for run in (drawn, plain)]
+    (tmp_path / "curves.png").write_bytes(b"the user's")
+    write(analyses[1], tmp_path)  # without an earlier comparison, the folder has nothing of its files
+    assert (tmp_path / "curves.png").read_bytes() == b"the user's"
+    assert [path.name for path in write(analyses[0], tmp_path)] == ["comparison.html", "runs.csv", "curves.png"]
+    (tmp_path / "mine.png").write_bytes(b"x")
+    (tmp_path / "images.png").mkdir()
+    assert [path.name for path in write(analyses[1], tmp_path)] == ["comparison.html", "runs.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.html", "runs.csv", "mine.png", "images.png"}
 
 
 def test_a_run_on_other_test_images_does_not_take_them_from_the_others(sweep: Sweep, tmp_path: Path) -> None:
