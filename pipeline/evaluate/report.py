@@ -146,8 +146,8 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     table.add_section()
     means = [*(found.mean_iou for found in every), scores[last].mean_precision, scores[last].mean_recall]
     table.add_row("mean", *map(_cell, means))
-    if scores[last].images:
-        low, high = scores[last].mean_iou_interval
+    low, high = scores[last].mean_iou_interval
+    if not math.isnan(low):
         table.add_row("mean IoU, 95 %", *[""] * (len(every) - 1), f"{low:.3f}-{high:.3f}")
     table.add_section()
     totals = {

@@ -190,7 +190,9 @@ def test_pngs_of_an_earlier_comparison_are_removed_and_nothing_else(tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.html", "runs.csv", "mine.png", "images.png"}
 
 
-def test_a_run_on_other_test_images_does_not_take_them_from_the_others(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_run_on_other_test_images_does_not_take_them_from_the_others(
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Also where two runs have images in common with the best one, but not with each other: the better one decides."""
     tested = [{0, 1, 2, 3}, set(), {7}, {1, 2}, {0, 3}, {2, 3}]  # the numbers of the test images, by rank
     ids = [
@@ -210,6 +212,12 @@ def test_a_run_on_other_test_images_does_not_take_them_from_the_others(sweep: Sw
     (image,) = data["test"]
     assert image["id"] == "test_2" and [mask is not None for mask in image["masks"]["0"]] == [1, 0, 0, 1, 0, 1]
     assert data["differences"]["images"] == 1 and data["differences"]["runs"] == [0, 3, 5]
+    # One image is left, of which there is no interval.
+    assert data["differences"]["difference"][1][0] < 0
+    assert data["differences"]["low"] == data["differences"]["high"] == [[None] * 4] * 3
+    printed = capsys.readouterr().out
+    assert "test mIoU minus that of the best run, on 1 image, which has no interval\n" in printed
+    assert re.search(r"^seed 3 +-0\.\d{4} +- +-$", printed, re.MULTILINE)
     assert [note for note in data["notes"] if "test images" in note] == [
         "Test images and differences are without 2 of 5 runs: none of their test images is one that the better runs "
         "have in common."

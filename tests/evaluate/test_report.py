@@ -167,6 +167,16 @@ def test_a_boundary_iou_is_in_the_table_where_it_was_counted() -> None:
     assert re.search(r"boundary IoU +│ +- +│ +0\.3750 ", screen.getvalue())
 
 
+def test_an_interval_is_in_the_table_where_there_are_several_images() -> None:
+    counts = np.array([[6, 3, 0], [9, 6, 0]])
+    for images, row in ((2, "mean IoU, 95 % │ +│ 0.583-0.583"), (1, None), (0, None)):
+        scores = Scores(MATRIX, 0.5, {str(number): counts for number in range(images)})
+        screen = io.StringIO()
+        Console(file=screen, width=80).print(score_table(CLASSES, {"val": Scores(MATRIX, 0.5), "test": scores}))
+        assert re.search(row, screen.getvalue()) if row else "95 %" not in screen.getvalue()
+        assert "nan" not in screen.getvalue()
+
+
 def test_classes_that_a_split_never_shows_are_told() -> None:
     """Its mean is over the classes that are true or predicted: not the mean of a split that shows them all."""
     predicted = np.array([[6, 2, 1], [1, 3, 0], [0, 0, 0]], np.int64)
