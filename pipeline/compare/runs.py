@@ -21,6 +21,7 @@ TEST_SCORES = {
     "recall": "test/mean_recall",
     "boundary IoU": "test/boundary_iou",
     "weighted IoU": "test/frequency_weighted_iou",
+    "pixel accuracy": "test/pixel_accuracy",
 }
 # Scores of each class, and their columns in per_class.csv.
 CLASS_SCORES = {

@@ -66,6 +66,7 @@ def test_csv_is_the_whole_table_and_nothing_else(
     assert first["name"] == f"run {HOSTILE}" and first["model.width"] == "8" and first["pruned"] == "false"
     assert [float(first[key]) for key in ("best_val_mean_iou", "test_mean_iou", "minutes")] == [0.9, 0.8, 1.5]
     assert (rows[4]["status"], rows[4]["test_mean_iou"]) == ("FAILED", "")
+    assert [float(first[key]) for key in ("test_mean_dice", "test_pixel_accuracy")] == pytest.approx([0.85, 0.95])
     assert list(tmp_path.iterdir()) == []
     assert text == (sweep.place / "comparison/runs.csv").read_text(encoding="utf-8")
 

@@ -169,6 +169,7 @@ def test_csv_keeps_any_name_and_every_digit() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table([odd, run("b", pruned=True)], ["loss.name"]))))
     assert float(rows[0]["best_val_mean_iou"]) == 1 / 3 and rows[0]["loss.name"] == 'x,"y"\nz'
     assert float(rows[0]["test_boundary_iou"]) == 1 / 7 and rows[0]["test_mean_dice"] == rows[1]["test_mean_dice"] == ""
+    assert list(rows[0])[-2:] == ["test_frequency_weighted_iou", "test_pixel_accuracy"]  # the latest column comes last
     assert (rows[0]["minutes"], rows[0]["parameters"], rows[1]["minutes"], rows[1]["pruned"]) == ("0.5", "", "", "true")
 
 
