@@ -12,6 +12,7 @@ Compares runs: scores, curves, the influence of each parameter, and the same ima
 
   python -m pipeline.compare <run id of a sweep>                its child runs; the result is stored with the sweep, too
   python -m pipeline.compare <run id> <run id> ...              these runs, by run id, run_key or models:/<name>@<alias>
+                                                                (a sweep among them: its child runs)
   python -m pipeline.compare <experiment>                       every run of an experiment
   python -m pipeline.compare <experiment> --csv > runs.csv      only prints the table, as CSV for other programs
 

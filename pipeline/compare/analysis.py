@@ -27,7 +27,10 @@ MOST_COLUMNS = len(RUN_COLOURS)  # runs in the grid of images
 
 @dataclass(frozen=True)
 class Differences:
-    """IoU of runs minus that of the best run, with the ends of 95 % intervals, each (runs, 1 + classes) float64."""
+    """IoU of runs minus that of the best run, with the ends of 95 % intervals, each (runs, 1 + classes) float64.
+
+    The ends are NaN for a single image.
+    """
 
     images: int  # their number
     runs: Sequence[int]  # the run of each row, as its place in the ranking

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.compare.analysis import Analysis, analyse, with_images
-from pipeline.compare.charts import write_charts
+from pipeline.compare.charts import CHARTS, write_charts
 from pipeline.compare.page.page import page
 from pipeline.compare.table import csv_table
 from pipeline.runtime.errors import UserError
@@ -38,7 +38,8 @@ def compare(
     child and says how to repeat it; the best child, and no other, gets the tag `best`.
 
     Args:
-        names: the id or run_key of a parent run; or those of several runs; or the name of an experiment.
+        names: the id or run_key of a parent run; or those of several runs, among which a sweep stands for its trials;
+            or the name of an experiment.
         uri: MLflow's address; None: mlruns/mlflow.db in the current directory.
         output: the folder for the files; created if it is missing.
         data_root: the dataset's folder; None: where the best run recorded it.
@@ -90,14 +91,22 @@ def find_runs(names: Sequence[str], uri: str | None) -> Iterator[Group]:
 def write(analysis: Analysis, output: Path) -> list[Path]:
     """Write the page, the table and the charts; returns their files.
 
+    Charts of an earlier comparison in this folder that this one does not have are removed: next to its page they would
+    look like its own.
+
     Raises:
         UserError: the folder cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
         html, csv = output / "comparison.html", output / "runs.csv"
+        earlier = [output / name for name in CHARTS] if html.is_file() else []
         html.write_text(page(analysis), encoding="utf-8")
         csv.write_text(csv_table(analysis.runs, analysis.varying), encoding="utf-8")
-        return [html, csv, *write_charts(output, analysis)]
+        charts = write_charts(output, analysis)
+        for file in earlier:
+            if file not in charts and file.is_file():
+                file.unlink()
+        return [html, csv, *charts]
     except OSError as error:
         raise UserError(f"output={output}: cannot be written: {error.strerror}") from error

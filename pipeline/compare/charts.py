@@ -14,29 +14,27 @@ from pipeline.compare.runs import CURVE, run_colour
 from pipeline.evaluate.figures import drawable, figure_style, to_image
 from pipeline.evaluate.overlay import write_png
 
+CHARTS = ("curves.png", "parallel_coordinates.png", "per_class.png", "images.png")
 SIZE, DPI = (10.0, 5.6), 120  # inches
 LONGEST_LABEL, LONGEST_HEADING = 28, 60  # characters
 MOST_IN_LEGEND = 12  # runs
 
 
 def write_charts(folder: Path, analysis: Analysis) -> list[Path]:
-    """Write curves.png, parallel_coordinates.png, per_class.png and images.png, each if there is anything to show.
+    """Write the files of CHARTS, each if there is anything to show.
 
     Returns:
         The files that were written.
     """
     with figure_style():
-        figures = {
-            "curves.png": curves_figure(analysis),
-            "parallel_coordinates.png": parallel_figure(analysis),
-            "per_class.png": class_figure(analysis),
-        }
-        images = {name: to_image(figure) for name, figure in figures.items() if figure is not None}
-    if (sheet := image_sheet(analysis)) is not None:
-        images["images.png"] = sheet
-    for name, image in images.items():
+        figures = (curves_figure(analysis), parallel_figure(analysis), class_figure(analysis))
+        images = [None if figure is None else to_image(figure) for figure in figures]
+    drawn = {
+        name: image for name, image in zip(CHARTS, (*images, image_sheet(analysis)), strict=True) if image is not None
+    }
+    for name, image in drawn.items():
         write_png(folder / name, image)
-    return [folder / name for name in images]
+    return [folder / name for name in drawn]
 
 
 def curves_figure(analysis: Analysis) -> Figure | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.runtime.errors import UserError
+from pipeline.tracking.run_groups import DIGEST
 from pipeline.tracking.stored_run import StoredRun
 
 VAL, TEST, BEST_EPOCH = "best/val_mean_iou", "test/mean_iou", "best/epoch"
@@ -20,6 +21,7 @@ TEST_SCORES = {
     "recall": "test/mean_recall",
     "boundary IoU": "test/boundary_iou",
     "weighted IoU": "test/frequency_weighted_iou",
+    "pixel accuracy": "test/pixel_accuracy",
 }
 # Scores of each class, and their columns in per_class.csv.
 CLASS_SCORES = {
@@ -111,7 +113,7 @@ def read_run(
         metrics=dict(data.metrics),
         pruned="pruned" in data.tags,
         failure=data.tags.get("failure", ""),
-        data=data.tags.get("data_digest"),
+        data=data.tags.get(DIGEST),
         initial=data.tags.get("initial_weights_sha256"),
         started=int(info.start_time or 0),
         seconds=seconds if seconds is not None and math.isfinite(seconds) else None,

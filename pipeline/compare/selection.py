@@ -33,7 +33,7 @@ class ComparedImages:
     test: list[ComparedImage] = field(default_factory=list)
     val: list[ComparedImage] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
-    scored_runs: list[int] = field(default_factory=list)  # the runs with test predictions, as places in the runs
+    scored_runs: list[int] = field(default_factory=list)  # those with predictions of the test images, as places
     confusion_matrices: np.ndarray | None = None  # (scored runs, images, classes, classes) int64 of the test split
     notes: list[str] = field(default_factory=list)
 
@@ -44,6 +44,7 @@ def collect_images(
     """Fetch the predictions of all runs and choose which images are shown.
 
     Args:
+        runs: in the order of their ranking.
         examples: image and mask by image id, as far as the dataset is at hand.
         classes: their number.
         rules: how image files are read.
@@ -57,13 +58,16 @@ def collect_images(
 def _test_images(
     runs: Sequence[StoredRun], examples: Mapping[str, Example], classes: int, rules: PixelRules, notes: list[str]
 ) -> tuple[list[ComparedImage], list[int], np.ndarray | None]:
-    """Images, runs with test predictions, and their confusion matrices, as in `ComparedImages`."""
-    predicted = [set(image_ids(stored, TEST)) for stored in runs]
-    scored_runs = [run for run, ids in enumerate(predicted) if ids]
+    """Images, runs with predictions of them, and their confusion matrices, as in `ComparedImages`."""
+    scored_runs, common, others = _with_common_images([set(image_ids(stored, TEST)) for stored in runs])
     if not scored_runs:
         notes.append("No run has predictions of test images.")
         return [], [], None
-    common = set.intersection(*(predicted[run] for run in scored_runs))
+    if others:
+        notes.append(
+            f"Test images and differences are without {others} of {len(scored_runs) + others} runs: none of their test "
+            "images is one that the better runs have in common."
+        )
     ids = smallest_hashes(common, MOST_SCORED)
     if len(ids) < len(common):
         notes.append(f"Differences are computed from {len(ids)} of {len(common)} test images.")
@@ -86,6 +90,29 @@ def _test_images(
         for image_id in chosen
     ]
     return images, scored_runs, stacked
+
+
+def _with_common_images(predicted: Sequence[set[str]]) -> tuple[list[int], set[str], int]:
+    """The runs that are scored on the same images, as places; these images; how many runs have none of them.
+
+    A run counts only if it has images in common with all better ones: otherwise one run on another list of images would
+    leave none for the others.
+
+    Args:
+        predicted: the test images of each run, the best run first; empty for a run without test predictions.
+    """
+    scored_runs: list[int] = []
+    common: set[str] = set()
+    others = 0
+    for run, ids in enumerate(predicted):
+        if ids and not scored_runs:
+            scored_runs, common = [run], ids
+        elif ids & common:
+            scored_runs.append(run)
+            common = ids & common
+        elif ids:
+            others += 1
+    return scored_runs, common, others
 
 
 def _score_images(

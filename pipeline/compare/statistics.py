@@ -49,16 +49,19 @@ def bootstrap_differences(
 
     Returns:
         Difference, lower and upper end, each (runs, 1 + classes) float64: first the mean IoU, then each class. NaN
-        for a class without an IoU.
+        for a class without an IoU; the ends are NaN for fewer than two images, which cannot be resampled.
     """
     images = confusion_matrices.shape[1]
     # Each (runs, images, classes); in float64, so that the sums over resamples are matrix products.
     intersection, union = (part.astype(np.float64) for part in intersection_and_union(confusion_matrices))
-    drawn = resamples(images, count, seed)
     exact = _mean_and_classes(intersection.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))
+    difference = (exact - exact[best])[:, 0]
+    if images < 2:
+        return difference, np.full(difference.shape, np.nan), np.full(difference.shape, np.nan)
+    drawn = resamples(images, count, seed)
     ious = _mean_and_classes(drawn @ intersection, drawn @ union)  # (runs, resamples, 1 + classes)
     low, high = percentiles(ious - ious[best], axis=1, level=level)
-    return (exact - exact[best])[:, 0], low, high
+    return difference, low, high
 
 
 def _mean_and_classes(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:

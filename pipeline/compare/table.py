@@ -16,6 +16,7 @@ from pipeline.runtime.text import short_value
 SEED, FOLD = "seed", "dataset.fold"
 REPEATS = {SEED: "seeds", FOLD: "folds"}  # runs that differ in these alone repeat the same experiment
 MOST_IN_HEADING = 8  # parameters
+UNRESOLVED = ("auto", "[]")  # a value that a run replaces by another one when it begins
 MISSING = "-"  # the cell of a missing value
 SCHEMA_ORDER = {name: place for place, (name, _, _) in enumerate(leaves(Config))}
 
@@ -24,7 +25,8 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
     """The parameters in which runs differ, in the order of the schema, with fold and seed last.
 
     Keys that change neither weights nor scores (`tracking.…`) are left out. So are those that only say where data and
-    initial weights are stored, unless the runs used different ones.
+    initial weights are stored, unless the runs used different ones. Of a trial that failed before its run began, the
+    values count that were asked for: nothing resolved the others.
     """
     begun = [run for run in runs if run.data is not None]
     shown = set[str]()
@@ -33,7 +35,12 @@ def varying(runs: Sequence[ComparedRun]) -> list[str]:
     if len({run.initial for run in begun}) > 1:
         shown |= {"init_from", "model.encoder_weights"}
     keys = {key for run in runs for key in run.params if key in shown or not changes_nothing(key)}
-    found = [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
+
+    def values(key: str) -> set[str | None]:
+        every = ((run.params.get(key), run.data is not None) for run in runs)
+        return {value for value, has_begun in every if has_begun or value not in UNRESOLVED}
+
+    found = [key for key in keys if len(values(key)) > 1]
     return sorted(found, key=lambda key: (key in REPEATS, key == SEED, SCHEMA_ORDER.get(key, len(SCHEMA_ORDER)), key))
 
 
@@ -85,7 +92,10 @@ class Replicates:
 
 
 def replicates(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replicates]:
-    """Means over the finished runs that differ only in seed or fold, the best first; empty if no two do."""
+    """Means over the finished runs that differ only in seed or fold, the best first; empty if no two do.
+
+    Of several runs with the same seed and fold, such as a run and its reruns, the one that started last counts.
+    """
     groups: dict[tuple[str | None, ...], list[ComparedRun]] = {}
     others = [key for key in keys if key not in REPEATS]
     for run in ranked(run for run in runs if run.finished):
@@ -97,10 +107,19 @@ def replicates(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Replica
             mean_and_deviation([run.val for run in members]),
             mean_and_deviation([run.score(TEST) for run in members]),
         )
-        for members in groups.values()
-        if len({tuple(run.params.get(key) for key in REPEATS) for run in members}) > 1
+        for members in map(_last_of_each, groups.values())
+        if len(members) > 1
     ]
     return sorted(found, key=lambda group: -(group.val[0] if group.val else 0.0))
+
+
+def _last_of_each(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+    """Of each seed and fold the run that started last, in the order of the runs."""
+    last: dict[tuple[str | None, ...], ComparedRun] = {}
+    for run in sorted(runs, key=lambda run: (run.started, run.run_id)):
+        last[tuple(run.params.get(key) for key in REPEATS)] = run
+    run_ids = {run.run_id for run in last.values()}
+    return [run for run in runs if run.run_id in run_ids]
 
 
 def repeated(keys: Sequence[str]) -> str:

@@ -46,10 +46,9 @@ def findings(analysis: Analysis) -> list[str]:
             f"over {repeated(analysis.varying)}, mean ± standard deviation\n{_replicates_table(analysis)}"
         )
     if analysis.differences is not None:
-        paragraphs.append(
-            f"test mIoU minus that of the best run, on {analysis.differences.images} images, "
-            f"95 % bootstrap interval\n{_differences_table(analysis)}"
-        )
+        images = analysis.differences.images
+        where = f"{images} images, 95 % bootstrap interval" if images > 1 else "1 image, which has no interval"
+        paragraphs.append(f"test mIoU minus that of the best run, on {where}\n{_differences_table(analysis)}")
     if analysis.importances:
         shares = ", ".join(f"{short[key]} {100 * value:.0f} %" for key, value in analysis.importances.items())
         paragraphs.append(f"importance for the validation score (fANOVA): {plain(shares)}")
@@ -85,7 +84,7 @@ def _differences_table(analysis: Analysis) -> str:
 
 
 def _signed(difference: float) -> str:
-    """Args: difference: NaN if the images have no valid pixel."""
+    """Args: difference: or an end of its interval; NaN if it does not exist."""
     return MISSING if math.isnan(difference) else f"{difference:+.4f}"
 
 

@@ -162,14 +162,15 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def mean_iou_interval(images: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The interval that holds 95 % of the mean IoUs of resampled splits, a percentile bootstrap; NaN without images.
+    """The interval that holds 95 % of the mean IoUs of resampled splits, a percentile bootstrap.
 
     It says how far the score depends on which images are in the split, not how much another training would change it.
+    NaN for fewer than two images: every resample of one is that image, so the interval would always have width 0.
 
     Args:
         images: of each image, (2, classes) int64: intersections and unions. Their order matters for the last digits.
     """
-    if not images:
+    if len(images) < 2:
         return math.nan, math.nan
     counts = np.stack(images).astype(np.float64)  # (images, 2, classes)
     drawn = resamples(len(images))
@@ -207,7 +208,7 @@ class Scores:
     def mean_iou_interval(self) -> tuple[float, float]:
         """Lower and upper end of the mean IoU over other images like these; see `pipeline.evaluate.bootstrap`.
 
-        The same whatever the order in which the images were scored.
+        NaN for fewer than two images. The same whatever the order in which the images were scored.
         """
         return mean_iou_interval([self.images[name] for name in sorted(self.images)])
 

@@ -64,6 +64,8 @@ def write_overlays(
 ) -> None:
     """Write the overlays of three groups of examples to <folder>/<split>/ (a fixed choice), best/ and worst/.
 
+    PNGs that an earlier evaluation left in these three are removed: they would look like results of this one.
+
     Args:
         folder: created even if `count` is 0.
         predictions: the folder where `prediction_writer` wrote the prediction of every example.
@@ -77,6 +79,11 @@ def write_overlays(
     for group, members in groups.items():
         for example in members:
             places.setdefault(example.id, []).append(folder / group / f"{example.id}.png")
+    # Before anything is written: on a disk where `A.png` is `a.png`, an old name would be that of a new file.
+    written = {path for paths in places.values() for path in paths}
+    for file in {file for group in groups for file in (folder / group).rglob("*.png")} - written:
+        if file.is_file():  # an id may have a folder of such a name
+            file.unlink()
 
     def write(example: Example) -> None:
         prediction = read_index_mask(predictions / f"{example.id}.png")
@@ -139,8 +146,8 @@ def score_table(classes: list[str], scores: dict[str, Scores]) -> Table:
     table.add_section()
     means = [*(found.mean_iou for found in every), scores[last].mean_precision, scores[last].mean_recall]
     table.add_row("mean", *map(_cell, means))
-    if scores[last].images:
-        low, high = scores[last].mean_iou_interval
+    low, high = scores[last].mean_iou_interval
+    if not math.isnan(low):
         table.add_row("mean IoU, 95 %", *[""] * (len(every) - 1), f"{low:.3f}-{high:.3f}")
     table.add_section()
     totals = {

@@ -16,8 +16,10 @@ from pipeline.tracking.registry import register
 from pipeline.tracking.search import open_experiment, search_runs
 from pipeline.tracking.store import answering
 from pipeline.tracking.stored_run import StoredRun, as_stored, open_run
+from pipeline.tracking.sweep_runs import IS_SWEEP
 
 PARENT, NOTE, BEST = "mlflow.parentRunId", "mlflow.note.content", "best"
+DIGEST = "data_digest"  # tag of a run that has begun; a trial that failed before does not have it
 PLACE = "comparison"  # folder among a parent run's artifacts
 MOST_RUNS = 2000
 OLDEST_FIRST = ["attributes.start_time ASC"]
@@ -38,25 +40,75 @@ def find_group(names: Sequence[str], uri: str | None) -> Group:
     """The children of a parent run, the named runs, or the runs of an experiment.
 
     Args:
-        names: the id or run_key of a parent run; or those of several runs; or the name of an experiment.
+        names: the id or run_key of a parent run; or those of several runs, among which a sweep stands for its trials;
+            or the name of an experiment.
 
     Raises:
         UserError: nothing has such a name, or there is nothing to compare.
     """
-    if len(set(names)) > 1:
-        return Group(f"{len(set(names))} runs", None, [open_run(name, uri) for name in dict.fromkeys(names)], [])
-    name = names[0]
+    name, *others = names
     try:
         named = open_run(name, uri)
     except UserError as no_run:
+        if set(others) - {name}:
+            raise
         return _of_experiment(name, uri, no_run)
-    runs, left_out = children_of(named)
-    if not runs:
-        named.folder.cleanup()
-        if not left_out:
-            raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
-        raise UserError(f"{name}: none of its child runs can be read", *left_out)
+    opened = _distinct([named, *(open_run(other, uri) for other in others)])
+    if len(opened) > 1:
+        return _of_several(opened)
+    runs, left_out = _trials(named, " ".join(dict.fromkeys(names)))
     return Group(str(named.run.info.run_name or named.run_id), named, runs, left_out)
+
+
+def _of_several(opened: Sequence[StoredRun]) -> Group:
+    """Runs that are named; the own run of a sweep, which trains nothing, stands for its trials.
+
+    Raises:
+        UserError: a sweep has no trials, or only one run is left.
+    """
+    runs: list[StoredRun] = []
+    left_out: list[str] = []
+    for stored in opened:
+        if IS_SWEEP in stored.tags:
+            trials, unreadable = _trials(stored, stored.label.removeprefix("run="))
+            stored.folder.cleanup()
+            runs += trials
+            left_out += unreadable
+        else:
+            runs.append(stored)
+    runs = _distinct(runs)
+    if len(runs) == 1:
+        runs[0].folder.cleanup()
+        names = " ".join(stored.label.removeprefix("run=") for stored in opened)
+        reason = "these names have one run together; name a sweep's run, several runs, or an experiment"
+        raise UserError(f"{names}: {reason}", *left_out)
+    return Group(f"{len(runs)} runs", None, runs, left_out)
+
+
+def _distinct(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Each run once, whichever of its names it was found by, in the order of the first ones."""
+    found: dict[str, StoredRun] = {}
+    for stored in runs:
+        if found.setdefault(stored.run_id, stored) is not stored:
+            stored.folder.cleanup()
+    return list(found.values())
+
+
+def _trials(parent: StoredRun, name: str) -> tuple[list[StoredRun], list[str]]:
+    """`children_of` a run that has at least one.
+
+    Raises:
+        UserError: it has none that can be read.
+    """
+    runs, left_out = children_of(parent)
+    if not runs:
+        parent.folder.cleanup()
+        if left_out:
+            raise UserError(f"{name}: none of its child runs can be read", *left_out)
+        if IS_SWEEP in parent.tags:
+            raise UserError(f"{name}: this sweep has no trials; compare it when the first one has begun")
+        raise UserError(f"{name}: this run has no child runs; name a sweep's run, several runs, or an experiment")
+    return runs, left_out
 
 
 def children_of(parent: StoredRun) -> tuple[list[StoredRun], list[str]]:
@@ -87,12 +139,18 @@ def _of_experiment(name: str, uri: str | None, no_run: UserError) -> Group:
 
 
 def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
-    """The runs on the dataset of most of them, since scores on several cannot be compared; and which are left out."""
+    """The runs on the dataset of most of them, since scores on several cannot be compared; and which are left out.
+
+    A trial that failed before its run began has no scores, and maybe not the names of its classes either: it is listed
+    with the others, whatever they are trained on.
+    """
     groups: dict[tuple[str | None, ...], list[StoredRun]] = {}
     for run in runs:
-        key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
-        groups.setdefault(key, []).append(run)
-    largest = max(groups.values(), key=len)
+        if DIGEST in run.tags:
+            key = tuple(run.run.data.params.get(name) for name in ("dataset.name", "dataset.classes"))
+            groups.setdefault(key, []).append(run)
+    largest = max(groups.values(), key=len, default=[])
+    same = {run.run_id for run in largest}
     left_out = []
     for (dataset, _), group in groups.items():
         if group is not largest:
@@ -102,7 +160,7 @@ def _on_one_dataset(runs: list[StoredRun]) -> tuple[list[StoredRun], list[str]]:
             left_out.append(
                 f"Runs on dataset={dataset} are left out, since they have other classes; by their ids: {run_ids}"
             )
-    return largest, left_out
+    return [run for run in runs if run.run_id in same or DIGEST not in run.tags], left_out
 
 
 def _usable(found: Sequence[Run], client: mlflow.MlflowClient) -> tuple[list[StoredRun], list[str]]:

@@ -1,9 +1,10 @@
-"""A sweep in a store, compared once for all tests that examine the result."""
+"""A sweep in a store, compared once for all tests that examine the result; a browser for those that need one."""
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, voc_writer: Callable[..., Pa
     with inside(place), contextlib.redirect_stdout(stdout):
         assert main([parent]) == 0
     return Sweep(place, root, parent, ids, stdout.getvalue())
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.compare.browser import chromium  # only the tests that have a browser have selenium
+
+    driver = chromium(tmp_path_factory.mktemp("browser"))
+    yield driver
+    driver.quit()

@@ -78,6 +78,7 @@ def make_run(
         if found
         else client.create_experiment(experiment, artifact_location=(place / "mlruns" / "artifacts").as_uri())
     )
+    tags = {"data_digest": str(root), **tags}
     created = client.create_run(experiment_id, run_name=name, tags=tags, start_time=1_000_000)
     run_id = str(created.info.run_id)
     config = configuration(root, width, seed)
@@ -89,6 +90,7 @@ def make_run(
     if status == "FINISHED" and test:
         ending = {"best/val_mean_iou": score, "best/epoch": 3, "test/mean_iou": score - 0.1, "time/total_seconds": 90}
         ending |= {"test/mean_dice": score - 0.05, "test/boundary_iou": score / 2}
+        ending |= {"test/pixel_accuracy": score + 0.05}
         metrics += [mlflow.entities.Metric(key, value, 5000, 3) for key, value in ending.items()]
     client.log_batch(run_id, metrics=metrics)
 

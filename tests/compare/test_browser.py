@@ -2,24 +2,14 @@
 
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.compare.analysis import Analysis
-from pipeline.compare.examples import compare_image
-from pipeline.compare.page.page import page as page_of
-from pipeline.compare.runs import ComparedRun
-from pipeline.compare.selection import ComparedImages
-from pipeline.data.classes import Classes
-from pipeline.data.palette import VOID, class_colours, voc_palette
-from pipeline.data.pixels import PixelRules
-from pipeline.data.voc import Example
-from pipeline.evaluate.overlay import CONFUSED, FALSE, MISSED
+from pipeline.data.palette import VOID, voc_palette
+from pipeline.evaluate.overlay import MISSED
 from tests.compare.store import CLASSES, HOSTILE, Sweep, predicted, truth
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -27,18 +17,11 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.compare.browser import CHROMIUM, DRIVER, Page, chromium, colours, wrong_rows
+from tests.compare.browser import CHROMIUM, DRIVER, Page, colours, wrong_rows
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no Chromium at /usr/bin/chromium with its chromedriver"
 )
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = chromium(tmp_path_factory.mktemp("browser"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -68,49 +51,6 @@ def test_an_injected_script_does_not_run(page: Page) -> None:
     page.driver.execute_async_script("setTimeout(arguments[0], 200)")
     assert page.driver.execute_script("return window.broken") is None
     page.driver.get_log("browser")  # discards the violations
-
-
-def test_without_predictions_the_page_has_a_table_and_no_grid(driver: Any, tmp_path: Path) -> None:
-    runs = [ComparedRun("1", "one", "RUNNING", {}, {}), ComparedRun("2", "two", "FAILED", {}, {}, failure="of memory")]
-    analysis = Analysis(HOSTILE, runs, ["one", "two"], [], None, "", [], {}, notes=[HOSTILE])
-    (tmp_path / "page.html").write_text(page_of(analysis), encoding="utf-8")
-    driver.get_log("browser")
-    driver.get((tmp_path / "page.html").as_uri())
-    assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
-    assert not driver.find_element(By.ID, "workbench").is_displayed()
-    assert driver.find_element(By.ID, "no-images").is_displayed()
-    assert driver.find_element(By.ID, "note-list").text == HOSTILE
-    assert len(driver.find_elements(By.CSS_SELECTOR, "#run-table tbody tr")) == 2
-
-
-@pytest.mark.parametrize("background", [None, 2])
-def test_a_background_is_the_one_named_or_none(driver: Any, tmp_path: Path, background: int | None) -> None:
-    true = np.repeat(np.array([[0, 0, 0, 1, 2, 2, VOID]], np.uint8), 4, axis=0)
-    mask = np.repeat(np.array([[0, 1, 2, 1, 2, 0, 0]], np.uint8), 4, axis=0)
-    Image.fromarray(true).save(tmp_path / "mask.png")
-    image = compare_image(
-        "a", Example("a", tmp_path / "no.jpg", tmp_path / "mask.png"), {0: [mask]}, 3, 0.0, PixelRules()
-    )
-    classes = Classes(("road", "sky", "car"), background, tuple(class_colours(3, background)))
-    analysis = Analysis(
-        "streets", [ComparedRun("1", "one", "FINISHED", {}, {})], ["one"], [], None, "", [], {},
-        classes=classes, columns=[0], images=ComparedImages(test=[image], scored_runs=[0]),
-    )  # fmt: skip
-    (tmp_path / "page.html").write_text(page_of(analysis), encoding="utf-8")
-    page = Page(driver, tmp_path / "page.html")
-
-    drawn = page.canvas("a", 0)  # without a photograph, the prediction is opaque
-    for index, colour in enumerate(classes.colours):
-        expected = [0, 0, 0, 0] if index == background else [*colour, 255]
-        assert (drawn[mask == index] == expected).all()
-    page.set("[data-layer=prediction] input[type=range]", 0)
-    page.set("[data-layer=errors] input[type=range]", 100)
-    drawn = page.canvas("a", 0)
-    assert drawn[0, :, 3].tolist() == [0, 255, 255, 0, 0, 255, 0]
-    kinds = [CONFUSED, CONFUSED, CONFUSED] if background is None else [CONFUSED, MISSED, FALSE]
-    assert list(map(tuple, drawn[0, [1, 2, 5], :3].tolist())) == kinds
-    named = [kind.text for kind in page.all("#errors span")]
-    assert named == (["confused class"] if background is None else ["missed object", "false object", "confused class"])
 
 
 def test_names_are_shown_as_they_are(page: Page) -> None:

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from pipeline.compare.__main__ import main
+from pipeline.compare.analysis import Analysis
+from pipeline.compare.build import write
+from pipeline.compare.runs import ComparedRun
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import ROOT
 from pipeline.tracking import run_groups as tracking
@@ -63,6 +66,7 @@ def test_csv_is_the_whole_table_and_nothing_else(
     assert first["name"] == f"run {HOSTILE}" and first["model.width"] == "8" and first["pruned"] == "false"
     assert [float(first[key]) for key in ("best_val_mean_iou", "test_mean_iou", "minutes")] == [0.9, 0.8, 1.5]
     assert (rows[4]["status"], rows[4]["test_mean_iou"]) == ("FAILED", "")
+    assert [float(first[key]) for key in ("test_mean_dice", "test_pixel_accuracy")] == pytest.approx([0.85, 0.95])
     assert list(tmp_path.iterdir()) == []
     assert text == (sweep.place / "comparison/runs.csv").read_text(encoding="utf-8")
 
@@ -170,6 +174,55 @@ def test_unreadable_masks_and_unsafe_names_are_left_out(sweep: Sweep, tmp_path: 
     data = page_data(tmp_path / "comparison.html")
     assert {image["id"] for image in data["test"]} == {"test_0", "test_3"}
     assert "2 test images are left out: their masks cannot be read or do not fit." in data["notes"]
+
+
+def test_pngs_of_an_earlier_comparison_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    """A chart that this comparison does not have would look like one of its own."""
+    curve = {"val/mean_iou": {1: 0.5, 2: 0.6}}
+    drawn, plain = (ComparedRun("1", "one", "FINISHED", {}, {}, curves=curves) for curves in (curve, {}))
+    analyses = [Analysis("t", [run], ["one"], [], None, "", [], {}) for run in (drawn, plain)]
+    (tmp_path / "curves.png").write_bytes(b"the user's")
+    write(analyses[1], tmp_path)  # without an earlier comparison, the folder has nothing of its files
+    assert (tmp_path / "curves.png").read_bytes() == b"the user's"
+    assert [path.name for path in write(analyses[0], tmp_path)] == ["comparison.html", "runs.csv", "curves.png"]
+    (tmp_path / "mine.png").write_bytes(b"x")
+    (tmp_path / "images.png").mkdir()
+    assert [path.name for path in write(analyses[1], tmp_path)] == ["comparison.html", "runs.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.html", "runs.csv", "mine.png", "images.png"}
+
+
+def test_a_run_on_other_test_images_does_not_take_them_from_the_others(
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where two runs have images in common with the best one, but not with each other: the better one decides."""
+    tested = [{0, 1, 2, 3}, set(), {7}, {1, 2}, {0, 3}, {2, 3}]  # the numbers of the test images, by rank
+    ids = [
+        make_run(sweep.place, "disjoint", sweep.root, 0.9 - rank / 10, seed=rank, wrong_rows=rank) for rank in range(6)
+    ]
+    for run_id, numbers in zip(ids, tested, strict=True):
+        folder = artifacts(sweep.place, run_id) / "predictions/test"
+        if 7 in numbers:
+            (folder / "test_0.png").rename(folder / "test_7.png")
+        for number in range(4):
+            if number not in numbers:
+                (folder / f"test_{number}.png").unlink(missing_ok=True)
+    with inside(sweep.place):
+        main(["disjoint", f"output={tmp_path}"])
+    data = page_data(tmp_path / "comparison.html")
+    assert [run["id"] for run in data["runs"]] == ids and [run["column"] for run in data["runs"]] == list(range(6))
+    (image,) = data["test"]
+    assert image["id"] == "test_2" and [mask is not None for mask in image["masks"]["0"]] == [1, 0, 0, 1, 0, 1]
+    assert data["differences"]["images"] == 1 and data["differences"]["runs"] == [0, 3, 5]
+    # One image is left, of which there is no interval.
+    assert data["differences"]["difference"][1][0] < 0
+    assert data["differences"]["low"] == data["differences"]["high"] == [[None] * 4] * 3
+    printed = capsys.readouterr().out
+    assert "test mIoU minus that of the best run, on 1 image, which has no interval\n" in printed
+    assert re.search(r"^seed 3 +-0\.\d{4} +- +-$", printed, re.MULTILINE)
+    assert [note for note in data["notes"] if "test images" in note] == [
+        "Test images and differences are without 2 of 5 runs: none of their test images is one that the better runs "
+        "have in common."
+    ]
 
 
 # ---- what it stores in MLflow

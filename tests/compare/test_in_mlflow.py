@@ -1,10 +1,11 @@
 """Finding the runs to compare, the section in the description, the `best` tag, and the registry."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, ViewType
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.run_groups import (
@@ -19,6 +20,7 @@ from pipeline.tracking.run_groups import (
     tag_best,
 )
 from pipeline.tracking.stored_run import open_run
+from pipeline.tracking.sweep_runs import IS_SWEEP
 from tests.compare.store import HOSTILE, Sweep, client_of, make_run
 
 
@@ -33,6 +35,22 @@ def place(sweep: Sweep) -> Path:
 @pytest.fixture(autouse=True)
 def in_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def own_sweep(place: Path) -> Iterator[str]:
+    """The own run of a sweep with the trials `one` and `two`."""
+    client = client_of(place)
+    experiment = client.get_experiment_by_name("a b: c/d").experiment_id
+    parent = str(client.create_run(experiment, tags={"run_key": "own", IS_SWEEP: "true"}).info.run_id)
+    children = [open_run(key, None).run_id for key in ("one", "two")]
+    for child in children:
+        client.set_tag(child, PARENT, parent)
+    yield parent
+    for child in children:
+        if PARENT in client.get_run(child).data.tags:
+            client.delete_tag(child, PARENT)
+    client.delete_run(parent)
 
 
 def keys(group: Group) -> list[str]:
@@ -57,7 +75,8 @@ def test_an_experiment_stands_for_its_runs_without_parents(place: Path) -> None:
 
 def test_only_runs_on_the_most_common_dataset_are_compared(place: Path) -> None:
     client = client_of(place)
-    other = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "x"})
+    experiment = client.get_experiment_by_name("a b: c/d").experiment_id
+    other = client.create_run(experiment, tags={"run_key": "x", "data_digest": "2"})
     client.log_param(other.info.run_id, "dataset.name", "voc2012")
     note = f"Runs on dataset=voc2012 are left out, since they have other classes; by their ids: {other.info.run_id}"
     try:
@@ -68,9 +87,73 @@ def test_only_runs_on_the_most_common_dataset_are_compared(place: Path) -> None:
         client.delete_run(other.info.run_id)
 
 
+def test_trials_that_failed_before_they_began_leave_out_nothing(place: Path) -> None:
+    """Their classes are those that were composed, [] where the dataset names them; they may be more than the others."""
+    client, failed = client_of(place), []
+    for _ in range(3):
+        created = client.create_run(client.get_experiment_by_name("a b: c/d").experiment_id, tags={"run_key": "failed"})
+        failed.append(created.info.run_id)
+        for key, value in (("dataset.name", "folder"), ("dataset.classes", "[]")):
+            client.log_param(failed[-1], key, value)
+        client.set_terminated(failed[-1], "FAILED")
+    try:
+        group = find_group(["a b: c/d"], None)
+        assert (keys(group), group.left_out) == ([*["failed"] * 3, "one", "two"], [])
+        for key in ("one", "two"):
+            client.delete_run(open_run(key, None).run_id)
+        group = find_group(["a b: c/d"], None)  # none of them began
+        assert (keys(group), group.left_out) == (["failed"] * 3, [])
+    finally:
+        for run in client.search_runs([created.info.experiment_id], run_view_type=ViewType.DELETED_ONLY):
+            if run.data.tags.get("run_key") in ("one", "two"):
+                client.restore_run(run.info.run_id)
+        for run_id in failed:
+            client.delete_run(run_id)
+
+
 def test_runs_are_named_by_key_or_id_and_compared_once() -> None:
     assert keys(find_group(["one", "three", "one"], None)) == ["one", "three"]
     assert keys(find_group([open_run("two", None).run_id, "three"], None)) == ["three", "two"]
+
+
+def test_a_run_that_is_named_twice_in_different_ways_is_compared_once() -> None:
+    first = open_run("one", None).run_id
+    assert keys(find_group([first, "three", "one"], None)) == ["one", "three"]
+    with pytest.raises(UserError, match=f"{first} one: this run has no child runs; name .* several runs"):
+        find_group([first, "one"], None)
+
+
+def test_a_sweep_among_several_names_stands_for_its_trials(place: Path, own_sweep: str) -> None:
+    """Its own run trains nothing, so it has no place in a ranking."""
+    client = client_of(place)
+    group = find_group([own_sweep, "three"], None)
+    assert (group.title, group.parent, keys(group)) == ("3 runs", None, ["one", "three", "two"])
+    assert keys(find_group(["one", own_sweep], None)) == ["one", "two"]  # a trial that is named besides is there once
+    # The same sweep, named twice, is the sweep: its run gets the result.
+    key = client.get_run(own_sweep).data.tags["run_key"]
+    assert find_group([own_sweep, key], None).parent.run_id == own_sweep  # type: ignore[union-attr]
+
+
+def test_trials_that_cannot_be_compared_are_named(place: Path, own_sweep: str) -> None:
+    client = client_of(place)
+    one, two = open_run("one", None).run_id, open_run("two", None).run_id
+    client.set_tag(two, "schema", "99")
+    try:
+        group = find_group([own_sweep, "three"], None)
+        assert keys(group) == ["one", "three"] and f"run={two}: was made by a newer version" in group.left_out[0]
+        with pytest.raises(UserError, match=f"{own_sweep} one: these names have one run together; name ") as raised:
+            find_group([own_sweep, "one"], None)
+        assert f"run={two}: was made by a newer version" in raised.value.faults[1]
+        client.set_tag(one, "schema", "99")
+        with pytest.raises(UserError, match=f"{own_sweep}: none of its child runs can be read"):
+            find_group([own_sweep, "three"], None)
+        client.delete_tag(one, PARENT)
+        client.delete_tag(two, PARENT)
+        with pytest.raises(UserError, match=f"{own_sweep}: this sweep has no trials"):
+            find_group([own_sweep, "three"], None)
+    finally:
+        client.delete_tag(two, "schema")
+        client.delete_tag(one, "schema")
 
 
 def test_unreadable_runs_are_left_out_with_a_note(place: Path) -> None:

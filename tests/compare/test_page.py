@@ -13,7 +13,8 @@ from PIL import Image
 
 from pipeline.compare.analysis import Analysis
 from pipeline.compare.page.page import as_json, jpeg_uri, number, numbers, packed, page, page_data
-from pipeline.compare.runs import ComparedRun
+from pipeline.compare.runs import TEST, TEST_SCORES, ComparedRun
+from pipeline.runtime.files import ROOT
 from tests.compare.store import HOSTILE
 
 TEMPLATE = "{{ 7 * 7 }}{% raw %}{# x #}"
@@ -109,10 +110,19 @@ def test_scores_that_no_run_has_are_no_columns() -> None:
     """Runs of earlier versions have neither a Dice score nor a boundary IoU."""
     earlier = ComparedRun("1", "a", "FINISHED", {}, {"test/mean_iou": 0.5}, class_scores={"IoU": {"x": 0.5}})
     later = ComparedRun(
-        "2", "b", "FINISHED", {}, {"test/boundary_iou": 0.25}, class_scores={"boundary IoU": {"x": 0.125}}
-    )
+        "2", "b", "FINISHED", {}, {"test/boundary_iou": 0.25, "test/pixel_accuracy": 0.75},
+        class_scores={"boundary IoU": {"x": 0.125}},
+    )  # fmt: skip
     data = page_data(Analysis("t", [earlier, later], ["a", "b"], [], None, "", [], {}))
-    assert [column["name"] for column in data["testScores"]] == ["boundary IoU"]
+    assert [column["name"] for column in data["testScores"]] == ["boundary IoU", "pixel accuracy"]
+    assert [run["testScores"]["pixel accuracy"] for run in data["runs"]] == [None, 0.75]
     assert data["classScores"] == ["IoU", "boundary IoU"] and data["classNames"] == ["x"]
     assert [run["testScores"]["boundary IoU"] for run in data["runs"]] == [None, 0.25]
     assert [run["classScores"] for run in data["runs"]] == [{"IoU": [0.5]}, {"boundary IoU": [0.125]}]
+
+
+def test_every_score_that_the_documentation_lists_is_compared() -> None:
+    """As docs/comparing.md says; those of the classes have a chart."""
+    text = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(test/\w+)`", text.partition("### Scores")[2].partition("\n## ")[0]))
+    assert len(listed) > 5 and listed == {TEST, *TEST_SCORES.values()}

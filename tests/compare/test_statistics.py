@@ -64,6 +64,12 @@ def test_intervals_are_reproducible_and_narrow_with_the_level() -> None:
     assert first[1][1, 0] < low[1, 0] < high[1, 0] < first[2][1, 0]
 
 
+def test_one_image_has_a_difference_without_an_interval() -> None:
+    difference, low, high = bootstrap_differences(counts_of([8], [6]), best=0)
+    np.testing.assert_allclose(difference, [[0, 0, 0], [-0.1, 0, -0.2]])
+    assert low.shape == high.shape == (2, 3) and np.isnan(low).all() and np.isnan(high).all()
+
+
 def test_an_absent_class_has_no_difference() -> None:
     counts = np.zeros((2, 3, 3, 3), np.int64)
     counts[..., 0, 0] = 5

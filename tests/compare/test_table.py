@@ -50,6 +50,19 @@ def test_locations_vary_if_data_or_initial_weights_differ() -> None:
     assert replicates([run(params={"seed": 0}, data="1", initial="2"), run(params={"seed": 1}, data="1")], ["seed"])
 
 
+def test_values_that_a_trial_never_resolved_do_not_vary() -> None:
+    """A trial that failed before its run began has what was composed; values that were asked for distinguish it."""
+    resolved = {"precision": "float32", "dataset.background": "None", "dataset.classes": "['a', 'b']", "model.depth": 3}
+    composed = {"precision": "auto", "dataset.background": "auto", "dataset.classes": "[]", "model.depth": 30}
+    finished, failed = run("a", params=resolved, data="1"), run("b", params=composed, status="FAILED")
+    assert varying([finished, failed]) == ["model.depth"]
+    assert varying([failed, failed]) == []
+    other = run("c", params={**resolved, "precision": "mixed_bfloat16"}, data="1")
+    assert varying([finished, failed, other]) == ["model.depth", "precision"]
+    # A run that began has resolved values, whatever they are.
+    assert varying([finished, run("d", params={**resolved, "dataset.classes": "[]"}, data="1")]) == ["dataset.classes"]
+
+
 def test_varying_parameters_are_in_the_order_of_the_schema() -> None:
     runs = [run(params={"zzz": 1, "optimizer.learning_rate": 1, "model.depth": 2}), run(params={"model.depth": 3})]
     assert varying(runs) == ["model.depth", "optimizer.learning_rate", "zzz"]
@@ -104,6 +117,28 @@ def test_means_and_deviations_replicates() -> None:
     assert replicates(twice, []) == []  # repeated runs have the same seed
 
 
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    """A rerun has the score of its original: counted twice, it would make the deviation too small."""
+    runs = [
+        run("a", 0.6, 0.5, params={"model.width": 8, "seed": 0}, started=1),
+        run("b", 0.8, 0.6, params={"model.width": 8, "seed": 1}, started=2),
+        run("rerun of b", 0.8, 0.6, params={"model.width": 8, "seed": 1}, started=4),
+        run("rerun of a", 0.62, 0.52, params={"model.width": 8, "seed": 0}, started=3),
+        run("failed", 0.9, params={"model.width": 8, "seed": 1}, started=5, status="FAILED"),
+    ]
+    (group,) = replicates(runs, ["model.width", "seed"])
+    assert group.run_ids == ("rerun of b", "rerun of a")  # of each seed, the one that started last
+    assert group.val == (pytest.approx(0.71), pytest.approx(0.18 / math.sqrt(2)))
+    assert group.test == (pytest.approx(0.56), pytest.approx(0.08 / math.sqrt(2)))
+    assert replicates([runs[0], runs[3]], ["model.width"]) == []
+    folds = [
+        run(f"{fold}{time}", 0.5, params={"seed": 0, "dataset.fold": fold}, started=time)
+        for fold in (0, 1)
+        for time in (1, 2)
+    ]
+    assert [group.run_ids for group in replicates(folds, ["dataset.fold"])] == [("02", "12")]
+
+
 def test_folds_repeat_an_experiment_as_seeds_do() -> None:
     runs = [
         run(f"{width}{seed}{fold}", width / 100 + fold / 10, params={"model.width": width, "seed": seed, **in_fold})
@@ -134,6 +169,7 @@ def test_csv_keeps_any_name_and_every_digit() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table([odd, run("b", pruned=True)], ["loss.name"]))))
     assert float(rows[0]["best_val_mean_iou"]) == 1 / 3 and rows[0]["loss.name"] == 'x,"y"\nz'
     assert float(rows[0]["test_boundary_iou"]) == 1 / 7 and rows[0]["test_mean_dice"] == rows[1]["test_mean_dice"] == ""
+    assert list(rows[0])[-2:] == ["test_frequency_weighted_iou", "test_pixel_accuracy"]  # the latest column comes last
     assert (rows[0]["minutes"], rows[0]["parameters"], rows[1]["minutes"], rows[1]["pruned"]) == ("0.5", "", "", "true")
 
 

@@ -32,6 +32,12 @@ def test_equal_images_have_no_interval_and_none_has_no_score() -> None:
     assert np.isnan(mean_iou_interval([])).all()
 
 
+def test_one_image_has_no_interval() -> None:
+    """Every resample is that image, which would look like a score without any doubt."""
+    assert np.isnan(mean_iou_interval([image((3, 4), (1, 2))])).all()
+    assert np.isnan(Scores(np.zeros((2, 2), np.int64), 0.5, {"a": image((3, 4), (1, 2))}).mean_iou_interval).all()
+
+
 def test_two_images_are_resampled_to_one_or_both() -> None:
     """A quarter of the resamples has one of them alone, and a quarter the other."""
     assert mean_iou_interval([image((1, 4)), image((4, 4))]) == (0.25, 1.0)

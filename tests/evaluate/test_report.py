@@ -84,6 +84,37 @@ def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc
     assert best.shape == worst.shape and (best != worst).any()
 
 
+def test_overlays_of_an_earlier_evaluation_are_removed_and_nothing_else(
+    tmp_path: Path, voc_folder: Callable[..., Path]
+) -> None:
+    """The best of another network's would stand among the best of this one."""
+    root = voc_folder(test=4)
+    names = [f"test_{number}" for number in range(4)]
+    listed = [Example(name, root / f"JPEGImages/{name}.jpg", root / f"SegmentationClass/{name}.png") for name in names]
+    write = prediction_writer(tmp_path / "predictions", voc_palette())
+    for example in listed:
+        write(example, np.zeros((24, 32), np.uint8))
+    shown, folder = classes(names=["g", "x", "y"]), tmp_path / "overlays"
+    mine = [folder / name for name in ("mine.png", "best/notes.txt", "val/test_0.png", "other/best/test_0.png")]
+    earlier = [folder / name for name in ("best/a.png/b.png", "worst/gone.png", "test/gone.png")]
+    for file in (*mine, *earlier):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    for count, ranked in ((2, (3, 9, 1, 7)), (1, (9, 3, 7, 1))):
+        images = {name: np.array([[right], [10]]) for name, right in zip(names, ranked, strict=True)}
+        write_overlays(folder, tmp_path / "predictions", listed, shown, Scores(MATRIX, 0.5, images), count, "test")
+        assert all(file.read_bytes() == b"x" for file in mine)
+    now = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png") if path.is_file()} - {"mine.png"}
+    (fixed,) = fixed_choice(listed, 1)
+    assert now == {
+        "best/test_0.png",
+        "worst/test_3.png",
+        f"test/{fixed.id}.png",
+        "val/test_0.png",
+        "other/best/test_0.png",
+    }
+
+
 def test_a_missing_score_is_an_empty_cell_of_the_csv(tmp_path: Path) -> None:
     boundaries = np.array([[1, 2, 0], [4, 2, 0]])
     write_scores(tmp_path / "evaluation", CLASSES, Scores(MATRIX, 0.5, boundary_counts=boundaries))
@@ -134,6 +165,16 @@ def test_a_boundary_iou_is_in_the_table_where_it_was_counted() -> None:
     screen = io.StringIO()
     Console(file=screen, width=80).print(score_table(CLASSES, {"val": Scores(MATRIX, 0.5), "test": counted}))
     assert re.search(r"boundary IoU +│ +- +│ +0\.3750 ", screen.getvalue())
+
+
+def test_an_interval_is_in_the_table_where_there_are_several_images() -> None:
+    counts = np.array([[6, 3, 0], [9, 6, 0]])
+    for images, row in ((2, "mean IoU, 95 % │ +│ 0.583-0.583"), (1, None), (0, None)):
+        scores = Scores(MATRIX, 0.5, {str(number): counts for number in range(images)})
+        screen = io.StringIO()
+        Console(file=screen, width=80).print(score_table(CLASSES, {"val": Scores(MATRIX, 0.5), "test": scores}))
+        assert re.search(row, screen.getvalue()) if row else "95 %" not in screen.getvalue()
+        assert "nan" not in screen.getvalue()
 
 
 def test_classes_that_a_split_never_shows_are_told() -> None:

@@ -127,17 +127,22 @@
   function differences() {
     const data = DATA.differences;
     const which = Number(at("difference-class").value);
-    if (!data) return showNothing(at("differences"), "No test images with true masks and predictions of several runs.");
+    if (!data) {
+      const text = "True masks, or predictions of the same test images by the best run and another one, are missing.";
+      return showNothing(at("differences"), text);
+    }
     at("differences-caption").textContent =
-      `Difference from the best run on ${data.images} test images, with 95 % intervals`;
+      `Difference from the best run on ${testImages(data.images)}${data.images > 1 ? ", with 95 % intervals" : ""}`;
     const rows = data.runs.map((place, row) => ({
       run: RUNS[place],
       middle: data.difference[row][which],
       low: data.low[row][which],
       high: data.high[row][which],
     })).filter((row) => !row.run.best && row.middle !== null).reverse();
-    const isClear = (row) => row.low > 0 || row.high < 0; // the interval does not contain 0
-    const interval = ({ middle, low, high }) => `${middle.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`;
+    const hasInterval = (row) => row.low !== null && row.high !== null;
+    const isClear = (row) => hasInterval(row) && (row.low > 0 || row.high < 0); // the interval does not contain 0
+    const bar = (row, length) => (hasInterval(row) ? length : 0);
+    const interval = ({ middle, low, high }) => withInterval((value) => value.toFixed(4), middle, low, high);
     Plotly.react("differences", [{
       type: "scatter",
       mode: "markers",
@@ -151,8 +156,8 @@
       error_x: {
         type: "data",
         symmetric: false,
-        array: rows.map((row) => row.high - row.middle),
-        arrayminus: rows.map((row) => row.middle - row.low),
+        array: rows.map((row) => bar(row, row.high - row.middle)),
+        arrayminus: rows.map((row) => bar(row, row.middle - row.low)),
         color: style("--muted"), thickness: 1.4, width: 4,
       },
       text: rows.map((row) => `${escaped(row.run.heading)}<br>${interval(row)}`),

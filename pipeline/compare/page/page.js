@@ -19,6 +19,11 @@ function element(tag, properties = {}, ...children) {
 }
 
 const score = (value, digits = 4) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+// A difference, with the ends of its interval where it has one: a single image has none.
+const withInterval = (show, middle, low, high) => (
+  middle === null ? "–" : low === null ? show(middle) : `${show(middle)} [${show(low)}, ${show(high)}]`
+);
+const testImages = (count) => `${count} test image${count === 1 ? "" : "s"}`;
 const minutes = (value) => (value === null ? "–" : value < 10 ? value.toFixed(1) : value.toFixed(0));
 function dot(colour) {
   const circle = element("span", { class: "dot" });
@@ -73,7 +78,6 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
 (function runTable() {
   const known = (pick) => RUNS.some((run) => pick(run) !== null && pick(run) !== undefined);
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
-  const interval = ([middle, low, high]) => `${signed(middle)} [${signed(low)}, ${signed(high)}]`;
   const differences = new Map((DATA.differences?.runs ?? []).map((place, row) => (
     [RUNS[place], ["difference", "low", "high"].map((part) => DATA.differences[part][row][0])]
   )));
@@ -86,10 +90,11 @@ at("subtitle").textContent = `${RUNS.length} run${RUNS.length === 1 ? "" : "s"},
     { name: "val mIoU", value: (run) => run.val, show: (run) => score(run.val), bar: true },
     { name: "test mIoU", value: (run) => run.test, show: (run) => score(run.test), bar: true },
     ...(differences.size ? [{
-      name: "difference, 95 %",
-      title: `test mean IoU minus that of the best run, on ${DATA.differences.images} images, with a bootstrap interval`,
+      name: DATA.differences.images > 1 ? "difference, 95 %" : "difference",
+      title: `test mean IoU minus that of the best run, on ${testImages(DATA.differences.images)}`
+        + (DATA.differences.images > 1 ? ", with a bootstrap interval" : ""),
       value: (run) => differences.get(run)?.[0] ?? null,
-      show: (run) => (run.best || !differences.has(run) ? "–" : interval(differences.get(run))),
+      show: (run) => (run.best || !differences.has(run) ? "–" : withInterval(signed, ...differences.get(run))),
     }] : []),
     { name: "best epoch", value: (run) => run.bestEpoch, show: (run) => score(run.bestEpoch, 0) },
     { name: "minutes", value: (run) => run.minutes, show: (run) => minutes(run.minutes) },
