@@ -19,6 +19,16 @@ def test_one_step_does_all_that_a_run_does(workplace: Path) -> None:
     assert any(line.startswith("takes     ") and line.endswith(" GB of memory, 1 step") for line in printed)
 
 
+def test_a_step_that_float16_skips_is_one_step(workplace: Path) -> None:
+    """Keras skips steps with infinite gradients, so no update has a learning rate yet."""
+    overflows = ("precision=mixed_float16", "model.norm=none", "loss.cross_entropy=1e5")
+    ended = python(RUN, *OPTIONS, "debug=one_step", *overflows, cwd=workplace)
+    assert ended.status == 0, ended.stderr
+    client, (run,) = stored_runs(workplace)
+    assert history(client, run)["learning_rate"] == [(1, run.data.metrics["learning_rate"])]
+    assert run.data.metrics["learning_rate"] > 0
+
+
 def test_images_that_are_not_learnt_have_likely_causes(workplace: Path) -> None:
     limit = ("dataset.limit=4", "epochs=2", "optimizer.learning_rate=1e-9", "dataset.splits.test=null")
     ended = python(RUN, *OPTIONS, "debug=overfit", *limit, cwd=workplace)
