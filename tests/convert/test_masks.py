@@ -120,6 +120,59 @@ def test_255_that_may_be_void_or_a_class_is_refused(tmp_path: Path) -> None:
     assert_masks(converted(source, "values={0: x, 1: y, 255: y}"), indices(2))
 
 
+@pytest.mark.parametrize(
+    ("value", "file", "text"),
+    [
+        (255, "labels.txt", "background\ncat\n"),
+        (128, "labels.txt", "background\ncat\n"),
+        (255, "labelmap.txt", "background:::\ncat:::\n"),
+        (255, "labelmap.txt", "background:0,0,0::\ncat:255,0,0::\n"),
+    ],
+)
+def test_two_values_are_the_two_names_of_a_legend(
+    tmp_path: Path, value: int, file: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * value, classes=2)
+    (source / file).write_text(text)
+    output = converted(source)
+    assert_masks(output, indices(2))
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "cat"]
+    assert f"values 0 and {value} are background and cat; 'values={{0: background, …}}' sets" in capsys.readouterr().out
+    swapped = {name: 1 - mask for name, mask in indices(2).items()}
+    assert_masks(converted(source, "classes=[cat,background]", "overwrite=true"), swapped)
+
+
+@pytest.mark.parametrize("names", ["background\ncat\n", "background\ncat\ndog\n", "cat\n"])
+def test_255_that_may_be_void_or_a_class_of_a_legend_is_refused(tmp_path: Path, names: str) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2)
+    if names != "cat\n":
+        save(source / "masks/a0.png", index_mask(0, 2))
+    (source / "labels.txt").write_text(names)
+    count = 4 if names == "cat\n" else 3
+    assert f"255 is in {count} masks, next to 0 alone, so it may be void or a class" in refused(source)
+    assert_masks(converted(source, "values={0: x, 1: y, 255: y}"), indices(2))
+
+
+def test_void_of_a_legend_is_void(tmp_path: Path) -> None:
+    """255 next to other classes, or with a name."""
+    void = {name: np.where(mask == 2, 255, mask).astype(np.uint8) for name, mask in indices().items()}
+    source = write_pairs(tmp_path / "s", change=lambda mask: np.where(mask == 2, 255, mask).astype(np.uint8))
+    (source / "labels.txt").write_text("background\ncat\n")
+    assert_masks(converted(source), void)
+    save(source / "masks/a0.png", index_mask(0, 2) * 255)
+    for number in range(1, 4):
+        save(source / f"masks/a{number}.png", index_mask(number, 2))
+    (source / "labels.txt").rename(source / "_classes.csv")
+    (source / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cat\n255, void\n")
+    expected = indices(2) | {"a0": index_mask(0, 2) * 255}
+    assert_masks(converted(source, "overwrite=true"), expected)
+
+
+def test_0_and_255_alone_are_no_three_classes(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2)
+    assert "255 is in 4 masks, next to 0 alone" in refused(source, "classes=[background,cat,dog]")
+
+
 def blurred(mask: np.ndarray) -> np.ndarray:
     """0 and 255, with edges as scaling makes them."""
     image = Image.fromarray(mask * 255)
