@@ -44,6 +44,10 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
         names = legend.values or dict(enumerate(legend.colours.values()))
         if list(names) == [0, 1] and _is_0_and_another(scan):
             return _two_values(list(names.values()), options, scan)
+        if list(names) == [0, 1] and _is_0_and_255_with_edges(scan):
+            given = {0: names[0], VOID: names[1]}
+            what = f"{len(set(scan.of(False)[0]) - set(given))} values of the masks have no class"
+            raise unknown_labels(options, scan, False, what, given)
         if VOID not in names:
             _require_plain_void(options, scan)
         return _named(names, False, options, scan, f"values as {legend.file} says; values=… sets others")
@@ -139,6 +143,13 @@ def _is_0_and_another(scan: Scan) -> bool:
     """Whether masks hold two values as many tools write them for two classes, such as 0 and 255."""
     values = sorted(scan.of(False)[0])
     return len(values) == 2 and values[0] == 0 and values[1] != 1
+
+
+def _is_0_and_255_with_edges(scan: Scan) -> bool:
+    """Whether masks of 0 and 255 seem to have blurred edges, whose values a tolerance would take for void."""
+    pixels = scan.of(False)[0]
+    others = [value for value, _ in pixels.most_common() if value != 0]
+    return others[:1] == [VOID] and not set(others) <= {1, VOID}
 
 
 def _two_values(names: Sequence[str], options: Options, scan: Scan) -> Meaning:

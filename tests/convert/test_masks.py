@@ -189,6 +189,18 @@ def test_blurred_edges_need_a_tolerance(tmp_path: Path) -> None:
     assert "values of masks without a class" in refused(near, "values={0: a, 255: b}", "tolerance=10")
 
 
+def test_blurred_edges_of_255_are_not_void_by_a_legend(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", change=blurred, classes=2)
+    (source / "labels.txt").write_text("background\ncat\n")
+    for arguments in ([], ["tolerance=128"]):
+        message = refused(source, *arguments)
+        assert "values of the masks have no class; they hold:" in message
+        assert "'values={0: background, 255: cat}' tolerance=128" in message
+    output = tmp_path / "s-voc"
+    assert main([*shlex.split(message.rpartition("those named: ")[2])[3:]]) == 0
+    assert_masks(output, {name: (blurred(mask) > 127).astype(np.uint8) for name, mask in indices(2).items()})
+
+
 def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "s", mask="masks/{}.jpg", change=lambda mask: mask * 255, classes=2)
     assert "a JPEG as mask (4 of 4 masks)" in refused(source)
