@@ -10,14 +10,19 @@ from PIL import Image
 from pipeline.config.dataset_file import read_dataset_file
 from pipeline.convert.__main__ import main
 from pipeline.data.palette import voc_palette
-from tests.convert.sources import assert_masks, converted, drawn_image, index_mask, refused, save, write_pairs
+from tests.convert.sources import (
+    NAMES,
+    assert_masks,
+    converted,
+    drawn_image,
+    index_mask,
+    indices,
+    refused,
+    save,
+    write_pairs,
+)
 
-NAMES = [f"a{number}" for number in range(4)]
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (10, 200, 30)], np.uint8)
-
-
-def indices(classes: int = 3) -> dict[str, np.ndarray]:
-    return {name: index_mask(number, classes) for number, name in enumerate(NAMES)}
 
 
 def as_palette(mask: np.ndarray) -> Image.Image:
@@ -171,40 +176,6 @@ def test_void_of_a_legend_is_void(tmp_path: Path) -> None:
 def test_0_and_255_alone_are_no_three_classes(tmp_path: Path) -> None:
     source = write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2)
     assert "255 is in 4 masks, next to 0 alone" in refused(source, "classes=[background,cat,dog]")
-
-
-def blurred(mask: np.ndarray) -> np.ndarray:
-    """0 and 255, with edges as scaling makes them."""
-    image = Image.fromarray(mask * 255)
-    return np.asarray(image.resize((64, 48), Image.Resampling.BILINEAR).resize((32, 24), Image.Resampling.BILINEAR))
-
-
-def test_blurred_edges_need_a_tolerance(tmp_path: Path) -> None:
-    source = write_pairs(tmp_path / "s", change=blurred, classes=2)
-    assert "of the masks" in refused(source) and "tolerance=128" in refused(source, "values={0: a, 255: b}")
-    output = converted(source, "values={0: a, 255: b}", "tolerance=128")
-    expected = {name: (blurred(mask) > 127).astype(np.uint8) for name, mask in indices(2).items()}
-    assert_masks(output, expected)
-    near = write_pairs(tmp_path / "near", change=blurred, classes=2)
-    assert "values of masks without a class" in refused(near, "values={0: a, 255: b}", "tolerance=10")
-
-
-def test_blurred_edges_of_255_are_not_void_by_a_legend(tmp_path: Path) -> None:
-    source = write_pairs(tmp_path / "s", change=blurred, classes=2)
-    (source / "labels.txt").write_text("background\ncat\n")
-    for arguments in ([], ["tolerance=128"]):
-        message = refused(source, *arguments)
-        assert "values of the masks have no class; they hold:" in message
-        assert "'values={0: background, 255: cat}' tolerance=128" in message
-    output = tmp_path / "s-voc"
-    assert main([*shlex.split(message.rpartition("those named: ")[2])[3:]]) == 0
-    assert_masks(output, {name: (blurred(mask) > 127).astype(np.uint8) for name, mask in indices(2).items()})
-
-
-def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
-    source = write_pairs(tmp_path / "s", mask="masks/{}.jpg", change=lambda mask: mask * 255, classes=2)
-    assert "a JPEG as mask (4 of 4 masks)" in refused(source)
-    converted(source, "values={0: a, 255: b}", "tolerance=128")
 
 
 def as_channels(mask: np.ndarray) -> np.ndarray:
