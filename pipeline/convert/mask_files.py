@@ -83,7 +83,7 @@ def read_stored(path: Path) -> Stored:
             return Stored(np.array(opened, np.uint8), None)
         if opened.mode == "LA":
             return Stored(np.array(opened.getchannel(0), np.uint8), None)
-        if opened.mode.startswith("I"):
+        if opened.mode.startswith(("I", "F")):  # of more than 8 bits, or of floating point
             return _of_array(np.array(opened))
         if opened.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
             if opened.mode.startswith("RGB") and is_one_hot(channels := np.array(opened)):
@@ -100,7 +100,8 @@ def _of_array(values: np.ndarray) -> Stored:
     """
     if values.ndim == 3:
         return Stored(numbers_of_channels(values), None, channels=values.shape[2])
-    whole = values.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # of what is no number, which is refused
+        whole = values.astype(np.int64)
     if whole.min() < 0 or whole.max() >= VALUES or (values.dtype.kind == "f" and (whole != values).any()):
         raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1}, whole, expected")
     return Stored(whole.astype(np.uint8 if whole.max() < 256 else np.uint16), None)

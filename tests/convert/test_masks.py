@@ -251,6 +251,26 @@ def test_indices_in_numpy_files(tmp_path: Path) -> None:
     assert_masks(converted(tmp_path / "s"), indices())
 
 
+@pytest.mark.parametrize("ending", ["npy", "tif"])
+def test_whole_numbers_in_files_of_floating_point(tmp_path: Path, ending: str) -> None:
+    source = tmp_path / "s"
+
+    def write(name: str, values: np.ndarray) -> None:
+        path = source / f"masks/{name}.{ending}"
+        np.save(path, values) if ending == "npy" else save(path, values)
+
+    (source / "masks").mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        save(source / f"images/{name}.jpg", drawn_image(number))
+        write(name, index_mask(number).astype(np.float32))
+    assert_masks(converted(source), indices())
+    (tmp_path / "s-voc").rename(tmp_path / "made")
+    write("a0", np.full((24, 32), 0.5, np.float32))
+    write("a1", np.full((24, 32), np.nan, np.float32))
+    message = refused(source)
+    assert "holds values from 0.5 to 0.5; 0 to 65535, whole, expected" in message and "from nan to nan" in message
+
+
 def test_masks_of_one_class_each(tmp_path: Path) -> None:
     source = tmp_path / "s"
     for number, name in enumerate(NAMES):
