@@ -10,8 +10,9 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
-from pipeline.convert.one_hot import NUMPY, is_one_hot, numbers_of_channels, read_channels, read_numpy
+from pipeline.convert.one_hot import is_one_hot, numbers_of_channels, read_channels, read_numpy
 from pipeline.convert.source import Size, UnknownLabels
+from pipeline.data.file_roles import NUMPY
 from pipeline.data.image_files import open_image
 from pipeline.data.palette import Colour
 
