@@ -135,8 +135,8 @@ def _not_recognised(source: Path) -> UserError:
     content = f"has {enumerated(names, 8) or 'nothing'}" if source.is_dir() else "is a file"
     return UserError(
         f"source={source}: not recognised; it {content}. Masks next to images need a word such as masks or _mask in "
-        "the names of folders or files, or images=<folder> masks=<folder>; of other tools, format=… reads coco, "
-        "labelme, cvat, cityscapes, ade20k and supervisely"
+        "the names of folders or files, or images=<folder> masks=<folder>; format=… reads masks, coco, labelme, "
+        "cvat, cityscapes, ade20k and supervisely"
     )
 
 

@@ -8,10 +8,10 @@ from pipeline.convert.options import Options
 from pipeline.convert.parallel import Workers
 from pipeline.convert.source import Files, Found, Item, left_out, own_id, split_of
 from pipeline.data.palette import VOID
+from pipeline.data.recognise import ADE20K_CLASSES
 from pipeline.runtime.errors import UserError
 
 CLASSES = 150
-NAMES = "objectInfo150.txt"  # comes with the dataset
 LARGEST = 2**20  # bytes
 
 
@@ -50,9 +50,11 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
 
 def _names(files: Files) -> tuple[list[str], list[str]]:
     """The first name of each class, with its number where two would be the same; and a note."""
-    place = next((path for path in files.paths if PurePosixPath(path).name == NAMES), None)
+    place = next((path for path in files.paths if PurePosixPath(path).name == ADE20K_CLASSES), None)
     if place is None or (files.root / place).stat().st_size > LARGEST:
-        return [f"class_{index}" for index in range(1, CLASSES + 1)], [f"without {NAMES}, classes have no names"]
+        return [f"class_{index}" for index in range(1, CLASSES + 1)], [
+            f"without {ADE20K_CLASSES}, classes have no names"
+        ]
     with (files.root / place).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))
     names: list[str] = []

@@ -10,14 +10,18 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.config.classes import hexadecimal
 from pipeline.convert.damaged import as_value_error
-from pipeline.convert.one_hot import NUMPY, is_one_hot, numbers_of_channels, read_channels, read_numpy
+from pipeline.convert.one_hot import is_one_hot, numbers_of_channels, read_channels, read_numpy
 from pipeline.convert.source import Size, UnknownLabels
+from pipeline.data.file_roles import NUMPY
 from pipeline.data.image_files import open_image
 from pipeline.data.palette import Colour
 
 FORMATS = ("PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG")
 COLOURS = 2**24  # of 8 bits a channel
 VALUES = 2**16
+LOSSY = (".jpg", ".jpeg")
+STRONG = 0.75  # of the strongest channel of a file, which a pixel that is no edge exceeds
+FAINT = 16  # the strongest channel of what JPEG or blurring makes of black, at most
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def read_stored(path: Path) -> Stored:
             return Stored(np.array(opened, np.uint8), None)
         if opened.mode == "LA":
             return Stored(np.array(opened.getchannel(0), np.uint8), None)
-        if opened.mode.startswith("I"):
+        if opened.mode.startswith(("I", "F")):  # of more than 8 bits, or of floating point
             return _of_array(np.array(opened))
         if opened.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
             if opened.mode.startswith("RGB") and is_one_hot(channels := np.array(opened)):
@@ -97,7 +101,8 @@ def _of_array(values: np.ndarray) -> Stored:
     """
     if values.ndim == 3:
         return Stored(numbers_of_channels(values), None, channels=values.shape[2])
-    whole = values.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # of what is no number, which is refused
+        whole = values.astype(np.int64)
     if whole.min() < 0 or whole.max() >= VALUES or (values.dtype.kind == "f" and (whole != values).any()):
         raise ValueError(f"holds values from {values.min()} to {values.max()}; 0 to {VALUES - 1}, whole, expected")
     return Stored(whole.astype(np.uint8 if whole.max() < 256 else np.uint16), None)
@@ -137,7 +142,7 @@ class Table:
         found = _lut(self)[keys]
         unknown = found < 0
         if unknown.any():
-            found[unknown] = self._nearest(keys[unknown])
+            found[unknown] = self.nearest(keys[unknown])
         return found.astype(np.uint8)
 
     def _of_bytes(self, values: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -152,29 +157,35 @@ class Table:
             present = np.flatnonzero(Image.fromarray(values).histogram())
             unknown = present[table[present] < 0]
             try:
-                table[unknown] = self._nearest(keys[unknown])
+                table[unknown] = self.nearest(keys[unknown])
             except UnknownLabels:  # with the pixels of each
-                self._nearest(keys[values[found < 0]])
+                self.nearest(keys[values[found < 0]])
                 raise
             found = np.take(table, values)
         return found.astype(np.uint8)
 
-    def _nearest(self, keys: np.ndarray) -> np.ndarray:
-        """The index of the entry nearest to each of these keys, (n,) int16."""
+    def nearest(self, keys: np.ndarray) -> np.ndarray:
+        """The index of the entry nearest to each of these keys, (n,) int16.
+
+        Raises:
+            UnknownLabels: keys are not within the tolerance of one.
+        """
         distinct, places = np.unique(keys, return_inverse=True)
         known = np.array([key for key, _ in self.entries], np.int64)
-        away = np.abs(self._channels(distinct)[:, None] - self._channels(known)[None]).max(axis=2)
+        apart = _channels(distinct, self.by_colour)[:, None] - _channels(known, self.by_colour)[None]
+        away = np.abs(apart).max(axis=2)
         if (away.min(axis=1) > (self.tolerance or 0)).any():
             outside = away.min(axis=1) > (self.tolerance or 0)
             raise UnknownLabels(_named(keys[outside[places]], self.by_colour))
         indices = np.array([index for _, index in self.entries], np.int16)
         return np.asarray(indices[away.argmin(axis=1)][places])
 
-    def _channels(self, keys: np.ndarray) -> np.ndarray:
-        """(n, 3) for colours, (n, 1) for values."""
-        if not self.by_colour:
-            return keys.astype(np.int64)[:, None]
-        return np.stack([keys >> 16, (keys >> 8) & 255, keys & 255], axis=1).astype(np.int64)
+
+def _channels(keys: np.ndarray, by_colour: bool) -> np.ndarray:
+    """(n, 3) for colours, (n, 1) for values."""
+    if not by_colour:
+        return keys.astype(np.int64)[:, None]
+    return np.stack([keys >> 16, (keys >> 8) & 255, keys & 255], axis=1).astype(np.int64)
 
 
 @functools.lru_cache(maxsize=2)
@@ -223,7 +234,10 @@ class MaskFile:
 
 @dataclass(frozen=True, slots=True)
 class MaskParts:
-    """A mask in several files, one for each class or object: what is not 0 is of it; later ones cover earlier ones."""
+    """A mask in several files, one for each class or object: what is not 0 is of it; later ones cover earlier ones.
+
+    With a tolerance each file has two named values or colours: 0, and the median of its strong pixels.
+    """
 
     paths: tuple[Path, ...]
     indices: tuple[int, ...]  # the class of each file
@@ -246,11 +260,20 @@ class MaskParts:
     def _covered(self, path: Path) -> np.ndarray:
         """(height, width) bool."""
         stored = read_stored(path)
-        keys = stored.packed() if stored.colours is not None or stored.palette is not None else stored.values
+        by_colour = stored.colours is not None or stored.palette is not None
+        keys = stored.packed() if by_colour else stored.values
         assert keys is not None
-        distinct = np.unique(keys)
+        distinct, counts = np.unique(keys, return_counts=True)
         if self.tolerance is None:
             if len(distinct) > 2 or (len(distinct) == 2 and distinct[0] != 0):
-                raise UnknownLabels(_named(keys[keys != 0], stored.values is None))
+                raise UnknownLabels(_named(keys[keys != 0], by_colour))
             return np.asarray(keys > 0)
-        return np.asarray((keys & 255) > 255 - self.tolerance if distinct.max() > 1 else keys > 0)
+        channels = _channels(distinct, by_colour)
+        strengths = channels.max(axis=1)
+        may_be_black = len(distinct) > 2 or path.suffix.lower() in LOSSY
+        if strengths.max() <= (FAINT if may_be_black else 0):
+            return np.zeros(keys.shape, bool)
+        strong = strengths > STRONG * strengths.max()  # away from edges
+        own = np.percentile(np.repeat(channels[strong], counts[strong], axis=0), 50, axis=0, method="lower").tolist()
+        key = key_of_colour((own[0], own[1], own[2])) if by_colour else own[0]
+        return Table(by_colour, ((0, 0), (key, 1)), self.tolerance).nearest(keys.ravel()).reshape(keys.shape) == 1

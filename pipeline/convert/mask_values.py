@@ -42,6 +42,14 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
         return _named(names, True, options, scan, f"colours as {legend.file} says; colours=… sets others")
     if legend is not None and scan.is_grey:
         names = legend.values or dict(enumerate(legend.colours.values()))
+        if list(names) == [0, 1] and _is_0_and_another(scan):
+            return _two_values(list(names.values()), options, scan)
+        if list(names) == [0, 1] and _is_0_and_255_with_edges(scan):
+            given = {0: names[0], VOID: names[1]}
+            what = f"{len(set(scan.of(False)[0]) - set(given))} values of the masks have no class"
+            raise unknown_labels(options, scan, False, what, given)
+        if VOID not in names:
+            _require_plain_void(options, scan)
         return _named(names, False, options, scan, f"values as {legend.file} says; values=… sets others")
     if legend is not None and not options.classes:
         options = replace(options, classes=tuple(legend.values.values()))  # names alone, for the colours of PASCAL VOC
@@ -114,15 +122,9 @@ def _guessed(scan: Scan, options: Options) -> Meaning:
     values = sorted(scan.of(False)[0])
     labels = [value for value in values if value != VOID]
     classes = list(options.classes)
-    if len(values) == 2 and values[0] == 0 and (not classes or len(classes) == 2) and values[1] != 1:
-        names = classes or [BACKGROUND, OBJECT]
-        note = f"values 0 and {values[1]} are {names[0]} and {names[1]}; 'values={{0: {names[0]}, …}}' sets others"
-        return _named({0: names[0], values[1]: names[1]}, False, options, scan, note)
-    if len(labels) > 1 and scan.void_alone and not scan.void_next_to_others:
-        raise unknown_labels(options, 
-            scan, False, f"255 is in {scan.void_alone} masks, next to 0 alone, so it may be void or a class: void "
-            "there would hide what is labelled"
-        )  # fmt: skip
+    if len(classes) in (0, 2) and _is_0_and_another(scan):
+        return _two_values(classes or [BACKGROUND, OBJECT], options, scan)
+    _require_plain_void(options, scan)
     if labels and labels[-1] < (len(classes) or MOST_INDICES):
         names = classes or ([BACKGROUND, OBJECT] if labels[-1] < 2 else _numbered(labels[-1] + 1))
         note = f"values are class indices: {_indices(names)}; 'classes=[…]' names them"
@@ -135,6 +137,38 @@ def _guessed(scan: Scan, options: Options) -> Meaning:
         return _named(dict(zip(values, classes, strict=True)), False, options, scan,
                       "values are the classes in their order; values=… sets others")  # fmt: skip
     raise unknown_labels(options, scan, False, "the values of the masks are no class indices")
+
+
+def _is_0_and_another(scan: Scan) -> bool:
+    """Whether masks hold two values as many tools write them for two classes, such as 0 and 255."""
+    values = sorted(scan.of(False)[0])
+    return len(values) == 2 and values[0] == 0 and values[1] != 1
+
+
+def _is_0_and_255_with_edges(scan: Scan) -> bool:
+    """Whether masks of 0 and 255 seem to have blurred edges, whose values a tolerance would take for void."""
+    pixels = scan.of(False)[0]
+    others = [value for value, _ in pixels.most_common() if value != 0]
+    return others[:1] == [VOID] and not set(others) <= {1, VOID}
+
+
+def _two_values(names: Sequence[str], options: Options, scan: Scan) -> Meaning:
+    value = max(scan.of(False)[0])
+    note = f"values 0 and {value} are {names[0]} and {names[1]}; 'values={{0: {names[0]}, …}}' sets others"
+    return _named({0: names[0], value: names[1]}, False, options, scan, note)
+
+
+def _require_plain_void(options: Options, scan: Scan) -> None:
+    """Refuse 255 that may be a class: as void it would hide what is labelled.
+
+    Raises:
+        UserError: 255 is next to 0 alone, in every mask that has it.
+    """
+    others = [value for value in scan.of(False)[0] if value != VOID]
+    if (len(others) > 1 or others == [0]) and scan.void_alone and not scan.void_next_to_others:
+        raise unknown_labels(options, scan, False,
+                             f"255 is in {scan.void_alone} masks, next to 0 alone, so it may be void or a class: void "
+                             "there would hide what is labelled")  # fmt: skip
 
 
 def _voc_colours(scan: Scan, options: Options) -> Meaning:

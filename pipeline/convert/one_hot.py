@@ -8,7 +8,6 @@ from pipeline.convert.extra import import_extra
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.palette import VOID
 
-NUMPY = ".npy"
 MOST_NUMBERS = 4 * MAX_PIXELS  # of all channels together
 
 

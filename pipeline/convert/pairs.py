@@ -1,14 +1,13 @@
 """Which mask belongs to which image, by the names of files and folders alone, in whatever arrangement they are."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from pipeline.convert.one_hot import NUMPY
-from pipeline.convert.source import IMAGE_ENDINGS, MASK_ENDINGS, split_of
-from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, role_of_folder, without_word
-from pipeline.data.path_parts import folder_of, folders_of, name_of, stem_of
+from pipeline.convert.source import split_of
+from pipeline.data.file_roles import NUMPY, Place, Roles, by_folders, role_within, tell_by_names
+from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, without_word
+from pipeline.data.path_parts import folder_of, folders_of, name_of
 
 
 @dataclass(slots=True)
@@ -35,15 +34,6 @@ class Pairing:
 _Key = tuple[tuple[str, ...], str]  # folders and name by which a mask and an image are compared
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A file, with the folders that say nothing of its role, and its name without an ending."""
-
-    path: str
-    folders: tuple[str, ...]
-    stem: str
-
-
 def pair_files(paths: Iterable[str], images: str | None = None, masks: str | None = None) -> Pairing:
     """Pair the files of a source.
 
@@ -51,24 +41,12 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
         paths: of all files, relative to the source.
         images, masks: folders that hold them; None: they are recognised by usual names of folders and files.
     """
-    found: dict[str, list[_Place]] = {"image": [], "mask": [], "": []}
-    roles: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for path in paths:
-        folder = folder_of(path)
-        if folder not in roles:
-            roles[folder] = _role(folder, images, masks)
-        role, folders = roles[folder]
-        if role == "" and path.lower().endswith(NUMPY):
-            role = "mask"
-        if role in found and path.lower().endswith(MASK_ENDINGS if role == "mask" else IMAGE_ENDINGS):
-            names = (unicodedata.normalize("NFC", name) for name in (*folders, stem_of(path)))
-            *folded, stem = names  # macOS writes names in another Unicode form than lists and other systems
-            found[role].append(_Place(path, tuple(folded), stem))
+    found = by_folders(paths, lambda folder: _role(folder, images, masks))
     as_images = [place for place in found["mask"] if not place.path.lower().endswith(NUMPY)]
     found["mask"] = as_images or found["mask"]  # tools that write both write the same twice
     rule = _words(found)
     if images is None and masks is None:
-        _by_name(found)
+        tell_by_names(found)
         if found["mask"] and not rule:
             example = min(found["mask"], key=lambda place: place.path).path
             rule = f"masks are the files called as {name_of(example)}, next to their images"
@@ -79,26 +57,18 @@ def pair_files(paths: Iterable[str], images: str | None = None, masks: str | Non
 
 def _role(within: str, images: str | None, masks: str | None) -> tuple[str, tuple[str, ...]]:
     """Of the files in a folder: image, mask, other, or "" if no folder says anything; and the folders that remain."""
+    if images is None and masks is None:
+        return role_within(within)
     parts = folders_of(f"{within}/") if within else ()
-    if images is not None or masks is not None:
-        for role, folder in (("mask", masks), ("image", images)):
-            if folder == ".":
-                return role, parts
-            if folder is not None and f"{within}/".startswith(f"{folder}/"):
-                return role, folders_of(f"{within}/"[len(folder) + 1 :])
-        if images is None:
-            return "image", parts
-        return "other", parts
-    for place in range(len(parts) - 1, -1, -1):
-        role, rest = role_of_folder(parts[place])
-        if role == "other":
+    for role, folder in (("mask", masks), ("image", images)):
+        if folder == ".":
             return role, parts
-        if role:
-            return role, (*parts[:place], *((rest,) if rest else ()), *parts[place + 1 :])
-    return "", parts
+        if folder is not None and f"{within}/".startswith(f"{folder}/"):
+            return role, folders_of(f"{within}/"[len(folder) + 1 :])
+    return "image" if images is None else "other", parts
 
 
-def _words(found: dict[str, list[_Place]]) -> str:
+def _words(found: Roles) -> str:
     """Which folders decided, in words; empty if none did."""
     tops = {
         role: sorted({_top(*where) for where in {(folder_of(place.path), place.folders) for place in found[role]}})[:3]
@@ -120,30 +90,7 @@ def _top(folder: str, remaining: tuple[str, ...]) -> str:
     return folder
 
 
-def _by_name(found: dict[str, list[_Place]]) -> None:
-    """Tell masks from images among files that no folder tells apart: a_mask.png next to a.jpg."""
-    images = {(place.folders, place.stem) for role in ("image", "") for place in found[role]}
-    lossy = {(place.folders, place.stem) for place in found[""] if place.path.lower().endswith((".jpg", ".jpeg"))}
-    for role in ("image", ""):
-        stay: list[_Place] = []
-        for place in found[role]:
-            if role == "" and place.path.lower().endswith(".png") and (place.folders, place.stem) in lossy:
-                found["mask"].append(place)  # a.png next to a.jpg
-                continue
-            base = without_word(place.stem, NAME_WORDS)
-            named = base is not None and (
-                (place.folders, base) in images
-                or (role == "" and any((place.folders, name) in images for name in _image_names(base)))
-            )
-            (found["mask"] if named else stay).append(place)
-        found[role] = stay
-
-
-def _image_names(base: str) -> list[str]:
-    return [f"{base}_{word}" for word in ("image", "img", "rgb")] + [f"{word}_{base}" for word in ("image", "img")]
-
-
-def _match(images: list[_Place], masks: list[_Place], rule: str) -> Pairing:
+def _match(images: list[Place], masks: list[Place], rule: str) -> Pairing:
     """Give each mask to an image: by the same name, without words for the role, by what all names share, by folder."""
     pairs = {
         image.path: Pair("", image.path, split=split_of("/".join((*image.folders, image.stem)))) for image in images
@@ -162,25 +109,25 @@ def _match(images: list[_Place], masks: list[_Place], rule: str) -> Pairing:
                    [place.path for place in left], rule)  # fmt: skip
 
 
-def _without_affix(place: _Place, role: str, before: str, after: str) -> _Key:
+def _without_affix(place: Place, role: str, before: str, after: str) -> _Key:
     stem = place.stem
     if role == "mask" and stem.startswith(before) and stem.endswith(after):
         stem = stem[len(before) : len(stem) - len(after)]
     return place.folders, stem
 
 
-def _exact(place: _Place, _: str) -> _Key:
+def _exact(place: Place, _: str) -> _Key:
     return place.folders, place.stem
 
 
-def _bare(place: _Place, role: str) -> _Key:
+def _bare(place: Place, role: str) -> _Key:
     bare = without_word(place.stem, NAME_WORDS if role == "mask" else IMAGE_WORDS)
     return place.folders, place.stem if bare is None else bare
 
 
 def _take(
-    masks: list[_Place], images: list[_Place], pairs: dict[str, Pair], key: Callable[[_Place, str], _Key]
-) -> list[_Place]:
+    masks: list[Place], images: list[Place], pairs: dict[str, Pair], key: Callable[[Place, str], _Key]
+) -> list[Place]:
     """Give masks to the images of the same key that have none; returns the others."""
     free = {key(image, "image"): image for image in images if not pairs[image.path].masks}
     left = []
@@ -193,7 +140,7 @@ def _take(
     return left
 
 
-def _shared_affix(masks: list[_Place], images: list[_Place]) -> tuple[str, str] | None:
+def _shared_affix(masks: list[Place], images: list[Place]) -> tuple[str, str] | None:
     """What precedes and follows the names of images in those of their masks, if it is the same for most of them."""
     names = {(image.folders, image.stem) for image in images}
     for mask in masks[:5]:
@@ -206,11 +153,11 @@ def _shared_affix(masks: list[_Place], images: list[_Place]) -> tuple[str, str] 
     return None
 
 
-def _take_anywhere(masks: list[_Place], images: list[_Place], pairs: dict[str, Pair]) -> list[_Place]:
+def _take_anywhere(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
     """Masks whose name one image has, in whatever folder, and no other mask."""
 
-    def by_name(places: Iterable[_Place], role: str) -> dict[str, list[_Place]]:
-        found: dict[str, list[_Place]] = {}
+    def by_name(places: Iterable[Place], role: str) -> dict[str, list[Place]]:
+        found: dict[str, list[Place]] = {}
         for place in places:
             found.setdefault(_bare(place, role)[1], []).append(place)
         return found
@@ -226,7 +173,7 @@ def _take_anywhere(masks: list[_Place], images: list[_Place], pairs: dict[str, P
     return left
 
 
-def _take_of_classes(masks: list[_Place], images: list[_Place], pairs: dict[str, Pair]) -> list[_Place]:
+def _take_of_classes(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
     """Masks of one class each, in folders called after the classes: masks/cat/a.png, masks/dog/a.png."""
     by_name = {(image.folders, image.stem): pairs[image.path] for image in images}
     left = []
@@ -250,9 +197,9 @@ def _take_of_classes(masks: list[_Place], images: list[_Place], pairs: dict[str,
     return left
 
 
-def _take_of_objects(masks: list[_Place], images: list[_Place], pairs: dict[str, Pair]) -> list[_Place]:
+def _take_of_objects(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
     """Masks of one object each, in a folder with one image: 12/images/12.png, 12/masks/a.png, 12/masks/b.png."""
-    alone: dict[tuple[str, ...], list[_Place]] = {}
+    alone: dict[tuple[str, ...], list[Place]] = {}
     for image in images:
         alone.setdefault(image.folders, []).append(image)
     left = []
@@ -266,7 +213,7 @@ def _take_of_objects(masks: list[_Place], images: list[_Place], pairs: dict[str,
     return left
 
 
-def _name(pairs: list[Pair], places: dict[str, _Place]) -> None:
+def _name(pairs: list[Pair], places: dict[str, Place]) -> None:
     """Ids: the folders that say neither role nor split, and the name; with the split where two would be the same."""
     ids: dict[str, list[Pair]] = {}
     for pair in pairs:

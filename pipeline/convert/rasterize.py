@@ -100,6 +100,10 @@ def drawn(kind: str, points: Sequence[Sequence[float]], width: int, height: int)
     least = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "point": 1}[kind]
     if len(pairs) < least:
         raise ValueError(f"a {kind} of {len(pairs)} points; at least {least} expected")
+    if kind == "rectangle" and len(pairs) > 2:
+        if len(pairs) != 4:
+            raise ValueError(f"a rectangle of {len(pairs)} points; 2, or its 4 corners, expected")
+        kind = "polygon"  # X-AnyLabeling writes all corners
     if kind == "polygon":
         draw.polygon(pairs, outline=1, fill=1)
     elif kind == "rectangle":

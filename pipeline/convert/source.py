@@ -25,7 +25,6 @@ from pipeline.runtime.limits import available_memory
 from pipeline.runtime.text import enumerated
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg", ".npy")
 MOST_FILES = 5_000_000
 LARGEST_JSON = 2**29  # bytes
 MEMORY_OF_JSON = 10  # bytes of memory for each byte of JSON, at most

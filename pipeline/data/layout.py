@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.data.conversion import classes_argument
-from pipeline.data.recognise import IMAGE_ENDINGS, convert_command, kind_of_file, list_files, recognise
+from pipeline.data.file_roles import IMAGE_ENDINGS
+from pipeline.data.recognise import convert_command, kind_of_file, list_files, recognise
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import nearest
 

@@ -21,6 +21,8 @@ COLUMNS = 6  # of the table of `disagreements`
 def mask_colours(path: Path, labels: Iterable[int]) -> dict[int, Colour]:
     """The colour of each of these labels in the palette of a mask; empty for a mask without a palette.
 
+    Labels beyond the end of a short palette have no colour.
+
     Raises:
         OSError, SyntaxError, ValueError: it is not a PNG.
     """
@@ -28,7 +30,8 @@ def mask_colours(path: Path, labels: Iterable[int]) -> dict[int, Colour]:
         if opened.mode != "P" or opened.palette is None:
             return {}
         palette = bytes(opened.palette.palette)  # as in the file, since no pixel is decoded yet
-    return {label: (red, green, blue) for label in labels for red, green, blue in [palette[3 * label :][:3]]}
+    known = (label for label in labels if 3 * label + 3 <= len(palette))
+    return {label: (red, green, blue) for label in known for red, green, blue in [palette[3 * label :][:3]]}
 
 
 def disagreements(colours: Sequence[Mapping[int, Colour]]) -> np.ndarray:

@@ -7,19 +7,19 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
+from pipeline.data.file_roles import MASK_ENDINGS, has_masks
 from pipeline.data.paired_folders import folders_of_images_and_masks
-from pipeline.data.path_parts import ending_of, folder_of, folders_of, stem_of
+from pipeline.data.path_parts import ending_of, folder_of, name_of
 
 HEAD = 2**16  # bytes of a file that are looked at
 MOST_NAMES = 20_000  # that are looked at of one folder
 MOST_FILES = 10 * MOST_NAMES  # after which no other folder is looked at
 MOST_OPENED = 20  # JSON and XML files
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+ADE20K_CLASSES = "objectInfo150.txt"  # comes with the dataset
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
@@ -43,9 +43,8 @@ def recognise(source: Path) -> Recognised | None:
         return Recognised("cityscapes", "it has gtFine/")
     if {"image_2", "semantic"} <= folders:
         return Recognised("cityscapes", "it has image_2/ and semantic/, as KITTI has, with the ids of Cityscapes")
-    trainings = [path for path in paths if re.search(r"(?i)(^|/)annotations/(training|validation)/[^/]+\.png$", path)]
-    if trainings and {"images", "annotations"} <= folders:
-        return Recognised("ade20k", "it has annotations/training/ and images/")
+    if "images" in folders and (sign := _sign_of_ade20k(paths)) is not None:
+        return Recognised("ade20k", f"it has images/, annotations/ and {sign}")
     if any(re.search(r"(^|/)ADE_\w+_seg\.png$", path) for path in paths):
         return Recognised("ade20k", "it has ADE_*_seg.png")
     kinds: dict[str, str] = {}
@@ -55,7 +54,7 @@ def recognise(source: Path) -> Recognised | None:
     for kind in ("supervisely", "coco", "cvat", "labelme"):
         if kind in kinds:
             return Recognised(kind, f"{kinds[kind]} is a file of {kind}")
-    images = [path for path in paths if path.lower().endswith((*IMAGE_ENDINGS, ".npy"))]
+    images = [path for path in paths if path.lower().endswith(MASK_ENDINGS)]
     if has_masks(images):
         return Recognised("masks", f"it has {_counts(images)}, of which some are masks by their names")
     if (pair := folders_of_images_and_masks(source, images)) is not None:
@@ -88,22 +87,14 @@ def list_files(root: Path) -> list[str]:
     return found
 
 
-def has_masks(images: Sequence[str]) -> bool:
-    """Whether names of files or of their folders say that some are masks of others."""
-    names = {*images, *map(stem_of, images)}
-    masks = [_is_mask(path, names) for path in images]
-    return any(masks) and not all(masks)
-
-
-def _is_mask(path: str, names: Container[str | None]) -> bool:
-    roles = [role for part in folders_of(path) if (role := role_of_folder(part)[0])]
-    if roles:
-        return roles[-1] == "mask"
-    ending = ending_of(path)
-    bare = path.removesuffix(ending)
-    if ending.lower() == ".npy":
-        return any(f"{bare}{other}" in names for other in IMAGE_ENDINGS)
-    return without_word(stem_of(path), NAME_WORDS) in names or (ending.lower() == ".png" and f"{bare}.jpg" in names)
+def _sign_of_ade20k(paths: Sequence[str]) -> str | None:
+    """A name that ADE20K alone has: mmsegmentation writes other data, such as DRIVE, into the same folders."""
+    masks = [path for path in paths if re.search(r"(?i)(^|/)annotations/(training|validation)/[^/]+\.png$", path)]
+    if not masks:
+        return None
+    own = (path for path in paths if name_of(path) == ADE20K_CLASSES)
+    named = (path for path in masks if re.match(r"ADE_(train|val)_", name_of(path)))
+    return next((name_of(path) for path in (*own, *named)), None)
 
 
 def _telling(paths: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pipeline.runtime.errors import UserError
 
 LISTS = Path("ImageSets/Segmentation")
 HEIGHT, WIDTH = 24, 32
+NAMES = [f"a{number}" for number in range(4)]  # of the images that `write_pairs` writes
 
 
 def index_mask(number: int, classes: int = 3) -> np.ndarray:
@@ -23,6 +24,11 @@ def index_mask(number: int, classes: int = 3) -> np.ndarray:
         top, left = int(rng.integers(0, HEIGHT - 8)), int(rng.integers(0, WIDTH - 8))
         mask[top : top + 8, left : left + 8] = index
     return mask
+
+
+def indices(classes: int = 3) -> dict[str, np.ndarray]:
+    """The masks of `write_pairs` by name."""
+    return {name: index_mask(number, classes) for number, name in enumerate(NAMES)}
 
 
 def drawn_image(number: int) -> Image.Image:

@@ -182,9 +182,16 @@ def test_a_source_that_fits_nothing_says_what_it_has(tmp_path: Path) -> None:
         save(tmp_path / f"s/holiday/{number}.jpg", drawn_image(number))
     message = refused(tmp_path / "s")
     assert "not recognised; it has holiday/. Masks next to images need a word such as masks" in message
+    assert "format=… reads masks, coco, labelme, cvat, cityscapes, ade20k and supervisely" in message
     (tmp_path / "s.zip").touch()
     assert "is an archive; unpack it and give its folder" in refused(tmp_path / "s.zip")
     assert "not found" in refused(tmp_path / "t")
+
+
+@pytest.mark.parametrize(("image", "mask"), [("img_{}.png", "mask_{}.png"), ("{}.JPG", "{}.png")])
+def test_one_folder_of_images_and_masks_is_converted(tmp_path: Path, image: str, mask: str) -> None:
+    output = converted(write_pairs(tmp_path / "s", image=image, mask=mask))
+    assert len(masks_of(output)) == 4
 
 
 def test_many_images_are_converted_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline.config.dataset_file import read_dataset_file
-from tests.convert.sources import converted, drawn_image, masks_of, refused, save, splits_of
+from tests.convert.sources import (
+    assert_masks,
+    converted,
+    drawn_image,
+    index_mask,
+    masks_of,
+    refused,
+    save,
+    splits_of,
+)
 
 ROAD, SKY, TRAILER = 7, 23, 30  # ids; trainIds 0, 10 and none
 
@@ -70,3 +80,20 @@ def test_ade20k_begins_at_one(tmp_path: Path) -> None:
     assert "is the full release of ADE20K, whose 3,688 classes do not fit" in refused(tmp_path / "full")
     classes = read_dataset_file(output / "dataset.yaml")["classes"]
     assert classes[:3] == ["wall", "thing", "thing_3"] and len(classes) == 150
+
+
+def test_other_data_in_the_folders_of_ade20k_are_masks(tmp_path: Path) -> None:
+    """mmsegmentation writes vessels of the retina so, with 0 as background and 1 as vessel."""
+    for number, split in enumerate(("training", "training", "validation")):
+        save(tmp_path / f"s/images/{split}/Image_0{number}L.png", drawn_image(number))
+        save(tmp_path / f"s/annotations/{split}/Image_0{number}L_1stHO.png", index_mask(number, 2))
+    output = converted(tmp_path / "s")
+    assert splits_of(output) == {"train": ["Image_00L", "Image_01L"], "val": ["Image_02L"]}
+    assert_masks(output, {f"Image_0{number}L": index_mask(number, 2) for number in range(3)})
+    for path in sorted((tmp_path / "s").rglob("*.png")):
+        path.rename(path.with_name(path.name.replace("_1stHO", "")))
+    for path in sorted((tmp_path / "s/images").rglob("*.png")):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    output = converted(tmp_path / "s", "format=ade20k", "overwrite=true")
+    assert set(np.unique(masks_of(output)["Image_00L"])) == {0, 255}

@@ -10,14 +10,19 @@ from PIL import Image
 from pipeline.config.dataset_file import read_dataset_file
 from pipeline.convert.__main__ import main
 from pipeline.data.palette import voc_palette
-from tests.convert.sources import assert_masks, converted, drawn_image, index_mask, refused, save, write_pairs
+from tests.convert.sources import (
+    NAMES,
+    assert_masks,
+    converted,
+    drawn_image,
+    index_mask,
+    indices,
+    refused,
+    save,
+    write_pairs,
+)
 
-NAMES = [f"a{number}" for number in range(4)]
 PALETTE = np.array([(0, 0, 0), (255, 0, 0), (10, 200, 30)], np.uint8)
-
-
-def indices(classes: int = 3) -> dict[str, np.ndarray]:
-    return {name: index_mask(number, classes) for number, name in enumerate(NAMES)}
 
 
 def as_palette(mask: np.ndarray) -> Image.Image:
@@ -120,26 +125,57 @@ def test_255_that_may_be_void_or_a_class_is_refused(tmp_path: Path) -> None:
     assert_masks(converted(source, "values={0: x, 1: y, 255: y}"), indices(2))
 
 
-def blurred(mask: np.ndarray) -> np.ndarray:
-    """0 and 255, with edges as scaling makes them."""
-    image = Image.fromarray(mask * 255)
-    return np.asarray(image.resize((64, 48), Image.Resampling.BILINEAR).resize((32, 24), Image.Resampling.BILINEAR))
+@pytest.mark.parametrize(
+    ("value", "file", "text"),
+    [
+        (255, "labels.txt", "background\ncat\n"),
+        (128, "labels.txt", "background\ncat\n"),
+        (255, "labelmap.txt", "background:::\ncat:::\n"),
+        (255, "labelmap.txt", "background:0,0,0::\ncat:255,0,0::\n"),
+    ],
+)
+def test_two_values_are_the_two_names_of_a_legend(
+    tmp_path: Path, value: int, file: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * value, classes=2)
+    (source / file).write_text(text)
+    output = converted(source)
+    assert_masks(output, indices(2))
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "cat"]
+    assert f"values 0 and {value} are background and cat; 'values={{0: background, …}}' sets" in capsys.readouterr().out
+    swapped = {name: 1 - mask for name, mask in indices(2).items()}
+    assert_masks(converted(source, "classes=[cat,background]", "overwrite=true"), swapped)
 
 
-def test_blurred_edges_need_a_tolerance(tmp_path: Path) -> None:
-    source = write_pairs(tmp_path / "s", change=blurred, classes=2)
-    assert "of the masks" in refused(source) and "tolerance=128" in refused(source, "values={0: a, 255: b}")
-    output = converted(source, "values={0: a, 255: b}", "tolerance=128")
-    expected = {name: (blurred(mask) > 127).astype(np.uint8) for name, mask in indices(2).items()}
-    assert_masks(output, expected)
-    near = write_pairs(tmp_path / "near", change=blurred, classes=2)
-    assert "values of masks without a class" in refused(near, "values={0: a, 255: b}", "tolerance=10")
+@pytest.mark.parametrize("names", ["background\ncat\n", "background\ncat\ndog\n", "cat\n"])
+def test_255_that_may_be_void_or_a_class_of_a_legend_is_refused(tmp_path: Path, names: str) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2)
+    if names != "cat\n":
+        save(source / "masks/a0.png", index_mask(0, 2))
+    (source / "labels.txt").write_text(names)
+    count = 4 if names == "cat\n" else 3
+    assert f"255 is in {count} masks, next to 0 alone, so it may be void or a class" in refused(source)
+    assert_masks(converted(source, "values={0: x, 1: y, 255: y}"), indices(2))
 
 
-def test_a_jpeg_as_mask_needs_a_tolerance(tmp_path: Path) -> None:
-    source = write_pairs(tmp_path / "s", mask="masks/{}.jpg", change=lambda mask: mask * 255, classes=2)
-    assert "a JPEG as mask (4 of 4 masks)" in refused(source)
-    converted(source, "values={0: a, 255: b}", "tolerance=128")
+def test_void_of_a_legend_is_void(tmp_path: Path) -> None:
+    """255 next to other classes, or with a name."""
+    void = {name: np.where(mask == 2, 255, mask).astype(np.uint8) for name, mask in indices().items()}
+    source = write_pairs(tmp_path / "s", change=lambda mask: np.where(mask == 2, 255, mask).astype(np.uint8))
+    (source / "labels.txt").write_text("background\ncat\n")
+    assert_masks(converted(source), void)
+    save(source / "masks/a0.png", index_mask(0, 2) * 255)
+    for number in range(1, 4):
+        save(source / f"masks/a{number}.png", index_mask(number, 2))
+    (source / "labels.txt").rename(source / "_classes.csv")
+    (source / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cat\n255, void\n")
+    expected = indices(2) | {"a0": index_mask(0, 2) * 255}
+    assert_masks(converted(source, "overwrite=true"), expected)
+
+
+def test_0_and_255_alone_are_no_three_classes(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s", change=lambda mask: mask * 255, classes=2)
+    assert "255 is in 4 masks, next to 0 alone" in refused(source, "classes=[background,cat,dog]")
 
 
 def as_channels(mask: np.ndarray) -> np.ndarray:
@@ -213,6 +249,26 @@ def test_indices_in_numpy_files(tmp_path: Path) -> None:
         save(tmp_path / f"s/{name}.jpg", drawn_image(number))
         np.save(tmp_path / f"s/{name}.npy", index_mask(number).astype(np.int64))
     assert_masks(converted(tmp_path / "s"), indices())
+
+
+@pytest.mark.parametrize("ending", ["npy", "tif"])
+def test_whole_numbers_in_files_of_floating_point(tmp_path: Path, ending: str) -> None:
+    source = tmp_path / "s"
+
+    def write(name: str, values: np.ndarray) -> None:
+        path = source / f"masks/{name}.{ending}"
+        np.save(path, values) if ending == "npy" else save(path, values)
+
+    (source / "masks").mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        save(source / f"images/{name}.jpg", drawn_image(number))
+        write(name, index_mask(number).astype(np.float32))
+    assert_masks(converted(source), indices())
+    (tmp_path / "s-voc").rename(tmp_path / "made")
+    write("a0", np.full((24, 32), 0.5, np.float32))
+    write("a1", np.full((24, 32), np.nan, np.float32))
+    message = refused(source)
+    assert "holds values from 0.5 to 0.5; 0 to 65535, whole, expected" in message and "from nan to nan" in message
 
 
 def test_masks_of_one_class_each(tmp_path: Path) -> None:

@@ -106,6 +106,24 @@ def labelme(root: Path, number: int, *shapes: tuple[str, list[list[float]]], **v
 BOX = [[2.0, 2.0], [9.0, 9.0]]
 
 
+def test_a_rectangle_of_four_corners_is_the_one_of_two(tmp_path: Path) -> None:
+    """X-AnyLabeling writes all corners, from any of them on, in either direction."""
+    (left, top), (right, bottom) = BOX
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    boxes = [BOX, corners, corners[1:] + corners[:1], corners[::-1]]
+    for number, box in enumerate(boxes):
+        labelme(tmp_path / "s", number, ("a", box))
+    masks = masks_of(converted(tmp_path / "s"))
+    assert masks["a0"].sum() == 64
+    for mask in masks.values():
+        assert np.array_equal(mask, masks["a0"])
+
+
+def test_a_rectangle_of_four_corners_may_be_turned() -> None:
+    turned = Shape(1, "rectangle", ((4, 0), (8, 4), (4, 8), (0, 4)))
+    assert np.array_equal(covered(turned, 9, 9), covered(Shape(1, "polygon", turned.data), 9, 9))
+
+
 def test_unknown_labels_are_listed_with_counts(tmp_path: Path) -> None:
     source = labelme(tmp_path / "s", 0, ("cat", BOX), ("kitten", BOX), ("kitten", BOX), ("?", BOX))
     message = refused(source, "classes=[background,cat]")
@@ -139,6 +157,8 @@ def test_what_no_outline_covers(tmp_path: Path) -> None:
         ({"shapes": [{"label": "a", "points": [[0, 1e9], [3, 3]], "shape_type": "rectangle"}]}, "far outside of its"),
         ({"shapes": [{"label": "a", "points": [[0, 1], [3, float("nan")]], "shape_type": "line"}]}, "a number"),
         ({"shapes": [{"label": "a", "points": [[0, 1]], "shape_type": "polygon"}]}, "a polygon of 1 points"),
+        ({"shapes": [{"label": "a", "points": [*BOX, [5, 5]], "shape_type": "rectangle"}]}, "a rectangle of 3 points;"),
+        ({"shapes": [{"label": "a", "points": [*BOX, *BOX, [5, 5]], "shape_type": "rectangle"}]}, "; 2, or its 4 corn"),
         ({"shapes": [{"label": "a", "points": [["x", 1]]}]}, "shape 1: has no points [x, y]"),
         ({"shapes": [{"label": "a", "points": [], "shape_type": "blob"}]}, "shape 1: is a blob; polygon"),
         ({"shapes": [{"points": []}]}, "shape 1: has no label"),

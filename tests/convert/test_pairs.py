@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.convert.pairs import pair_files
+from pipeline.data.file_roles import has_masks
 
 ARRANGEMENTS = {
     "two folders": (["images/a.jpg", "masks/a.png"], ("a", None)),
@@ -10,6 +11,11 @@ ARRANGEMENTS = {
     "a prefix": (["image/image_1.png", "label/label_1.png"], ("image_1", None)),
     "next to each other": (["a.jpg", "a_mask.png"], ("a", None)),
     "of one name": (["a.jpg", "a.png"], ("a", None)),
+    "of one name, in upper case": (["a.JPG", "a.png"], ("a", None)),
+    "of one name, .jpeg": (["a.jpeg", "a.png"], ("a", None)),
+    "prefixes next to each other": (["img_1.png", "mask_1.png"], ("img_1", None)),
+    "other prefixes": (["image_1.png", "label_1.png"], ("image_1", None)),
+    "suffixes next to each other": (["a_image.png", "a_mask.png"], ("a_image", None)),
     "CamVid's suffix": (["701/a.png", "labels/701/a_L.png"], ("701/a", None)),
     "Roboflow": (["valid/a.rf.1f.jpg", "valid/a.rf.1f_mask.png", "valid/_classes.csv"], ("a.rf.1f", "val")),
     "a folder for each split": (["train/images/a.jpg", "train/masks/a.png"], ("a", "train")),
@@ -29,6 +35,7 @@ ARRANGEMENTS = {
 def test_an_arrangement_is_recognised(name: str) -> None:
     paths, (example_id, split) = ARRANGEMENTS[name]
     found = pair_files(paths)
+    assert has_masks(paths)  # so that the source is recognised
     (pair,) = found.pairs
     assert (pair.id, pair.split) == (example_id, split)
     assert (pair.image, pair.masks) == (paths[0], [paths[1]])

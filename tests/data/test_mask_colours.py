@@ -24,6 +24,10 @@ def test_the_colours_are_those_of_the_file(tmp_path: Path) -> None:
     two.putpalette([*RED, *BLUE])
     two.save(tmp_path / "two.png", bits=1)
     assert mask_colours(tmp_path / "two.png", [0, 1]) == {0: RED, 1: BLUE}
+    short = Image.fromarray(np.array([[0, 3]], np.uint8))
+    short.putpalette([*RED, *GREEN, *BLUE])
+    short.save(tmp_path / "short.png")
+    assert mask_colours(tmp_path / "short.png", [0, 2, 3, 255]) == {0: RED, 2: BLUE}  # others are unknown
 
 
 def test_a_label_with_two_colours_is_told_with_two_files() -> None:

@@ -15,11 +15,24 @@ FILES = {
     "masks": ["images/a.jpg", "labels/a.png"],
     "masks by suffix": ["a.jpg", "a_mask.png"],
     "masks of one name": ["x/a.jpg", "x/a.png"],
+    "masks of one name, in upper case": ["a.JPG", "a.png"],
+    "masks of one name, .jpeg": ["a.jpeg", "a.png"],
+    "masks by prefix, of img": ["img_1.png", "mask_1.png"],
+    "masks by prefix, of image": ["image_1.png", "label_1.png"],
+    "masks by suffix, of image": ["a_image.png", "a_mask.png"],
+    "masks in NumPy files by suffix": ["a.jpg", "a_mask.npy"],
+    "masks in NumPy files of their own folder": ["images/a.jpg", "masks/a_watershed.npy"],
+    "nothing: an array that is no mask": ["a.jpg", "features.npy"],
+    "nothing: a suffix in another folder": ["x/a.jpg", "y/a_mask.png"],
+    "nothing: masks alone": ["masks/a.png", "overlays/a.png"],
     "cityscapes": ["leftImg8bit/train/a/x_leftImg8bit.png", "gtFine/train/a/x_gtFine_labelIds.png"],
     "cityscapes as KITTI": ["training/image_2/a.png", "training/semantic/a.png", "testing/image_2/b.png"],
     "masks in NumPy files": ["a.jpg", "a.npy"],
     "ade20k in full": ["images/ADE/training/ADE_train_1.jpg", "images/ADE/training/ADE_train_1_seg.png"],
-    "ade20k": ["images/training/a.jpg", "annotations/training/a.png"],
+    "ade20k": ["images/training/ADE_train_1.jpg", "annotations/training/ADE_train_1.png"],
+    "ade20k by its list of classes": ["images/training/a.jpg", "annotations/training/a.png", "objectInfo150.txt"],
+    "masks in ADE20K's folders": ["images/training/a.png", "annotations/training/a.png"],
+    "masks in ADE20K's folders, by suffix": ["images/validation/a_01L.png", "annotations/validation/a_01L_1stHO.png"],
     "labelme": [("a.json", {"version": "5", "flags": {}, "shapes": []}), "a.jpg"],
     "coco": [("annotations/instances_train.json", {"info": {}, "images": [], "annotations": []}), "train/a.jpg"],
     "supervisely": [("ds/ann/a.jpg.json", {"description": "", "tags": [], "objects": []}), "ds/img/a.jpg"],
@@ -51,7 +64,7 @@ def test_a_format_is_recognised(tmp_path: Path, name: str) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content if isinstance(content, str) else json.dumps(content))
     found = recognise(tmp_path)
-    assert (found.format if found else "nothing") == name.split()[0]
+    assert (found.format if found else "nothing") == name.split()[0].strip(":")
 
 
 @pytest.mark.parametrize(
