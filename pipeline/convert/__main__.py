@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
         UserError: arguments or source are wrong; nothing was written.
     """
     options = parse_options(arguments)
+    _require_apart(options)
     earlier = read_earlier(options.output)
     assigned = earlier if earlier and split_as_before(options) else []  # images that stay in their splits
     with PreparationDisplay() as progress, Workers(progress) as workers:
@@ -98,6 +99,26 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _require_apart(options: Options) -> None:
+    """Refuse an output that is the source, or holds it: the source would be removed with an earlier output.
+
+    An output inside the source is passed over when the source is read.
+
+    Raises:
+        UserError: it is one of these, or there is no source.
+    """
+    source, output = options.source, options.output
+    if not source.exists():
+        raise UserError(f"source={source}: not found")
+    if source.resolve() == output.resolve():
+        raise UserError(f"output={output}: is the source; the name of a new folder expected")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise UserError(
+            f"source={source}: lies in output={output}, which is replaced as a whole; give another output, or move the "
+            "source out of it"
+        )
+
+
 def _read(options: Options, workers: Workers) -> Found:
     """Recognise the source and read it.
 
@@ -105,10 +126,6 @@ def _read(options: Options, workers: Workers) -> Found:
         UserError: it cannot be.
     """
     source = options.source
-    if not source.exists():
-        raise UserError(f"source={source}: not found")
-    if source.resolve() == options.output.resolve():
-        raise UserError(f"output={options.output}: is the source; the name of a new folder expected")
     if source.is_file() and source.suffix.lower() in ARCHIVES:
         raise UserError(f"source={source}: is an archive; unpack it and give its folder")
     form = options.format
