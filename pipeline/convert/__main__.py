@@ -7,6 +7,7 @@ from pipeline.config.classes import AUTO, hexadecimal
 from pipeline.convert import ade20k, cityscapes, coco, cvat, labelme, masks, supervisely
 from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.conversion import Converted, classes_of, convert, present_classes, recipe_for, with_safe_ids
+from pipeline.convert.foreign import keep_lists, own_lists
 from pipeline.convert.images import ENDINGS, Recipe
 from pipeline.convert.options import Options, parse_options, require_fitting
 from pipeline.convert.parallel import Workers
@@ -43,7 +44,8 @@ would change.
 source=…         folder, or a COCO JSON or CVAT XML file
 output=…         new folder: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/, dataset.yaml (classes,
                  background, colours), contact_sheet.png (look at it!), convert.csv (what each example was made of)
-overwrite=true   replaces what an earlier call wrote there
+overwrite=true   replaces what an earlier call wrote there. Own lists in ImageSets/Segmentation/ are kept; with other
+                 files in the folder that no call wrote, nothing is changed
 format=…         auto (the default), masks, coco, labelme, cvat, cityscapes, ade20k or supervisely
 classes=…        names in the order of their indices, such as '[background,cat,dog]'
 background=…     the class that is the background, or null if none is; auto: the one called background. Of outlines it
@@ -84,6 +86,8 @@ def main(arguments: list[str]) -> int:
     options = parse_options(arguments)
     _require_apart(options)
     earlier = read_earlier(options.output)
+    if earlier is not None and options.overwrite:
+        own_lists(options.output, earlier)  # refuses before the work of converting
     assigned = earlier if earlier and split_as_before(options) else []  # images that stay in their splits
     with PreparationDisplay() as progress, Workers(progress) as workers:
         found = _read(options, workers)
@@ -94,6 +98,9 @@ def main(arguments: list[str]) -> int:
         with unfinished(options.output) as folder:
             converted = convert(options, found, recipe, folder, assigned, workers)
             _write_rest(options, converted, folder)
+            if earlier is not None and (kept := own_lists(options.output, earlier)):
+                keep_lists(options.output, kept, folder)
+                found.notes.append(f"lists that no conversion wrote are kept: {enumerated(kept)}")
             finish(folder, options.output)
     _report(options, converted)
     return 0
