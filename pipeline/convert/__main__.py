@@ -16,6 +16,7 @@ from pipeline.convert.source import Files, Found
 from pipeline.convert.write import (
     SHEET,
     Row,
+    clear_abandoned,
     finish,
     read_earlier,
     split_as_before,
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> int:
     """
     options = parse_options(arguments)
     _require_apart(options)
+    clear_abandoned(options.output)
     earlier = read_earlier(options.output)
     if earlier is not None and options.overwrite:
         own_lists(options.output, earlier)  # refuses before the work of converting

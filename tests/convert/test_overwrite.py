@@ -1,6 +1,8 @@
 """overwrite=true replaces what an earlier call wrote, and nothing else."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,36 @@ def test_a_file_that_is_added_meanwhile_is_not_lost(tmp_path: Path, monkeypatch:
         converted(source, "overwrite=true")
     assert (output / "late.txt").read_text() == "mine" and (output / "convert.csv").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s-voc"]
+
+
+def test_a_folder_next_to_the_output_stays(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s")
+    output = converted(source)
+    (tmp_path / "s-voc.outdated").mkdir()
+    (tmp_path / "s-voc.outdated/mine").touch()
+    converted(source, "overwrite=true")
+    assert (tmp_path / "s-voc.outdated/mine").exists() and len(masks_of(output)) == 4
+
+
+def test_an_output_that_a_killed_call_had_put_aside_comes_back(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s")
+    output = converted(source)
+    (output / LISTS / "mine.txt").write_text("a1\n")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    aside = output.rename(tmp_path / f".s-voc.{ended.pid}.outdated")
+    assert main([f"source={source}", f"output={output}"]) == 0
+    assert (output / LISTS / "mine.txt").exists() and not aside.exists()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f".s-voc.{pid}.outdated/old").mkdir(parents=True)  # the new folder was in place already
+    converted(source, "overwrite=true")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s-voc"]
+
+
+def test_an_output_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "s")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "s-voc").symlink_to(tmp_path / "disk")
+    for overwrite in ("false", "true"):
+        output = converted(source, f"overwrite={overwrite}")
+        assert output.is_symlink() and len(masks_of(tmp_path / "disk")) == 4
