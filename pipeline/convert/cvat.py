@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
+from pipeline.convert.named_images import Wanted, find_images
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
@@ -75,13 +76,16 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
 
 def _items(files: Files, images: list[_Image], labels: Labels) -> tuple[list[Item], list[str]]:
     items, missing = [], []
+    wanted = []
     for image in images:
-        folder = str(PurePosixPath(image.file).parent)
-        split = image.split or ""
-        name = files.named(image.name, f"{folder}/images", folder, f"{folder}/images/{split}", "images", "")
+        folder, subset = str(PurePosixPath(image.file).parent), image.split or ""
+        folders = (f"{folder}/images", folder, f"{folder}/images/{subset}", "images", "")
+        wanted.append(Wanted(image.name, image.file, folders, SPLITS.get(subset.lower())))
+    for image, name in zip(images, find_images(files, wanted), strict=True):
         if name is None:
             missing.append(image.name)
             continue
+        split = image.split or ""
         shapes = tuple(Shape(labels.index[label], kind, data) for label, kind, data in image.drawn)
         mask = Outlines(shapes, labels.outside, image.size)
         items.append(Item(own_id(name, "images", split.lower()), name, mask, image.file, SPLITS.get(split.lower())))
