@@ -149,10 +149,6 @@ class Files:
     def _known(self) -> frozenset[str]:
         return frozenset(self.paths)
 
-    def named(self, name: str, *folders: str) -> str | None:
-        """The file of this name in one of these folders, or else the only one anywhere."""
-        return self.within(name, *folders) or self.anywhere(name)
-
     def within(self, name: str, *folders: str) -> str | None:
         """The file of this name, which may have folders, in the first of these folders that has it."""
         name = _slashed(name)

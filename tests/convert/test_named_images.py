@@ -9,6 +9,7 @@ import pytest
 from pipeline.convert.named_images import Wanted, find_images
 from pipeline.convert.source import Files
 from tests.convert.sources import converted, drawn_image, index_mask, refused, save, splits_of
+from tests.convert.test_outlines import BOX
 
 
 def found(paths: list[str], *wanted: Wanted) -> list[str | None]:
@@ -66,6 +67,25 @@ def test_an_image_that_files_of_two_splits_or_under_two_names_may_mean_is_given_
 def test_a_split_that_the_file_says() -> None:
     assert found(["train2017/1.png"], Wanted("1.png", "instances.json", (".",), "val")) == [None]
     assert found(["train2017/1.png"], Wanted("1.png", "instances.json", (".",), "train")) == ["train2017/1.png"]
+
+
+def write_labelme(path: Path, image: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = [{"label": "a", "points": BOX, "shape_type": "rectangle"}]
+    path.write_text(json.dumps({"shapes": shapes, "imagePath": image, "imageHeight": 24, "imageWidth": 32}))
+
+
+def test_labelme_reports_an_image_that_is_missing_in_one_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "s"
+    for number, split in enumerate(("train", "train", "val")):
+        save(source / f"{split}/{number}.png", drawn_image(number))
+        write_labelme(source / f"{split}/{number}.json", f"{number}.png")
+    write_labelme(source / "val/1.json", "1.png")
+    assert splits_of(converted(source)) == {"train": ["0", "1"], "val": ["2"]}
+    said = capsys.readouterr().out
+    assert "warning: JSON files whose image was not found are left out: val/1.json (1.png)\n" in said
 
 
 def coco_file(*names: str, **more: Any) -> str:
