@@ -7,6 +7,7 @@ from pipeline.config.classes import AUTO, hexadecimal
 from pipeline.convert import ade20k, cityscapes, coco, cvat, labelme, masks, supervisely
 from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.conversion import Converted, classes_of, convert, present_classes, recipe_for, with_safe_ids
+from pipeline.convert.foreign import keep_lists, own_lists
 from pipeline.convert.images import ENDINGS, Recipe
 from pipeline.convert.options import Options, parse_options, require_fitting
 from pipeline.convert.parallel import Workers
@@ -15,6 +16,7 @@ from pipeline.convert.source import Files, Found
 from pipeline.convert.write import (
     SHEET,
     Row,
+    clear_abandoned,
     finish,
     read_earlier,
     split_as_before,
@@ -43,7 +45,8 @@ would change.
 source=…         folder, or a COCO JSON or CVAT XML file
 output=…         new folder: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/, dataset.yaml (classes,
                  background, colours), contact_sheet.png (look at it!), convert.csv (what each example was made of)
-overwrite=true   replaces what an earlier call wrote there
+overwrite=true   replaces what an earlier call wrote there. Own lists in ImageSets/Segmentation/ are kept; with other
+                 files in the folder that no call wrote, nothing is changed
 format=…         auto (the default), masks, coco, labelme, cvat, cityscapes, ade20k or supervisely
 classes=…        names in the order of their indices, such as '[background,cat,dog]'
 background=…     the class that is the background, or null if none is; auto: the one called background. Of outlines it
@@ -82,7 +85,11 @@ def main(arguments: list[str]) -> int:
         UserError: arguments or source are wrong; nothing was written.
     """
     options = parse_options(arguments)
+    _require_apart(options)
+    clear_abandoned(options.output)
     earlier = read_earlier(options.output)
+    if earlier is not None and options.overwrite:
+        own_lists(options.output, earlier)  # refuses before the work of converting
     assigned = earlier if earlier and split_as_before(options) else []  # images that stay in their splits
     with PreparationDisplay() as progress, Workers(progress) as workers:
         found = _read(options, workers)
@@ -93,9 +100,32 @@ def main(arguments: list[str]) -> int:
         with unfinished(options.output) as folder:
             converted = convert(options, found, recipe, folder, assigned, workers)
             _write_rest(options, converted, folder)
+            if earlier is not None and (kept := own_lists(options.output, earlier)):
+                keep_lists(options.output, kept, folder)
+                found.notes.append(f"lists that no conversion wrote are kept: {enumerated(kept)}")
             finish(folder, options.output)
     _report(options, converted)
     return 0
+
+
+def _require_apart(options: Options) -> None:
+    """Refuse an output that is the source, or holds it: the source would be removed with an earlier output.
+
+    An output inside the source is passed over when the source is read.
+
+    Raises:
+        UserError: it is one of these, or there is no source.
+    """
+    source, output = options.source, options.output
+    if not source.exists():
+        raise UserError(f"source={source}: not found")
+    if source.resolve() == output.resolve():
+        raise UserError(f"output={output}: is the source; the name of a new folder expected")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise UserError(
+            f"source={source}: lies in output={output}, which is replaced as a whole; give another output, or move the "
+            "source out of it"
+        )
 
 
 def _read(options: Options, workers: Workers) -> Found:
@@ -105,10 +135,6 @@ def _read(options: Options, workers: Workers) -> Found:
         UserError: it cannot be.
     """
     source = options.source
-    if not source.exists():
-        raise UserError(f"source={source}: not found")
-    if source.resolve() == options.output.resolve():
-        raise UserError(f"output={options.output}: is the source; the name of a new folder expected")
     if source.is_file() and source.suffix.lower() in ARCHIVES:
         raise UserError(f"source={source}: is an archive; unpack it and give its folder")
     form = options.format

@@ -14,6 +14,7 @@ from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.mask_files import read_stored
 from pipeline.convert.mask_values import is_background
+from pipeline.convert.named_images import Wanted, find_images
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, require_near
@@ -44,7 +45,8 @@ class _File:
     """One JSON file, checked."""
 
     path: str
-    split: str | None
+    split: str | None  # of its images
+    meant: str | None  # the split that its name says, by which images of other splits are not taken for its own
     panoptic: dict[Any, Any]  # by the id of their image, the file_name of its PNG of segments; empty: instances
     images: list[dict[str, Any]]
     annotations: dict[Any, list[dict[str, Any]]]  # by the id of their image
@@ -90,15 +92,16 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
         options = replace(options, background=None)
     labels = resolve(counts, listed, options, "categories")
     items, missing, boxes = [], [], 0
-    for one in parsed:
-        for image in one.images:
-            name = _image_file(one, image, files)
-            if name is None:
-                missing.append(str(image["file_name"]))
-                continue
-            mask, empty = _mask(one, image, labels, files)
-            boxes += empty
-            items.append(Item(own_id(name, *FOLDERS), name, mask, one.path, one.split or split_of(name)))
+    every = [(one, image) for one in parsed for image in one.images]
+    folders = {one.path: _folders(one.path) for one in parsed}
+    wanted = [Wanted(image["file_name"], one.path, folders[one.path], one.meant) for one, image in every]
+    for (one, image), name in zip(every, find_images(files, wanted), strict=True):
+        if name is None:
+            missing.append(str(image["file_name"]))
+            continue
+        mask, empty = _mask(one, image, labels, files)
+        boxes += empty
+        items.append(Item(own_id(name, *FOLDERS), name, mask, one.path, one.split or split_of(name)))
     if missing and not items:
         raise UserError(f"{parsed[0].path}: none of its images was found, such as {enumerated(missing, 3)}; put them "
                         f"below {options.root}")  # fmt: skip
@@ -140,6 +143,8 @@ def _files(options: Options, files: Files, workers: Workers) -> tuple[list[_File
         import_extra("pycocotools.mask", files.root / parsed[0].path)
     if len(parsed) == 1:
         parsed[0].split = None
+        if options.only is None:
+            parsed[0].meant = None  # without others, its name says little
     return parsed, notes
 
 
@@ -177,7 +182,8 @@ def _parsed(path: Path, name: str) -> _File | None:
             require(part, dict, where, "annotations with category_id")
             require(part.get("category_id"), int, where, "annotations with category_id")
         annotations.setdefault(annotation["image_id"], []).extend(parts)
-    return _File(name, _split_of_name(name), panoptic, images, annotations, categories)
+    split = _split_of_name(name)
+    return _File(name, split, split, panoptic, images, annotations, categories)
 
 
 def _split_of_name(path: str) -> str | None:
@@ -200,11 +206,12 @@ def _categories(one: _File) -> list[str]:
     return [name for _, name in names]
 
 
-def _image_file(one: _File, image: dict[str, Any], files: Files) -> str | None:
-    folder = str(PurePosixPath(one.path).parent)
-    stem = re.sub(r"^(instances|panoptic)_", "", PurePosixPath(one.path).stem)
+def _folders(path: str) -> tuple[str, ...]:
+    """Where the images of a JSON file may lie."""
+    folder = str(PurePosixPath(path).parent)
+    stem = re.sub(r"^(instances|panoptic)_", "", PurePosixPath(path).stem)
     top = str(PurePosixPath(folder).parent)
-    places = [
+    return (
         folder,
         f"{folder}/images",
         f"{top}/images",
@@ -213,8 +220,7 @@ def _image_file(one: _File, image: dict[str, Any], files: Files) -> str | None:
         f"images/{stem}",
         f"{top}/{stem}",
         f"{top}/images/{stem}",
-    ]
-    return files.named(image["file_name"], *places)
+    )
 
 
 def _mask(one: _File, image: dict[str, Any], labels: Labels, files: Files) -> tuple[Outlines | PanopticMask, int]:
@@ -266,7 +272,8 @@ def _panoptic(
     stem = PurePosixPath(one.path).stem
     folder = str(PurePosixPath(one.path).parent)
     name = one.panoptic.get(image["id"]) or f"{PurePosixPath(image['file_name']).stem}.png"
-    png = files.named(str(name), f"{folder}/{stem}", stem, folder, f"{folder}/panoptic")
+    folders = (f"{folder}/{stem}", stem, folder, f"{folder}/panoptic")
+    (png,) = find_images(files, [Wanted(str(name), one.path, folders, one.meant)])
     if png is None:
         raise UserError(f"{one.path}: its mask {name} was not found below the source")
     pairs = tuple(

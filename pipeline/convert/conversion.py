@@ -20,6 +20,7 @@ from pipeline.convert.splits import (
     SHARES,
     Assigned,
     alike_pairs,
+    are_splits,
     by_hash,
     equal_pairs,
     own_splits,
@@ -167,7 +168,7 @@ def _assign(options: Options, found: Found, done: Sequence[Done], earlier: Mappi
             "labels=… may say otherwise what is there"
         )
     own = {item.split for item in found.items} - {None}
-    if options.split is None and options.group is None and "train" in own and len(own) > 1:
+    if options.leaves_splits and are_splits(own):
         found.notes.append("splits are the source's own; split=[0.8,0.1,0.1] makes others")
         return own_splits(ids, [item.split for item in found.items], copies, alike, np.any(present, axis=1)), 0
     if options.split is None and own:

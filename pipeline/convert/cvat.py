@@ -12,10 +12,11 @@ from xml.etree.ElementTree import Element
 
 from pipeline.convert.extra import import_extra
 from pipeline.convert.labels import Labels, resolve
+from pipeline.convert.named_images import Wanted, find_images
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape, ellipse, require_near, rotated_box
-from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id
+from pipeline.convert.source import Files, Found, Item, Size, left_out, own_id, split_of
 from pipeline.data.image_files import MAX_PIXELS
 from pipeline.data.mask_names import SPLITS
 from pipeline.runtime.errors import UserError
@@ -32,7 +33,7 @@ class _Image:
     file: str
     name: str
     size: Size
-    split: str | None
+    split: str | None  # the subset of a project
     drawn: list[tuple[str, str, tuple]] = field(default_factory=list)  # type: ignore[type-arg]
 
 
@@ -75,16 +76,20 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
 
 def _items(files: Files, images: list[_Image], labels: Labels) -> tuple[list[Item], list[str]]:
     items, missing = [], []
+    wanted = []
     for image in images:
-        folder = str(PurePosixPath(image.file).parent)
-        split = image.split or ""
-        name = files.named(image.name, f"{folder}/images", folder, f"{folder}/images/{split}", "images", "")
+        folder, subset = str(PurePosixPath(image.file).parent), image.split or ""
+        folders = (f"{folder}/images", folder, f"{folder}/images/{subset}", "images", "")
+        wanted.append(Wanted(image.name, image.file, folders, SPLITS.get(subset.lower())))
+    for image, name in zip(images, find_images(files, wanted), strict=True):
         if name is None:
             missing.append(image.name)
             continue
         shapes = tuple(Shape(labels.index[label], kind, data) for label, kind, data in image.drawn)
         mask = Outlines(shapes, labels.outside, image.size)
-        items.append(Item(own_id(name, "images", split.lower()), name, mask, image.file, SPLITS.get(split.lower())))
+        subset = (image.split or "").lower()
+        split = SPLITS.get(subset) or split_of(name) or split_of(image.name) or split_of(image.file)
+        items.append(Item(own_id(name, "images", subset), name, mask, image.file, split))
     return items, missing
 
 

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.convert.labels import Labels, resolve
 from pipeline.convert.legends import NAMES, find_legend
+from pipeline.convert.named_images import Wanted, find_images
 from pipeline.convert.options import Options
 from pipeline.convert.parallel import Workers
 from pipeline.convert.rasterize import Outlines, Shape
@@ -26,6 +27,7 @@ from pipeline.convert.source import (
     split_of,
     whole_number,
 )  # fmt: skip
+from pipeline.data.path_parts import folder_of, stem_of
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.text import enumerated
 
@@ -99,10 +101,9 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
 
 def _items(files: Files, paths: list[str], scanned: list["Scanned"], labels: Labels) -> tuple[list[Item], list[str]]:
     items, missing = [], []
-    for path, one in zip(paths, scanned, strict=True):
-        if one.image is None:
-            continue  # a JSON file of something else
-        image = files.named(one.image, str(PurePosixPath(path).parent)) or _of_same_name(files, path)
+    labelled = [(path, one, one.image) for path, one in zip(paths, scanned, strict=True) if one.image is not None]
+    wanted = [Wanted(name, path, (folder_of(path),), stem=stem_of(path)) for path, _, name in labelled]
+    for (path, one, _), image in zip(labelled, find_images(files, wanted), strict=True):
         if image is None or not image.lower().endswith(IMAGE_ENDINGS):
             missing.append(f"{path} ({one.image})")
             continue
@@ -111,11 +112,6 @@ def _items(files: Files, paths: list[str], scanned: list["Scanned"], labels: Lab
         split = split_of(image) or split_of(path)
         items.append(Item(own_id(image, *FOLDERS), image, mask, path, split))
     return items, missing
-
-
-def _of_same_name(files: Files, path: str) -> str | None:
-    stem = PurePosixPath(path).stem
-    return next((found for ending in IMAGE_ENDINGS if (found := files.named(stem + ending))), None)
 
 
 @dataclass(frozen=True)

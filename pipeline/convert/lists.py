@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from pipeline.convert.options import Options
 from pipeline.convert.source import Files, Found, Item, left_out
+from pipeline.convert.splits import NAMES, are_splits
 from pipeline.data.find_files import without_invisible
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.lists import ENDING, decode_list, id_in_line
@@ -15,13 +17,15 @@ from pipeline.data.path_parts import stem_of
 from pipeline.runtime.text import enumerated
 
 LISTS = re.compile(r"(.*/)?(ImageSets/Segmentation|ImageSets|splits?|lists?)/(\w+)\.txt|(\w+)\.txt")
+BOTH = "trainval"  # the name of lists of train and val together
 LARGEST_LIST = 2**26  # bytes
 
 
-def with_lists(found: Found, files: Files) -> None:
+def with_lists(found: Found, files: Files, options: Options) -> None:
     """Give items the splits of list files, where no folder is called after a split.
 
-    Images in no list are left out. Lists that name none of the images are passed over.
+    Lists that name none of the images are passed over. If the lists are the splits, images in no list are left out; if
+    other splits are made, all images stay.
     """
     if any(item.split for item in found.items):
         return
@@ -30,6 +34,7 @@ def with_lists(found: Found, files: Files) -> None:
         return
     place_of = _places(found.items)
     splits: dict[int, str] = {}
+    both: set[int] = set()  # in a list of train and val together
     unknown, twice = [], []
     for path, split in lists.items():
         text, _ = decode_list((files.root / path).read_bytes())
@@ -37,22 +42,56 @@ def with_lists(found: Found, files: Files) -> None:
             place = place_of(line)
             if place is None:
                 unknown.append(f"{path}: {line}")
+            elif split == BOTH:
+                both.add(place)
             elif splits.setdefault(place, split) != split:
                 twice.append(f"{found.items[place].id} ({splits[place]} and {split})")
-    if not splits:
+    if not splits and not both:
         return
-    items = [replace(item, split=splits.get(place)) for place, item in enumerate(found.items)]
+    notes = _give_rest(splits, both, len(found.items))
+    found.items = [replace(item, split=splits.get(place)) for place, item in enumerate(found.items)]
+    if not options.leaves_splits or not are_splits(splits.values()):
+        return
+    found.notes += notes
     found.warnings += left_out("lines of lists that name no image with a mask", unknown)
-    found.warnings += left_out("images in no list", [item.id for item in items if item.split is None])
+    found.warnings += left_out("images in no list", [item.id for item in found.items if item.split is None])
     if twice:
         found.warnings.append(f"images in two lists are taken for the first: {enumerated(twice)}")
-    found.items = [item for item in items if item.split is not None]
+    found.items = [item for item in found.items if item.split is not None]
+
+
+def _give_rest(splits: dict[int, str], both: Set[int], count: int) -> list[str]:
+    """Add images of train, or of val, where no list is of that split alone.
+
+    They are those that only a list of train and val names. Without such a list all images in no list are train.
+
+    Args:
+        splits: place -> split by lists of one split, changed in place.
+        both: the places in lists of train and val together.
+        count: of all images.
+
+    Returns:
+        What was taken for what, as notes.
+    """
+    known = set(splits.values())
+    if {"train", "val"} <= known:
+        return []
+    split = "val" if "train" in known else "train"
+    rest = both - splits.keys()
+    note = f"the {len(rest)} other images of {BOTH}.txt are {split}"
+    if not both and split == "train":
+        rest = set(range(count)) - splits.keys()
+        listed = " and ".join(name for name in NAMES if name in known)
+        note = f"{len(rest)} images in no list are train: lists are of {listed} alone"
+    splits.update(dict.fromkeys(rest, split))
+    return [note] if rest else []
 
 
 def _split_listed(files: Files, path: str) -> str | None:
-    """The split whose list a file is, by its name; None if it is none, or too large for one."""
+    """The split whose list a file is, by its name, or `BOTH`; None if it is none, or too large for one."""
     match = LISTS.fullmatch(path)
-    split = match and SPLITS.get((match[3] or match[4]).lower())
+    name = match and (match[3] or match[4]).lower()
+    split = BOTH if name == BOTH else SPLITS.get(name or "")
     return split if split and (files.root / path).stat().st_size <= LARGEST_LIST else None
 
 

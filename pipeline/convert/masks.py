@@ -44,7 +44,7 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
         found.notes.insert(0, f"{pairing.rule}; images=<folder> masks=<folder> sets others")
     found.warnings += left_out("images without a mask", pairing.images)
     found.warnings += left_out("masks without an image", pairing.masks)
-    with_lists(found, files)
+    with_lists(found, files, options)
     return found
 
 

@@ -58,6 +58,11 @@ class Options:
         return f"python -m pipeline.convert {shlex.join([*others, *arguments])}"
 
     @property
+    def leaves_splits(self) -> bool:
+        """Whether the source's own splits are used, if it has them."""
+        return self.split is None and self.group is None
+
+    @property
     def root(self) -> Path:
         """The folder whose files are read: of a single file the one that it is in, or the one around annotations/."""
         if self.source.is_dir():

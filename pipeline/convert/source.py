@@ -148,22 +148,32 @@ class Files:
     def _known(self) -> frozenset[str]:
         return frozenset(self.paths)
 
-    def named(self, name: str, *folders: str) -> str | None:
-        """The file that another file names: in one of these folders, or the only one of that name anywhere.
-
-        Names of Windows, and absolute ones of the machine where the file was written, are understood by their ends.
-        """
-        name = name.replace("\\", "/").split("?")[0]
+    def within(self, name: str, *folders: str) -> str | None:
+        """The file of this name, which may have folders, in the first of these folders that has it."""
+        name = _slashed(name)
         for folder in folders:
             path = os.path.normpath(f"{folder}/{name}") if folder else os.path.normpath(name)
             if path in self._known:
                 return path
+        return None
+
+    def anywhere(self, name: str) -> str | None:
+        """The only file of this name, in whatever folder.
+
+        Names of Windows, and absolute ones of the machine where the name was written, are understood by their ends.
+        """
+        name = _slashed(name)
         same = self._by_name.get(PurePosixPath(name).name.casefold(), [])
         if len(same) > 1:
             same = [path for path in same if name.casefold().endswith(path.casefold())] or [
                 path for path in same if path.casefold().endswith(name.casefold().lstrip("./"))
             ]
         return same[0] if len(same) == 1 else None
+
+
+def _slashed(name: str) -> str:
+    """A name as a tool's file has it, with one kind of slash and without the query of an address."""
+    return name.replace("\\", "/").split("?")[0]
 
 
 def _sort_link(path: Path, name: str, home: Path, paths: list[str], links: list[str], outside: list[str]) -> None:

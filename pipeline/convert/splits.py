@@ -1,7 +1,7 @@
 """Which image goes into which split: by hash, so that images that are added move none that were there."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -206,6 +206,12 @@ def small_scenes(pairs: np.ndarray, count: int) -> tuple[np.ndarray, int]:
     kept = firsts[sizes + 1 <= most]
     larger = sizes[sizes + 1 > most]
     return pairs[np.isin(pairs[:, 0], kept)], int(larger.max()) + 1 if len(larger) else 0
+
+
+def are_splits(own: Collection[str | None]) -> bool:
+    """Whether these splits of a source can be used: there has to be train, and another one."""
+    names = set(own) - {None}
+    return "train" in names and len(names) > 1
 
 
 def own_splits(

@@ -82,10 +82,8 @@ def unfinished(output: Path) -> Iterator[Path]:
     Raises:
         UserError: it cannot be made.
     """
-    output = output.absolute()
-    hidden = output.with_name(f".{output.name}.{os.getpid()}")
+    hidden = _hidden(output)
     try:
-        _remove_abandoned(output)
         for name in (IMAGES, MASKS, LISTS):
             (hidden / name).mkdir(parents=True)
     except OSError as error:
@@ -96,26 +94,48 @@ def unfinished(output: Path) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _remove_abandoned(output: Path) -> None:
-    """Remove what a conversion that was killed left behind."""
+def _hidden(output: Path) -> Path:
+    """The hidden folder of this process; next to the folder itself where the output is a link to one."""
+    output = output.resolve()
+    return output.with_name(f".{output.name}.{os.getpid()}")
+
+
+def clear_abandoned(output: Path) -> None:
+    """Remove what a conversion that was killed left behind; an output that it had put aside gets its name back.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    output = output.resolve()
     if not output.parent.is_dir():
         return
-    for other in output.parent.iterdir():
-        match = re.fullmatch(rf"\.{re.escape(output.name)}\.(\d+)", other.name)
-        if match and not psutil.pid_exists(int(match[1])):
-            shutil.rmtree(other, ignore_errors=True)
+    try:
+        for other in sorted(output.parent.iterdir()):
+            match = re.fullmatch(rf"\.{re.escape(output.name)}\.(\d+)({re.escape(OUTDATED)})?", other.name)
+            if not match or (int(match[1]) != os.getpid() and psutil.pid_exists(int(match[1]))):
+                continue  # in containers, processes often have the same numbers
+            if match[2] and not output.exists():
+                other.rename(output)
+            else:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"output={output}: cannot be written: {error.strerror}") from error
 
 
 def finish(hidden: Path, output: Path) -> None:
     """Give a complete folder its name; an earlier one is removed afterwards."""
-    output = output.absolute()
     os.sync()  # once for all files: fsync of each takes longer than their conversion
-    outdated = output.with_name(output.name + OUTDATED)
+    output = output.resolve()
+    outdated = hidden.with_name(hidden.name + OUTDATED)  # a name that no folder of the user has
     aside = output.exists()
     if aside:
-        shutil.rmtree(outdated, ignore_errors=True)
         output.rename(outdated)
-    hidden.replace(output)
+    try:
+        hidden.replace(output)
+    except OSError:
+        if aside:
+            outdated.rename(output)
+        raise
     if aside:
         shutil.rmtree(outdated, ignore_errors=True)
 

@@ -102,7 +102,7 @@ def test_something_else_is_never_replaced(tmp_path: Path) -> None:
     save(tmp_path / "s-voc/mine.png", drawn_image(0))
     with pytest.raises(UserError, match="exists, and was not written by this command"):
         converted(source, "overwrite=true")
-    with pytest.raises(UserError, match=r"exists, and was not written"):
+    with pytest.raises(UserError, match=r"is the source; the name of a new folder expected"):
         main([f"source={source}", f"output={source}"])
 
 

@@ -251,3 +251,30 @@ def test_a_hostile_cvat_file_ends_in_a_line(tmp_path: Path, text: str, message: 
     save(tmp_path / "s" / "a0.png", drawn_image(0))
     (tmp_path / "s" / "x.xml").write_text(text)
     assert message in refused(tmp_path / "s", "format=cvat")
+
+
+@pytest.mark.parametrize("way", ["names", "files", "subsets"])
+def test_cvat_has_its_own_splits(tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """By folders in the names of images, by folders of its files, and by subsets of projects."""
+    pytest.importorskip("pycocotools")
+    source = tmp_path / "s"
+    polygon = '<polygon label="a" points="2,2;9,2;9,9"/>'
+    images: dict[str, str] = {}
+    for number, split in enumerate(("train", "train", "val")):
+        place = {
+            "names": f"images/{split}/{number}.png",
+            "files": f"all/{number}.png",
+            "subsets": f"images/{number}.png",
+        }
+        save(source / place[way], drawn_image(number))
+        file = f"{split}/annotations.xml" if way == "files" else "annotations.xml"
+        name = f"{split}/{number}.png" if way == "names" else f"{number}.png"
+        subset = f' subset="{split.title()}"' if way == "subsets" else ""
+        image = f'<image name="{name}"{subset} width="32" height="24">{polygon}</image>'
+        images[file] = images.get(file, "") + image
+    for file, text in images.items():
+        (source / file).parent.mkdir(exist_ok=True)
+        (source / file).write_text(f"<annotations>{text}</annotations>")
+    ids = {"files": "all/"}.get(way, "")
+    assert splits_of(converted(source)) == {"train": [f"{ids}0", f"{ids}1"], "val": [f"{ids}2"]}
+    assert "note: splits are the source's own; split=[0.8,0.1,0.1] makes others" in capsys.readouterr().out

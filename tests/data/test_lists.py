@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.convert.lists import with_lists
+from pipeline.convert.options import Options
 from pipeline.convert.source import Files, Found, Item
 from tests.data.advice import type_advice
 from tests.data.folders import LISTS, Folder, dataset, faults_of, ids_of, write_list
@@ -23,7 +24,7 @@ def taken(root: Path) -> list[str]:
     stems = {image: Path(image).stem for image in files.ending(".jpg")}
     items = [Item(stem, image, None, f"SegmentationClass/{stem}.png") for image, stem in stems.items()]  # type: ignore[arg-type]
     found = Found("masks", items, [], None)
-    with_lists(found, files)
+    with_lists(found, files, Options(root, root / "none"))
     return [item.id for item in found.items if item.split == "train"]
 
 
