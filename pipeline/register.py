@@ -69,9 +69,11 @@ def _name_faults(name: str, alias: str | None) -> list[str]:
     faults = []
     if re.search(r"[/:@]", name) or name != name.strip():
         faults.append(f"name={name}: a name without /, : and @ expected, and without spaces at its ends")
-    if alias is not None and (not re.fullmatch("[A-Za-z0-9_-]{1,255}", alias) or re.fullmatch(r"latest|v\d+", alias)):
+    reserved = alias is not None and re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE)
+    if alias is not None and (reserved or not re.fullmatch("[A-Za-z0-9_-]{1,255}", alias)):
         faults.append(
-            f"alias={alias}: letters, digits, - and _ expected; 'latest' and v with a number mean versions in MLflow"
+            f"alias={alias}: letters, digits, - and _ expected; 'latest' and v with a number, in capitals too, mean "
+            "versions in MLflow"
         )
     return faults
 

@@ -23,7 +23,8 @@ run=…            one run
 tracking.uri=…   MLflow tracking address; by default the one that each run was started with
 
 Sending a record twice changes nothing, and runs that are alive send for themselves. Files that MLflow cannot store are
-named, with the reason, and hold up nothing else. Exit status 1: something is left.
+named, with the reason, and hold up nothing else; so are runs of another user whose files cannot be written.
+Exit status 1: something is left.
 """
 
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
     given = parse(arguments, optional=("run", "tracking.uri")).values
     from pipeline.tracking.dead_runs import mark_dead_runs
     from pipeline.tracking.journal import FILE
-    from pipeline.tracking.local_runs import find_local, local_runs
+    from pipeline.tracking.local_runs import find_local, local_runs, unreadable_runs
     from pipeline.tracking.run_ref import RUNS
 
     mark_dead_runs(TrackingConfig(), None)
@@ -55,6 +56,9 @@ def main(arguments: list[str]) -> int:
                 file=sys.stderr,
             )
             results.append("left")
+    for folder in unreadable_runs():
+        why = "since this user cannot read it; only the user who began this run can send it"
+        print(f"note: {folder}: is left alone, {why}", file=sys.stderr)
     if not any(results):
         print("nothing to send")
     return 1 if "left" in results else 0
@@ -71,6 +75,8 @@ def _send(run: "RunRef", uri: str | None) -> str:
     except Busy:
         print(f"{run.key}: is alive and sends for itself")
         return ""
+    except OSError as error:  # of a run of another user, or of a broken disk: the other runs are sent
+        return _not_opened(run, error)
     with contextlib.closing(journal):
         if not run.unsent():
             return ""  # without looking at its address, which may lack a password
@@ -87,6 +93,16 @@ def _send(run: "RunRef", uri: str | None) -> str:
             return "left"
     print(f"{run.key}: sent as run {delivery.run_id}")
     return "sent"
+
+
+def _not_opened(run: "RunRef", error: OSError) -> str:
+    """Report a run whose journal cannot be opened, if something of it is left; returns "left" or ""."""
+    if not (unsent := run.unsent()):
+        return ""
+    reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    advice = "; only the user who began this run can send it" if isinstance(error, PermissionError) else ""
+    print(f"error: {run.key}: {unsent} records are not sent: {plain(reason)}{advice}", file=sys.stderr)
+    return "left"
 
 
 def _is_trial(run: "RunRef") -> bool:

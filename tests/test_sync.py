@@ -17,6 +17,7 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import Begin, ProcessStarted, Status, Unknown
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import open_store
+from tests.tracking.other_users import forbid
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,42 @@ def test_a_server_that_does_not_answer_leaves_its_runs(
     assert list(runs()) == [here.key]
     assert sync.main([f"run={lost.key}", f"tracking.uri=sqlite:///{Path.cwd()}/mlruns/mlflow.db"]) == 0
     assert set(runs()) == {lost.key, here.key}
+
+
+@pytest.mark.parametrize("file", ["lock", "journal.jsonl"])
+@pytest.mark.parametrize("status", ["FINISHED", None])
+def test_a_run_of_another_user_is_left_to_that_user(
+    written: Callable[..., RunRef], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: str,
+    status: str | None,
+) -> None:  # fmt: skip
+    """The others are sent. A run that is sent needs no word."""
+    theirs, own = written("a" * 32, status=status), written("b" * 32)
+    set_time(theirs, 1000)
+    with monkeypatch.context() as patch:
+        forbid(patch, theirs.folder / file)
+        assert sync.main([]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        records = 4 if status is None else 5
+        assert line.startswith(f"error: {theirs.key}: {records} records are not sent: ") and f"/{file}" in line
+        assert line.endswith(": Permission denied; only the user who began this run can send it")
+        assert runs().keys() == {own.key} and theirs.unsent() == records
+    assert sync.main([]) == 0
+    capsys.readouterr()
+    forbid(monkeypatch, theirs.folder / file)
+    assert sync.main([]) == 0
+    assert capsys.readouterr() == ("nothing to send\n", "")
+
+
+def test_a_run_that_this_user_cannot_read_is_named(
+    written: Callable[..., RunRef], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, own = written("a" * 32), written("b" * 32)
+    forbid(monkeypatch, theirs.folder / "journal.jsonl", reading=True)
+    assert sync.main([]) == 0
+    printed = capsys.readouterr()
+    why = "since this user cannot read it; only the user who began this run can send it"
+    assert printed.err == f"note: {theirs.folder}: is left alone, {why}\n"
+    assert runs().keys() == {own.key}
 
 
 def test_an_address_that_had_a_password_is_asked_for(

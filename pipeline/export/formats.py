@@ -27,7 +27,7 @@ class Export:
     """A run's network on its way to a file."""
 
     stored: StoredNetwork
-    config: Config  # of the run, with the views asked for
+    config: Config  # of the run, with the views asked for and the data to compare on
     format: str  # onnx, litert or saved_model
     probabilities: bool  # returned instead of class indices
     quantized: bool  # to int8
@@ -49,14 +49,15 @@ class Export:
         return f"{name} {metadata.version(name)}"
 
     def metadata(self) -> dict[str, object]:
-        """What the file says of itself, as plain values."""
-        classes = Classes.of(self.config.dataset)
+        """What the file says of itself, as plain values; the classes are the run's, whatever data it is compared on."""
+        dataset = self.stored.config.dataset
+        classes = Classes.of(dataset)
         return {
             "run_id": self.stored.run_id,
             **{name: self.stored.tags[name] for name in HASHES if name in self.stored.tags},
             "classes": list(classes.names),
             "colours": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in classes.colours],
-            "background": self.config.dataset.background,
+            "background": dataset.background,
             "void": VOID,
             "input": f"{INPUT}: (batch, height, width, 3) uint8 RGB",
             "output": f"{PROBABILITIES}: (batch, height, width, classes) float32"

@@ -53,22 +53,26 @@ def how_to_continue(name: str) -> str:
 
 
 def _mark(run: RunRef, tracking: TrackingConfig, store: Store | None) -> bool:
-    """Mark a run that is dead; False if it is not, or if another process was faster."""
+    """Mark a run that is dead; False if it is not, if another process was faster, or if it is another user's."""
     if run.has_ended():
         return False
     owner = run.owner()
     # Without an owner the process died between the journal's first two lines; while it writes them it holds the lock.
     if owner is not None and (not owner.on_this_host or owner.is_alive):
         return False
-    with contextlib.suppress(Busy), contextlib.closing(Journal(run.folder)) as journal:
-        if journal.status == "RUNNING":
-            if probably_out_of_memory(run.folder):
-                journal.append(Tags({"failure": "its process was killed, probably for want of memory"}))
-            journal.append(Status("KILLED"))
-            if store is not None and same_address(journal.begin, tracking.uri):
-                send_if_possible(journal, tracking.uri)
-            return True
-    return False
+    try:
+        journal = Journal(run.folder)
+    except (Busy, PermissionError):  # this user may not write another's run, which that user's next start marks
+        return False
+    with contextlib.closing(journal):
+        if journal.status != "RUNNING":
+            return False
+        if probably_out_of_memory(run.folder):
+            journal.append(Tags({"failure": "its process was killed, probably for want of memory"}))
+        journal.append(Status("KILLED"))
+        if store is not None and same_address(journal.begin, tracking.uri):
+            send_if_possible(journal, tracking.uri)
+        return True
 
 
 def _mark_in_store(store: Store, known: Collection[str]) -> list[str]:

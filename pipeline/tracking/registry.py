@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mlflow
+from mlflow.entities import LoggedModelStatus
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
@@ -79,7 +80,7 @@ def register(client: mlflow.MlflowClient, run_id: str, name: str, alias: str | N
     """Register the model of a run under a name, once: a second call makes no second version. The alias moves to it.
 
     Raises:
-        UserError: the run has no model in MLflow, or MLflow refuses the name or the alias.
+        UserError: the run has not finished, or has no complete model in MLflow; or MLflow refuses the name or alias.
     """
     with answering(client.tracking_uri):
         source, model_id = _model_of(client, run_id)
@@ -100,15 +101,19 @@ def register(client: mlflow.MlflowClient, run_id: str, name: str, alias: str | N
 
 
 def _model_of(client: mlflow.MlflowClient, run_id: str) -> tuple[str, str]:
-    """Where the model that a run logged is, and its id.
+    """Where the model that a finished run logged is, and its id.
+
+    A model is an output of its run before its files are in MLflow, which registers it all the same; nothing could load
+    it then.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none that is complete, or has not finished.
     """
-    outputs = client.get_run(run_id).outputs
-    for output in outputs.model_outputs if outputs else []:
+    run = client.get_run(run_id)
+    finished = run.info.status == "FINISHED"
+    for output in run.outputs.model_outputs if finished and run.outputs else []:
         model = client.get_logged_model(output.model_id)
-        if model.name == MODEL:
+        if model.name == MODEL and model.status == LoggedModelStatus.READY:
             return model.artifact_location, model.model_id
     raise UserError(
         f"run={run_id}: has no model to register in MLflow: it has not finished, was pruned, or `python -m "

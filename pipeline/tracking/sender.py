@@ -23,6 +23,7 @@ class Sender:
         self._delivery, self._journal = delivery, delivery.journal
         self._closing = self._abandoned = False
         self._failure: str | None = None  # why the last attempt failed
+        self._failing_since: float | None = None  # when the first attempt failed after the last that succeeded
         self._warned = self._warned_of_files = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -45,7 +46,8 @@ class Sender:
         """Send the rest and end.
 
         Args:
-            timeout: seconds for which a server that does not answer is tried again.
+            timeout: seconds for which a server that does not answer is tried again. They count from its first failure,
+                since one that is only slow may take longer, or from now if it failed before.
             total_timeout: seconds after which even a server that answers is abandoned.
 
         Returns:
@@ -58,8 +60,9 @@ class Sender:
         began = time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.02)
-            waited = time.monotonic() - began
-            if waited > total_timeout or (self._failure is not None and waited > timeout):
+            now, failing_since = time.monotonic(), self._failing_since
+            failed_too_long = failing_since is not None and now - max(began, failing_since) > timeout
+            if failed_too_long or now - began > total_timeout:
                 self._abandoned = True
                 return self._failure or "there was no time"
         return None
@@ -74,19 +77,20 @@ class Sender:
             try:
                 if ending:
                     self._delivery.retry_deferred()
-                    self._failure = None
+                    self._failure = self._failing_since = None
                     return
                 self._delivery.send_next()
                 self._warn_of_files()
             except Exception as error:  # whatever it is, the run continues, and the journal keeps what is not sent
                 self._failure = _reason(error)
+                self._failing_since = self._failing_since or time.monotonic()
                 self._warn_once()
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
                 failures += 1
                 self._pause(pause)
             else:
                 failures = 0
-                self._failure = None
+                self._failure = self._failing_since = None
 
     def _beat(self) -> None:
         """Show that the run is alive: in its folder, whether a server answers or not, and in MLflow."""

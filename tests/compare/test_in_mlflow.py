@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, ViewType
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, LoggedModelStatus, ViewType
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.run_groups import (
@@ -245,3 +245,4 @@ def give_model(place: Path, run_id: str) -> None:
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}\n")
     client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)

@@ -26,6 +26,7 @@ from pipeline.tracking.sweep_runs import IS_SWEEP
 from pipeline.tracking.tracked_run import begin_record
 from tests.end_to_end.commands import environment
 from tests.tracking.deliveries import send
+from tests.tracking.other_users import forbid
 
 # Begins runs, prints the key and the id of each as soon as MLflow has all of it, and waits until it is killed.
 WORK = """
@@ -245,6 +246,18 @@ def test_a_journal_that_another_process_holds_is_left_alone() -> None:
     assert mark_dead_runs(TrackingConfig(), None) == []
     held.close()
     assert mark_dead_runs(TrackingConfig(), None) == ["a" * 32]
+
+
+@pytest.mark.parametrize(("file", "reading"), [("lock", False), ("journal.jsonl", False), ("journal.jsonl", True)])
+def test_a_dead_run_of_another_user_is_left_to_that_user(
+    monkeypatch: pytest.MonkeyPatch, file: str, reading: bool
+) -> None:
+    theirs, own = (written(key * 32, DEAD["no process has this id"]) for key in "ab")
+    with monkeypatch.context() as patch:
+        forbid(patch, theirs.folder / file, reading=reading)
+        assert mark_dead_runs(TrackingConfig(), None) == [own.key]
+    assert (theirs.status(), own.status()) == ("RUNNING", "KILLED")
+    assert mark_dead_runs(TrackingConfig(), None) == [theirs.key]  # by its user
 
 
 def test_a_mark_that_cannot_be_sent_stops_no_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

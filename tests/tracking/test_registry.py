@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 from pipeline.runtime.errors import UserError
 from pipeline.tracking.registry import register
@@ -21,7 +21,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> mlflow.MlflowClient:
     return client
 
 
-def make_run(client: mlflow.MlflowClient, place: Path, model: bool = True) -> str:
+def make_run(
+    client: mlflow.MlflowClient,
+    place: Path,
+    model: bool = True,
+    uploaded: LoggedModelStatus = LoggedModelStatus.READY,
+    status: str = "FINISHED",
+) -> str:
+    """A run with a model and another output; of an upload that is PENDING or failed there are no files."""
     experiment = client.get_experiment_by_name("x").experiment_id
     run_id = str(client.create_run(experiment).info.run_id)
     for name in ("exported", "model") if model else ():
@@ -30,7 +37,12 @@ def make_run(client: mlflow.MlflowClient, place: Path, model: bool = True) -> st
         folder = place / run_id / name
         folder.mkdir(parents=True)
         (folder / "MLmodel").write_text("flavors: {}\n")
-        client.log_model_artifacts(logged.model_id, str(folder))
+        if uploaded == LoggedModelStatus.READY:
+            client.log_model_artifacts(logged.model_id, str(folder))
+        if uploaded != LoggedModelStatus.PENDING:
+            client.finalize_logged_model(logged.model_id, uploaded)
+    if status != "RUNNING":
+        client.set_terminated(run_id, status)
     return run_id
 
 
@@ -67,6 +79,29 @@ def test_a_run_without_a_model_is_refused(client: mlflow.MlflowClient, tmp_path:
         register(client, run_id, "none", "live")
     with pytest.raises(mlflow.MlflowException, match="not found"):
         client.get_registered_model("none")
+
+
+@pytest.mark.parametrize(
+    ("uploaded", "status"),
+    [
+        (LoggedModelStatus.PENDING, "FINISHED"),
+        (LoggedModelStatus.FAILED, "FINISHED"),
+        (LoggedModelStatus.READY, "RUNNING"),
+        (LoggedModelStatus.READY, "KILLED"),
+    ],
+)
+def test_a_model_that_is_not_complete_is_refused(
+    client: mlflow.MlflowClient, tmp_path: Path, uploaded: LoggedModelStatus, status: str
+) -> None:
+    """As long as its files are not stored, or its run has not finished; the alias stays where it was."""
+    name = f"{uploaded} {status}"
+    before = make_run(client, tmp_path)
+    register(client, before, name, "production")
+    run_id = make_run(client, tmp_path, uploaded=uploaded, status=status)
+    with pytest.raises(UserError, match=f"^run={run_id}: has no model to register in MLflow: it has not finished, "):
+        register(client, run_id, name, "production")
+    assert opened(client, f"models:/{name}@production") == before
+    assert [str(found.version) for found in client.search_model_versions(f"name = '{name}'")] == ["1"]
 
 
 @pytest.fixture(scope="module")

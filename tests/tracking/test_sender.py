@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -179,6 +180,52 @@ def test_a_server_that_restarts_at_the_end_is_tried_again(server: Server) -> Non
     sender.start()
     assert sender.close(timeout=30) is None
     assert server.arrived == [0, 1]
+
+
+class Clock:
+    """The sender's clock, which a test sets forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        time_of_sender = SimpleNamespace(
+            monotonic=lambda: time.monotonic() + self.ahead, sleep=time.sleep, time=time.time
+        )
+        monkeypatch.setattr(module, "time", time_of_sender)
+
+
+def test_a_failure_after_a_long_upload_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout counts from the failure, however long the server has taken for what it stored."""
+    clock, send_next = Clock(monkeypatch), server.send_next
+    log(server, 0, 1)
+    sender = Sender(server)
+
+    def upload() -> None:
+        server.send_next = send_next
+        assert sender._ended.wait(30)
+        time.sleep(0.1)  # the sender is being closed
+        clock.ahead = 100.0
+        send_next()
+        server.failures = [OSError("502")] * 5
+
+    server.send_next = upload
+    sender.start()
+    assert sender.close(timeout=30) is None
+    assert server.arrived == [0, 1]
+
+
+def test_a_server_that_was_away_before_the_end_is_tried_for_the_whole_timeout(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    server.failures = [OSError("gone")] * 10**6
+    log(server, 0)
+    sender = Sender(server)
+    sender.start()
+    until(lambda: sender._failure is not None)
+    clock.ahead = 100.0
+    threading.Timer(0.2, server.failures.clear).start()
+    assert sender.close(timeout=30) is None
+    assert server.arrived == [0]
 
 
 def test_a_sender_that_was_not_started_is_closed_at_once(server: Server) -> None:
