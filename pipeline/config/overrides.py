@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.checks import check_addresses
 from pipeline.config.hydra_files import (
     OwnFiles,
     compose_hydra,
@@ -33,7 +34,7 @@ from pipeline.config.validation import as_objects, check, reason, typed
 from pipeline.runtime.errors import UserError
 
 
-def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
+def checked_config(overrides: Sequence[str], base: Config | None = None, *, addresses: bool = True) -> Config:
     """Compose, validate and return the configuration that the overrides ask for.
 
     Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked together
@@ -42,6 +43,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
 
     Args:
         base: a stored configuration that the overrides change; None: the configuration of conf/.
+        addresses: False for a command that does not use where the configuration stores runs and studies.
 
     Raises:
         UserError: with every fault of every override, one line each, in the order of the overrides.
@@ -58,7 +60,8 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     configs = [config for trial in _trials(composed, files, keys, base) if (config := _complete(trial, faults))]
     places = _places(files, keys)
     for config in configs:
-        faults += [fault + places.get(_key(fault), "") for fault in check(config)]
+        found = [*check(config), *(check_addresses(config) if addresses else ())]
+        faults += [fault + places.get(_key(fault), "") for fault in found]
     if faults:
         raise UserError(*_in_order(faults, overrides))
     return configs[0]

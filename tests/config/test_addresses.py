@@ -100,6 +100,14 @@ def test_sqlalchemy_opens_the_file_that_is_named(name: str) -> None:
         assert make_url(absolute(address)).database == str(file) == str(database_file(absolute(address)))
 
 
+def test_another_address_of_a_study_is_refused_and_valid_ones_named() -> None:
+    expected = (
+        r"^sweep\.storage=redis://\*\*\*@host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… expected$"
+    )
+    with pytest.raises(UserError, match=expected):
+        checked_config(["sweep.storage=redis://u:secret@host"])
+
+
 def test_options_and_drivers_of_a_study_are_preserved(tmp_path: Path) -> None:
     assert storage_address("sqlite:///runs.db?timeout=30") == f"sqlite:///{tmp_path}/runs.db?timeout=30"
     assert storage_address("sqlite+pysqlite:///runs.db") == f"sqlite:///{tmp_path}/runs.db"
