@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import mask_credentials
 
 HOME = Path("mlruns")  # in the current directory: everything that runs write
@@ -74,7 +75,7 @@ def storage_address(address: str | None) -> str:
         return _for_optuna(_sqlite_uri(HOME / "optuna.db"))
     _check_credentials("sweep.storage", address)
     if address.startswith(JOURNAL):
-        return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
+        return JOURNAL + str(typed_path("sweep.storage", address.removeprefix(JOURNAL)).absolute())
     if address.startswith(SQLITE):
         return _for_optuna(_absolute("sweep.storage", address))
     if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
@@ -120,7 +121,7 @@ def _absolute(key: str, address: str) -> str:
     file = unquote(escaped)
     if file in ("", ":memory:"):
         raise UserError(f"{key}={address}: {IN_A_FILE}")
-    meant, read = Path(written).expanduser(), Path(file).expanduser()
+    meant, read = typed_path(key, written), typed_path(key, file)
     if meant.parent.is_dir() and ("/" in options or not read.parent.is_dir()):
         raise UserError(
             f"{key}={address}: this address leads to {read}, since % and ? have a meaning in addresses; type "
@@ -135,7 +136,7 @@ def _sqlite_uri(file: Path) -> str:
     Where characters are escaped the driver is named as well, since MLflow would create the folder `sqlite:///<folder>`
     without reading the escapes.
     """
-    path = str(file.expanduser().resolve())
+    path = str(file.resolve())
     escaped = _escaped(path)
     return (SQLITE[0] if escaped == path else SQLITE[1]) + escaped
 

@@ -11,6 +11,7 @@ from pipeline.config.folds import fold_faults
 from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import CONTROL, nearest, plain
 
 
@@ -215,6 +216,17 @@ def check_addresses(config: Config) -> list[str]:
     for absolute, address in ((tracking_uri, config.tracking.uri), (storage_address, config.sweep.storage)):
         try:
             absolute(address)
+        except UserError as error:
+            faults += error.faults
+    return faults
+
+
+def check_folders(config: Config) -> list[str]:
+    """Folders that begin with a user's home. Not one of `CHECKS`, since it depends on the machine."""
+    faults: list[str] = []
+    for key, folder in (("data_dir", config.data_dir), ("dataset.root", config.dataset.root)):
+        try:
+            typed_path(key, folder or "")
         except UserError as error:
             faults += error.faults
     return faults

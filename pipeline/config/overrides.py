@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.checks import check_addresses
+from pipeline.config.checks import check_addresses, check_folders
 from pipeline.config.hydra_files import (
     OwnFiles,
     compose_hydra,
@@ -60,7 +60,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None, *, addr
     configs = [config for trial in _trials(composed, files, keys, base) if (config := _complete(trial, faults))]
     places = _places(files, keys)
     for config in configs:
-        found = [*check(config), *(check_addresses(config) if addresses else ())]
+        found = [*check(config), *check_folders(config), *(check_addresses(config) if addresses else ())]
         faults += [fault + places.get(_key(fault), "") for fault in found]
     if faults:
         raise UserError(*_in_order(faults, overrides))

@@ -108,6 +108,26 @@ def test_another_address_of_a_study_is_refused_and_valid_ones_named() -> None:
         checked_config(["sweep.storage=redis://u:secret@host"])
 
 
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        (
+            "~nobody-at-all/x",
+            "~nobody-at-all is not the home folder of a user of this machine; ./~nobody-at-all/x expected",
+        ),
+        ("a%00b", "a path without the character NUL expected"),
+        ("a\0b", "a path without the character NUL expected"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_refused(path: str, fault: str) -> None:
+    for key, absolute in (("tracking.uri", tracking_uri), ("sweep.storage", storage_address)):
+        with pytest.raises(UserError, match=f"^{key}=[^ ]*: {fault}"):
+            absolute(f"sqlite:///{path}")
+    if "%" not in path:
+        with pytest.raises(UserError, match=f"^sweep.storage=[^ ]*: {fault}"):
+            storage_address(f"journal:{path}")
+
+
 def test_options_and_drivers_of_a_study_are_preserved(tmp_path: Path) -> None:
     assert storage_address("sqlite:///runs.db?timeout=30") == f"sqlite:///{tmp_path}/runs.db?timeout=30"
     assert storage_address("sqlite+pysqlite:///runs.db") == f"sqlite:///{tmp_path}/runs.db"

@@ -23,6 +23,13 @@ def faults_of(*overrides: str) -> list[str]:
     return list(raised.value.faults)
 
 
+@pytest.mark.parametrize("override", ['dataset.root="~nobody-at-all/VOC"', 'data_dir="~nobody-at-all/VOC"'])
+@pytest.mark.parametrize("others", [(), ("dataset.classes=[a,b]",)])
+def test_the_home_folder_of_an_unknown_user_is_named(override: str, others: tuple[str, ...]) -> None:
+    (fault,) = faults_of("dataset=folder", *(() if "root" in override else ("dataset.root=x",)), override, *others)
+    assert fault.startswith(override.replace('"', "") + ": ~nobody-at-all is not the home folder of a user")
+
+
 # ---- valid overrides
 
 

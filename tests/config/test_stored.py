@@ -41,7 +41,7 @@ def text(config: Config) -> str:
 # ---- from a file
 
 
-@pytest.mark.parametrize("address", ["file:///x", "azureml://x", "http://u:it's@host"])
+@pytest.mark.parametrize("address", ["file:///x", "azureml://x", "sqlite:///~nobody-at-all/x.db", "http://u:it's@host"])
 def test_addresses_are_checked_where_they_are_used_only(
     config: Config, text: str, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
