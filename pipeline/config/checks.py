@@ -14,6 +14,8 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import CONTROL, nearest, plain
 
+MOST_BITS = 63  # of a whole number, besides its sign
+
 
 def check_lists(config: Config) -> list[str]:
     """OmegaConf accepts lists inside a list of text or numbers; the other checks do not expect them."""
@@ -21,6 +23,16 @@ def check_lists(config: Config) -> list[str]:
         f"{name}={plain(as_typed(value))}: a list of single values expected"
         for name, _, value in leaves(config)
         if isinstance(value, list) and any(isinstance(part, list | dict) for part in value)
+    ]
+
+
+def check_numbers(config: Config) -> list[str]:
+    """YAML and Python know whole numbers of any length, which nothing can compute with; the other checks print them."""
+    return [
+        f"{name}: a whole number of {part.bit_length()} bits; at most {MOST_BITS} expected"
+        for name, _, value in leaves(config)
+        for part in (value if isinstance(value, list) else [value])
+        if isinstance(part, int) and part.bit_length() > MOST_BITS
     ]
 
 

@@ -30,6 +30,25 @@ def test_the_home_folder_of_an_unknown_user_is_named(override: str, others: tupl
     assert fault.startswith(override.replace('"', "") + ": ~nobody-at-all is not the home folder of a user")
 
 
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        (f"epochs={'9' * 400}", "epochs: a whole number of 1329 bits; at most 63 expected"),
+        (f"epochs=-{'9' * 400}", "epochs: a whole number of 1329 bits; at most 63 expected"),
+        (f"dataset.limit={2**63}", "dataset.limit: a whole number of 64 bits; at most 63 expected"),
+        (f"optimizer.learning_rate={'9' * 400}", "a number of at most 308 digits expected"),
+        (f"evaluate.scales=[1,{'9' * 400}]", "a number of at most 308 digits expected"),
+        (f"epochs={'9' * 5000}", "epochs: a number of more than 4300 digits; a shorter one expected"),
+        (
+            f"dataset.classes=[a,{'9' * 5000}]",
+            "dataset.classes: a number of more than 4300 digits; a shorter one expected",
+        ),
+    ],
+)
+def test_a_number_that_nothing_can_compute_with_is_refused(override: str, fault: str) -> None:
+    assert faults_of(override) == [fault if fault.startswith(override.partition("=")[0]) else f"{override}: {fault}"]
+
+
 # ---- valid overrides
 
 
