@@ -41,22 +41,6 @@ def text(config: Config) -> str:
 # ---- from a file
 
 
-@pytest.mark.parametrize("address", ["file:///x", "azureml://x", "sqlite:///~nobody-at-all/x.db", "http://u:it's@host"])
-def test_addresses_are_checked_where_they_are_used_only(
-    config: Config, text: str, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    """The reader's variable may be for another program, and a stored address valid on the machine of the run only."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert config.tracking.uri is None and parse_config(text, "here") == config
-    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI="):
-        checked_config([], config)
-    assert checked_config(["tracking.uri=sqlite:///x.db"], config).tracking.uri == "sqlite:///x.db"
-    there = parse_config(text.replace("  uri: null", f'  uri: "{address}"'), "here")
-    assert there.tracking.uri == address
-    with pytest.raises(UserError, match=r"^tracking\.uri="):
-        checked_config([], there)
-
-
 def test_it_is_read_back_unchanged(config: Config, text: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     assert read_config(tmp_path / "config.yaml") == config == parse_config(text, "here")
