@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     from pipeline.config.overrides import checked_config
     from pipeline.evaluate.overrides import check_single
 
-    config = checked_config(parsed.overrides)
+    config = checked_config(parsed.overrides, addresses=False)
     check_single(parsed.overrides)
     import_tensorflow(config.kernels)
     from pipeline.data.crops import first_crops

@@ -37,7 +37,8 @@ def table(
     """Runs as a table, the newest first: a row for each, with its id as the index.
 
     Columns are what MLflow says of the run itself (`name`, `status`, `started`, …), the keys of the configuration with
-    their own types, the last value of each metric, and the tags.
+    their own types, the last value of each metric, and the tags. A column with a value of another type is text: runs of
+    other projects may have one.
 
     Args:
         experiment: its name; None: all.
@@ -58,13 +59,14 @@ def table(
     columns = list(dict.fromkeys([*OF_RUN, *kinds, *metrics, *tags]))
     frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns})
     for name in columns:
-        if name in kinds:
-            frame[name] = frame[name].astype(PANDAS[kinds[name]])
-        elif name == "started":
-            frame[name] = pd.to_datetime(frame[name], utc=True)
-        elif name == "minutes" or name in metrics:
-            frame[name] = frame[name].astype("Float64")
-        else:
+        if name == "started":
+            frame[name] = pd.to_datetime(frame[name], utc=True, errors="coerce")  # pandas 2 ends with 2262
+            continue
+        number = "Float64" if name == "minutes" or name in metrics else "string"
+        kind = PANDAS[kinds[name]] if name in kinds else number
+        try:
+            frame[name] = frame[name].astype(kind)
+        except (OverflowError, ValueError, TypeError):  # another project's numbers, or text, under the same name
             frame[name] = frame[name].astype("string")
     return frame.set_index("run")
 

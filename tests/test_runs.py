@@ -59,6 +59,38 @@ def test_keys_have_their_types_and_what_is_missing_is_na(store: str) -> None:
     assert strange["seed"] == 3 and pd.isna(strange["model.width"]) and pd.isna(strange["evaluate.flip"])
 
 
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Runs of other projects: numbers that no column holds, and names that are a metric here and a tag there."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('strange')}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    for time, seed in ((10**15, "17446744073709551615"), (2000, "9" * 400), (1000, "3")):
+        run_id = client.create_run("0", start_time=time, run_name=f"run {time}").info.run_id
+        client.log_param(run_id, "seed", seed)
+        if seed == "3":
+            client.set_tag(run_id, "accuracy", "good")
+            client.log_metric(run_id, "epochs", 0.5)
+        else:
+            client.log_metric(run_id, "accuracy", 0.5)
+    return uri
+
+
+def test_a_column_of_mixed_types_is_text(strange: str, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = table(uri=strange)
+    assert [str(frame[name].dtype) for name in ("seed", "accuracy", "epochs")] == ["string"] * 3
+    assert list(frame["seed"]) == ["17446744073709551615", "9" * 400, "3"]
+    assert list(frame["accuracy"]) == ["0.5", "0.5", "good"] and frame["epochs"].iloc[-1] == "0.5"
+    assert pd.isna(frame["started"].iloc[0]) and frame["started"].notna().sum() == 2
+    for arguments in ([], ["--csv"]):
+        assert main([*arguments, f"tracking.uri={strange}"]) == 0
+        assert "17446744073709551615" in capsys.readouterr().out
+
+
+def test_numbers_without_a_float_have_an_order(strange: str) -> None:
+    assert len(table(where="seed > 5", uri=strange)) == 2
+    assert len(table(where="seed < 1e300", uri=strange)) == 2
+
+
 def test_conditions_are_over_keys_metrics_tags_and_the_run_itself(store: str) -> None:
     for where, expected in (
         ("best/val_mean_iou > 0.5", ["run 2000"]),

@@ -1,10 +1,10 @@
 """Runs side by side, in a table and in a page with their predictions: `python -m pipeline.compare`."""
 
 import sys
-from pathlib import Path
 
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import plain
 
 HELP = """\
@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
         # A file keeps every name as it is; on a terminal, control characters would have an effect.
         sys.stdout.write("\n".join(map(plain, lines.split("\n"))) if sys.stdout.isatty() else lines)
         return 0
-    data_root = Path(given["data_root"]).expanduser() if "data_root" in given else None
-    output = Path(given.get("output", "comparison")).expanduser()
+    data_root = typed_path("data_root", given["data_root"]) if "data_root" in given else None
+    output = typed_path("output", given.get("output", "comparison"))
     comparison = compare(names, uri, output, data_root, register=parsed.is_true("register"))
     print(summary(comparison.analysis))
     print(f"\nopen it: {(output / 'comparison.html').resolve()}")

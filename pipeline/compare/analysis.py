@@ -1,5 +1,6 @@
 """What a comparison finds out about a group of runs: ranking, means, importances, differences, images."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -156,7 +157,7 @@ def find_data(stored: StoredRun, config: Config, data_root: Path | None) -> tupl
         return _examples(data_root, config.dataset), []
     recorded = recorded_data_folder(stored)
     configured = config.dataset.root or str(Path(config.data_dir) / config.dataset.name)
-    for place in (recorded, Path(configured).expanduser()):
+    for place in (recorded, Path(os.path.expanduser(configured))):  # ~<user> stays where there is no such user
         if place is not None and place.is_dir():
             try:
                 return _examples(place, config.dataset), []

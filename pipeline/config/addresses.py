@@ -1,11 +1,13 @@
 """Addresses of MLflow's store and of a search's study: checked and made absolute before anything connects."""
 
+import re
 import shlex
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import mask_credentials
 
 HOME = Path("mlruns")  # in the current directory: everything that runs write
@@ -14,6 +16,7 @@ JOURNAL = "journal:"  # starts the address of a study that is a file of Optuna's
 DATABRICKS = "databricks"  # or databricks://<profile>; MLflow reads the host and the token itself
 SQLITE = ("sqlite:///", "sqlite+pysqlite:///")  # the second names SQLAlchemy's driver
 IN_A_FILE = "sqlite:///<file> expected; a database in memory ends with the process"
+NAMES = {" ": "a blank", "'": "'", '"': '"'}  # of characters that are percent-encoded
 SCHEMES = ("http", "https", "sqlite", "postgresql", "postgresql+psycopg2", "mysql", "mysql+pymysql", "mssql")
 
 
@@ -30,6 +33,7 @@ def tracking_uri(uri: str | None) -> str:
         key, uri = TRACKING_URI, variable(TRACKING_URI)
     if uri is None:
         return _sqlite_uri(HOME / "mlflow.db")
+    _check_credentials(key, uri)
     scheme, colon, _ = uri.partition(":")
     scheme = scheme.lower()
     if uri.startswith(SQLITE):
@@ -69,8 +73,9 @@ def storage_address(address: str | None) -> str:
     """
     if address is None:
         return _for_optuna(_sqlite_uri(HOME / "optuna.db"))
+    _check_credentials("sweep.storage", address)
     if address.startswith(JOURNAL):
-        return JOURNAL + str(Path(address.removeprefix(JOURNAL)).expanduser().absolute())
+        return JOURNAL + str(typed_path("sweep.storage", address.removeprefix(JOURNAL)).absolute())
     if address.startswith(SQLITE):
         return _for_optuna(_absolute("sweep.storage", address))
     if address.partition("://")[0].partition("+")[0] not in ("postgresql", "mysql"):
@@ -88,6 +93,23 @@ def database_file(uri: str) -> Path | None:
     return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
 
 
+def _check_credentials(key: str, address: str) -> None:
+    """Check that credentials can be recognised inside other text, where they are masked.
+
+    Raises:
+        UserError: an address with credentials has blanks or quotation marks, which could end it in a text.
+    """
+    marks = sorted(set(re.findall(r"['\"\s]", address)))
+    encoded = re.sub(r"['\"\s]", lambda found: quote(found[0]), address)
+    masked = mask_credentials(encoded)
+    if marks and masked != encoded:
+        forms = ", ".join(f"{quote(mark)} for {NAMES.get(mark, 'white space')}" for mark in marks)
+        raise UserError(
+            f"{key}={masked}: an address with a user or password has blanks or quotation marks; percent-encode them: "
+            f"{forms}"
+        )
+
+
 def _absolute(key: str, address: str) -> str:
     """The absolute form of an SQLite address, which may have options after a `?`.
 
@@ -99,7 +121,7 @@ def _absolute(key: str, address: str) -> str:
     file = unquote(escaped)
     if file in ("", ":memory:"):
         raise UserError(f"{key}={address}: {IN_A_FILE}")
-    meant, read = Path(written).expanduser(), Path(file).expanduser()
+    meant, read = typed_path(key, written), typed_path(key, file)
     if meant.parent.is_dir() and ("/" in options or not read.parent.is_dir()):
         raise UserError(
             f"{key}={address}: this address leads to {read}, since % and ? have a meaning in addresses; type "
@@ -114,7 +136,7 @@ def _sqlite_uri(file: Path) -> str:
     Where characters are escaped the driver is named as well, since MLflow would create the folder `sqlite:///<folder>`
     without reading the escapes.
     """
-    path = str(file.expanduser().resolve())
+    path = str(file.resolve())
     escaped = _escaped(path)
     return (SQLITE[0] if escaped == path else SQLITE[1]) + escaped
 

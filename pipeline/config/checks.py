@@ -11,7 +11,10 @@ from pipeline.config.folds import fold_faults
 from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import CONTROL, nearest, plain
+
+MOST_BITS = 63  # of a whole number, besides its sign
 
 
 def check_lists(config: Config) -> list[str]:
@@ -20,6 +23,16 @@ def check_lists(config: Config) -> list[str]:
         f"{name}={plain(as_typed(value))}: a list of single values expected"
         for name, _, value in leaves(config)
         if isinstance(value, list) and any(isinstance(part, list | dict) for part in value)
+    ]
+
+
+def check_numbers(config: Config) -> list[str]:
+    """YAML and Python know whole numbers of any length, which nothing can compute with; the other checks print them."""
+    return [
+        f"{name}: a whole number of {part.bit_length()} bits; at most {MOST_BITS} expected"
+        for name, _, value in leaves(config)
+        for part in (value if isinstance(value, list) else [value])
+        if isinstance(part, int) and part.bit_length() > MOST_BITS
     ]
 
 
@@ -206,11 +219,26 @@ def check_intensity(config: Config) -> list[str]:
 
 
 def check_addresses(config: Config) -> list[str]:
-    """Where runs and the studies of searches are stored."""
+    """Where runs and the studies of searches are stored, which the environment says where the configuration does not.
+
+    Not one of `CHECKS`, since it depends on where the command runs: a stored configuration is used without its
+    addresses. Whatever connects to one checks it.
+    """
     faults: list[str] = []
     for absolute, address in ((tracking_uri, config.tracking.uri), (storage_address, config.sweep.storage)):
         try:
             absolute(address)
+        except UserError as error:
+            faults += error.faults
+    return faults
+
+
+def check_folders(config: Config) -> list[str]:
+    """Folders that begin with a user's home. Not one of `CHECKS`, since it depends on the machine."""
+    faults: list[str] = []
+    for key, folder in (("data_dir", config.data_dir), ("dataset.root", config.dataset.root)):
+        try:
+            typed_path(key, folder or "")
         except UserError as error:
             faults += error.faults
     return faults
@@ -244,6 +272,5 @@ CHECKS: tuple[Callable[[Config], list[str]], ...] = (
     check_views,
     check_dataset,
     check_intensity,
-    check_addresses,
     check_sweep,
 )

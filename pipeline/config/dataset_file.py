@@ -13,6 +13,7 @@ import yaml
 from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.config.yaml_text import is_plain
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import nearest
 
 NAME = "dataset.yaml"
@@ -43,10 +44,14 @@ def with_dataset_file(dataset: DatasetConfig, default: list[str]) -> DatasetConf
 
 
 def dataset_file(dataset: DatasetConfig) -> Path | None:
-    """The `dataset.yaml` of a folder that has one; else None."""
+    """The `dataset.yaml` of a folder that has one; else None.
+
+    Raises:
+        UserError: `dataset.root` cannot be a folder's name.
+    """
     if dataset.name != "folder" or dataset.root is None:
         return None
-    path = Path(dataset.root).expanduser() / NAME
+    path = typed_path("dataset.root", dataset.root) / NAME
     return path if path.is_file() else None
 
 

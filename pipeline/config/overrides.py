@@ -7,6 +7,7 @@ reported together, each with the nearest valid name, before TensorFlow or MLflow
 import copy
 import re
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.checks import check_addresses, check_folders
 from pipeline.config.hydra_files import (
     OwnFiles,
     compose_hydra,
@@ -29,11 +31,11 @@ from pipeline.config.own_files import file_faults, hydra_faults, own_file
 from pipeline.config.quoting import syntax_fault
 from pipeline.config.schema import Config
 from pipeline.config.sweep_values import Setting, interval_faults, values_of
-from pipeline.config.validation import as_objects, check, reason, typed
+from pipeline.config.validation import UNFIT, as_objects, check, key_and_reason, reason, typed
 from pipeline.runtime.errors import UserError
 
 
-def checked_config(overrides: Sequence[str], base: Config | None = None) -> Config:
+def checked_config(overrides: Sequence[str], base: Config | None = None, *, addresses: bool = True) -> Config:
     """Compose, validate and return the configuration that the overrides ask for.
 
     Of a sweep (`model.depth=2,3 seed=0,1`) the first values are returned, and each further value is checked together
@@ -42,6 +44,7 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
 
     Args:
         base: a stored configuration that the overrides change; None: the configuration of conf/.
+        addresses: False for a command that does not use where the configuration stores runs and studies.
 
     Raises:
         UserError: with every fault of every override, one line each, in the order of the overrides.
@@ -58,7 +61,8 @@ def checked_config(overrides: Sequence[str], base: Config | None = None) -> Conf
     configs = [config for trial in _trials(composed, files, keys, base) if (config := _complete(trial, faults))]
     places = _places(files, keys)
     for config in configs:
-        faults += [fault + places.get(_key(fault), "") for fault in check(config)]
+        found = [*check(config), *check_folders(config), *(check_addresses(config) if addresses else ())]
+        faults += [fault + places.get(_key(fault), "") for fault in found]
     if faults:
         raise UserError(*_in_order(faults, overrides))
     return configs[0]
@@ -75,6 +79,10 @@ def _settings(overrides: Sequence[str], base: Config | None, faults: list[str]) 
         except HydraException:
             key = text.partition("=")[0].strip("+~ ")
             faults.append((unknown_key(key, text) if key else None) or syntax_fault(text))
+            continue
+        except ValueError:  # Python reads no longer ones
+            key = text.partition("=")[0]
+            faults.append(f"{key}: a number of more than {sys.get_int_max_str_digits()} digits; a shorter one expected")
             continue
         parsed.append(override)
         if fault := name_fault(override) or (group_fault(override, base) if base is not None else None):
@@ -118,8 +126,8 @@ def _complete(composed: DictConfig, faults: list[str]) -> Config | None:
         missing = sorted(OmegaConf.missing_keys(composed))
         if not missing:
             return typed(composed)
-    except OmegaConfBaseException as error:
-        faults.append(": ".join(part for part in (error.full_key, reason(error)) if part))
+    except UNFIT as error:
+        faults.append(key_and_reason(error))
         return None
     except UserError as error:
         faults += error.faults
@@ -172,7 +180,7 @@ def _with_valid_types(keys: Sequence[Setting], composed: DictConfig, faults: lis
             for value in setting.values:
                 as_objects(_changed(composed, {setting.key: value}))
             accepted.append(setting)
-        except OmegaConfBaseException as error:
+        except UNFIT as error:
             fault = reason(error)
             if setting.is_sweep and fault.startswith("a list expected"):
                 value = setting.text.partition("=")[2]

@@ -106,7 +106,12 @@ def _typed_searchpath(overrides: Sequence[str]) -> list[str] | None:
 def _written_searchpath(file: Path) -> list[str] | None:
     try:
         value = OmegaConf.select(OmegaConf.load(file), SEARCHPATH)
-    except (yaml.YAMLError, OmegaConfBaseException, OSError):  # reported with what else is wrong with the file
+    except (
+        yaml.YAMLError,
+        OmegaConfBaseException,
+        ValueError,
+        OSError,
+    ):  # reported with what else is wrong with the file
         return None
     return None if value is None else [str(folder) for folder in value]
 
@@ -141,7 +146,7 @@ def file_faults(name: str, section: str = "") -> list[str]:
                 faults.append(f"{file}: {key}={plain(as_typed(value))}: {fault}")
     except yaml.YAMLError as error:
         faults.append(f"{own_file(name) or name}: cannot be read as YAML: {' '.join(str(error).split())}")
-    except (OmegaConfBaseException, AssertionError, UnicodeDecodeError) as error:
+    except (OmegaConfBaseException, AssertionError, ValueError) as error:
         faults.append(f"{own_file(name) or name}: cannot be read: {reason(error) or 'keys with values expected'}")
     return faults
 
@@ -151,7 +156,7 @@ def _type_fault(key: str, value: Any) -> str | None:
         return None
     try:
         OmegaConf.update(OmegaConf.structured(Config), key, value, merge=True)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:
         return reason(error)
     return None
 

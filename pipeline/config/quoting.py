@@ -50,6 +50,6 @@ def _reads_as(written: str, value: str) -> bool:
     try:
         parsed: Any = OverridesParser.create().parse_override(f"key=[{written}]").value()
         read = OmegaConf.to_container(OmegaConf.create({"key": parsed}), resolve=True)
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, ValueError):  # ValueError: a number of thousands of digits
         return False
     return bool(read == {"key": [value]})

@@ -6,16 +6,19 @@ from dataclasses import replace
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.checks import CHECKS, check_lists
+from pipeline.config.checks import CHECKS, check_lists, check_numbers
 from pipeline.config.classes import VOC_NAMES, with_background
 from pipeline.config.dataset_file import with_dataset_file
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import UserError
 
+UNFIT = (OmegaConfBaseException, OverflowError)  # what OmegaConf raises for a value that does not fit its key
+
 
 def check(config: Config) -> list[str]:
     """Everything in a typed configuration that cannot work, one line for each fault; empty if all is well."""
-    return check_lists(config) or [fault for check_part in CHECKS for fault in check_part(config)]
+    unusual = check_lists(config) or check_numbers(config)
+    return unusual or [fault for check_part in CHECKS for fault in check_part(config)]
 
 
 def checked(composed: DictConfig) -> Config:
@@ -28,8 +31,8 @@ def checked(composed: DictConfig) -> Config:
     """
     try:
         config = typed(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(composed)))
-    except OmegaConfBaseException as error:
-        raise UserError(": ".join(part for part in (error.full_key, reason(error)) if part)) from error
+    except UNFIT as error:
+        raise UserError(key_and_reason(error)) from error
     if faults := check(config):
         raise UserError(*faults)
     return config
@@ -39,7 +42,7 @@ def typed(config: DictConfig | ListConfig) -> Config:
     """`as_objects`, with the classes that the folder names and the background resolved; values are not checked.
 
     Raises:
-        OmegaConfBaseException: a value is missing, or an interpolation cannot be resolved.
+        OmegaConfBaseException, OverflowError: a value is missing or too large, or an interpolation cannot be resolved.
         UserError: the `dataset.yaml` of the folder cannot be used.
     """
     result = as_objects(config)
@@ -50,7 +53,7 @@ def as_objects(config: DictConfig | ListConfig) -> Config:
     """A merged configuration as the schema's dataclasses.
 
     Raises:
-        OmegaConfBaseException: a value is missing, or an interpolation cannot be resolved.
+        OmegaConfBaseException, OverflowError: a value is missing or too large, or an interpolation cannot be resolved.
     """
     result = OmegaConf.to_object(config)
     assert isinstance(result, Config)
@@ -62,6 +65,7 @@ REWORDED = (
     (r"^Value '(.*)' of type '\w+' could not be converted to Integer$", r"a whole number expected, not '\1'"),
     (r"^Value '(.*)' of type '\w+' could not be converted to Float$", r"a number expected, not '\1'"),
     (r"^Value '(.*)' is not a valid bool \(type \w+\)$", r"true or false expected, not '\1'"),
+    (r"^int too large to convert to float$", "a number of at most 308 digits expected"),
     (r"^field '\w+' is not Optional$", "it cannot be null"),
     (r"^Invalid value assigned: \w+ is not a ListConfig, list or tuple\.$", "a list expected, such as '[0.5,2]'"),
     (
@@ -70,6 +74,11 @@ REWORDED = (
         r"""commas '\1="\2"'""",
     ),
 )
+
+
+def key_and_reason(error: BaseException) -> str:
+    """The key that a Hydra or OmegaConf error is about, if it names one, and what is wrong, as one line."""
+    return ": ".join(part for part in (getattr(error, "full_key", None), reason(error)) if part)
 
 
 def reason(error: BaseException) -> str:

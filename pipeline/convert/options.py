@@ -13,6 +13,7 @@ from pipeline.config.classes import AUTO, COLOUR
 from pipeline.data.palette import Colour
 from pipeline.runtime.cli import parse
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.text import CONTROL, nearest, one_of
 
 FORMATS = ("masks", "coco", "labelme", "cvat", "cityscapes", "ade20k", "supervisely")
@@ -84,7 +85,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parsed = parse(arguments, ("source", "output"), KEYS, booleans=("overwrite",))
     given = parsed.values
     faults: list[str] = []
-    found: dict[str, Any] = {"source": Path(given["source"]).expanduser(), "output": Path(given["output"]).expanduser()}
+    found: dict[str, Any] = {}
+    for key in ("source", "output"):
+        try:
+            found[key] = typed_path(key, given[key])
+        except UserError as error:
+            faults += error.faults
     for key, read in READERS.items():
         if key in given:
             try:

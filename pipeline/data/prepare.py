@@ -17,6 +17,7 @@ from pipeline.data.split_checks import absent_classes, split_faults, split_warni
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
 from pipeline.data.voc import Splits, find_examples, unused_test_list
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import typed_path
 from pipeline.runtime.progress import Progress, silent
 
 
@@ -71,7 +72,7 @@ def prepare_dataset(
         UserError: it cannot be generated or downloaded, its lists, images or masks have faults, or a split cannot be
             learnt or scored.
     """
-    data_dir = Path(config.data_dir).expanduser()
+    data_dir = typed_path("data_dir", config.data_dir)
     root = _ensure_folder(config, data_dir, progress)
     overfits = config.overfit and trains
     splits, faults = find_examples(root, config.dataset, ["train"] if overfits else only)
@@ -128,7 +129,7 @@ def _ensure_folder(config: Config, data_dir: Path, progress: Progress) -> Path:
     """The folder of the dataset; generated or downloaded if dataset.root is null."""
     name = config.dataset.name
     if config.dataset.root is not None:
-        root = Path(config.dataset.root).expanduser()
+        root = typed_path("dataset.root", config.dataset.root)
         if name == "shapes" and root.is_dir() and not (root / MARKER).is_file():
             raise UserError(
                 f"dataset.root={root}: does not hold the generated images of dataset=shapes; "

@@ -42,7 +42,7 @@ def compose(overrides: Sequence[str]) -> Config:
     """
     # Whether windows fit the run's network is checked by `with_data`; a network of this depth takes any.
     known = [override for override in overrides if _key(override) not in SHOWN]
-    config = checked_config([*known, "model.depth=1"])
+    config = checked_config([*known, "model.depth=1"], addresses=False)
     check_single(known)
     return config
 
@@ -89,7 +89,7 @@ def with_data(stored: Config, composed: Config, overrides: Sequence[str]) -> Con
     shown = [override for override in overrides if _key(override) in SHOWN]
     if not shown:
         return config
-    config = checked_config(shown, config)
+    config = checked_config(shown, config, addresses=False)
     check_single(shown)
     return config
 

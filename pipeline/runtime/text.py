@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 # C0 and C1 controls, one of which starts every escape sequence; line separators; changes of the writing direction.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+INSIDE_A_WORD = r"['\"]+(?=\w)"  # quotation marks
+SECRET_OPTION = r"[?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*="  # of an address
+
 
 def plain(text: str) -> str:
     """The text with each control character replaced by its escape, such as `\\x1b`."""
@@ -21,10 +24,12 @@ def is_unicode(text: str) -> bool:
 def mask_credentials(text: str) -> str:
     """The text with the user and password of every address in it replaced by ***.
 
-    Everything up to the last @ of a word counts as them, since SQLAlchemy allows any character in a password.
+    Everything up to the last @ of a word counts as them, since SQLAlchemy allows any character in a password. A
+    quotation mark ends the word, as it does in YAML and in code, unless a letter or digit follows. `config.addresses`
+    refuses credentials whose end could be missed that way.
     """
-    text = re.sub(r"(?<=://)(?!/)[^\s'\"]+@", "***@", text)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
+    text = re.sub(rf"(?<=://)(?!/)(?:[^\s'\"]|{INSIDE_A_WORD})+@", "***@", text)
+    return re.sub(rf"(?i)({SECRET_OPTION})(?:[^&\s'\"]|{INSIDE_A_WORD})+", r"\1***", text)
 
 
 def short_value(text: str) -> str:

@@ -1,5 +1,6 @@
 """Conditions on runs, as `best/val_mean_iou > 0.5 and model.width = 8`: compared here, never evaluated as code."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -44,7 +45,11 @@ class Condition:
         if self.value == "null":
             return self.comparison == "!="
         if not isinstance(found, bool) and isinstance(found, int | float):
-            return COMPARISONS[self.comparison](float(found), self._number())
+            try:
+                number = float(found)
+            except OverflowError:  # a whole number of hundreds of digits, of another project's run
+                number = math.inf if found > 0 else -math.inf
+            return COMPARISONS[self.comparison](number, self._number())
         if self.comparison not in ("=", "==", "!="):
             raise UserError(f"where: {self.name} is text, such as {str(found)[:40]!r}; = or != expected")
         text = str(found).lower() if isinstance(found, bool) else str(found)

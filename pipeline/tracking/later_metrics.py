@@ -20,6 +20,7 @@ def log_later(run_id: str, uri: str | None, values: Mapping[str, float]) -> None
     """
     client = open_client(uri)
     with answering(client.tracking_uri):
-        step = int(client.get_run(run_id).data.metrics.get("best/epoch", 0))
+        best = client.get_run(run_id).data.metrics.get("best/epoch", 0)
+        step = int(best) if 0 <= best < 2**63 else 0  # a store may have anything there, NaN included
         now = int(time.time() * 1000)
         client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])

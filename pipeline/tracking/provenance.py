@@ -6,6 +6,7 @@ It is stored with the run as the artifact folder `environment/`, and compared wi
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -65,6 +66,19 @@ def git_state() -> tuple[dict[str, object], bytes]:
     return {"revision": revision, "branch": branch, "dirty": bool(changes)}, changes
 
 
+def masked_patch(changes: bytes) -> bytes:
+    """The patch without passwords: it restores all changed lines but those that contain one.
+
+    Added and removed lines are masked, and nothing else: a context line is in the revision anyway, and must match it. A
+    line of a binary patch starts with a letter.
+    """
+    return re.sub(rb"^[+-].*", _masked_line, changes, flags=re.MULTILINE)
+
+
+def _masked_line(line: re.Match[bytes]) -> bytes:
+    return mask_credentials(line[0].decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+
 def write_provenance(
     folder: Path, hardware: dict[str, str], sources: dict[str, str], data: Mapping[str, Any]
 ) -> Provenance:
@@ -77,9 +91,7 @@ def write_provenance(
     state, changes = git_state()
     variables = deciding_variables()
     (folder / "packages.txt").write_text(packages(), encoding="utf-8")
-    # The patch restores all changed lines but those that contain a password.
-    masked = mask_credentials(changes.decode(errors="surrogateescape")).encode(errors="surrogateescape")
-    (folder / "git.diff").write_bytes(masked)
+    (folder / "git.diff").write_bytes(masked_patch(changes))
     tables = {"git": state, "hardware": hardware, "variables": variables, "sources": sources, "data": data}
     for name, content in tables.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -57,7 +57,7 @@ def _row(run: Run, experiments: dict[str, str], kinds: dict[str, type]) -> Row:
         "run": str(info.run_id),
         "name": info.run_name,
         "status": info.status,
-        "started": datetime.fromtimestamp(info.start_time / 1000, UTC),
+        "started": _time(info.start_time),
         "minutes": None if ended is None else (ended - info.start_time) / 60000,
         "experiment": experiments.get(str(info.experiment_id)),
     }
@@ -65,6 +65,14 @@ def _row(run: Run, experiments: dict[str, str], kinds: dict[str, type]) -> Row:
     row |= {name: value for name, value in data.metrics.items() if name not in row}
     row |= {name: text for name, text in data.tags.items() if name not in row and not name.startswith("mlflow.")}
     return row
+
+
+def _time(milliseconds: int) -> datetime | None:
+    """A time of MLflow's; None for one that Python's calendar, which ends with the year 9999, does not have."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _typed(text: str, kind: type) -> Any:

@@ -2,15 +2,19 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.compare import analysis
+from pipeline.compare.analysis import find_data
 from pipeline.compare.examples import compare_image
 from pipeline.data.decode import decode_example
 from pipeline.data.pixels import PixelRules
 from pipeline.data.voc import Example
+from tests.configs import config_with
 from tests.data.oriented import as_stored, png_of_16_bits, save_oriented
 
 
@@ -41,3 +45,10 @@ def test_photograph_of_16_bits_is_scaled_as_in_the_run(tmp_path: Path, channels:
     seen = decode_example(example)
     assert seen.std() > 50
     np.testing.assert_array_equal(photograph(example, PixelRules("refuse", (900.0, 1500.0)), (9, 14)), seen)
+
+
+def test_data_in_the_home_folder_of_a_user_of_another_machine_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "recorded_data_folder", lambda _: None)
+    stored: Any = None
+    found, (note,) = find_data(stored, config_with(dataset__root="~nobody-at-all/x"), None)
+    assert not found and "the dataset was not found at ~nobody-at-all/x" in note

@@ -42,6 +42,35 @@ def test_another_address_is_refused_and_valid_ones_named(uri: str) -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("key", "absolute"), [("tracking.uri", tracking_uri), ("sweep.storage", storage_address)])
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("postgresql://ada:se'cret@host/db", "postgresql://***@host/db: .* percent-encode them: %27 for '$"),
+        ("postgresql://ada:'se,cret'@host/db", "postgresql://***@host/db: .*: %27 for '$"),
+        ('ftp://ada:se"cret@host', 'ftp://***@host: .*: %22 for "$'),
+        ("mysql://ada:se' cret@host/db", "mysql://***@host/db: .*: %20 for a blank, %27 for '$"),
+        ("mysql://host/db?password=se'-cret", "mysql://host/db[?]password=***: .*: %27 for '$"),
+    ],
+)
+def test_credentials_that_could_not_be_masked_are_refused(
+    key: str, absolute: Callable[[str], str], address: str, fault: str
+) -> None:
+    with pytest.raises(UserError, match="^" + f"{key}={fault}".replace("***", r"[*]{3}")) as raised:
+        absolute(address)
+    assert "cret" not in str(raised.value)
+
+
+def test_quotation_marks_and_blanks_belong_to_addresses_without_credentials(tmp_path: Path) -> None:
+    for address in (
+        "http://host/it's a path",
+        "postgresql://host/db?options=-c x=y",
+        "postgresql://a:b%27%20c@host/db",
+    ):
+        assert tracking_uri(address) == address
+    assert tracking_uri("sqlite:///it's @ home.db") == f"sqlite:///{tmp_path}/it's @ home.db"
+
+
 @pytest.mark.parametrize(
     "uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db", "SQLite:///x.db"]
 )
@@ -69,6 +98,34 @@ def test_sqlalchemy_opens_the_file_that_is_named(name: str) -> None:
     file = Path("/nowhere") / name / "mlruns.db" if name not in (".", "..") else Path("/nowhere/mlruns.db")
     for absolute, address in ((tracking_uri, _sqlite_uri(file)), (storage_address, _for_optuna(_sqlite_uri(file)))):
         assert make_url(absolute(address)).database == str(file) == str(database_file(absolute(address)))
+
+
+def test_another_address_of_a_study_is_refused_and_valid_ones_named() -> None:
+    expected = (
+        r"^sweep\.storage=redis://\*\*\*@host: sqlite:///<file>, journal:<file>, postgresql://… or mysql://… expected$"
+    )
+    with pytest.raises(UserError, match=expected):
+        checked_config(["sweep.storage=redis://u:secret@host"])
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        (
+            "~nobody-at-all/x",
+            "~nobody-at-all is not the home folder of a user of this machine; ./~nobody-at-all/x expected",
+        ),
+        ("a%00b", "a path without the character NUL expected"),
+        ("a\0b", "a path without the character NUL expected"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_refused(path: str, fault: str) -> None:
+    for key, absolute in (("tracking.uri", tracking_uri), ("sweep.storage", storage_address)):
+        with pytest.raises(UserError, match=f"^{key}=[^ ]*: {fault}"):
+            absolute(f"sqlite:///{path}")
+    if "%" not in path:
+        with pytest.raises(UserError, match=f"^sweep.storage=[^ ]*: {fault}"):
+            storage_address(f"journal:{path}")
 
 
 def test_options_and_drivers_of_a_study_are_preserved(tmp_path: Path) -> None:

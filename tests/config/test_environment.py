@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from pipeline.config.addresses import LOCAL, recorded_uri, tracking_uri
 from pipeline.config.environment import fill
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import TrackingConfig
+from pipeline.config.stored import parse_config
 from pipeline.runtime.errors import UserError
 
 
@@ -59,6 +61,22 @@ def test_a_fault_of_the_environment_is_named_as_such(monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match=f"^MLFLOW_TRACKING_URI={address}: http://, https://, sqlite:///"):
         checked_config([])
     assert checked_config(["tracking.uri=sqlite:///a.db"]).tracking.uri == "sqlite:///a.db"
+
+
+@pytest.mark.parametrize("address", ["file:///x", "azureml://x", "sqlite:///~nobody-at-all/x.db", "http://u:it's@host"])
+def test_addresses_are_checked_where_they_are_used_only(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The reader's variable may be for another program, and a stored address valid on the machine of the run only."""
+    config = checked_config([])
+    text = OmegaConf.to_yaml(OmegaConf.structured(config))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert config.tracking.uri is None and parse_config(text, "here") == config
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI="):
+        checked_config([], config)
+    assert checked_config(["tracking.uri=sqlite:///x.db"], config).tracking.uri == "sqlite:///x.db"
+    there = parse_config(text.replace("  uri: null", f'  uri: "{address}"'), "here")
+    assert there.tracking.uri == address
+    with pytest.raises(UserError, match=r"^tracking\.uri="):
+        checked_config([], there)
 
 
 @pytest.mark.parametrize(

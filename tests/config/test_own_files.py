@@ -90,6 +90,12 @@ def test_own_primary_file(write: Write) -> None:
         ("model: {widht: 3}\n", ["FILE: unknown key 'model.widht' (did you mean 'model.width'?)"]),
         ("model: {depth: many}\n", ["FILE: model.depth=many: a whole number expected, not 'many'"]),
         ("epochs: -3\n", ["epochs=-3: at least 1 expected (in FILE)"]),
+        (f"epochs: {'9' * 400}\n", ["epochs: a whole number of 1329 bits; at most 63 expected (in FILE)"]),
+        (
+            f"optimizer: {{learning_rate: {'9' * 400}}}\n",
+            [f"FILE: optimizer.learning_rate={'9' * 400}: a number of at"],
+        ),
+        (f"epochs: {'9' * 5000}\n", ["FILE: cannot be read: Exceeds the limit (4300 digits)"]),
         ("a: 1\nb: 2\n", ["FILE: unknown key 'a'", "FILE: unknown key 'b'"]),
         ("epochs: [3\n", ['FILE: cannot be read as YAML: while parsing a flow sequence in "FILE", line 2, column 9']),
         ("- 3\n", ["FILE: cannot be read: keys with values expected"]),

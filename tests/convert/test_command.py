@@ -47,6 +47,15 @@ def test_the_command_that_it_says_trains(tmp_path: Path, capsys: pytest.CaptureF
     assert Image.open(output / "contact_sheet.png").width > 1000
 
 
+def test_a_home_folder_of_an_unknown_user_is_named_for_each_key() -> None:
+    with pytest.raises(UserError) as raised:
+        main(["source=~nobody-at-all/x", "output=~nobody-at-all/y"])
+    assert [fault.partition(" is not the home folder")[0] for fault in raised.value.faults] == [
+        "source=~nobody-at-all/x: ~nobody-at-all",
+        "output=~nobody-at-all/y: ~nobody-at-all",
+    ]
+
+
 def test_a_second_call_says_what_would_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_pairs(tmp_path / "s", count=12)
     output = converted(source)

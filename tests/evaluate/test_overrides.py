@@ -28,6 +28,16 @@ def test_without_overrides_nothing_changes(stored: Config) -> None:
     assert changed(stored) == stored
 
 
+def test_addresses_of_another_program_and_of_the_run_do_not_matter(
+    stored: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///x")
+    there = dataclasses.replace(stored, tracking=dataclasses.replace(stored.tracking, uri="azureml://x"))
+    for run in (stored, there):
+        for overrides in (["data_dir=x"], ["evaluate.flip=true"], ["dataset.root=x"], ["dataset.colours=null"]):
+            assert with_data(run, compose(overrides), overrides).tracking == run.tracking
+
+
 def test_views_and_data_dir_change_alone(stored: Config) -> None:
     found = changed(stored, "evaluate.flip=true", "evaluate.window=64", "data_dir=elsewhere")
     evaluate = dataclasses.replace(stored.evaluate, flip=True, window=64)

@@ -19,6 +19,7 @@ from pipeline.tracking.provenance import (
     Provenance,
     differences,
     git_state,
+    masked_patch,
     packages,
     read_provenance,
     write_provenance,
@@ -77,6 +78,24 @@ def test_a_password_in_the_changes_is_masked(checkout: Path, tmp_path: Path) -> 
     write_provenance(tmp_path / "environment", {}, {}, {})
     written = (tmp_path / "environment/git.diff").read_bytes()
     assert b"secret" not in written and b"+http://***@host\r\n+b\xfcsche\r\n" in written
+
+
+def test_context_with_an_address_does_not_keep_the_patch_from_being_applied(checkout: Path, tmp_path: Path) -> None:
+    lines = b"one\nhttp://ada:example@host\ntwo\n"
+    (checkout / "run.py").write_bytes(lines)
+    git(checkout, "commit", "-qam", "second")
+    (checkout / "run.py").write_bytes(lines + b"three\n")
+    write_provenance(tmp_path / "environment", {}, {}, {})
+    git(tmp_path, "clone", "-q", str(checkout), "again")
+    git(tmp_path / "again", "apply", str(tmp_path / "environment/git.diff"))
+    assert (tmp_path / "again/run.py").read_bytes() == lines + b"three\n"
+
+
+def test_binary_patches_are_not_masked() -> None:
+    """Their base 85 has the characters of an option such as `?pwd=`."""
+    binary = b"GIT binary patch\nliteral 9\nQcmX?pwd=abc+&-x\n\nliteral 0\nHcmV?token=x\n\n"
+    text = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n--- http://u:%s@h\n+/a?pwd=%s\n"
+    assert masked_patch(binary + text % (b"secret", b"secret")) == binary + text.replace(b"u:%s", b"***") % b"***"
 
 
 def test_code_inside_another_repository_has_no_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,11 @@ def test_connecting_to_a_store_does_not_change_the_default(tmp_path: Path, monke
         ("postgresql://host/db?user=ada&password=secret&x=1", "postgresql://host/db?user=ada&password=***&x=1"),
         ("- tracking.uri='http://a:secret@h'\n- 'x@y'", "- tracking.uri='http://***@h'\n- 'x@y'"),
         ("http://h/a and mail@secret.org", "http://h/a and mail@secret.org"),
+        ("at postgresql://ada:sec'ret@host/db and", "at postgresql://***@host/db and"),
+        ("uri: 'http://ada:sec''r\"et@host:5000'", "uri: 'http://***@host:5000'"),
+        ("mysql://host/db?password=s'ec\"ret&x='y'", "mysql://host/db?password=***&x='y'"),
+        ('[\'http://h\',\'x@y\'] {"a":"http://h","b":"x@y"}', '[\'http://h\',\'x@y\'] {"a":"http://h","b":"x@y"}'),
+        ("['/a?token=secret','b']", "['/a?token=***','b']"),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
     ],
 )
