@@ -67,12 +67,12 @@ def git_state() -> tuple[dict[str, object], bytes]:
 
 
 def masked_patch(changes: bytes) -> bytes:
-    """The patch without passwords: it restores all changed lines but those that contain one.
+    """The patch without passwords: what is changed next to one has to be restored by hand.
 
-    Added and removed lines are masked, and nothing else: a context line is in the revision anyway, and must match it. A
-    line of a binary patch starts with a letter.
+    Lines of text are masked, context included, since the tracking server may be read by people who do not have the
+    code. The lines of a binary patch, which start with a letter, stay as they are.
     """
-    return re.sub(rb"^[+-].*", _masked_line, changes, flags=re.MULTILINE)
+    return re.sub(rb"^[ +-].*", _masked_line, changes, flags=re.MULTILINE)
 
 
 def _masked_line(line: re.Match[bytes]) -> bytes:
