@@ -4,7 +4,7 @@ import sys
 
 from pipeline.runtime.cli import parse, run_tool
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.text import plain
 
 HELP = """\

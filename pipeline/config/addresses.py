@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from pipeline.config.environment import TRACKING_URI, variable
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.text import mask_credentials
 
 HOME = Path("mlruns")  # in the current directory: everything that runs write

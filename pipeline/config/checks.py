@@ -11,7 +11,7 @@ from pipeline.config.folds import fold_faults
 from pipeline.config.keys import allowed, as_typed, leaves
 from pipeline.config.schema import ENCODER_DEPTH, ENCODERS, Config
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.text import CONTROL, nearest, plain
 
 MOST_BITS = 63  # of a whole number, besides its sign

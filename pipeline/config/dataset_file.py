@@ -13,7 +13,7 @@ import yaml
 from pipeline.config.schema_dataset import DatasetConfig
 from pipeline.config.yaml_text import is_plain
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.text import nearest
 
 NAME = "dataset.yaml"

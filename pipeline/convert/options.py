@@ -13,7 +13,7 @@ from pipeline.config.classes import AUTO, COLOUR
 from pipeline.data.palette import Colour
 from pipeline.runtime.cli import parse
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.text import CONTROL, nearest, one_of
 
 FORMATS = ("masks", "coco", "labelme", "cvat", "cityscapes", "ade20k", "supervisely")

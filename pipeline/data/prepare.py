@@ -17,7 +17,7 @@ from pipeline.data.split_checks import absent_classes, split_faults, split_warni
 from pipeline.data.synthetic.shapes import MARKER, make_shapes
 from pipeline.data.voc import Splits, find_examples, unused_test_list
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.files import typed_path
+from pipeline.runtime.paths import typed_path
 from pipeline.runtime.progress import Progress, silent
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pipeline.runtime.errors import UserError
-
 PACKAGE = Path(__file__).resolve().parent.parent  # pipeline/
 ROOT = PACKAGE.parent  # the project's folder: run.py, conf/, pipeline/
 FLUSHES = 8  # at the same time
@@ -19,24 +17,6 @@ OUTDATED = ".outdated"  # suffix of a folder while another one replaces it
 
 class Busy(Exception):
     """Another process holds the lock."""
-
-
-def typed_path(key: str, path: str) -> Path:
-    """The path that a key was given, with `~` and `~<user>` replaced by a home folder.
-
-    Raises:
-        UserError: there is no such user, or no file can have this name.
-    """
-    if "\0" in path:
-        raise UserError(f"{key}={path}: a path without the character NUL expected")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        user = Path(path).parts[0]
-        raise UserError(
-            f"{key}={path}: {user} is not the home folder of a user of this machine; ./{path} expected for a folder of "
-            "this name, or an absolute path"
-        ) from error
 
 
 def flush(path: Path) -> None:

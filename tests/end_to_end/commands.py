@@ -118,9 +118,12 @@ def stored_runs(cwd: Path) -> tuple[mlflow.MlflowClient, list[Run]]:
 
 
 def history(client: mlflow.MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Every metric that does not tell time or load, as (step, value) in its order."""
-    timed = re.compile(r"time/|system/|train/images_per_second")
-    names = [name for name in run.data.metrics if not timed.match(name)]
+    """Every metric of training that does not tell time or load, as (step, value) in its order.
+
+    Not those of exported files, which another test may log to the same run at any time.
+    """
+    others = re.compile(r"time/|system/|export/|train/images_per_second")
+    names = [name for name in run.data.metrics if not others.match(name)]
     return {name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)] for name in names}
 
 
