@@ -100,7 +100,7 @@ def _flag_faults(flags: argparse.Namespace) -> list[str]:
         if alone and (key == "sweep" or key.startswith("sweep.")):
             of_runs = "; max_minutes is that of a run" if key == "sweep.max_minutes" else ""
             faults.append(f"{override}: is for a sweep, which needs -m: python run.py -m {override} …{of_runs}")
-        elif key in OF_SEARCHES and not shows and not SEARCHES & set(flags.overrides):
+        elif key in OF_SEARCHES and not SEARCHES & set(flags.overrides):
             faults.append(f"{override}: is for a search only; add sweep=optuna")
         elif key == N_TRIALS and (not value.isdecimal() or int(value) < 1):
             faults.append(f"{override}: at least 1 expected")

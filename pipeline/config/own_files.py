@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.hydra_files import CONF, PRIMARY, SWEEPERS, OwnFiles, own_files, written
 from pipeline.config.keys import as_typed, leaves
 from pipeline.config.schema import Config
-from pipeline.config.validation import reason
+from pipeline.config.validation import UNFIT, reason
 from pipeline.runtime.text import nearest, plain
 
 SEARCHPATH = "hydra.searchpath"
@@ -106,13 +106,8 @@ def _typed_searchpath(overrides: Sequence[str]) -> list[str] | None:
 def _written_searchpath(file: Path) -> list[str] | None:
     try:
         value = OmegaConf.select(OmegaConf.load(file), SEARCHPATH)
-    except (
-        yaml.YAMLError,
-        OmegaConfBaseException,
-        ValueError,
-        OSError,
-    ):  # reported with what else is wrong with the file
-        return None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
+        return None  # reported with what else is wrong with the file
     return None if value is None else [str(folder) for folder in value]
 
 
@@ -156,7 +151,7 @@ def _type_fault(key: str, value: Any) -> str | None:
         return None
     try:
         OmegaConf.update(OmegaConf.structured(Config), key, value, merge=True)
-    except (OmegaConfBaseException, OverflowError) as error:
+    except UNFIT as error:
         return reason(error)
     return None
 

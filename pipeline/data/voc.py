@@ -55,10 +55,13 @@ def find_examples(
 def unused_test_list(root: Path, dataset: DatasetConfig) -> list[str]:
     """A warning if a folder has a list and masks for the test, but val is scored in its place, as with PASCAL VOC."""
     splits, path = dataset.splits, root / LISTS / "test.txt"
-    if dataset.name != "folder" or (splits.val, splits.test) != (None, "val") or not path.is_file():
+    if dataset.name != "folder" or (splits.val, splits.test) != (None, "val"):
         return []
-    first = decode_list(path.read_bytes())[0].strip().partition("\n")[0].strip()
-    if not FileIndex(root, MASKS, (".png",)).find(first):
+    try:
+        listed = decode_list(path.read_bytes())[0].strip().splitlines()
+    except OSError:  # there is none that could be used
+        return []
+    if not listed or not (root / MASKS / f"{listed[0].strip()}.png").is_file():
         return []  # PASCAL VOC's own test list has no masks
     return [
         f"{LISTS}/test.txt is not used: the images of val.txt are the test split; dataset.splits.val=val "

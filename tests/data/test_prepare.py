@@ -41,6 +41,11 @@ def test_list_called_test_that_is_not_used(voc_folder: Folder) -> None:
     for mask in (root / "SegmentationClass").glob("test_*.png"):
         mask.unlink()
     assert prepare_dataset(as_voc).warnings == []
+    listed = root / "ImageSets/Segmentation/test.txt"
+    listed.write_text("")
+    assert prepare_dataset(as_voc).warnings == []
+    listed.unlink()
+    assert prepare_dataset(as_voc).warnings == []
 
 
 def test_classes_that_no_training_mask_has(voc_folder: Folder) -> None:

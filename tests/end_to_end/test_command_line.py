@@ -77,6 +77,7 @@ def test_help_shows_defaults_that_can_be_typed() -> None:
             "-m seed=1,2 hydra.sweeper.n_trials=3",
             ["error: hydra.sweeper.n_trials=3: is for a search only; add sweep=optuna"],
         ),
+        ("--cfg job sweep.sampler=random", ["error: sweep.sampler=random: is for a search only; add sweep=optuna"]),
         ("-m sweep=optuna seed=1,2 hydra.sweeper.n_trials=0", ["error: hydra.sweeper.n_trials=0: at least 1 expected"]),
         (
             "sweep=optuna epochs=0 tracking.uri=ftp://u:p@host sweep.storage=redis://host",

@@ -60,13 +60,19 @@ def test_chosen_predictions_are_written_as_index_masks(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
-    root = voc_folder(test=5)
-    names = [f"test_{number}" for number in range(5)]
+def predicted(root: Path, count: int, predictions: Path) -> list[Example]:
+    """The test images of a folder, and a written prediction of each: class 0 everywhere."""
+    names = [f"test_{number}" for number in range(count)]
     listed = [Example(name, root / f"JPEGImages/{name}.jpg", root / f"SegmentationClass/{name}.png") for name in names]
-    write = prediction_writer(tmp_path / "predictions", voc_palette())
+    write = prediction_writer(predictions, voc_palette())
     for example in listed:
         write(example, np.zeros((24, 32), np.uint8))
+    return listed
+
+
+def test_overlays_show_a_fixed_choice_the_best_and_the_worst(tmp_path: Path, voc_folder: Callable[..., Path]) -> None:
+    listed = predicted(voc_folder(test=5), 5, tmp_path / "predictions")
+    names = [example.id for example in listed]
     shown = classes(names=["g", "x", "y"])
     images = {name: np.array([[right], [10]]) for name, right in zip(names, [3, 9, 1, 7, 2], strict=True)}
     scores = Scores(MATRIX, 0.5, images)
@@ -88,12 +94,8 @@ def test_overlays_of_an_earlier_evaluation_are_removed_and_nothing_else(
     tmp_path: Path, voc_folder: Callable[..., Path]
 ) -> None:
     """The best of another network's would stand among the best of this one."""
-    root = voc_folder(test=4)
-    names = [f"test_{number}" for number in range(4)]
-    listed = [Example(name, root / f"JPEGImages/{name}.jpg", root / f"SegmentationClass/{name}.png") for name in names]
-    write = prediction_writer(tmp_path / "predictions", voc_palette())
-    for example in listed:
-        write(example, np.zeros((24, 32), np.uint8))
+    listed = predicted(voc_folder(test=4), 4, tmp_path / "predictions")
+    names = [example.id for example in listed]
     shown, folder = classes(names=["g", "x", "y"]), tmp_path / "overlays"
     mine = [folder / name for name in ("mine.png", "best/notes.txt", "val/test_0.png", "other/best/test_0.png")]
     earlier = [folder / name for name in ("best/a.png/b.png", "worst/gone.png", "test/gone.png")]
