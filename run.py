@@ -20,7 +20,7 @@ from pipeline.config.overrides import checked_config
 from pipeline.config.own_files import find_own_files, flag_faults
 from pipeline.config.schema import Config
 from pipeline.config.validation import checked, reason
-from pipeline.experiment.lineage import Lineage, parse_lineage
+from pipeline.experiment.lineage import Lineage, length_fault, parse_lineage
 from pipeline.runtime import output, signals
 from pipeline.runtime.cli import exit_status, run_tool
 from pipeline.runtime.errors import UserError
@@ -80,6 +80,8 @@ def _check(flags: argparse.Namespace, lineage: Lineage) -> Config:
     use_own_files(own)
     faults += own_faults
     overrides = [override for override in flags.overrides if not override.startswith(N_TRIALS)]
+    if fault := length_fault(lineage, overrides):  # alone: that they do not fit each other would advise other steps
+        raise UserError(*faults, fault)
     try:
         config = checked_config(overrides, lineage.base)
     except UserError as error:

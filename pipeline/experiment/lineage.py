@@ -68,6 +68,27 @@ def parse_lineage(arguments: Sequence[str]) -> tuple[Lineage, list[str]]:
     return Lineage(auto=given.get("resume") == AUTO, typed=typed), rest
 
 
+def length_fault(lineage: Lineage, overrides: Sequence[str]) -> str | None:
+    """The fault of a longer run whose length is given in one of `epochs` and `steps`, while the run resumed has both.
+
+    The other one would be that of the shorter run, and the epochs, which are equal, would have other numbers of steps.
+    """
+    if lineage.resume is None or (before := lineage.resume.config).steps is None:
+        return None
+    given = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    if ("epochs" in given) == ("steps" in given):
+        return None
+    key, value = ("epochs", given["epochs"]) if "epochs" in given else ("steps", given["steps"])
+    if not value.isdecimal() or int(value) in (0, getattr(before, key)):
+        return None
+    each = before.steps // before.epochs
+    other = f"steps={each * int(value)}" if key == "epochs" else f"epochs={max(1, round(int(value) / each))}"
+    return (
+        f"{key}={value}: run {lineage.resume.name} has steps={before.steps}, {each} in each of its {before.epochs} "
+        f"epochs, and so has a longer one; {other} expected, too"
+    )
+
+
 def _tracking_uri(arguments: Sequence[str]) -> str | None:
     """The tracking address among the arguments, where the run is looked up, too; None for the default."""
     for argument in reversed(arguments):

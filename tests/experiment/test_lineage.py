@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.overrides import checked_config
 from pipeline.config.schema import Config
 from pipeline.experiment import rerun, resume
-from pipeline.experiment.lineage import Lineage, parse_lineage
+from pipeline.experiment.lineage import Lineage, length_fault, parse_lineage
 from pipeline.runtime.errors import UserError
 
 
@@ -127,3 +127,33 @@ def test_overrides_apply_to_the_stored_configuration(monkeypatch: pytest.MonkeyP
         assert lineage.base is stored
         composed = checked_config(rest, lineage.base)
         assert (composed.epochs, composed.model.depth, composed.seed) == (3, 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            ["epochs=16"],
+            "epochs=16: run abc has steps=600, 60 in each of its 10 epochs, and so has a longer one; steps=960 "
+            "expected, too",
+        ),
+        (["epochs=20"], "steps=1200 expected, too"),  # 600 steps can be divided by 20, into other epochs
+        (["steps=1200"], "epochs=20 expected, too"),
+        (["steps=20"], "epochs=1 expected, too"),
+        (["epochs=16", "steps=960"], None),
+        (["epochs=16", "steps=900"], None),  # that they do not fit is said where both are looked at
+        (["epochs=10"], None),
+        (["steps=600", "seed=1"], None),
+        (["epochs=many"], None),
+        (["seed=1"], None),
+    ],
+)
+def test_a_longer_run_has_both_lengths(given: list[str], expected: str | None) -> None:
+    class Run:
+        name, config = "abc", checked_config(["epochs=10", "steps=600"])
+
+    fault = length_fault(Lineage(resume=Run()), given)  # type: ignore[arg-type]
+    assert fault is None if expected is None else fault is not None and fault.endswith(expected)
+    assert length_fault(Lineage(rerun=Run()), given) is None  # type: ignore[arg-type]
+    Run.config = checked_config(["epochs=10"])
+    assert length_fault(Lineage(resume=Run()), given) is None  # type: ignore[arg-type]
