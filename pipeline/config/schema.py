@@ -247,7 +247,7 @@ class Config:
     )
     init_from: str | None = key(
         "finished run of the same network, or registered model (models:/<name>@<alias>), that the weights are taken "
-        "from; with other classes, the logits start anew",
+        "from; with other classes, the logits start from random weights",
         None,
     )
     seed: int = key("seed of every random choice", 0, least=0, most=2**31 - 1)
