@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.evaluate.bootstrap import LEVEL, RESAMPLES, SEED, percentiles, resamples
+from pipeline.evaluate.bootstrap import LEVEL, RESAMPLES, SEED, percentiles, resampled_sums
 from pipeline.evaluate.metrics import intersection_and_union, iou, iou_per_class, mean_over_classes
 
 
@@ -52,14 +52,13 @@ def bootstrap_differences(
         for a class without an IoU; the ends are NaN for fewer than two images, which cannot be resampled.
     """
     images = confusion_matrices.shape[1]
-    # Each (runs, images, classes); in float64, so that the sums over resamples are matrix products.
-    intersection, union = (part.astype(np.float64) for part in intersection_and_union(confusion_matrices))
+    intersection, union = intersection_and_union(confusion_matrices)  # each (runs, images, classes)
     exact = _mean_and_classes(intersection.sum(axis=1, keepdims=True), union.sum(axis=1, keepdims=True))
     difference = (exact - exact[best])[:, 0]
     if images < 2:
         return difference, np.full(difference.shape, np.nan), np.full(difference.shape, np.nan)
-    drawn = resamples(images, count, seed)
-    ious = _mean_and_classes(drawn @ intersection, drawn @ union)  # (runs, resamples, 1 + classes)
+    sums = resampled_sums(np.stack([intersection, union]), count, seed)
+    ious = _mean_and_classes(*sums)  # (runs, resamples, 1 + classes)
     low, high = percentiles(ious - ious[best], axis=1, level=level)
     return difference, low, high
 

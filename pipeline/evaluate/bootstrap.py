@@ -3,15 +3,27 @@
 import numpy as np
 
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
+BLOCK = 2**20  # numbers drawn at a time: tens of megabytes, however many images there are
 
 
-def resamples(images: int, count: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """How often each image is in each resample: drawn with replacement, as many as there are, (count, images) float64.
+def resampled_sums(values: np.ndarray, count: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """The sums over the images of each resample, (..., count, columns) float64.
 
-    (Efron and Tibshirani 1993, chapter 13.) In float64, so that sums over a resample are a matrix product, which is
-    exact for numbers of pixels.
+    A resample has as many images as there are, drawn with replacement (Efron and Tibshirani 1993, chapter 13): the same
+    ones for all leading axes. Exact for numbers of pixels, of which float64 adds 2**53.
+
+    Args:
+        values: (..., images, columns).
     """
-    drawn = np.random.default_rng(seed).integers(images, size=(count, images))  # indices of images
+    values, images = values.astype(np.float64), values.shape[-2]
+    rng, rows = np.random.default_rng(seed), max(1, BLOCK // images)
+    blocks = [draw(rng, images, min(rows, count - first)) @ values for first in range(0, count, rows)]
+    return np.concatenate(blocks, axis=-2)
+
+
+def draw(rng: np.random.Generator, images: int, count: int) -> np.ndarray:
+    """How often each image is in each of the next resamples, (count, images) float64; in any blocks the same ones."""
+    drawn = rng.integers(images, size=(count, images))  # indices of images
     places = drawn + images * np.arange(count)[:, np.newaxis]
     return np.bincount(places.ravel(), minlength=count * images).reshape(count, images).astype(np.float64)
 

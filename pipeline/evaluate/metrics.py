@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.data.palette import VOID
-from pipeline.evaluate.bootstrap import percentiles, resamples
+from pipeline.evaluate.bootstrap import percentiles, resampled_sums
 
 
 def image_confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -172,9 +172,8 @@ def mean_iou_interval(images: Sequence[np.ndarray]) -> tuple[float, float]:
     """
     if len(images) < 2:
         return math.nan, math.nan
-    counts = np.stack(images).astype(np.float64)  # (images, 2, classes)
-    drawn = resamples(len(images))
-    low, high = percentiles(mean_over_classes(iou(drawn @ counts[:, 0], drawn @ counts[:, 1])))
+    counts = np.stack(images, axis=1)  # (2, images, classes)
+    low, high = percentiles(mean_over_classes(iou(*resampled_sums(counts))))
     return float(low), float(high)
 
 

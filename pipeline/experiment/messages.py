@@ -19,7 +19,10 @@ from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint_state import TrainingState
 from pipeline.train.cost import TrainingCost
 from pipeline.train.ending import ended_by
+from pipeline.train.optimizers import weight_of_first_update
 from pipeline.train.setup import TrainingResult
+
+LARGE_WEIGHT = 0.1  # of the first update in a moving average of the weights
 
 
 def print_note(text: str) -> None:
@@ -74,6 +77,13 @@ def print_opening(
         print_note(initial.note)
     if config.dataset.folds is not None and (unused := config.dataset.splits.val) is not None:
         print_note(f"dataset.folds={config.dataset.folds}: val is a fold of train; the list {unused} is not used")
+    steps = config.epochs * steps_per_epoch(len(dataset.splits["train"]), config)
+    first = weight_of_first_update(config.optimizer, steps)
+    if first > LARGE_WEIGHT:
+        print_note(
+            f"optimizer.ema={config.optimizer.ema}: {first:.0%} of the averaged weights will be those after the first "
+            "update, so scores will be low; a lower number, or a longer run, expected"
+        )
     if config.dataset.limit is not None:
         print_note(f"dataset.limit={config.dataset.limit}: a quick look at a part of each split")
     if left_out:

@@ -24,6 +24,7 @@ def collapse_warning(scores: Scores, epoch: int, last: bool, warned: bool, confi
     if loss.cross_entropy and loss.class_weights == "none":
         ways.append("loss.class_weights=median_frequency")
     ways += ["model.norm=batch"] if config.model.norm == "none" else []
+    ways += ["a lower optimizer.ema"] if config.optimizer.ema is not None else []
     return (
         f"warning: val mIoU {scores.mean_iou:.4f} is no better than predicting one class everywhere: the network has "
         f"collapsed. {one_of([*ways, 'more epochs', 'another learning rate'])} may help"

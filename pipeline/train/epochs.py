@@ -144,7 +144,6 @@ class EpochCallback(keras.callbacks.Callback):
         checkpoint = CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), arrays)
         metrics = {
             "train/loss": train_loss,
-            "train/images_per_second": self._throughput.images_per_second,
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
@@ -154,8 +153,11 @@ class EpochCallback(keras.callbacks.Callback):
             "time/validation_seconds": validated - began,
             "time/checkpoint_seconds": time.perf_counter() - validated,
         }
+        if rate := self._throughput.images_per_second:
+            metrics["train/images_per_second"] = rate
         self.setup.observer.on_epoch_end(epoch, metrics)
-        self.state = replace(self.state, epoch=epoch, epoch_seconds=self._epoch_seconds(train_seconds, began))
+        seconds = self._epoch_seconds(train_seconds, began)
+        self.state = replace(self.state, epoch=epoch, epoch_seconds=seconds, seconds=self._seconds())
         self._warn_of_collapse(scores)
         self._commit(checkpoint)
         # Only now, when nothing of it can be lost any more, is the epoch shown and uploaded.
@@ -201,7 +203,8 @@ class EpochCallback(keras.callbacks.Callback):
         if self.state.best is not None and not is_better(scores.mean_iou, self.state.best.mean_iou):
             return False
         sha256 = weights_sha256(weights)
-        self._best = scores, weights
+        # The images' own scores are not in the checkpoint, so a run has none at its end, interrupted or not.
+        self._best = replace(scores, images={}), weights
         best = Best(epoch, scores.mean_iou, scores.loss, scores.confusion_matrix.tolist(), sha256)
         self.state = replace(self.state, best=best)
         checkpoint = CheckpointWriter(best_folder(self.setup.checkpoints, epoch), {"weights.npz": weights})
@@ -225,10 +228,13 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _commit(self, checkpoint: CheckpointWriter) -> None:
         """Commit a checkpoint with the state of this instant, and remove the ones that it makes superfluous."""
-        seconds = self._earlier_seconds + time.perf_counter() - self._process_started
-        self.state = replace(self.state, seconds=seconds)
+        self.state = replace(self.state, seconds=self._seconds())
         checkpoint.commit(self.state.to_json())
         prune_checkpoints(checkpoint.folder, self.setup.config.checkpoint.keep)
+
+    def _seconds(self) -> float:
+        """How long the run has trained, in all processes."""
+        return self._earlier_seconds + time.perf_counter() - self._process_started
 
     def _check_finite(self, loss: float) -> None:
         """Args: loss: mean over the epoch so far. Once it is not finite, it stays so."""

@@ -178,6 +178,18 @@ def _average_of_updates(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
     return AverageOfUpdates
 
 
+def weight_of_first_update(config: OptimizerConfig, steps: int) -> float:
+    """The weight of the first update's result in the moving average after training; 0 without one.
+
+    Keras's average begins there, and is not corrected for it as Adam's averages are. It is ema^(n - 1) after n updates.
+
+    Args:
+        steps: of the whole run, in batches.
+    """
+    updates = steps // config.accumulate
+    return config.ema ** (updates - 1) if config.ema is not None and updates > 1 else 0.0
+
+
 def steps_counted(optimizer: keras.Optimizer) -> int:
     """The steps that an optimizer's schedule has counted; in float16, steps with infinite gradients are skipped."""
     return int(_unscaled(optimizer)._iterations.numpy())

@@ -44,6 +44,8 @@ def test_its_rerun_trains_as_many_epochs(place: tuple[Path, list[Ended]]) -> Non
     cwd, (_, ended, *_) = place
     assert ended.status == 0 and "bit-identical" in ended.stdout, ended
     assert "the original ended after epoch 1, and so does this run" in ended.stdout
+    for printed in (ended.stdout, place[1][0].stdout):
+        assert "has collapsed" in printed  # in an epoch in which that is reported only if training ends with it
     _, (first, rerun, *_) = stored_runs(cwd)
     assert rerun.data.tags["ended_by"] == "max_minutes"
     assert rerun.data.tags["fingerprint"] == first.data.tags["fingerprint"]

@@ -245,6 +245,7 @@ def test_two_devices_train_about_as_one(workplace: Path) -> None:
     alone, mirrored, reused = (run.data.metrics for run in runs)
     assert mirrored["train/loss"] == pytest.approx(alone["train/loss"], rel=0.2)
     assert mirrored["train/loss"] != alone["train/loss"]  # both devices took part
+    assert "optimizer.ema=0.5: 50% of the averaged weights will be those after the first update" in done.stdout
     assert "leaves out" not in done.stdout  # a balanced epoch of 5 images in batches of 4 draws 4
     assert mirrored["val/loss"] == pytest.approx(alone["val/loss"], rel=0.2)
     assert reused["train/loss"] == mirrored["train/loss"]  # by the network that was compiled for the run before

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluate.bootstrap import percentiles, resamples
+from pipeline.evaluate import bootstrap
+from pipeline.evaluate.bootstrap import draw, percentiles, resampled_sums
 from pipeline.evaluate.metrics import Scores, mean_iou_interval
 
 
@@ -13,11 +14,20 @@ def image(*counts: tuple[int, int]) -> np.ndarray:
 
 
 def test_a_resample_has_as_many_images_as_the_split() -> None:
-    drawn = resamples(7, count=500)
+    drawn = draw(np.random.default_rng(0), 7, count=500)
     assert drawn.shape == (500, 7) and (drawn.sum(axis=1) == 7).all()
-    assert np.array_equal(drawn, resamples(7, count=500)) and not np.array_equal(drawn, resamples(7, 500, seed=1))
     # Each image is in a resample with probability 1 - (6/7)**7 = 0.66.
     assert (drawn > 0).mean() == pytest.approx(0.66, abs=0.02)
+
+
+def test_sums_are_those_of_the_drawn_images_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).integers(100, size=(2, 7, 3))
+    sums = resampled_sums(values, count=50)
+    assert np.array_equal(sums, draw(np.random.default_rng(0), 7, 50) @ values)
+    assert not np.array_equal(sums, resampled_sums(values, count=50, seed=1))
+    for size in (1, 7, 8, 14, 77, 349):
+        monkeypatch.setattr(bootstrap, "BLOCK", size)
+        assert np.array_equal(resampled_sums(values, count=50), sums)
 
 
 def test_percentiles_leave_out_what_has_no_number() -> None:

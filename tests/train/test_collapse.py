@@ -42,6 +42,8 @@ def test_what_a_run_has_or_cannot_have_is_not_advised() -> None:
     dice = checked_config(["loss=dice", "model.norm=none"])
     advice = str(due(COLLAPSED, 3, config=dice)).partition("collapsed. ")[2]
     assert advice == "loss=cross_entropy_dice, model.norm=batch, more epochs or another learning rate may help"
+    averaged = checked_config(["loss=dice", "optimizer.ema=0.9"])
+    assert ", a lower optimizer.ema, more epochs or" in str(due(COLLAPSED, 3, config=averaged))
     balanced = checked_config(["loss=cross_entropy_dice", "loss.class_weights=median_frequency"])
     assert str(due(COLLAPSED, 3, config=balanced)).endswith("collapsed. more epochs or another learning rate may help")
 

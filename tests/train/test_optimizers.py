@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.schema import ModelConfig, OptimizerConfig, ScheduleConfig
 from pipeline.model.unet import build_unet
-from pipeline.train.optimizers import WarmupSchedule, build_optimizer
+from pipeline.train.optimizers import WarmupSchedule, build_optimizer, weight_of_first_update
 
 RATE = 0.1
 CONSTANT = WarmupSchedule(ScheduleConfig("constant"), RATE, steps=10, steps_per_epoch=5)
@@ -218,6 +218,16 @@ def test_moving_average_of_the_weights() -> None:
     for variable in variables:
         np.testing.assert_array_equal(variable, without[variable.path])
     assert not build_optimizer(OptimizerConfig("sgd", RATE), CONSTANT).use_ema
+
+
+@pytest.mark.parametrize(
+    ("ema", "accumulate", "steps", "weight"),
+    [(0.8, 1, 3, 0.64), (0.8, 2, 6, 0.64), (0.8, 2, 7, 0.64), (0.8, 1, 1, 0.0), (0.8, 4, 3, 0.0), (None, 1, 3, 0.0)],
+)
+def test_weight_of_the_first_update_in_the_average(ema: float, accumulate: int, steps: int, weight: float) -> None:
+    """With one update it is all there is, and is what is trained."""
+    config = OptimizerConfig("sgd", RATE, ema=ema, accumulate=accumulate)
+    assert weight_of_first_update(config, steps) == pytest.approx(weight)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
