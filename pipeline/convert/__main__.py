@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.config.classes import AUTO, hexadecimal
+from pipeline.config.dataset_file import NAME as DATASET_FILE
+from pipeline.config.dataset_file import read_dataset_file
 from pipeline.convert import ade20k, cityscapes, coco, cvat, labelme, masks, supervisely
 from pipeline.convert.contact_sheet import choose, contact_sheet
 from pipeline.convert.conversion import Converted, classes_of, convert, present_classes, recipe_for, with_safe_ids
 from pipeline.convert.foreign import keep_lists, own_lists
 from pipeline.convert.images import ENDINGS, Recipe
-from pipeline.convert.options import Options, parse_options, require_fitting
+from pipeline.convert.options import MOST_CLASSES, Options, parse_options, require_fitting
 from pipeline.convert.parallel import Workers
 from pipeline.convert.report import class_table, differences, image_notes, say, summary
 from pipeline.convert.source import Files, Found
@@ -17,6 +19,7 @@ from pipeline.convert.write import (
     SHEET,
     Row,
     clear_abandoned,
+    dataset_content,
     finish,
     read_earlier,
     split_as_before,
@@ -26,6 +29,7 @@ from pipeline.convert.write import (
     write_lists,
     write_manifest,
 )
+from pipeline.data.conversion import flow
 from pipeline.data.layout import IMAGES, MASKS
 from pipeline.data.recognise import ARCHIVES, recognise
 from pipeline.runtime import signals
@@ -119,6 +123,11 @@ def _require_apart(options: Options) -> None:
     source, output = options.source, options.output
     if not source.exists():
         raise UserError(f"source={source}: not found")
+    if output.resolve().is_mount():
+        raise UserError(
+            f"output={output}: is a mount point, which cannot be replaced as a whole; a new folder in it expected, "
+            f"such as output={output / 'voc'}"
+        )
     if source.resolve() == output.resolve():
         raise UserError(f"output={output}: is the source; the name of a new folder expected")
     if source.resolve().is_relative_to(output.resolve()):
@@ -148,10 +157,19 @@ def _read(options: Options, workers: Workers) -> Found:
         say(f"note: format={form}: {seen.why}")
     require_fitting(options, form)
     files = Files.below(options.root, options.output)
-    found = READERS[form](options, files, workers)
+    try:
+        found = READERS[form](options, files, workers)
+    except UserError as error:  # which may be for want of files that links lead to
+        raise UserError(*error.faults, *files.note_links()) from error
     found.warnings += files.note_links()
     if not found.items:
         raise UserError(f"source={source}: no image with a mask", *found.warnings)
+    if len(found.classes) > MOST_CLASSES:
+        raise UserError(
+            f"source={source}: {len(found.classes)} classes ({enumerated(found.classes, 5)}); at most {MOST_CLASSES} "
+            "expected, since a mask has 8 bits and 255 is void; labels=… of outlines, and values=… or colours=… of "
+            "masks, can give several one name"
+        )
     found.items = with_safe_ids(found)
     return found
 
@@ -180,8 +198,7 @@ def _write_rest(options: Options, converted: Converted, folder: Path) -> None:
     }
     if converted.recipe.intensity is not None:
         made_of["intensity"] = list(converted.recipe.intensity)
-    colours = None if found.colours is None else [hexadecimal(colour) for colour in classes.colours]
-    write_dataset_file(folder, found.classes, found.background, colours, made_of)
+    write_dataset_file(folder, dataset_content(found.classes, found.background, _written_colours(found)), made_of)
     examples = []
     for place in choose([row.id for row in rows], present_classes(converted.done)):
         row = rows[place]
@@ -201,12 +218,35 @@ def _compare(
 ) -> int:
     """Say what another conversion would change; nothing is written."""
     converted = convert(options, found, recipe, None, assigned, workers)
-    changed = differences(earlier, converted.rows)
+    changed = [*differences(earlier, converted.rows), *_other_classes(options, found)]
     for line in changed or ["nothing would change"]:
         say(line)
     if changed:
         say(f"nothing was written: {options.output} exists; overwrite=true replaces it")
     return 0
+
+
+def _other_classes(options: Options, found: Found) -> list[str]:
+    """How the classes of an earlier `dataset.yaml` would change, one line for each of its keys."""
+    try:
+        before = read_dataset_file(options.output / DATASET_FILE)
+    except UserError as error:
+        return list(error.faults)
+    now = dataset_content(found.classes, found.background, _written_colours(found))
+    return [
+        f"other {key}: {_shown(before.get(key))} to {_shown(now.get(key))}"
+        for key in ("classes", "background", "colours")
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _shown(value: list[str] | str | None) -> str:
+    return flow(value) if isinstance(value, list) else "null" if value is None else value
+
+
+def _written_colours(found: Found) -> list[str] | None:
+    classes = classes_of(found)
+    return None if found.colours is None else [hexadecimal(colour) for colour in classes.colours]
 
 
 def _say_notes(found: Found) -> None:

@@ -26,6 +26,7 @@ class Scan:
     value_files: Counter[int] = field(default_factory=Counter)
     colours: Counter[int] = field(default_factory=Counter)
     colour_files: Counter[int] = field(default_factory=Counter)
+    palettes: dict[int, set[int]] = field(default_factory=dict)  # the packed colours of each value in palettes
     coloured: bool = False  # a file has colours, not values
     void_alone: int = 0  # files with 255 besides 0, and nothing else
     void_next_to_others: bool = False  # a file has 255 next to other values than 0
@@ -37,6 +38,8 @@ class Scan:
         self.value_files += other.value_files
         self.colours += other.colours
         self.colour_files += other.colour_files
+        for value, colours in other.palettes.items():
+            self.palettes.setdefault(value, set()).update(colours)
         self.coloured |= other.coloured
         self.void_alone += other.void_alone
         self.void_next_to_others |= other.void_next_to_others
@@ -75,6 +78,8 @@ def scan_mask(root: Path, name: str) -> Scan | str:
         keys = stored.keys().tolist()
         for value, count in found.values.items():
             found.colours[keys[value]] += count
+            if stored.palette is not None:
+                found.palettes[value] = {keys[value]}
         found.colour_files = Counter(dict.fromkeys(found.colours, 1))
     values = set(found.of(False)[0]) if found.is_grey else set()
     found.void_next_to_others = VOID in values and len(values - {0, VOID}) > 0

@@ -41,6 +41,7 @@ def meaning(scan: Scan, options: Options, legend: Legend | None) -> Meaning:
         names = {key_of_colour(colour): name for colour, name in legend.colours.items()}
         return _named(names, True, options, scan, f"colours as {legend.file} says; colours=… sets others")
     if legend is not None and scan.is_grey:
+        _require_one_palette(options, scan)
         names = legend.values or dict(enumerate(legend.colours.values()))
         if list(names) == [0, 1] and _is_0_and_another(scan):
             return _two_values(list(names.values()), options, scan)
@@ -119,6 +120,7 @@ def _guessed(scan: Scan, options: Options) -> Meaning:
     """
     if not scan.is_grey:
         return _voc_colours(scan, options)
+    _require_one_palette(options, scan)
     values = sorted(scan.of(False)[0])
     labels = [value for value in values if value != VOID]
     classes = list(options.classes)
@@ -156,6 +158,21 @@ def _two_values(names: Sequence[str], options: Options, scan: Scan) -> Meaning:
     value = max(scan.of(False)[0])
     note = f"values 0 and {value} are {names[0]} and {names[1]}; 'values={{0: {names[0]}, …}}' sets others"
     return _named({0: names[0], value: names[1]}, False, options, scan, note)
+
+
+def _require_one_palette(options: Options, scan: Scan) -> None:
+    """Refuse indices whose colours differ from file to file: image editors number the colours of each file anew.
+
+    Raises:
+        UserError: a value has several colours.
+    """
+    several = {value: colours for value, colours in sorted(scan.palettes.items()) if len(colours) > 1}
+    if several:
+        value, colours = next(iter(several.items()))
+        shown = ", ".join(key_text(key, True) for key in sorted(colours)[:3])
+        raise unknown_labels(options, scan, True,
+                             f"the palettes of the masks disagree (value {value} is {shown}), so values may be no "
+                             "class indices (values=… takes them for such)")  # fmt: skip
 
 
 def _require_plain_void(options: Options, scan: Scan) -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pipeline.convert.legends import find_legend
 from pipeline.convert.lists import with_lists
 from pipeline.convert.mask_files import MaskFile, MaskParts
+from pipeline.convert.mask_parts import Pair
 from pipeline.convert.mask_scan import scan_masks
 from pipeline.convert.mask_values import is_background, meaning
 from pipeline.convert.options import Options
-from pipeline.convert.pairs import Pair, Pairing, pair_files
+from pipeline.convert.pairs import Pairing, pair_files
 from pipeline.convert.parallel import Workers
 from pipeline.convert.source import IMAGE_ENDINGS, Files, Found, Item, left_out
-from pipeline.convert.unknown_values import BACKGROUND
+from pipeline.convert.unknown_values import BACKGROUND, OBJECT
 from pipeline.data.paired_folders import folders_of_images_and_masks
 from pipeline.data.palette import VOID
 from pipeline.runtime.errors import UserError
@@ -38,6 +39,8 @@ def read(options: Options, files: Files, workers: Workers) -> Found:
             "edges; export the masks again as PNG, or add tolerance=128, which takes each pixel for the nearest of "
             "values=… or colours=…"
         )
+    if pairing.unsure:
+        _decide_by_values(pairing.unsure, files, workers)
     in_parts = any(label is not None for pair in pairs for label in pair.labels)
     found = _of_parts(options, files, pairs) if in_parts else _of_files(options, files, pairs, workers)
     if pairing.rule and options.masks is None:
@@ -56,9 +59,24 @@ def _by_values(files: Files) -> Pairing | None:
     return replace(pair_files(files.paths, images, masks), rule=f"images: {images}/; masks: {masks}/, by their values")
 
 
+def _decide_by_values(pairs: Sequence[Pair], files: Files, workers: Workers) -> None:
+    """Take folders for no classes if the masks in them hold more than a background and another value."""
+    scan = scan_masks(files.root, [mask for pair in pairs for mask in pair.masks], workers)
+    if len(scan.of(not scan.is_grey)[0]) > 2:
+        for pair in pairs:
+            pair.labels = [None]
+
+
 def _without_pairs(options: Options, files: Files, images: int, masks: int) -> UserError:
     held = f"{len(files.paths)} files, of which {images} may be images and {masks} masks"
     if options.images or options.masks:
+        faults = [
+            f"{key}={folder}: no folder of source={files.root} with files in it"
+            for key, folder in (("images", options.images), ("masks", options.masks))
+            if folder not in (None, ".") and not any(path.startswith(f"{folder}/") for path in files.paths)
+        ]
+        if faults:
+            return UserError(*faults)
         given = f"images={options.images or ''} masks={options.masks or ''}"
         return UserError(f"{given}: no mask has the name of an image; source={files.root} has {held}")
     return UserError(
@@ -81,7 +99,7 @@ def _of_files(options: Options, files: Files, pairs: Sequence[Pair], workers: Wo
 
 def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
     """Masks of several files each: one for each class, or for each object."""
-    labels = sorted({label or "object" for pair in pairs for label in pair.labels})
+    labels = sorted({label or OBJECT for pair in pairs for label in pair.labels})
     found = [label for label in labels if not is_background(label)]
     classes = list(options.classes) or [BACKGROUND, *found]
     if missing := [label for label in labels if label not in classes and not is_background(label)]:
@@ -95,7 +113,7 @@ def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
             MaskParts(
                 tuple(files.root / mask for mask in pair.masks),
                 tuple(
-                    outside if is_background(label or "object") else classes.index(label or "object")
+                    outside if is_background(label or OBJECT) else classes.index(label or OBJECT)
                     for label in pair.labels
                 ),
                 outside,

@@ -1,5 +1,6 @@
 """The arguments of `python -m pipeline.convert`, parsed and checked."""
 
+import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -231,6 +232,12 @@ def _group(text: str) -> re.Pattern[str]:
         raise ValueError(f"is not a regular expression: {error}") from error
 
 
+def _folder(text: str) -> str:
+    if text.startswith("/"):
+        raise ValueError("a folder relative to the source expected")
+    return posixpath.normpath(text)
+
+
 def _whole(least: int, most: int, text: str) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
         raise ValueError(f"a whole number from {least} to {most} expected")
@@ -239,8 +246,8 @@ def _whole(least: int, most: int, text: str) -> int:
 
 READERS: dict[str, Any] = {
     "format": _format,
-    "images": lambda text: text.strip("/"),
-    "masks": lambda text: text.strip("/"),
+    "images": _folder,
+    "masks": _folder,
     "classes": _classes,
     "background": lambda text: None if text == "null" else _name(text),
     "values": _values,

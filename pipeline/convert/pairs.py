@@ -2,23 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from pipeline.convert.mask_parts import Pair, take_numbered, take_of_classes, take_of_objects
 from pipeline.convert.source import split_of
 from pipeline.data.file_roles import NUMPY, Place, Roles, by_folders, role_within, tell_by_names
 from pipeline.data.mask_names import IMAGE_WORDS, NAME_WORDS, SPLITS, without_word
 from pipeline.data.path_parts import folder_of, folders_of, name_of
-
-
-@dataclass(slots=True)
-class Pair:
-    """An image and the files of its mask: one, or one for each class or object."""
-
-    id: str
-    image: str
-    masks: list[str] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)  # the class of each file; None: its values say it
-    split: str | None = None
 
 
 @dataclass
@@ -29,6 +19,7 @@ class Pairing:
     images: list[str]  # without a mask
     masks: list[str]  # without an image
     rule: str  # how masks were told from images, in words
+    unsure: list[Pair]  # whose folders may be called after classes, or after something else
 
 
 _Key = tuple[tuple[str, ...], str]  # folders and name by which a mask and an image are compared
@@ -98,15 +89,16 @@ def _match(images: list[Place], masks: list[Place], rule: str) -> Pairing:
     left = list(masks)
     for names in (_exact, _bare):
         left = _take(left, images, pairs, names)
+    left = take_numbered(left, masks, images, pairs)
     if left and (affix := _shared_affix(left, images)):
         left = _take(left, images, pairs, lambda place, role: _without_affix(place, role, *affix))
-    left = _take_anywhere(left, images, pairs)
-    left = _take_of_classes(left, images, pairs)
-    left = _take_of_objects(left, images, pairs)
+    left, unsure = take_of_classes(left, images, pairs)
+    left = _take_anywhere(left, masks, images, pairs)
+    left = take_of_objects(left, images, pairs)
     matched = [pair for pair in pairs.values() if pair.masks]
     _name(matched, {image.path: image for image in images})
     return Pairing(matched, [path for path, pair in pairs.items() if not pair.masks],
-                   [place.path for place in left], rule)  # fmt: skip
+                   [place.path for place in left], rule, unsure)  # fmt: skip
 
 
 def _without_affix(place: Place, role: str, before: str, after: str) -> _Key:
@@ -153,8 +145,11 @@ def _shared_affix(masks: list[Place], images: list[Place]) -> tuple[str, str] | 
     return None
 
 
-def _take_anywhere(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
-    """Masks whose name one image has, in whatever folder, and no other mask."""
+def _take_anywhere(left: list[Place], masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
+    """Masks whose name one image has, in whatever folder, and no other mask.
+
+    Of all images and masks: another image of that name may be the one whose mask is missing.
+    """
 
     def by_name(places: Iterable[Place], role: str) -> dict[str, list[Place]]:
         found: dict[str, list[Place]] = {}
@@ -162,55 +157,16 @@ def _take_anywhere(masks: list[Place], images: list[Place], pairs: dict[str, Pai
             found.setdefault(_bare(place, role)[1], []).append(place)
         return found
 
-    free = by_name((image for image in images if not pairs[image.path].masks), "image")
-    left = []
-    for name, same in by_name(masks, "mask").items():
-        owners = free.get(name, [])
-        if len(same) == len(owners) == 1 and not set(map(str.lower, same[0].folders)) & set(SPLITS):
-            pairs[owners[0].path].masks, pairs[owners[0].path].labels = [same[0].path], [None]
+    owners, same = by_name(images, "image"), by_name(masks, "mask")
+    still = []
+    for mask in left:
+        name = _bare(mask, "mask")[1]
+        owner = pairs[owners[name][0].path] if len(owners.get(name, [])) == len(same[name]) == 1 else None
+        if owner is None or owner.masks or set(map(str.lower, mask.folders)) & set(SPLITS):
+            still.append(mask)
         else:
-            left += same
-    return left
-
-
-def _take_of_classes(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
-    """Masks of one class each, in folders called after the classes: masks/cat/a.png, masks/dog/a.png."""
-    by_name = {(image.folders, image.stem): pairs[image.path] for image in images}
-    left = []
-    for mask in masks:
-        pair = next(
-            (
-                by_name[rest, stem]
-                for place in range(len(mask.folders))
-                for rest in [mask.folders[:place] + mask.folders[place + 1 :]]
-                for stem in (mask.stem, without_word(mask.stem, NAME_WORDS))
-                if stem is not None and (rest, stem) in by_name and mask.folders[place].lower() not in SPLITS
-            ),
-            None,
-        )
-        if pair is None or None in pair.labels:
-            left.append(mask)
-            continue
-        label = next(part for part in mask.folders if part not in pair.image.split("/"))
-        pair.masks.append(mask.path)
-        pair.labels.append(label)
-    return left
-
-
-def _take_of_objects(masks: list[Place], images: list[Place], pairs: dict[str, Pair]) -> list[Place]:
-    """Masks of one object each, in a folder with one image: 12/images/12.png, 12/masks/a.png, 12/masks/b.png."""
-    alone: dict[tuple[str, ...], list[Place]] = {}
-    for image in images:
-        alone.setdefault(image.folders, []).append(image)
-    left = []
-    for mask in masks:
-        owners = alone.get(mask.folders, []) if mask.folders else []
-        if len(owners) != 1 or None in pairs[owners[0].path].labels:
-            left.append(mask)
-            continue
-        pairs[owners[0].path].masks.append(mask.path)
-        pairs[owners[0].path].labels.append("object")
-    return left
+            owner.masks, owner.labels = [mask.path], [None]
+    return still
 
 
 def _name(pairs: list[Pair], places: dict[str, Place]) -> None:

@@ -141,12 +141,13 @@ class Files:
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for path in self.paths:
-            found.setdefault(name_of(path).casefold(), []).append(path)
+            found.setdefault(_composed(name_of(path)).casefold(), []).append(path)
         return found
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.paths)
+    def _known(self) -> dict[str, str]:
+        """Path by its composed form: macOS writes names of files in another Unicode form than tools theirs."""
+        return {_composed(path): path for path in self.paths}
 
     def within(self, name: str, *folders: str) -> str | None:
         """The file of this name, which may have folders, in the first of these folders that has it."""
@@ -154,7 +155,7 @@ class Files:
         for folder in folders:
             path = os.path.normpath(f"{folder}/{name}") if folder else os.path.normpath(name)
             if path in self._known:
-                return path
+                return self._known[path]
         return None
 
     def anywhere(self, name: str) -> str | None:
@@ -165,15 +166,20 @@ class Files:
         name = _slashed(name)
         same = self._by_name.get(PurePosixPath(name).name.casefold(), [])
         if len(same) > 1:
-            same = [path for path in same if name.casefold().endswith(path.casefold())] or [
-                path for path in same if path.casefold().endswith(name.casefold().lstrip("./"))
+            forms = {path: _composed(path).casefold() for path in same}
+            same = [path for path in same if name.casefold().endswith(forms[path])] or [
+                path for path in same if forms[path].endswith(name.casefold().lstrip("./"))
             ]
         return same[0] if len(same) == 1 else None
 
 
 def _slashed(name: str) -> str:
-    """A name as a tool's file has it, with one kind of slash and without the query of an address."""
-    return name.replace("\\", "/").split("?")[0]
+    """A name as a tool's file has it, composed, with one kind of slash and without the query of an address."""
+    return _composed(name.replace("\\", "/").split("?")[0])
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _sort_link(path: Path, name: str, home: Path, paths: list[str], links: list[str], outside: list[str]) -> None:

@@ -156,13 +156,18 @@ def write_manifest(folder: Path, rows: Sequence[Row]) -> None:
         writer.writerows((row.id, row.split, row.image, row.mask, row.image_hash, row.mask_hash) for row in rows)
 
 
-def write_dataset_file(
-    folder: Path, classes: Sequence[str], background: str | None, colours: Sequence[str] | None, made_of: dict[str, Any]
-) -> None:
-    """Write `dataset.yaml`; see `pipeline.config.dataset_file`."""
+def dataset_content(classes: Sequence[str], background: str | None, colours: Sequence[str] | None) -> dict[str, Any]:
+    """The keys of `dataset.yaml` that a run takes; see `pipeline.config.dataset_file`."""
     content = {"classes": list(classes), "background": background}
-    if colours is not None:
-        content["colours"] = list(colours)
+    return content if colours is None else content | {"colours": list(colours)}
+
+
+def write_dataset_file(folder: Path, content: dict[str, Any], made_of: dict[str, Any]) -> None:
+    """Write `dataset.yaml`.
+
+    Args:
+        content: of `dataset_content`.
+    """
     text = yaml.safe_dump({**content, "made_of": made_of}, sort_keys=False, allow_unicode=True, width=120)
     (folder / DATASET_FILE).write_text(
         "# Written by python -m pipeline.convert. With dataset=folder dataset.root=<this folder>, run.py takes\n"

@@ -26,7 +26,7 @@ def ways_to_convert(root: Path, classes: Sequence[str], faults: Sequence[str]) -
     named = classes_argument(classes)
     meant = [fault.partition(VOID_MEANT)[2].partition(",")[0] for fault in faults if VOID_MEANT in fault]
     if named and meant:
-        named.append(f"values={_flow({**dict(enumerate(classes)), VOID: classes[int(meant[0])]})}")
+        named.append(f"values={flow({**dict(enumerate(classes)), VOID: classes[int(meant[0])]})}")
     return [
         "a conversion writes a new folder of all images and of the lists called train, val and test, and leaves this "
         f"one as it is; type: {convert_command(root, *named)}"
@@ -35,9 +35,9 @@ def ways_to_convert(root: Path, classes: Sequence[str], faults: Sequence[str]) -
 
 def classes_argument(classes: Sequence[str]) -> list[str]:
     """The argument that names the classes of a run; none for PASCAL VOC's, which a run has by default."""
-    return [] if tuple(classes) == VOC_NAMES else [f"classes={_flow(list(classes))}"]
+    return [] if tuple(classes) == VOC_NAMES else [f"classes={flow(list(classes))}"]
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
     """YAML on one line, which quotes a name that is read as something else, such as no."""
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20).strip()

@@ -1,14 +1,16 @@
 """Which files of a source are images and which are masks, by the names of files and folders alone."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.data.mask_names import NAME_WORDS, role_of_folder, without_word
+from pipeline.data.mask_names import MASK_WORDS, NAME_WORDS, SEPARATED, role_of_folder, without_word
 from pipeline.data.path_parts import folder_of, folders_of, stem_of
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 NUMPY = ".npy"
+NUMBERED = re.compile(rf"(.+?){SEPARATED}\d+")
 MASK_ENDINGS = (*IMAGE_ENDINGS, NUMPY)
 
 
@@ -65,12 +67,20 @@ def tell_by_names(found: Roles) -> None:
                 found["mask"].append(place)  # a.png next to a.jpg
                 continue
             base = without_word(place.stem, NAME_WORDS)
+            if base is None and (stem := without_number(place.stem)) is not None:
+                base = without_word(stem, MASK_WORDS)  # a_mask_1.png next to a.png and a_mask.png
             named = base is not None and (
                 (place.folders, base) in images
                 or (role == "" and any((place.folders, name) in images for name in _image_names(base)))
             )
             (found["mask"] if named else stay).append(place)
         found[role] = stay
+
+
+def without_number(stem: str) -> str | None:
+    """A name without a number after a separator; None if it has none."""
+    match = NUMBERED.fullmatch(stem)
+    return match[1] if match else None
 
 
 def _image_names(base: str) -> list[str]:

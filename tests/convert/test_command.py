@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.config.dataset_file import read_dataset_file
 from pipeline.config.overrides import checked_config
 from pipeline.convert import work
 from pipeline.convert.__main__ import main
@@ -63,6 +64,10 @@ def test_a_second_call_says_what_would_change(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     converted(source)
     assert "nothing would change" in capsys.readouterr().out
+    converted(source, "classes=[background,road,'no']", "background=null")
+    said = capsys.readouterr().out
+    assert "other classes: [background, class_1, class_2] to [background, road, 'no']" in said
+    assert "other background: background to null" in said and "overwrite=true replaces it" in said
     save(source / "masks/a1.png", index_mask(77))
     (source / "images/a2.jpg").unlink()  # which the output has as a hard link
     save(source / "images/a2.jpg", drawn_image(78))
@@ -113,6 +118,39 @@ def test_something_else_is_never_replaced(tmp_path: Path) -> None:
         converted(source, "overwrite=true")
     with pytest.raises(UserError, match=r"is the source; the name of a new folder expected"):
         main([f"source={source}", f"output={source}"])
+
+
+def test_a_source_of_links_says_so_where_nothing_can_be_read(tmp_path: Path) -> None:
+    """As of tools that keep data elsewhere and link to it."""
+    real, source = write_pairs(tmp_path / "real"), tmp_path / "s"
+    for folder in ("images", "masks"):
+        (source / folder).mkdir(parents=True)
+        for path in (real / folder).iterdir():
+            (source / folder / path.name).symlink_to(path)
+    message = refused(source)
+    assert "links that lead out of the source are not read" in message and "cp -rL" in message
+
+
+def test_an_output_that_is_mounted_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, output = write_pairs(tmp_path / "s"), tmp_path / "s-voc"
+    output.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == output)
+    with pytest.raises(UserError, match=rf"is a mount point.* such as output={output}/voc"):
+        main([f"source={source}", f"output={output}"])
+    assert list(output.iterdir()) == []
+
+
+def test_more_classes_than_masks_can_hold_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    save(source / "images/a.jpg", drawn_image(0))
+    names = [f"c{number}" for number in range(255)]
+    shape = {"points": [[2, 2], [9, 2], [9, 9]], "shape_type": "polygon"}
+    shapes = [{"label": name, **shape} for name in names]
+    content = {"imagePath": "a.jpg", "imageWidth": 32, "imageHeight": 24, "version": "5", "flags": {}}
+    (source / "images/a.json").write_text(json.dumps({**content, "shapes": shapes}))
+    message = refused(source)
+    assert "256 classes (background, c0, c1, c10, c100 and 251 more); at most 255 expected" in message
+    assert len(read_dataset_file(converted(source, "labels={c0: c1}") / "dataset.yaml")["classes"]) == 255
 
 
 def test_an_output_within_the_source_is_not_read(tmp_path: Path) -> None:
@@ -178,7 +216,9 @@ def test_json_of_a_gigabyte_ends_in_a_line(tmp_path: Path) -> None:
         (["labels={a: b}"], "labels: only format=coco, labelme, cvat or supervisely has it, and this is masks"),
         (["background=x"], "background=x: one of background, class_1, class_2, or null, expected"),
         (["group=zzz"], "group=zzz: matches no id; ids are such as a0, a1, a2 and 1 more"),
-        (["images=x", "masks=y"], "images=x masks=y: no mask has the name of an image"),
+        (["images=x", "masks=./masks/"], "images=x: no folder of source="),
+        (["images=./masks", "masks=."], "images=masks masks=.: no mask has the name of an image"),
+        (["images=/x"], "images=/x: a folder relative to the source expected"),
         (["nonsense=1"], "unknown key 'nonsense'"),
     ],
 )

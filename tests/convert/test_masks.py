@@ -17,6 +17,7 @@ from tests.convert.sources import (
     drawn_image,
     index_mask,
     indices,
+    masks_of,
     refused,
     save,
     write_pairs,
@@ -280,6 +281,46 @@ def test_masks_of_one_class_each(tmp_path: Path) -> None:
     output = converted(source)
     assert_masks(output, indices())
     assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "cat", "dog"]
+
+
+def test_a_class_folder_names_the_class_of_an_image_with_one_mask(tmp_path: Path) -> None:
+    """If the masks of a folder have more than one class, it is a batch."""
+    source, batches = tmp_path / "s", tmp_path / "b"
+    labels = ("cat", "dog")
+    for number, name in enumerate(NAMES):
+        label, mask = labels[number % 2], index_mask(number)
+        for root, values in ((source, (mask > 0).astype(np.uint8) * 255), (batches, mask)):
+            save(root / f"images/{name}.jpg", drawn_image(number))
+            save(root / f"masks/{label}/{name}.png", values)
+    found = masks_of(converted(source))
+    for number, name in enumerate(NAMES):
+        assert np.array_equal(found[name], (index_mask(number) > 0) * (1 + number % 2))
+    assert_masks(converted(batches), indices())
+
+
+def test_palettes_that_disagree_are_no_indices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of colours that an editor saved as indexed PNGs; those of one palette, whatever it is, are."""
+
+    def indexed(mask: np.ndarray, colours: list[int]) -> Image.Image:
+        image = Image.fromarray(mask, "P")
+        image.putpalette(colours)
+        return image
+
+    red, green, black = [255, 0, 0], [0, 255, 0], [0, 0, 0]
+    source, same = tmp_path / "s", tmp_path / "same"
+    masks = {name: (index_mask(number) > 0).astype(np.uint8) for number, name in enumerate(NAMES)}
+    for number, (name, mask) in enumerate(masks.items()):
+        for root in (source, same):
+            save(root / f"images/{name}.jpg", drawn_image(number))
+        save(source / f"masks/{name}.png", indexed(1 - mask, [red, green][number % 2] + black))
+        save(same / f"masks/{name}.png", indexed(mask, black + red))
+    assert refused(source, "classes=[a,b]").startswith("the palettes")
+    message = refused(source)
+    assert "the palettes of the masks disagree (value 0 is #00ff00, #ff0000)" in message
+    assert 'colours={"#000000": background, "#00ff00": class_1, "#ff0000": class_2}' in message
+    output = converted(source, 'colours={"#000000": background, "#00ff00": frog, "#ff0000": cat}')
+    assert_masks(output, {name: mask * (2 - number % 2) for number, (name, mask) in enumerate(masks.items())})
+    assert_masks(converted(same), masks)
 
 
 def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ ALONE = {
     "the only one, in no split's folder": ("train/1.json", "1.png", ["images/1.png"], "images/1.png"),
     "of the same split": ("labels/train/1.json", "1.png", ["images/training/1.png"], "images/training/1.png"),
     "below one folder called as a split": ("test/l/1.json", "1.png", ["test/i/1.png"], "test/i/1.png"),
+    "in another Unicode form": ("a/1.json", "caf\u00e9.png", ["a/cafe\u0301.png"], "a/cafe\u0301.png"),
+    "the only one, in another Unicode form": ("l/1.json", "caf\u00e9.png", ["i/cafe\u0301.png"], "i/cafe\u0301.png"),
     "with another ending": ("a/1.json", "1.png", ["a/1.jpg", "b/1.png"], "a/1.jpg"),
     "called as its file": ("l/2.json", "1.png", ["images/2.png"], "images/2.png"),
     "not a drawing next to its file": ("l/1.json", "../old/1.jpg", ["l/1.png", "new/1.jpg"], "new/1.jpg"),
