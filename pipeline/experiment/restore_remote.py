@@ -6,6 +6,7 @@ First everything is fetched into a private folder and checked; only then the run
 import contextlib
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,21 +149,37 @@ def _fetch_checkpoints(stored: StoredRun, config: Config) -> list[tuple[Path, Pa
     for name in (STATE, *FILES):
         stored.fetch(f"checkpoints/last/{name}")
     last, best = stored.path("checkpoints/last"), stored.path("checkpoints/best")
-    state, _ = read_checkpoint(last)
+    # MLflow gets the files one after the other: if a run is killed in between, it has those of two epochs.
+    with _uploaded_in_part(stored):
+        state, _ = read_checkpoint(last)
     if fault := _misfit(state, config):
         raise UserError(f"{last / STATE}: {fault}")
     parts = [(last, step_folder(Path(), state.step))]
     if state.best is not None:
         for name in (STATE, "weights.npz"):
             stored.fetch(f"checkpoints/best/{name}")
-        # MLflow gets the files one after the other: if a run is killed in between, it has those of two epochs.
-        if weights_sha256(read_best(best)) != state.best.weights_sha256:
+        with _uploaded_in_part(stored):
+            weights = read_best(best)
+        if weights_sha256(weights) != state.best.weights_sha256:
             raise NoCheckpoint(
                 f"resume={stored.run_id}: checkpoints/best does not contain the weights of epoch {state.best.epoch}, "
                 "which were the best when checkpoints/last was written"
             )
         parts.append((best, best_folder(Path(), state.best.epoch)))
     return parts
+
+
+@contextlib.contextmanager
+def _uploaded_in_part(stored: StoredRun) -> Iterator[None]:
+    """Take a damaged checkpoint for none.
+
+    Raises:
+        NoCheckpoint: it is damaged.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise NoCheckpoint(*error.faults, f"resume={stored.run_id}: MLflow has no whole checkpoint of it") from error
 
 
 def _misfit(state: TrainingState, config: Config) -> str | None:

@@ -1,14 +1,17 @@
 """`resume=<run id>` and `resume=auto`: an interrupted run, its configuration, and the checkpoint it continues from."""
 
 import re
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.schema import Config
 from pipeline.config.stored import parse_config
 from pipeline.experiment.restore_remote import fetch, restore
+from pipeline.runtime import signals
+from pipeline.runtime.console import text_console
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.process import Process, where
+from pipeline.runtime.process import STALE_AFTER, Process, where
 from pipeline.tracking.local_runs import find_local, local_runs
 from pipeline.tracking.records import Begin, history_of, last_values, status_of
 from pipeline.tracking.run_ref import InStore, RunRef, is_alive, silence, tracking_of
@@ -18,6 +21,7 @@ from pipeline.tracking.stored_run import open_run, run_id_of
 from pipeline.tracking.sweep_runs import IS_SWEEP
 
 SCORE = "best/val_mean_iou"
+POLL_INTERVAL = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def find_resumable(name: str, uri: str | None) -> Resumable:
 def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finished | Resumable | None:
     """A run with this fingerprint in an experiment: a finished one before an interrupted one, the newest of each.
 
-    Runs that are alive, that failed, or whose checkpoints are on another machine are ignored.
+    Runs that are alive, that failed, or whose checkpoints are on another machine are ignored. So one that a killed
+    container left RUNNING is resumed by the next one, whose host has another name.
 
     Args:
         store: None if it does not answer; only this machine is searched then.
@@ -121,8 +126,33 @@ def find_same(fingerprint: str, experiment: str, store: Store | None) -> Finishe
     for run in runs:
         if finished := finished_already(run):
             return finished
-    interrupted = (run for run in runs if run.status() == "KILLED" and not run.in_use)
-    return next((_resumable(run) for run in interrupted), None)
+    return next((_resumable(run) for run in runs if _is_interrupted(run)), None)
+
+
+def _is_interrupted(run: RunRef) -> bool:
+    """Whether a run was interrupted: it is KILLED, or RUNNING, while its process is dead.
+
+    The process of a container that was started again, or of another machine with this folder, cannot be looked up. It
+    is dead when its heartbeat has been silent for long enough, which is waited for.
+    """
+    if run.in_use:
+        return False
+    if (status := run.status()) != "RUNNING":
+        return status == "KILLED"
+    owner, silent = run.owner(), run.silence()
+    if is_alive(owner, silent) and (owner is None or not owner.on_this_boot):
+        text_console().print(
+            f"note      run {run.name} was RUNNING{where(owner)} {silent:.0f} s ago: it is resumed if it is silent for "
+            f"{STALE_AFTER:.0f} s",
+            soft_wrap=True,
+        )
+        while silent < STALE_AFTER and not run.in_use:
+            time.sleep(POLL_INTERVAL)
+            signals.raise_pending()
+            before, silent = silent, run.silence()
+            if silent < before:  # a heartbeat
+                return False
+    return not (run.in_use or is_alive(owner, silent))
 
 
 def finished_already(run: RunRef) -> Finished | None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import STALE_AFTER
 from pipeline.runtime.text import plain
 from pipeline.sweep.trial_job import TrialResult
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, Unreachable
 from pipeline.tracking.sweep_runs import Child, children, wait_for_end
 
-ORPHAN_TIMEOUT = 150.0  # seconds within which a trial ends by itself after its sweep was killed
+# Seconds within which a trial ends by itself after its sweep was killed, or is known to be dead on another host.
+ORPHAN_TIMEOUT = STALE_AFTER + 30
 POLL_INTERVAL = 2.0  # seconds
 PREFERENCE = {"FINISHED": 3, "RUNNING": 2, "KILLED": 2, "FAILED": 1}  # among several runs of one trial
 
@@ -31,12 +33,20 @@ class KnownTrials:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read them again; of several runs of one trial, the newest of those that got furthest counts."""
-        self._runs = {}
-        for run in children(self.sweep, self.tracking, self.store):
-            before = self._runs.get(run.trial)
+        """Read them again; of several runs of one trial, the newest of those that got furthest counts.
+
+        While MLflow does not answer, what was known of them stays.
+        """
+        try:
+            runs = children(self.sweep, self.tracking, self.store)
+        except Unreachable:
+            runs = [*children(self.sweep, self.tracking, None), *self._runs.values()]
+        found: dict[str, Child] = {}
+        for run in runs:
+            before = found.get(run.trial)
             if before is None or PREFERENCE[run.status] > PREFERENCE[before.status]:
-                self._runs[run.trial] = run
+                found[run.trial] = run
+        self._runs = found
 
     def find(self, trial: str) -> Child | None:
         """The run of a trial, by the trial's name (`pipeline.sweep.command.trial_name`)."""

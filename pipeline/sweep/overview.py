@@ -12,7 +12,7 @@ from pipeline.sweep.objectives import direction, metric_of, score
 from pipeline.sweep.trial_job import TrialResult
 from pipeline.sweep.worker.protocol import DataChecked
 from pipeline.tracking.local_runs import find_local
-from pipeline.tracking.records import DatasetUsed, Images, Params
+from pipeline.tracking.records import DatasetUsed, Images, Metrics, Params
 from pipeline.tracking.shared_view import sweep_view
 from pipeline.tracking.tracked_run import TrackedRun
 
@@ -77,14 +77,16 @@ class Overview:
     def _log_best(self, objective: str, results: Mapping[int, TrialResult]) -> int | None:
         """Log the best score so far by trial, counted from 1; returns the number of the trial that has it."""
         sign = 1 if direction(objective) == "maximize" else -1
+        known = self.run.journal.history().get(metric_of(objective), {})
         best: tuple[float, int] | None = None
         for number in sorted(results):
             result = results[number]
             value = score(result.metrics, objective) if result.status == "finished" else None
             if value is not None and (best is None or sign * value > sign * best[0]):
                 best = value, number
-            if best is not None:
-                self.run.log_metrics({metric_of(objective): best[0]}, step=number + 1)
+            if best is not None and known.get(number + 1) != best[0]:
+                # A trial may end after later ones: when it is retried, or next to them. The last value counts.
+                self.run.journal.append(Metrics(number + 1, {metric_of(objective): best[0]}))
         return None if best is None else best[1]
 
     def _share_view(self, images: Sequence[str]) -> None:

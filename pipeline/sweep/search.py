@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config.addresses import storage_address
+from pipeline.config.addresses import JOURNAL, SQLITE, storage_address
 from pipeline.config.schema import Config
 from pipeline.runtime.errors import RunFailed, UserError
 from pipeline.sweep.command import CHOOSE_DATA, Command, distinct_datasets, label, sweep_name
@@ -57,7 +57,8 @@ class Search:
 
     def resume(self) -> None:
         """Queue the interrupted trials of earlier starts again, and record the results of those that ended."""
-        only_process = self.sweep.run is not None
+        # Processes of other machines, which share a server's database, may have joined this sweep.
+        only_process = self.sweep.run is not None and self._address.startswith((JOURNAL, *SQLITE))
         for trial in self.queue.trials():
             if trial.state is TrialState.RUNNING and self.queue.is_stale(trial, only_process):
                 self.queue.requeue(trial)
@@ -78,6 +79,10 @@ class Search:
                 self.sweep.launch([(overrides, spec) for overrides, spec in planned if spec is not None])
             for trial in drawn:
                 self._report(trial)
+        self.sweep.read_known()
+        for trial in self.queue.trials():  # of other processes
+            if trial.state in STATUS and trial.number not in self.sweep.results:
+                self._record_earlier(trial)
 
     def _missing(self) -> int:
         """How many more trials to draw: as many as are neither completed, pruned, nor owned by a process."""

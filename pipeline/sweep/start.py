@@ -26,7 +26,7 @@ from pipeline.tracking.dead_runs import mark_dead_runs
 from pipeline.tracking.memory_deaths import suspicion
 from pipeline.tracking.provenance import Provenance, differences
 from pipeline.tracking.run_ref import RunRef
-from pipeline.tracking.store import Store, described, open_if_it_answers
+from pipeline.tracking.store import Store, Unreachable, described, open_if_it_answers
 from pipeline.tracking.sweep_runs import find_sweep_run, open_sweep_run
 from pipeline.tracking.tracked_run import TrackedRun
 
@@ -86,7 +86,9 @@ def _open_run(
     made_with = {"sources": sources_and_defaults(), "data": contents}
     with sweep_lock(name):
         record = read_sweep(name)
-        elsewhere = None if store is None else find_sweep_run(name, store)
+        elsewhere = None
+        with contextlib.suppress(Unreachable):  # since the data were checked: as if it had not answered then
+            elsewhere = None if store is None else find_sweep_run(name, store)
         if elsewhere is not None and not RunRef.of(record["run_key"]).is_here:  # started elsewhere
             record["run_key"] = elsewhere.key
         key = record["run_key"]

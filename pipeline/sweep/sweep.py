@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from hydra.errors import HydraException
@@ -29,6 +29,7 @@ from pipeline.sweep.summary import comparison, failures, table
 from pipeline.sweep.trial_job import TrialJob, TrialResult, TrialSpec
 from pipeline.sweep.worker.client import terminate_worker
 from pipeline.sweep.worker.protocol import StudyTrialArguments
+from pipeline.tracking.records import ProcessStarted
 from pipeline.tracking.run_ref import RunRef
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweep_runs import SWEEP, TRIAL, mark_failed, record_failure, wait_for_end
@@ -177,45 +178,66 @@ class Sweep:
             specs, self.key, self.command.lineage.typed, launchers.jobs_per_machine(launcher), self.stop_state,
             self._progress(), launchers.threads_per_job(launcher),
         )  # fmt: skip
+        before = {spec.tags[TRIAL]: self._starts_of(spec) for _, spec in batch}
         try:
             with self.clock.ending(self._end_trials):
                 returned = launchers.launch(self.command, job, [overrides for overrides, _ in batch], self.stop_state)
         except launchers.LauncherFailed as error:
-            return self._recover(batch, str(error))
+            return self._recover(batch, before, str(error))
         for spec, result in zip(specs.values(), returned, strict=True):
             if isinstance(result, TrialResult):
                 self.results[spec.number] = result
             else:
                 why = f"the launcher failed: {type(result).__name__}: {result}"
-                if self._recover([([], spec)], why):
+                if self._recover([([], spec)], before, why):
                     self._fail(spec, why)
             if self.results[spec.number].status not in ("interrupted", "skipped"):
                 self._ended[spec.tags[TRIAL]] = self.results[spec.number]
         return []
 
-    def _recover(self, batch: Work, why: str) -> Work:
-        """After a launcher failed, record the results of the trials that it had started; returns the others."""
+    def _recover(self, batch: Work, before: Mapping[str, int], why: str) -> Work:
+        """After a launcher failed, record the results of the trials that it had started; returns the others.
+
+        Those that it only interrupted are resumed by the next start of the sweep.
+
+        Args:
+            before: how often the run of each trial had been started before.
+        """
         print(f"error: {why}", file=sys.stderr)
         self.stop_state.request_stop()  # nothing waits for the trials that still run
         launchers.shut_down(self.command.config.hydra.launcher)
         wait_for_jobs(ORPHAN_TIMEOUT)
         self.stop_state.remove()
         self._reset_stop_state()
-        self._known.refresh()
+        self.read_known()
+        for _, spec in batch:
+            if (run := self._known.find(spec.tags[TRIAL])) is not None:
+                wait_for_end(run.key, ORPHAN_TIMEOUT)
+        self.read_known()
         not_started: Work = []
         for overrides, spec in batch:
             run = self._known.find(spec.tags[TRIAL])
-            if run is None:
+            if run is None or self._starts_of(spec) == before[spec.tags[TRIAL]]:
                 not_started.append((overrides, spec))
             elif run.status == "FINISHED":
                 self.results[spec.number] = result_of(run, spec.label, earlier=False)
+            elif run.status == "KILLED":
+                self.results[spec.number] = TrialResult(spec.label, "interrupted", reason=why, run=run.name)
             else:
-                wait_for_end(run.key, ORPHAN_TIMEOUT)
                 if RunRef.of(run.key).is_here:
                     with contextlib.suppress(Busy):
                         mark_failed(run.key, self.config.tracking, why)
                 self._fail(spec, why, run.name)
         return not_started
+
+    def read_known(self) -> None:
+        """Read again which runs the trials have: other processes have begun and ended some."""
+        self._known.refresh()
+
+    def _starts_of(self, spec: TrialSpec) -> int:
+        """How many processes have worked on the run of a trial; 0 where it has none here."""
+        run = self._known.find(spec.tags[TRIAL])
+        return 0 if run is None else sum(isinstance(record, ProcessStarted) for record in RunRef.of(run.key).records())
 
     def _progress(self) -> SweepProgress:
         """What trials that are launched now know of the others."""

@@ -43,6 +43,7 @@ class TrialQueue:
         drawn = sum(not {REPLACES, INCOMPLETE} & set(trial.user_attrs) for trial in found)
         self.study.sampler = make_sampler(self._sampler, derive_seed(self._seed, "sampler", drawn), self._jobs > 1)
         trial = self.study.ask(fixed_distributions=self.space.distributions)
+        trial.set_user_attr(LAST_HEARTBEAT, time.time())  # a trial that waited has that of its last process
         trial.set_user_attr(OWNER, vars(Process.this()))
         return self._storage.get_trial(trial._trial_id)
 

@@ -21,8 +21,8 @@ from pipeline.tracking.journal import Journal
 from pipeline.tracking.local_runs import local_runs
 from pipeline.tracking.records import Begin, Params, Status, Tags, history_of, last_values, status_of
 from pipeline.tracking.run_ref import RUNS, RunRef, is_alive, same_address, silence
-from pipeline.tracking.search import search_runs
-from pipeline.tracking.store import Store
+from pipeline.tracking.search import deletion, get_run, search_runs
+from pipeline.tracking.store import Store, answering
 from pipeline.tracking.tracked_run import LONGEST_TAG, TrackedRun, as_params, begin_record
 
 SWEEP, TRIAL, IS_SWEEP = "sweep", "trial", "is_sweep"  # tags: of trials, of trials, of the sweep's own run
@@ -66,10 +66,16 @@ def open_sweep_run(
 
 
 def find_sweep_run(name: str, store: Store) -> SweepRun | None:
-    """The own run of a sweep that was begun in another folder or on another machine, the oldest of several."""
+    """The own run of a sweep that was begun in another folder or on another machine, the oldest of several.
+
+    Raises:
+        Unreachable: the store does not answer any more.
+    """
     condition, oldest_first = f"tags.{SWEEP} = '{name}' AND tags.{IS_SWEEP} = 'true'", ["attributes.start_time ASC"]
     client = mlflow.MlflowClient(store.uri)
-    for run in search_runs(client, [store.experiment_id], condition, order_by=oldest_first):
+    with answering(store.uri):
+        runs = list(search_runs(client, [store.experiment_id], condition, order_by=oldest_first))
+    for run in runs:
         tags, key = run.data.tags, run.data.tags.get("run_key", "")
         if not re.fullmatch("[0-9a-f]{32}", key):  # it becomes the name of a folder
             continue
@@ -85,18 +91,27 @@ def children(name: str, tracking: TrackingConfig, store: Store | None) -> list[C
 
     Args:
         store: None if it does not answer; only this machine is searched then.
+
+    Raises:
+        Unreachable: it does not answer any more.
     """
     local = [(run, begin) for run in local_runs() if (begin := run.begin()) is not None and _is_trial(begin, name)]
     if store is None:
         return [_local_child(run) for run, _ in local]
-    tracked = list(_tracked(name, store))
+    client = mlflow.MlflowClient(store.uri)
+    with answering(store.uri):
+        tracked = list(_tracked(name, client, store))
     run_ids = {run.info.run_id for run in tracked}
     tags = {run.data.tags.get("run_key"): run.data.tags for run in tracked}
     found = []
     for run, begin in local:
         here = same_address(begin, tracking.uri) and begin.experiment == experiment_name(tracking)
         if here and run.run_id is not None and run.run_id not in run_ids:
-            continue  # it was deleted in MLflow, so it is no longer wanted
+            with answering(store.uri):
+                found_by_id = get_run(client, run.run_id)
+            # Others are in an experiment that was renamed, or in a database that was lost.
+            if found_by_id is not None and deletion(client, found_by_id) is not None:
+                continue  # it is no longer wanted
         child = _local_child(run)
         # A trial that is alive or FINISHED here counts, whatever another machine has done with it.
         if child.alive or child.status == "FINISHED" or not run.resumed_elsewhere(tags.get(run.key, {})):
@@ -165,6 +180,9 @@ def _is_trial(begin: Begin, name: str) -> bool:
 
 def _local_child(run: RunRef) -> Child:
     records = run.records()
+    owner, status = run.owner(), status_of(records)
+    # The process of another host, whose lock may not reach here, cannot be looked up: resuming is up to its heartbeat.
+    elsewhere = status == "RUNNING" and owner is not None and not owner.on_this_host
     tags: dict[str, str] = {}
     for record in records:
         if isinstance(record, Begin):
@@ -175,8 +193,8 @@ def _local_child(run: RunRef) -> Child:
         key=run.key,
         name=run.name,
         trial=tags[TRIAL],
-        status=status_of(records),
-        alive=run.in_use,
+        status=status,
+        alive=run.in_use or (elsewhere and is_alive(owner, run.silence())),
         pruned="pruned" in tags,
         metrics=last_values(history_of(records)),
         reason=tags.get("failure", ""),
@@ -202,7 +220,7 @@ def _is_alive_in_store(run: Run) -> bool:
     return run.info.status == "RUNNING" and is_alive(Process.read(tags), silence(tags))
 
 
-def _tracked(name: str, store: Store) -> Iterator[Run]:
+def _tracked(name: str, client: mlflow.MlflowClient, store: Store) -> Iterator[Run]:
     condition = f"tags.{SWEEP} = '{name}' AND tags.{TRIAL} != ''"
-    found = search_runs(mlflow.MlflowClient(store.uri), [store.experiment_id], condition)
+    found = search_runs(client, [store.experiment_id], condition)
     return (run for run in found if TRIAL in run.data.tags)

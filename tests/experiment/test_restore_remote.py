@@ -161,7 +161,7 @@ def test_a_damaged_checkpoint_leaves_nothing_here(store: Store, uploaded: Upload
     run_id, key = uploaded()
     path = artifacts(store, run_id) / "checkpoints/best/weights.npz"
     np.savez(path, **{name: values + 1 for name, values in np.load(path).items()})
-    with pytest.raises(UserError, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
+    with pytest.raises(NoCheckpoint, match=r"weights\.npz: is damaged: its SHA-256 is not the recorded one"):
         find_resumable(run_id, store.uri)
     assert not (Path("mlruns/runs") / key).exists()
 

@@ -5,11 +5,13 @@ import dataclasses
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.config.addresses import LOCAL
 from pipeline.config.schema import Config, TrackingConfig
+from pipeline.experiment import resume
 from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.resume import (
     SCORE,
@@ -20,7 +22,7 @@ from pipeline.experiment.resume import (
     finished_already,
 )
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.process import STALE_AFTER
+from pipeline.runtime.process import STALE_AFTER, Process
 from pipeline.tracking.journal import Journal
 from tests.experiment.runs import CONFIG, DEAD, ELSEWHERE, begun, write_checkpoint
 
@@ -123,13 +125,46 @@ def test_the_same_run_has_the_fingerprint_and_the_experiment() -> None:
     begun(fingerprint="g")
     begun(config=dataclasses.replace(CONFIG, tracking=dataclasses.replace(DEFAULT, experiment="other")))
     begun("FAILED")
-    begun(None)
+    begun(None, process=vars(Process.this()))
     assert find_same("f", "segmentation", None) is None
     run = begun()
     found = find_same("f", "segmentation", None)
     assert isinstance(found, Resumable) and found.run == run
     begun("FINISHED", 0.25, run_id="abc")
     assert find_same("f", "segmentation", None) == Finished("abc", {"train/loss": 0.25, SCORE: 0.25})
+
+
+@pytest.mark.parametrize("process", [DEAD, ELSEWHERE])
+def test_a_run_that_was_killed_without_a_word_is_resumed(process: dict[str, Any]) -> None:
+    """Of a container, the host is another one each time that it starts."""
+    run = begun(None, process=process)
+    (run.folder / "heartbeat").touch()
+    os.utime(run.folder / "heartbeat", (time.time() - STALE_AFTER - 5,) * 2)
+    found = find_same("f", "segmentation", None)
+    assert isinstance(found, Resumable) and found.run == run
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_another_host_has_time_to_show_that_it_is_alive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], beats: bool
+) -> None:
+    run = begun(None, process=ELSEWHERE)
+    beat = run.folder / "heartbeat"
+    beat.touch()
+    os.utime(beat, (time.time() - 30,) * 2)
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        age = 0 if beats and len(waited) == 3 else 30 + 60 * len(waited)
+        os.utime(beat, (time.time() - age,) * 2)
+
+    monkeypatch.setattr(resume.time, "sleep", sleep)
+    found = find_same("f", "segmentation", None)
+    assert len(waited) == 3
+    assert found is None if beats else isinstance(found, Resumable) and found.run == run
+    said = f"note      run {run.key} was RUNNING on another (pid 1) 30 s ago: it is resumed if it is silent for 180 s\n"
+    assert capsys.readouterr().out == said
 
 
 def test_the_newest_interrupted_run_that_is_not_alive_is_found() -> None:

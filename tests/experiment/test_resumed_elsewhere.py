@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from pipeline.config.schema import TrackingConfig
 from pipeline.experiment.resume import Finished, Resumable, find_resumable, find_same, finished_already
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.process import STALE_AFTER
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.records import ProcessStarted, Status
 from pipeline.tracking.run_ref import RunRef
@@ -18,7 +21,7 @@ from pipeline.tracking.store import Store, open_store
 from pipeline.tracking.sweep_runs import children
 from pipeline.tracking.tracked_run import TrackedRun
 from pipeline.train.checkpoint import newest_resume_point
-from tests.experiment.runs import CONFIG, ELSEWHERE, begun, send_and_close, write_checkpoint
+from tests.experiment.runs import CONFIG, DEAD, ELSEWHERE, begun, send_and_close, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +156,34 @@ def test_a_trial_has_the_state_of_the_other_machine(
     with contextlib.closing(Journal(run.folder)):  # this machine works on it nevertheless, as if the server was away
         (child,) = children(sweep, tracking, store)
         assert (child.status, child.alive) == ("KILLED", True)
+
+
+def test_only_what_mlflow_says_was_deleted_is_left_out(store: Store, tracking: TrackingConfig, tmp_path: Path) -> None:
+    """A renamed experiment, and a database that was lost, do not make a sweep train its trials again."""
+    run, client = interrupted(tracking, sweep="lost", trial="seed=1"), mlflow.MlflowClient(store.uri)
+    empty = open_store(dataclasses.replace(tracking, uri=f"sqlite:///{tmp_path}/empty.db"))
+    assert [child.key for child in children("lost", tracking, empty)] == [run.key]
+    client.delete_run(run.name)
+    assert children("lost", tracking, store) == []
+    client.restore_run(run.name)
+    assert [child.key for child in children("lost", tracking, store)] == [run.key]
+    client.rename_experiment(store.experiment_id, "another name")
+    try:
+        renamed = open_store(tracking)
+        assert renamed.experiment_id != store.experiment_id
+        assert [child.key for child in children("lost", tracking, renamed)] == [run.key]
+    finally:
+        client.rename_experiment(renamed.experiment_id, "a third one")
+        client.rename_experiment(store.experiment_id, tracking.experiment)
+
+
+def test_a_trial_of_another_host_in_this_folder_is_alive_while_its_heart_beats(tracking: TrackingConfig) -> None:
+    """Of a container that was started again at once, or on a file system without locks."""
+    run = begun(None, process=ELSEWHERE, sweep="shared", trial="seed=1")
+    beat = run.folder / "heartbeat"
+    beat.touch()
+    assert [child.alive for child in children("shared", tracking, None)] == [True]
+    os.utime(beat, (time.time() - STALE_AFTER - 5,) * 2)
+    assert [child.alive for child in children("shared", tracking, None)] == [False]
+    begun(None, process=DEAD, sweep="died", trial="seed=1")
+    assert [child.alive for child in children("died", tracking, None)] == [False]

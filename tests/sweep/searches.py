@@ -43,6 +43,9 @@ class FakeSweep:
             return None
         return TrialSpec(number, label(values), {"trial": trial}, study=study)
 
+    def read_known(self) -> None:
+        """What other processes have trained is in `trained_results`."""
+
     def record_earlier(self, number: int, overrides: list[str], values: dict[str, str]) -> None:
         if (known := self.trained_results.get(trial_name(overrides))) is not None:
             self.results[number] = known

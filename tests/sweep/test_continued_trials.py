@@ -13,16 +13,19 @@ from pipeline.experiment.lineage import Lineage
 from pipeline.experiment.restore_remote import NoCheckpoint
 from pipeline.experiment.resume import Resumable
 from pipeline.runtime.errors import UserError
-from pipeline.sweep import known_trials, trial_job
+from pipeline.sweep import known_trials, sweep, trial_job
 from pipeline.sweep.command import trial_name
 from pipeline.sweep.stopping import StopState
-from pipeline.sweep.sweep import Sweep
+from pipeline.sweep.sweep import Sweep, Work
+from pipeline.sweep.trial_job import TrialSpec
 from pipeline.sweep.worker import tasks
 from pipeline.sweep.worker.protocol import RunTrial, TrialEnded
 from pipeline.tracking import sweep_runs
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.run_ref import RUNS, RunRef
-from pipeline.tracking.sweep_runs import Child
+from pipeline.tracking.store import Unreachable
+from pipeline.tracking.sweep_runs import TRIAL, Child
+from tests.experiment.runs import begun
 
 OVERRIDES = ["seed=1"]
 CHILD = Child(
@@ -76,6 +79,23 @@ def test_trials_on_another_machine_are_polled(config: Config, monkeypatch: pytes
     found = opened(config, monkeypatch, [CHILD, CHILD, dataclasses.replace(CHILD, alive=False)], shared=True)
     found.plan(3, OVERRIDES, {"seed": "1"})
     assert len(pauses) == 2
+
+
+def test_while_mlflow_does_not_answer_the_trials_stay_known(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the waiting goes on."""
+    ended = dataclasses.replace(CHILD, status="FINISHED", alive=False)
+    found = opened(config, monkeypatch, [CHILD], shared=True)
+    answers: list[Any] = [Unreachable("tracking.uri=x: no answer"), [], [ended]]
+
+    def children(*_: object) -> list[Child]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer)
+
+    monkeypatch.setattr(known_trials, "children", children)
+    assert found.plan(3, OVERRIDES, {"seed": "1"}) is None
+    assert found.results[3].metrics == CHILD.metrics and answers == []
 
 
 def test_a_grid_refuses_a_trial_that_another_process_trains(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,3 +176,24 @@ def test_a_death_before_the_start_spares_another_machines_run(config: Config, mo
     monkeypatch.setattr(sweep_runs, "record_failure", lambda *_: "a run of its own")
     assert trial_job._run(request(config, threads=2), NO_STOP).run == "a run of its own"
     assert not RUNS.exists()
+
+
+def test_trials_that_a_failed_launcher_interrupted_are_resumed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one whose process died has failed, while one that was not begun is begun."""
+    statuses = {"interrupted": "KILLED", "died": None, "resumed": "KILLED", "retried": "FAILED", "done": "FINISHED"}
+    names = {label: trial_name([f"seed={number}"]) for number, label in enumerate([*statuses, "new"])}
+    runs = {label: begun(status, 0.5, trial=names[label]) for label, status in statuses.items()}
+    monkeypatch.setattr(known_trials, "children", lambda *_: [sweep_runs._local_child(run) for run in runs.values()])
+    monkeypatch.setattr(sweep.launchers, "shut_down", lambda _: None)
+    command: Any = SimpleNamespace(lineage=Lineage(), config=SimpleNamespace(hydra=SimpleNamespace(launcher=None)))
+    found = Sweep("s", command, config, "0" * 32, None, None, 2)
+    batch: Work = [([], TrialSpec(number, label, {TRIAL: name})) for number, (label, name) in enumerate(names.items())]
+    before = {name: int(label in ("resumed", "retried")) for label, name in names.items()}
+    not_started = found._recover(batch, before, "why")
+    assert [spec.label for _, spec in not_started] == ["resumed", "retried", "new"]
+    results = {result.label: result for result in found.results.values()}
+    assert {label: result.status for label, result in results.items()} == {
+        "interrupted": "interrupted", "died": "failed", "done": "finished"
+    }  # fmt: skip
+    assert results["died"].reason == "why" and runs["died"].status() == "FAILED"
+    assert runs["interrupted"].status() == "KILLED"

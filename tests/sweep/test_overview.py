@@ -71,6 +71,19 @@ def test_the_best_score_so_far_has_the_trials_number_as_step(run: TrackedRun) ->
     assert (found["best_trial"], found["best_run"], found["best_values"]) == ("5", "run of 0.75", "width=8")
 
 
+def test_a_trial_that_ends_after_later_ones_corrects_the_best_score(run: TrackedRun) -> None:
+    """As a failed one does that is retried."""
+    shown = overview(run)
+    results = {0: finished(0.25), 1: TrialResult("a", "failed"), 2: finished(0.5), 3: finished(0.25)}
+    shown.update(results)
+    shown.update(results | {1: finished(0.75)})
+    assert run.journal.history() == {"best/val_mean_iou": {1: 0.25, 2: 0.75, 3: 0.75, 4: 0.75}}
+    assert tags(run)["best_run"] == "run of 0.75"
+    count = len(run.journal.records)
+    shown.update(results | {1: finished(0.75)})
+    assert len(run.journal.records) == count + 1  # the tags alone
+
+
 def test_a_loss_is_minimised_and_several_objectives_have_no_best_trial(run: TrackedRun) -> None:
     overview(run, "sweep.objectives=[val/loss,best/val_mean_iou]").update({0: finished(0.5), 1: finished(0.25)})
     assert run.journal.history() == {"val/loss": {1: 0.5, 2: 0.5}, "best/val_mean_iou": {1: 0.5, 2: 0.5}}

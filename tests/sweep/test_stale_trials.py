@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config.addresses import storage_address
 from pipeline.runtime.process import Process
+from pipeline.sweep.command import trial_name
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_space import search_space
 from pipeline.sweep.study import open_storage
-from pipeline.sweep.trial_queue import OWNER, TrialQueue
-from tests.sweep.searches import DEAD, SPACE, drawn, states, work
+from pipeline.sweep.trial_queue import LAST_HEARTBEAT, OWNER, TrialQueue
+from tests.sweep.searches import DEAD, SPACE, drawn, finished, states, work
 
 
 def racing(place: str, start: Any, requeued: Any) -> None:
@@ -60,6 +62,29 @@ def test_a_trial_of_a_living_process_is_not_stale(search: Callable[..., Search])
     (trial,) = queue.trials()
     assert not queue.is_stale(trial, only_process=False)  # heard of just now
     assert queue.is_stale(trial, only_process=True)
+
+
+def test_a_trial_that_waited_has_a_heartbeat_as_soon_as_it_is_drawn(search: Callable[..., Search]) -> None:
+    """Not that of the process that it had before."""
+    queue = search(1).queue
+    trial = queue.ask()
+    for key, value in ((OWNER, DEAD), (LAST_HEARTBEAT, 0.0)):
+        queue.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+    (stale,) = queue.trials()
+    assert queue.is_stale(stale, only_process=False) and queue.requeue(stale)
+    again = queue.ask()
+    assert again.number == trial.number and time.time() - again.user_attrs[LAST_HEARTBEAT] < 60
+
+
+def test_trials_of_other_processes_are_in_the_results(search: Callable[..., Search]) -> None:
+    mine, other = search(3), search(3)
+    trial = mine.queue.ask()  # by the other process, which trains it meanwhile
+    overrides = mine._overrides(trial)
+    mine.resume()
+    mine.sweep.trained_results[trial_name(overrides)] = finished(overrides)  # type: ignore[attr-defined]
+    other.queue.tell(trial, TrialState.COMPLETE, [0.5])
+    mine.run()
+    assert sorted(mine.sweep.results) == [0, 1, 2]
 
 
 def test_a_partly_drawn_trial_is_drawn_again(search: Callable[..., Search]) -> None:
