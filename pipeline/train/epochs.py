@@ -144,6 +144,8 @@ class EpochCallback(keras.callbacks.Callback):
         checkpoint = CheckpointWriter(step_folder(self.setup.checkpoints, self.state.step), arrays)
         metrics = {
             "train/loss": train_loss,
+            # 0 where it is not known, so that a run that was interrupted has its metrics at the same steps.
+            "train/images_per_second": self._throughput.images_per_second,
             "val/loss": scores.loss,
             "val/mean_iou": scores.mean_iou,
             "val/pixel_accuracy": scores.pixel_accuracy,
@@ -153,8 +155,6 @@ class EpochCallback(keras.callbacks.Callback):
             "time/validation_seconds": validated - began,
             "time/checkpoint_seconds": time.perf_counter() - validated,
         }
-        if rate := self._throughput.images_per_second:
-            metrics["train/images_per_second"] = rate
         self.setup.observer.on_epoch_end(epoch, metrics)
         seconds = self._epoch_seconds(train_seconds, began)
         self.state = replace(self.state, epoch=epoch, epoch_seconds=seconds, seconds=self._seconds())

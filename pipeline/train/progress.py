@@ -79,12 +79,12 @@ class TrainingDisplay:
         """Print the line of an epoch that is closed.
 
         Args:
-            metrics: of the epoch, by their names in MLflow; the images per second only where they are known.
+            metrics: of the epoch, by their names in MLflow; 0 images per second: not known.
             best_iou: the highest validation mean IoU so far, this epoch's included.
             epoch_seconds: that each of the next epochs will take.
         """
         self._best, self._epoch_seconds = f"  best val mIoU {best_iou:.4f}", epoch_seconds
-        rate = metrics.get("train/images_per_second")
+        rate = metrics["train/images_per_second"]
         self.print(
             f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {metrics['train/loss']:.4f}  "
             f"val loss {metrics['val/loss']:.4f}  val mIoU {metrics['val/mean_iou']:.4f}{' *' if is_best else '  '}  "
