@@ -99,7 +99,12 @@ def _of_files(options: Options, files: Files, pairs: Sequence[Pair], workers: Wo
 
 def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
     """Masks of several files each: one for each class, or for each object."""
-    labels = sorted({label or OBJECT for pair in pairs for label in pair.labels})
+    named = [name for name in options.classes if not is_background(name)]
+    thing = named[0] if len(named) == 1 else OBJECT  # what an object is called, of which only files tell
+    pairs = [
+        replace(pair, labels=[thing if label in (None, OBJECT) else label for label in pair.labels]) for pair in pairs
+    ]
+    labels = sorted({str(label) for pair in pairs for label in pair.labels})
     found = [label for label in labels if not is_background(label)]
     classes = list(options.classes) or [BACKGROUND, *found]
     if missing := [label for label in labels if label not in classes and not is_background(label)]:
@@ -112,10 +117,7 @@ def _of_parts(options: Options, files: Files, pairs: Sequence[Pair]) -> Found:
             pair.image,
             MaskParts(
                 tuple(files.root / mask for mask in pair.masks),
-                tuple(
-                    outside if is_background(label or OBJECT) else classes.index(label or OBJECT)
-                    for label in pair.labels
-                ),
+                tuple(outside if is_background(str(label)) else classes.index(str(label)) for label in pair.labels),
                 outside,
                 options.tolerance,
             ),

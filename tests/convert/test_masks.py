@@ -298,6 +298,22 @@ def test_a_class_folder_names_the_class_of_an_image_with_one_mask(tmp_path: Path
     assert_masks(converted(batches), indices())
 
 
+def test_numbered_masks_are_one_mask_of_the_class_that_is_named(tmp_path: Path) -> None:
+    """Two lesions of one image, as ultrasound sets have them."""
+    source = tmp_path / "s"
+    for number, name in enumerate(NAMES):
+        save(source / f"{name}.png", drawn_image(number))
+        for index, place in ((1, ""), (2, "_1")):
+            save(source / f"{name}_mask{place}.png", (index_mask(number) == index).astype(np.uint8) * 255)
+    expected = {name: (index_mask(number) > 0).astype(np.uint8) for number, name in enumerate(NAMES)}
+    output = converted(source)
+    assert_masks(output, expected)
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "object"]
+    output = converted(source, "classes=[background,lesion]", "overwrite=true")
+    assert_masks(output, expected)
+    assert read_dataset_file(output / "dataset.yaml")["classes"] == ["background", "lesion"]
+
+
 def test_palettes_that_disagree_are_no_indices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As of colours that an editor saved as indexed PNGs; those of one palette, whatever it is, are."""
 
