@@ -51,7 +51,7 @@ def test_the_environment_is_that_of_the_project() -> None:
     assert environment["dependencies"] == ["-c constraints.txt", "-e ."]
     image = re.search(r"^FROM python:(\d+\.\d+)-slim$", DOCKERFILE, re.MULTILINE)
     assert image is not None and image[1] == environment["python"]
-    assert f'requires-python = ">={image[1]}"' in (ROOT / "pyproject.toml").read_text()
+    assert f'requires-python = ">={image[1]},<' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_image_gets_what_it_copies_and_nothing_else() -> None:

@@ -150,7 +150,7 @@ def _fetch_checkpoints(stored: StoredRun, config: Config) -> list[tuple[Path, Pa
         stored.fetch(f"checkpoints/last/{name}")
     last, best = stored.path("checkpoints/last"), stored.path("checkpoints/best")
     # MLflow gets the files one after the other: if a run is killed in between, it has those of two epochs.
-    with _uploaded_in_part(stored):
+    with _uploaded_in_part():
         state, _ = read_checkpoint(last)
     if fault := _misfit(state, config):
         raise UserError(f"{last / STATE}: {fault}")
@@ -158,7 +158,7 @@ def _fetch_checkpoints(stored: StoredRun, config: Config) -> list[tuple[Path, Pa
     if state.best is not None:
         for name in (STATE, "weights.npz"):
             stored.fetch(f"checkpoints/best/{name}")
-        with _uploaded_in_part(stored):
+        with _uploaded_in_part():
             weights = read_best(best)
         if weights_sha256(weights) != state.best.weights_sha256:
             raise NoCheckpoint(
@@ -170,7 +170,7 @@ def _fetch_checkpoints(stored: StoredRun, config: Config) -> list[tuple[Path, Pa
 
 
 @contextlib.contextmanager
-def _uploaded_in_part(stored: StoredRun) -> Iterator[None]:
+def _uploaded_in_part() -> Iterator[None]:
     """Take a damaged checkpoint for none.
 
     Raises:
@@ -179,7 +179,7 @@ def _uploaded_in_part(stored: StoredRun) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise NoCheckpoint(*error.faults, f"resume={stored.run_id}: MLflow has no whole checkpoint of it") from error
+        raise NoCheckpoint(*error.faults) from error
 
 
 def _misfit(state: TrainingState, config: Config) -> str | None:
