@@ -161,7 +161,7 @@ def _two_values(names: Sequence[str], options: Options, scan: Scan) -> Meaning:
 
 
 def _require_one_palette(options: Options, scan: Scan) -> None:
-    """Refuse indices whose colours differ from file to file: image editors number the colours of each file anew.
+    """Refuse indices whose colours differ from file to file: image editors number them in each by itself.
 
     Raises:
         UserError: a value has several colours.

@@ -24,6 +24,11 @@ def steps_per_epoch(examples: int, config: Config) -> int:
     return examples // config.batch_size if config.steps is None else config.steps // config.epochs
 
 
+def total_steps(examples: int, config: Config) -> int:
+    """The batches of a run that nothing ends early."""
+    return config.epochs * steps_per_epoch(examples, config)
+
+
 def training_stream(
     source: TrainingImages,
     examples: int,
@@ -48,7 +53,7 @@ def training_stream(
         ((batch, crop, crop, 3) uint8 image, (batch, crop, crop) uint8 mask), with crop = config.image_size.
     """
     batch, crop = config.batch_size, config.image_size
-    steps = config.epochs * steps_per_epoch(examples, config)
+    steps = total_steps(examples, config)
     taken = examples if config.steps is not None else examples // batch * batch  # draws of each pass
     constants = repr((examples, taken, batch, crop, config.augment, None if factors is None else factors.tolist()))
     if (build := source.streams.pop(constants, None)) is None:

@@ -6,7 +6,7 @@ from pipeline.config.environment import RUN_ID, experiment_name, variable
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.data.prepare import Dataset
 from pipeline.data.room import Room
-from pipeline.data.stream import steps_per_epoch
+from pipeline.data.stream import total_steps
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.report import absent_class_notes, score_table
 from pipeline.experiment.resume import Finished
@@ -77,8 +77,7 @@ def print_opening(
         print_note(initial.note)
     if config.dataset.folds is not None and (unused := config.dataset.splits.val) is not None:
         print_note(f"dataset.folds={config.dataset.folds}: val is a fold of train; the list {unused} is not used")
-    steps = config.epochs * steps_per_epoch(len(dataset.splits["train"]), config)
-    first = weight_of_first_update(config.optimizer, steps)
+    first = weight_of_first_update(config.optimizer, total_steps(len(dataset.splits["train"]), config))
     if first > LARGE_WEIGHT:
         print_note(
             f"optimizer.ema={config.optimizer.ema}: {first:.0%} of the averaged weights will be those after the first "
@@ -101,7 +100,7 @@ def print_opening(
 def _taken(config: Config, dataset: Dataset, room: Room, cost: TrainingCost) -> str:
     """What training takes; the memory is that of the whole process."""
     train = len(dataset.splits["train"])
-    steps = config.epochs * steps_per_epoch(train, config)
+    steps = total_steps(train, config)
     passes = steps * config.batch_size / train
     average = " on average" if config.sampling == "balanced" or passes < 1 else ""
     images = room.needed if room.in_memory else 0

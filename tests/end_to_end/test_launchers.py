@@ -71,8 +71,7 @@ def test_a_killed_joblib_process_fails_trials_not_the_sweep(workplace: Path) -> 
         rest, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     states = [row[1] for row in table_of(output + rest)]
-    assert len(states) == 4 and "finished" in states
-    assert set(states) <= {"failed", "interrupted", "finished"} and len(set(states)) > 1
+    assert sorted(states) == ["failed", "finished", "finished", "interrupted"]  # that of the killed one, and the other
     assert "RUNNING" not in {run.info.status for run in stored_runs(workplace)[1]}
 
 
